@@ -1,0 +1,116 @@
+"""Bytes that two people who follow the protocol build alike (protocol, "Bytes").
+
+Canonical JSON is RFC 8785. Every digest is SHA-256 over the length-prefixed tag ``crynux-validate/<thing>/1`` followed
+by its parts. Length prefixes are u32 big-endian; strings are UTF-8.
+"""
+
+import hashlib
+import json
+import math
+import re
+from typing import Any, Final, Literal
+
+import rfc8785
+
+from crynux_validate.errors import InvalidInputError
+
+Thing = Literal[
+    "task", "folder", "event", "commitment", "text-score", "pixels", "draw", "keyed-seed", "canary", "signature",
+    "environment",
+]  # fmt: skip
+"""What a digest is of; it is part of the tag, so that digests of two things never collide."""
+
+DIGEST_BYTES: Final = 32
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+"""The largest integer that canonical JSON carries without loss (RFC 8785, section 3.2.2.3)."""
+
+_ID = re.compile(r"[\x20-\x7e]{1,128}")
+
+
+def length_prefixed(part: bytes | str) -> bytes:
+    """Prefix a part with its length as u32 big-endian; strings are encoded as UTF-8."""
+    data = part.encode("utf-8") if isinstance(part, str) else part
+    return len(data).to_bytes(4, "big") + data
+
+
+def tag(thing: Thing) -> bytes:
+    """Return the length-prefixed domain tag of a thing."""
+    return length_prefixed(f"crynux-validate/{thing}/1")
+
+
+def digest(thing: Thing, *parts: bytes) -> bytes:
+    """SHA-256 over the tag of `thing` and the parts as they are: 32 bytes."""
+    state = hashlib.sha256(tag(thing))
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Encode as RFC 8785 canonical JSON.
+
+    Raises
+    ------
+    InvalidInputError
+        For what has no canonical form: NaN, infinities, integers beyond 2^53-1, lone surrogates, other types.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise InvalidInputError(f"no canonical JSON (RFC 8785) exists for this value: {error}") from error
+
+
+def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
+    """Parse a stranger's JSON (protocol T3).
+
+    Refused, each with its reason: more than `max_bytes`, text that is not UTF-8 or not JSON, NaN and infinities,
+    lone surrogates, a key that stands twice in one object, and nesting that would exhaust the stack.
+    """
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(raw) > max_bytes:
+        raise InvalidInputError(f"{what} has {len(raw)} bytes; at most {max_bytes} are read")
+
+    def refuse_constant(name: str) -> Any:
+        raise InvalidInputError(f"{what} contains {name}, which JSON does not have; give a finite number")
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise InvalidInputError(f"{what} contains the number {number}, which is too large for a float64")
+        return value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise InvalidInputError(f"{what} has the key {twice!r} twice in one object")
+        return result
+
+    try:
+        decoded = raw.decode("utf-8")
+        return json.loads(decoded, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{what} is not UTF-8: {error}") from error
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"{what} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidInputError(f"{what} is nested too deeply") from error
+
+
+def check_id(value: object, what: str) -> str:
+    """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidInputError(f"{what} is {value!r}; expected a string of 1 to 128 printable ASCII characters")
+    return value
+
+
+def parse_hex(text: object, what: str, length: int | None = None) -> bytes:
+    """Read hexadecimal digits of either case; `length` is the number of bytes that is expected."""
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{what} is {text!r}; expected a string of hexadecimal digits")
+    if length is not None and len(text) != 2 * length:
+        raise InvalidInputError(f"{what} has {len(text)} characters; expected {2 * length} hexadecimal digits")
+    if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
+        raise InvalidInputError(f"{what} is {text[:80]!r}; expected an even number of hexadecimal digits")
+    return bytes.fromhex(text)
