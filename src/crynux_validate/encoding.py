@@ -79,6 +79,11 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
             raise InvalidInputError(f"{what} contains the number {number}, which is too large for a float64")
         return value
 
+    def readable(number: str) -> int:
+        if len(number) > 20:
+            raise InvalidInputError(f"{what} contains an integer of {len(number)} digits; give at most 2^53-1")
+        return int(number)
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
@@ -89,7 +94,13 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
 
     try:
         decoded = raw.decode("utf-8")
-        return json.loads(decoded, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=unique)
+        return json.loads(
+            decoded,
+            parse_constant=refuse_constant,
+            parse_float=finite,
+            parse_int=readable,
+            object_pairs_hook=unique,
+        )
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{what} is not UTF-8: {error}") from error
     except json.JSONDecodeError as error:

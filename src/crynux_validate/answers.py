@@ -1,0 +1,302 @@
+"""What a node says of a task: a score or an error report (protocol A1), and when two answers agree (A3).
+
+An answer is a few bytes that can be compared. Constructors refuse what is malformed (A2); whether a well-formed answer
+fits its task is for `check_answer` to say.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal
+
+from crynux_validate.algorithms import HASH_BYTES, IMAGE_ALGORITHMS, TEXT_ALGORITHMS, ImageAlgorithm, TextAlgorithm
+from crynux_validate.encoding import DIGEST_BYTES, length_prefixed, parse_hex, tag
+from crynux_validate.errors import InvalidAnswerError, InvalidTaskError, ReportCode
+from crynux_validate.hashing import image_hash, is_degenerate
+from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_ANSWER_BYTES: Final = 4_000
+"""An opening of at most 4 KiB must hold it (C4)."""
+
+MAX_MESSAGE_BYTES: Final = 1_000
+
+_IMAGE, _TEXT, _REPORT = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The perceptual hashes of a task's images (protocol A1).
+
+    Parameters
+    ----------
+    hashes
+        8 bytes for each image, in order, joined.
+    result_digest
+        32 bytes over the raw pixels (`pixels_digest`); None where it is not known, as in a score that was read from a
+        table. Agreement ignores it; an answer that is committed needs it.
+    algorithm
+        Which perceptual hash.
+
+    Raises
+    ------
+    InvalidAnswerError
+        For an empty score, a length that is no multiple of 8, more than 16 images, an unknown algorithm.
+    """
+
+    hashes: bytes
+    result_digest: bytes | None = None
+    algorithm: ImageAlgorithm = "phash/1"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hashes, bytes) or not self.hashes or len(self.hashes) % HASH_BYTES:
+            raise InvalidAnswerError(f"an image score has 8 bytes for each image, not {_size(self.hashes)}")
+        if len(self.hashes) > HASH_BYTES * MAX_IMAGES:
+            raise InvalidAnswerError(f"an image score has at most {MAX_IMAGES} hashes, not {_size(self.hashes)}")
+        if self.algorithm not in IMAGE_ALGORITHMS:
+            known = ", ".join(IMAGE_ALGORITHMS)
+            raise InvalidAnswerError(f"no perceptual hash is called {self.algorithm!r}; expected one of {known}")
+        _check_digest(self.result_digest)
+
+    @classmethod
+    def from_images(cls, images: "Sequence[Image]", algorithm: ImageAlgorithm = "phash/1") -> "ImageScore":
+        """Score the images of a result, in order."""
+        hashes = b"".join(image_hash(image, algorithm).bits for image in images)
+        return cls(hashes, pixels_digest(images), algorithm)
+
+    @classmethod
+    def from_hex(cls, text: str, algorithm: ImageAlgorithm = "phash/1") -> "ImageScore":
+        """Read the hashes from hexadecimal digits, 16 for each image."""
+        return cls(parse_hex(text, "an image score"), None, algorithm)
+
+    @cached_property
+    def blocks(self) -> tuple[int, ...]:
+        """The hashes as integers of 64 bits."""
+        data = self.hashes
+        return tuple(int.from_bytes(data[at : at + HASH_BYTES], "big") for at in range(0, len(data), HASH_BYTES))
+
+    @property
+    def degenerate(self) -> tuple[int, ...]:
+        """The images whose hash is of a picture too plain to tell from others (A2), counted from 0."""
+        data = self.hashes
+        starts = range(0, len(data), HASH_BYTES)
+        return tuple(at // HASH_BYTES for at in starts if is_degenerate(data[at : at + HASH_BYTES]))
+
+    @property
+    def hex(self) -> str:
+        """The hashes as hexadecimal digits."""
+        return self.hashes.hex()
+
+    def to_bytes(self) -> bytes:
+        """Return the answer bytes (protocol, "Bytes")."""
+        return _scored(_IMAGE, self.algorithm, self.hashes, self.result_digest)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.hex}"
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """The digest of generated tokens (protocol A1).
+
+    Parameters
+    ----------
+    score
+        32 bytes. Two text scores agree where they are equal.
+    result_digest
+        The ``tokens/1`` score of the same result, 32 bytes; None where it is not known.
+    algorithm
+        ``tokens/1``, or ``logits/1`` where the logits are bound as well.
+    """
+
+    score: bytes
+    result_digest: bytes | None = None
+    algorithm: TextAlgorithm = "tokens/1"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
+            raise InvalidAnswerError(f"a text score has 32 bytes, not {_size(self.score)}")
+        if self.algorithm not in TEXT_ALGORITHMS:
+            known = ", ".join(TEXT_ALGORITHMS)
+            raise InvalidAnswerError(f"no text score is called {self.algorithm!r}; expected one of {known}")
+        _check_digest(self.result_digest)
+
+    @property
+    def hex(self) -> str:
+        """The score as hexadecimal digits."""
+        return self.score.hex()
+
+    def to_bytes(self) -> bytes:
+        """Return the answer bytes (protocol, "Bytes")."""
+        return _scored(_TEXT, self.algorithm, self.score, self.result_digest)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.hex}"
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """Why a node has no score (protocol A1).
+
+    Parameters
+    ----------
+    code
+        ``schema``, ``limits`` or ``unsupported``: the task is invalid, which anyone can check from its bytes alone
+        (`ErrorReport.of`). ``failed``: this machine could not run it.
+    message
+        For the operator, with ``failed`` only: at most 1,000 bytes of UTF-8.
+    """
+
+    code: Literal[ReportCode, "failed"]
+    message: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code not in ("schema", "limits", "unsupported", "failed"):
+            raise InvalidAnswerError(
+                f"no error report has the code {self.code!r}; expected schema, limits, unsupported or failed"
+            )
+        if self.message and self.code != "failed":
+            raise InvalidAnswerError(f"a report of an invalid task ({self.code}) has no message: its code says it all")
+        if not isinstance(self.message, str) or len(self.message.encode("utf-8", "replace")) > MAX_MESSAGE_BYTES:
+            raise InvalidAnswerError(f"the message of a report has at most {MAX_MESSAGE_BYTES} bytes of UTF-8")
+
+    @classmethod
+    def of(cls, error: Exception) -> "ErrorReport":
+        """Report an error: an `InvalidTaskError` by its code, anything else as ``failed`` with its text."""
+        if isinstance(error, InvalidTaskError):
+            return cls(error.code)
+        text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:MAX_MESSAGE_BYTES]
+        return cls("failed", text.decode("utf-8", "ignore"))
+
+    @property
+    def invalid_task(self) -> bool:
+        """Whether it says that the task is at fault (``INVALID_TASK``), not the machine (``FAILED``)."""
+        return self.code != "failed"
+
+    def to_bytes(self) -> bytes:
+        """Return the answer bytes (protocol, "Bytes")."""
+        return bytes([_REPORT]) + length_prefixed(self.code) + length_prefixed(self.message)
+
+    def __str__(self) -> str:
+        return f"invalid task: {self.code}" if self.invalid_task else f"failed: {self.message}"
+
+
+Score = ImageScore | TextScore
+Answer = ImageScore | TextScore | ErrorReport
+
+
+def answer_from_bytes(data: bytes) -> Answer:
+    """Read the answer bytes (protocol, "Bytes").
+
+    Raises
+    ------
+    InvalidAnswerError
+        For anything that `to_bytes` of an answer does not write.
+    """
+    if not isinstance(data, bytes) or not 1 <= len(data) <= MAX_ANSWER_BYTES:
+        raise InvalidAnswerError(f"an answer has 1 to {MAX_ANSWER_BYTES} bytes, not {_size(data)}")
+    kind, rest = data[0], data[1:]
+    if kind not in (_IMAGE, _TEXT, _REPORT):
+        raise InvalidAnswerError(f"no answer is of the kind {kind}; expected 1 (image), 2 (text) or 3 (report)")
+    name_bytes, rest = _take(rest, "id")
+    payload, rest = _take(rest, "payload")
+    try:
+        name = name_bytes.decode("ascii")
+        message = payload.decode("utf-8") if kind == _REPORT else ""
+    except UnicodeDecodeError as error:
+        raise InvalidAnswerError(f"an answer's id or message is not text: {error}") from error
+    if len(rest) != (0 if kind == _REPORT else DIGEST_BYTES):
+        raise InvalidAnswerError(f"an answer of the kind {kind} does not end with {len(rest)} bytes")
+    if kind == _IMAGE:
+        return ImageScore(payload, rest, name)  # type: ignore[arg-type]  # the constructor checks it
+    if kind == _TEXT:
+        return TextScore(payload, rest, name)  # type: ignore[arg-type]
+    return ErrorReport(name, message)  # type: ignore[arg-type]
+
+
+def check_answer(task: Task, answer: Answer) -> None:
+    """Say whether an answer fits its task (protocol A2, A3, C4).
+
+    Raises
+    ------
+    InvalidAnswerError
+        For a score of another kind, another algorithm, or another number of images than the task asks for.
+    """
+    if isinstance(answer, ErrorReport):
+        return
+    if not isinstance(task, ImageTask) or not isinstance(answer, ImageScore):
+        raise InvalidAnswerError(f"a {type(answer).__name__} does not answer an {type(task).__name__}")
+    if answer.algorithm != task.algorithm:
+        raise InvalidAnswerError(f"the score is a {answer.algorithm}; the task asks for {task.algorithm}")
+    if len(answer.blocks) != task.images:
+        raise InvalidAnswerError(f"the score has {len(answer.blocks)} hashes; the task asks for {task.images} images")
+
+
+def similarity_score(a: Score, b: Score) -> int | None:
+    """Return how far two scores are apart: 0 is equal, lower is closer (protocol A3).
+
+    For images the largest Hamming distance of their blocks, 0 to 64; distances are never summed. For text 0 where they
+    are equal. None where they cannot be compared: of another kind, algorithm or length, or unequal text.
+    """
+    if isinstance(a, ImageScore) and isinstance(b, ImageScore):
+        if a.algorithm != b.algorithm or len(a.hashes) != len(b.hashes):
+            return None
+        return max((x ^ y).bit_count() for x, y in zip(a.blocks, b.blocks, strict=True))
+    if isinstance(a, TextScore) and isinstance(b, TextScore):
+        return 0 if a.algorithm == b.algorithm and a.score == b.score else None
+    return None
+
+
+def agree(a: Answer, b: Answer, threshold: int) -> bool:
+    """Whether two answers count as the same (protocol A3).
+
+    Parameters
+    ----------
+    a, b
+        Two answers. A ``failed`` report agrees with nothing, not even with itself.
+    threshold
+        1 to 64: two images agree where their Hamming distance is strictly less.
+    """
+    if isinstance(a, ErrorReport) or isinstance(b, ErrorReport):
+        same_kind = isinstance(a, ErrorReport) and isinstance(b, ErrorReport)
+        return same_kind and a.invalid_task and a.code == b.code  # type: ignore[union-attr]
+    distance = similarity_score(a, b)
+    return distance is not None and distance < threshold
+
+
+def pixels_digest(images: "Sequence[Image]") -> bytes:
+    """Digest raw pixels with their shape (protocol, "Bytes"): 32 bytes.
+
+    For each image u32 big-endian width, height, channels, and its 8-bit samples row by row.
+    """
+    state = hashlib.sha256(tag("pixels"))
+    for image in images:
+        for number in (image.width, image.height, len(image.getbands())):
+            state.update(number.to_bytes(4, "big"))
+        state.update(image.tobytes())
+    return state.digest()
+
+
+def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:
+    if result_digest is None:
+        raise InvalidAnswerError("a score without its result digest cannot be submitted; it was read from a table")
+    return bytes([kind]) + length_prefixed(algorithm) + length_prefixed(payload) + result_digest
+
+
+def _take(data: bytes, what: str) -> tuple[bytes, bytes]:
+    size = int.from_bytes(data[:4], "big")
+    if len(data) < 4 or len(data) - 4 < size:
+        raise InvalidAnswerError(f"an answer ends within its {what}")
+    return data[4 : 4 + size], data[4 + size :]
+
+
+def _check_digest(value: object) -> None:
+    if value is not None and (not isinstance(value, bytes) or len(value) != DIGEST_BYTES):
+        raise InvalidAnswerError(f"a result digest has 32 bytes, not {_size(value)}")
+
+
+def _size(value: object) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"

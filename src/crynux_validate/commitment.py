@@ -1,0 +1,87 @@
+"""Commit and reveal: an answer and a nonce, and the hash that binds a node to them (protocol C1)."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from crynux_validate.answers import Answer, answer_from_bytes
+from crynux_validate.encoding import check_id, digest, length_prefixed
+from crynux_validate.errors import InvalidAnswerError
+
+NONCE_BYTES: Final = 32
+MAX_OPENING_BYTES: Final = 4_096
+"""The largest opening that a ledger reads (C4)."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What opens a commitment: the answer bytes and the nonce that hid them.
+
+    The answer bytes may be anything: a ledger accepts the opening of a malformed answer, and judges it (C4).
+
+    Parameters
+    ----------
+    answer_bytes
+        `Answer.to_bytes`.
+    nonce
+        32 bytes from a secure random source, drawn anew for every commitment.
+    """
+
+    answer_bytes: bytes
+    nonce: bytes = field(repr=False, default_factory=lambda: secrets.token_bytes(NONCE_BYTES))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.nonce, bytes) or len(self.nonce) != NONCE_BYTES:
+            raise InvalidAnswerError("a nonce has 32 bytes; leave it out to have one drawn")
+        if not isinstance(self.answer_bytes, bytes):
+            raise InvalidAnswerError(f"answer bytes are bytes, not {type(self.answer_bytes).__name__}")
+        if len(self.to_bytes()) > MAX_OPENING_BYTES:
+            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {len(self.to_bytes())}")
+
+    @classmethod
+    def of(cls, answer: Answer) -> "Opening":
+        """Hide an answer behind a fresh nonce."""
+        return cls(answer.to_bytes())
+
+    def answer(self) -> Answer:
+        """Read the answer; raises `InvalidAnswerError` where it is malformed."""
+        return answer_from_bytes(self.answer_bytes)
+
+    def commitment(self, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
+        """Return the commitment, 32 bytes (C1).
+
+        The node's id is inside, so that a copied commitment cannot be opened by the copier.
+
+        Parameters
+        ----------
+        ledger, group, node
+            Ids, 1 to 128 printable ASCII characters.
+        round
+            Which answering round of the group, 1 or 2.
+        """
+        if round not in (1, 2):
+            raise InvalidAnswerError(f"the round is {round!r}; expected 1 or 2")
+        return digest(
+            "commitment",
+            length_prefixed(check_id(ledger, "the ledger id")),
+            length_prefixed(check_id(group, "the group id")),
+            bytes([round]),
+            length_prefixed(check_id(node, "the node id")),
+            length_prefixed(self.answer_bytes),
+            self.nonce,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the opening's bytes: length-prefixed answer bytes, nonce (protocol, "Bytes")."""
+        return length_prefixed(self.answer_bytes) + self.nonce
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Opening":
+        """Read an opening; raises `InvalidAnswerError` for anything that `to_bytes` does not write."""
+        if not isinstance(data, bytes) or len(data) > MAX_OPENING_BYTES:
+            size = len(data) if isinstance(data, bytes) else type(data).__name__
+            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {size}")
+        size = int.from_bytes(data[:4], "big")
+        if len(data) != 4 + size + NONCE_BYTES:
+            raise InvalidAnswerError(f"an opening of {len(data)} bytes cannot hold an answer of {size} and a nonce")
+        return cls(data[4 : 4 + size], data[4 + size :])

@@ -1,0 +1,309 @@
+"""Do the answers of a group agree, and who was right? (protocol J1-J6)
+
+`judge` is pure: it sees answers, nothing else, and the order of the members never matters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from crynux_validate.algorithms import HASH_BITS
+from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, agree, similarity_score
+from crynux_validate.encoding import check_id
+from crynux_validate.errors import InvalidInputError
+
+GROUP_SIZES: Final = (3, 5, 7, 9)
+DEFAULT_THRESHOLD: Final = 16
+"""One unrelated picture in 45,000 passes it; honest numeric noise was 0 to 2 (protocol J2)."""
+
+DEFAULT_SLASH_THRESHOLD: Final = 24
+"""98% of unrelated pictures are this far away or farther (protocol J2)."""
+
+
+class Outcome(StrEnum):
+    """What became of a group."""
+
+    VALIDATED = "VALIDATED"
+    TASK_FAULT = "TASK_FAULT"
+    NO_QUORUM = "NO_QUORUM"
+
+
+class Finding(StrEnum):
+    """What became of a member."""
+
+    VALID = "VALID"
+    """It agrees with a centre: paid."""
+    INVALID = "INVALID"
+    """It answered wrongly, or reported a task as invalid that others ran: slashed."""
+    BORDERLINE = "BORDERLINE"
+    """Too far to be paid, too near to be slashed."""
+    UNDECIDED = "UNDECIDED"
+    """A score or a malformed answer where there is no centre."""
+    ERROR = "ERROR"
+    """A report that is not slashed."""
+    ABSENT = "ABSENT"
+    """It never committed."""
+    WITHHELD = "WITHHELD"
+    """It committed and did not reveal: slashed, under every outcome."""
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A member revealed an answer that does not fit the task (C4)."""
+
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"malformed: {self.reason}" if self.reason else "malformed"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A member never committed (C3)."""
+
+    def __str__(self) -> str:
+        return "absent"
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A member committed and did not reveal by the deadline (C3)."""
+
+    def __str__(self) -> str:
+        return "withheld"
+
+
+Member = Answer | Malformed | Absent | Withheld
+"""What a member of a group did."""
+
+
+class Rule(Protocol):
+    """How a group is judged. Pass one to `judge`; implement one to judge otherwise."""
+
+    def judge(self, members: Mapping[str, Member]) -> "Verdict":
+        """Return the verdict on members that `judge` has checked."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `judge` says of a group.
+
+    Parameters
+    ----------
+    outcome
+        What became of the group.
+    findings
+        What became of each member.
+    delivered_score
+        The score that stands for the result, with ``VALIDATED`` only (J6).
+    distances
+        The similarity score of each member's score to the delivered one; members without a score, or with one that
+        cannot be compared, are left out.
+    """
+
+    outcome: Outcome
+    findings: Mapping[str, Finding]
+    delivered_score: Score | None
+    distances: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return outcome, delivered score and findings for JSON."""
+        return {
+            "outcome": self.outcome.value,
+            "delivered_score": None if self.delivered_score is None else self.delivered_score.hex,
+            "findings": {node: finding.value for node, finding in self.findings.items()},
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        import json  # not at the top: judging alone does not need it
+
+        return json.dumps(self.to_dict())
+
+    def __str__(self) -> str:
+        width = max(len(node) for node in self.findings)
+        lines = [f"{self.outcome}, delivered score {self.delivered_score or '-'}"]
+        for node, finding in self.findings.items():
+            distance = self.distances.get(node)
+            apart = "" if distance is None else f"  distance {distance}"
+            lines.append(f"  {node:<{width}}  {finding:<10}{apart}".rstrip())
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class CentreRule:
+    """The rule of this library: what agrees with a score that a quorum agrees with is valid (J1-J6).
+
+    Parameters
+    ----------
+    threshold
+        Two images agree where every distance is strictly less; 1 to 64.
+    slash_threshold
+        A score is slashed only where it is at least this far from the delivered one; at least `threshold`, at most 64.
+        By default the larger of 24 and `threshold`.
+
+    Raises
+    ------
+    InvalidInputError
+        For a threshold outside 1..64, and a slash threshold below it.
+    """
+
+    threshold: int = DEFAULT_THRESHOLD
+    slash_threshold: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "slash_threshold"):
+            value = getattr(self, name)
+            if value is None and name == "slash_threshold":
+                object.__setattr__(self, name, max(DEFAULT_SLASH_THRESHOLD, self.threshold))
+            elif type(value) is not int or not 1 <= value <= HASH_BITS:
+                raise InvalidInputError(f"{name} is {value!r}; expected an integer from 1 to {HASH_BITS}")
+        if self.slashes_from < self.threshold:
+            raise InvalidInputError(
+                f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "
+                "as the same would be slashed; raise it to the threshold or above"
+            )
+
+    @property
+    def slashes_from(self) -> int:
+        """The slash threshold, with the default filled in."""
+        return self.threshold if self.slash_threshold is None else self.slash_threshold
+
+    def judge(self, members: Mapping[str, Member]) -> Verdict:
+        """Return the verdict on members that `judge` has checked."""
+        quorum = len(members) // 2 + 1
+        scores = {node: member for node, member in members.items() if isinstance(member, ImageScore | TextScore)}
+        if len(scores) >= quorum:
+            neighbours = self._neighbours(scores)
+            centres = [node for node, around in neighbours.items() if len(around) >= quorum]
+            if centres:
+                return self._validated(members, scores, neighbours, centres)
+        return self._without_centre(members, quorum)
+
+    def _neighbours(self, scores: Mapping[str, Score]) -> dict[str, set[str]]:
+        """For each score those that it agrees with, itself included."""
+        neighbours = {node: {node} for node in scores}
+        nodes = list(scores)
+        for at, a in enumerate(nodes):
+            for b in nodes[at + 1 :]:
+                if agree(scores[a], scores[b], self.threshold):
+                    neighbours[a].add(b)
+                    neighbours[b].add(a)
+        return neighbours
+
+    def _validated(
+        self,
+        members: Mapping[str, Member],
+        scores: Mapping[str, Score],
+        neighbours: Mapping[str, set[str]],
+        centres: list[str],
+    ) -> Verdict:
+        delivered = scores[min(centres, key=lambda node: self._delivery_order(node, scores, neighbours))]
+        valid = set().union(*(neighbours[node] for node in centres))
+        linked = _reach(valid, neighbours)
+        findings: dict[str, Finding] = {}
+        distances: dict[str, int] = {}
+        for node, member in members.items():
+            if isinstance(member, ImageScore | TextScore):
+                distance = similarity_score(member, delivered)
+                if distance is not None:
+                    distances[node] = distance
+                if node in valid:
+                    findings[node] = Finding.VALID
+                elif node not in linked and _is_far(member, delivered, self.slashes_from):
+                    findings[node] = Finding.INVALID
+                else:
+                    findings[node] = Finding.BORDERLINE
+            elif isinstance(member, Malformed) or (isinstance(member, ErrorReport) and member.invalid_task):
+                findings[node] = Finding.INVALID  # J2, J3: a false claim that anyone can check
+            else:
+                findings[node] = _without_score(member)
+        return Verdict(Outcome.VALIDATED, findings, delivered, distances)
+
+    @staticmethod
+    def _delivery_order(
+        node: str, scores: Mapping[str, Score], neighbours: Mapping[str, set[str]]
+    ) -> tuple[int, int, bytes]:
+        """J6: most agreements, then the smallest sum of similarity scores, then the smallest bytes."""
+        own = scores[node]
+        apart = (similarity_score(own, other) for other in scores.values())
+        total = sum(HASH_BITS if distance is None else distance for distance in apart)
+        return -len(neighbours[node]), total, own.hashes if isinstance(own, ImageScore) else own.score
+
+    @staticmethod
+    def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
+        codes = [m.code for m in members.values() if isinstance(m, ErrorReport) and m.invalid_task]
+        fault = any(codes.count(code) >= quorum for code in codes)
+        findings = {node: _without_score(member) for node, member in members.items()}
+        return Verdict(Outcome.TASK_FAULT if fault else Outcome.NO_QUORUM, findings, None, {})
+
+
+def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
+    """Judge the answers of one group (protocol J1-J6).
+
+    Parameters
+    ----------
+    members
+        For each node id its answer, or `Malformed`, `Absent`, `Withheld`. Groups have 3, 5, 7 or 9 members.
+    rule
+        `CentreRule()` if left out.
+
+    Returns
+    -------
+    Verdict
+        The same for every order of the members; its findings stand in the order given.
+
+    Raises
+    ------
+    InvalidInputError
+        For another group size, a node id that is not printable ASCII, and a member that is no answer.
+    """
+    if len(members) not in GROUP_SIZES:
+        sizes = ", ".join(map(str, GROUP_SIZES))
+        raise InvalidInputError(f"a group has {sizes} members, not {len(members)}")
+    for node, member in members.items():
+        check_id(node, "a node id")
+        if not isinstance(member, Member):
+            raise InvalidInputError(
+                f"the answer of {node} is a {type(member).__name__}; expected an ImageScore, TextScore, ErrorReport, "
+                "Malformed, Absent or Withheld"
+            )
+    return (rule or CentreRule()).judge(members)
+
+
+def _reach(start: set[str], neighbours: Mapping[str, set[str]]) -> set[str]:
+    """Everything that a chain of agreements links to `start`."""
+    reached = set(start)
+    frontier = list(start)
+    while frontier:
+        for node in neighbours[frontier.pop()] - reached:
+            reached.add(node)
+            frontier.append(node)
+    return reached
+
+
+def _is_far(score: Score, delivered: Score, slashes_from: int) -> bool:
+    """J2 (b): far enough to be slashed, in a block where the delivered picture is not too plain to tell."""
+    if (
+        not isinstance(score, ImageScore)
+        or not isinstance(delivered, ImageScore)
+        or score.algorithm != delivered.algorithm
+        or len(score.blocks) != len(delivered.blocks)
+    ):
+        return True  # unequal text, or a score that no distance connects to the delivered one
+    plain = delivered.degenerate
+    pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
+    return any((own ^ other).bit_count() >= slashes_from for at, (own, other) in pairs if at not in plain)
+
+
+def _without_score(member: Member) -> Finding:
+    match member:
+        case ErrorReport():
+            return Finding.ERROR
+        case Absent():
+            return Finding.ABSENT
+        case Withheld():
+            return Finding.WITHHELD
+        case _:
+            return Finding.UNDECIDED

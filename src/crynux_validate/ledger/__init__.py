@@ -1,0 +1,1 @@
+"""The blockchain's part: membership and stakes, groups, commitments, verdicts, money."""

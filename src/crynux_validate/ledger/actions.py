@@ -1,0 +1,152 @@
+"""What can be asked of a ledger (protocol L1), as data that an event log holds and a replay reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
+
+from crynux_validate.encoding import canonical_json, parse_hex
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, task_from_json
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """Bring money into an account."""
+
+    kind: ClassVar = "deposit"
+    account: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Take money out of an account."""
+
+    kind: ClassVar = "withdraw"
+    account: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class Join:
+    """Join with a stake from the owner's account."""
+
+    kind: ClassVar = "join"
+    node: str
+    owner: str
+    gpu: GpuModel
+    stake: int
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave with the stake."""
+
+    kind: ClassVar = "leave"
+    node: str
+
+
+@dataclass(frozen=True)
+class TopUp:
+    """Add to a stake from the owner's account."""
+
+    kind: ClassVar = "top_up"
+    node: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class OpenGroup:
+    """Escrow a fee and fix the pool. The ledger, not the caller, names the beacon round."""
+
+    kind: ClassVar = "open_group"
+    task: Task
+    creator: str
+    fee: int
+    min_memory_gib: int
+    beacon_round: int
+
+
+@dataclass(frozen=True)
+class DrawGroup:
+    """Draw the members by the value of the group's beacon round; None while it is not public."""
+
+    kind: ClassVar = "draw"
+    group: str
+    beacon: bytes | None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Bind a member to an answer."""
+
+    kind: ClassVar = "commit"
+    group: str
+    node: str
+    round: int
+    commitment: bytes
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """Open a member's commitment."""
+
+    kind: ClassVar = "reveal"
+    group: str
+    node: str
+    round: int
+    opening: bytes
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Judge and pay."""
+
+    kind: ClassVar = "settle"
+    group: str
+
+
+Action = Deposit | Withdraw | Join | Leave | TopUp | OpenGroup | DrawGroup | Commit | Reveal | Settle
+
+_KINDS: Final[Mapping[str, type[Action]]] = {
+    action.kind: action
+    for action in (Deposit, Withdraw, Join, Leave, TopUp, OpenGroup, DrawGroup, Commit, Reveal, Settle)
+}
+_MONEY: Final = ("amount", "stake", "fee")
+_BYTES: Final = ("beacon", "commitment", "opening")
+
+
+def action_to_dict(action: Action) -> dict[str, Any]:
+    """Return an action's fields as JSON values: money as decimal strings, bytes as hexadecimal digits."""
+    return {item.name: _to_json(item.name, getattr(action, item.name)) for item in fields(action)}
+
+
+def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
+    """Read what `action_to_dict` writes."""
+    if kind not in _KINDS:
+        raise InvalidInputError(f"no action is called {kind!r}; expected one of {', '.join(_KINDS)}")
+    names = {item.name for item in fields(_KINDS[kind])}
+    if set(value) != names:
+        raise InvalidInputError(f"the action {kind} has the fields {sorted(value)}; expected {sorted(names)}")
+    return _KINDS[kind](**{name: _from_json(name, found) for name, found in value.items()})
+
+
+def _to_json(name: str, value: Any) -> Any:
+    if name in _MONEY:
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.to_dict() if isinstance(value, GpuModel | ImageTask) else value
+
+
+def _from_json(name: str, value: Any) -> Any:
+    if name in _MONEY:
+        return int(value)
+    if name in _BYTES:
+        return None if value is None else parse_hex(value, name)
+    if name == "gpu":
+        return GpuModel.from_dict(value)
+    if name == "task":
+        return task_from_json(canonical_json(value)[:MAX_TASK_BYTES])
+    return value

@@ -1,0 +1,431 @@
+"""The protocol as pure transitions: state + action + time -> what changes (protocol C2, C3, P2-P7, L1-L6).
+
+`apply` reads a `State` and returns a `Change`: the records that are new, and what came of the action. It writes nothing,
+so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or none of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from crynux_validate.commitment import Opening
+from crynux_validate.encoding import DIGEST_BYTES, check_id
+from crynux_validate.errors import (
+    AlreadyDoneError,
+    CommitmentMismatchError,
+    InsufficientFundsError,
+    InvalidAnswerError,
+    InvalidInputError,
+    InvalidTaskError,
+    NodeStateError,
+    NotAMemberError,
+    NotEnoughNodes,
+    StakeTooLowError,
+    TooEarlyError,
+    TooLateError,
+    UnknownIdError,
+)
+from crynux_validate.judging import Finding
+from crynux_validate.ledger.actions import (
+    Action,
+    Commit,
+    Deposit,
+    DrawGroup,
+    Join,
+    Leave,
+    OpenGroup,
+    Reveal,
+    Settle,
+    TopUp,
+    Withdraw,
+)
+from crynux_validate.ledger.interface import PPM, Group, Policy, Status
+from crynux_validate.ledger.settlement import settle_group
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.pairing import draw, is_available, pool_of
+from crynux_validate.machines.roster import Node
+from crynux_validate.tasks import Task
+
+
+class State(Protocol):
+    """What the rules read."""
+
+    id: str
+    policy: Policy
+
+    def balance(self, account: str) -> int:
+        """Return an account's balance, 0 for one that was never used."""
+
+    def find_node(self, node: str) -> Node | None:
+        """Return a node, also one that has left."""
+
+    def joined_nodes(self) -> Iterable[Node]:
+        """Return all nodes that have joined."""
+
+    def find_group(self, group: str) -> Group | None:
+        """Return a group."""
+
+    def waiting_groups(self) -> Iterable[Group]:
+        """Return the groups that are open and not drawn."""
+
+    def group_count(self) -> int:
+        """Return how many groups there have ever been."""
+
+
+@dataclass
+class Change:
+    """What an action changes: new records by id, money that came or went, and what to tell the caller.
+
+    Parameters
+    ----------
+    accounts, nodes, groups
+        The new balances and records.
+    deposited, withdrawn, burnt
+        Money that entered or left (L2).
+    result
+        What came of the action, as JSON values; part of its event.
+    """
+
+    accounts: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    deposited: int = 0
+    withdrawn: int = 0
+    burnt: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+def apply(state: State, action: Action, now: int) -> Change | None:
+    """Return what an action changes, or None where it is already done and nothing changes (L6).
+
+    Raises
+    ------
+    LedgerError, InvalidInputError
+        Where the rules refuse it; nothing has changed.
+    """
+    change = Change()
+    match action:
+        case Deposit():
+            _deposit(state, change, action)
+        case Withdraw():
+            _withdraw(state, change, action)
+        case Join():
+            _join(state, change, action)
+        case Leave():
+            _leave(state, change, action)
+        case TopUp():
+            _top_up(state, change, action)
+        case OpenGroup():
+            _open_group(state, change, action, now)
+        case DrawGroup():
+            _draw(state, change, action, now)
+        case Commit():
+            _commit(state, change, action, now)
+        case Reveal():
+            _reveal(state, change, action, now)
+        case Settle():
+            return _settle(state, change, action, now)
+    return change
+
+
+def slashable_stake_needed(policy: Policy, fee: int) -> int:
+    """Return the least stake of a member of a group with this fee (P7, L4)."""
+    slashable = policy.stake_per_fee * (fee // policy.group_size)
+    if policy.slash_ppm == 0:
+        return policy.min_stake
+    return max(policy.min_stake, -(-slashable * PPM // policy.slash_ppm))
+
+
+def _deposit(state: State, change: Change, action: Deposit) -> None:
+    _check_money(action.amount, "amount", 1)
+    _pay(state, change, check_id(action.account, "the account"), action.amount)
+    change.deposited = action.amount
+
+
+def _withdraw(state: State, change: Change, action: Withdraw) -> None:
+    _check_money(action.amount, "amount", 1)
+    _charge(state, change, action.account, action.amount, "this withdrawal")
+    change.withdrawn = action.amount
+
+
+def _join(state: State, change: Change, action: Join) -> None:
+    check_id(action.node, "the node id")
+    check_id(action.owner, "the owner")
+    _check_money(action.stake, "stake", 0)
+    if not isinstance(action.gpu, GpuModel):
+        raise InvalidInputError(f"gpu is a {type(action.gpu).__name__}; expected a GpuModel")
+    known = state.find_node(action.node)
+    if known is not None and known.joined:
+        raise AlreadyDoneError(f"node {action.node} has joined; leave first to join again, or top up its stake")
+    if known is not None and known.owner != action.owner:
+        raise NodeStateError(f"the id {action.node} belongs to {known.owner}; choose another node id")
+    if action.stake < state.policy.min_stake:
+        raise StakeTooLowError(
+            f"the stake of {action.node} is {action.stake}; the policy asks for at least {state.policy.min_stake}"
+        )
+    _charge(state, change, action.owner, action.stake, f"the stake of {action.node}")
+    change.nodes[action.node] = Node(action.node, action.owner, action.gpu, action.stake)
+
+
+def _leave(state: State, change: Change, action: Leave) -> None:
+    node = _joined(state, action.node)
+    _check_not_waiting(state, node, "leave")
+    if node.group is not None:
+        raise NodeStateError(f"node {node.id} is in group {node.group}; it can leave when that is settled (L4)")
+    _pay(state, change, node.owner, node.stake)
+    change.nodes[node.id] = replace(node, joined=False, stake=0, suspended=False, absences=0)
+    change.result = {"returned": str(node.stake)}
+
+
+def _top_up(state: State, change: Change, action: TopUp) -> None:
+    _check_money(action.amount, "amount", 1)
+    node = _joined(state, action.node)
+    _check_not_waiting(state, node, "change its weight")
+    _charge(state, change, node.owner, action.amount, f"this top-up of {node.id}")
+    change.nodes[node.id] = replace(node, stake=node.stake + action.amount)
+
+
+def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> None:
+    policy = state.policy
+    if not isinstance(action.task, Task):
+        raise InvalidInputError(f"the task is a {type(action.task).__name__}; expected an ImageTask")
+    if not action.task.model.pinned:
+        raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
+    check_id(action.creator, "the creator")
+    _check_money(action.fee, "fee", policy.group_size, "one unit for each member (L3)")
+    if type(action.min_memory_gib) is not int or action.min_memory_gib < 0:
+        raise InvalidInputError(f"min_memory_gib is {action.min_memory_gib!r}; expected an integer from 0")
+    _charge(state, change, action.creator, action.fee, "the fee")
+    pool = pool_of(
+        state.joined_nodes(),
+        creator=action.creator,
+        min_stake=slashable_stake_needed(policy, action.fee),
+        min_memory_gib=action.min_memory_gib,
+        weight_unit=policy.weight_unit,
+    )
+    owners = {candidate.owner for candidate in pool}
+    if len(owners) < policy.group_size:
+        raise NotEnoughNodes(_not_enough(state, action, len(owners)), available=len(owners), needed=policy.group_size)
+    group = Group(
+        id=f"group-{state.group_count() + 1}",
+        task=action.task,
+        creator=action.creator,
+        fee=action.fee,
+        min_memory_gib=action.min_memory_gib,
+        policy=policy,
+        pool=pool,
+        beacon_round=action.beacon_round,
+        opened=now,
+        draw_deadline=now + policy.draw_seconds,
+    )
+    change.groups[group.id] = group
+    change.result = {"group": group.id, "task_digest": action.task.digest.hex(), "pool_size": len(pool)}
+
+
+def _not_enough(state: State, action: OpenGroup, owners: int) -> str:
+    policy = state.policy
+    joined = list(state.joined_nodes())
+    stake = slashable_stake_needed(policy, action.fee)
+    reasons = {
+        "of the creator": sum(node.owner == action.creator for node in joined),
+        "suspended": sum(node.suspended for node in joined),
+        "in a group": sum(node.group is not None for node in joined),
+        f"with a stake below {stake}": sum(node.stake < stake for node in joined),
+        f"with less than {action.min_memory_gib} GiB": sum(n.gpu.memory_gib < action.min_memory_gib for n in joined),
+    }
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    left_out = f"; left out: {why}" if why else ""
+    return (
+        f"{owners} owners have a node that could be drawn, a group needs {policy.group_size} "
+        f"({len(joined)} nodes have joined{left_out})"
+    )
+
+
+def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
+    group = _group(state, action.group)
+    if group.status is not Status.OPEN:
+        raise AlreadyDoneError(f"group {group.id} is {group.status}: its members cannot be drawn again")
+    if now >= group.draw_deadline:
+        _close(state, change, group, "no draw by its deadline")
+        return
+    if action.beacon is None:
+        raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
+    least = slashable_stake_needed(group.policy, group.fee)
+    unavailable = {candidate.id for candidate in group.pool if not _can_serve(state, candidate.id, least)}
+    try:
+        chosen = draw(
+            group.pool,
+            group.policy.group_size,
+            ledger=state.id,
+            group=group.id,
+            beacon=action.beacon,
+            unavailable=unavailable,
+        )
+    except NotEnoughNodes as error:
+        _close(state, change, group, str(error))
+        return
+    commit_deadline = now + group.policy.commit_seconds
+    change.groups[group.id] = replace(
+        group,
+        status=Status.DRAWN,
+        draw=chosen,
+        commit_deadline=commit_deadline,
+        reveal_deadline=commit_deadline + group.policy.reveal_seconds,
+    )
+    for member in chosen.members:
+        change.nodes[member] = replace(_joined(state, member), group=group.id)
+    change.result = {"members": list(chosen.members), "unavailable": sorted(chosen.unavailable)}
+
+
+def _can_serve(state: State, node: str, least: int) -> bool:
+    found = state.find_node(node)
+    return found is not None and is_available(found, least)
+
+
+def _close(state: State, change: Change, group: Group, reason: str) -> None:
+    change.groups[group.id] = replace(group, status=Status.CLOSED)
+    _pay(state, change, group.creator, group.fee)
+    change.result = {"closed": reason, "refund": str(group.fee)}
+
+
+def _commit(state: State, change: Change, action: Commit, now: int) -> None:
+    group = _drawn(state, action.group, action.node, action.round)
+    if not isinstance(action.commitment, bytes) or len(action.commitment) != DIGEST_BYTES:
+        raise InvalidAnswerError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
+    if action.node in group.commitments:
+        raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
+    if now >= group.commit_deadline:
+        raise TooLateError(f"group {group.id} took commitments until {group.commit_deadline}; it is {now}")
+    commitments = MappingProxyType({**group.commitments, action.node: action.commitment})
+    change.groups[group.id] = replace(group, commitments=commitments)
+
+
+def _reveal(state: State, change: Change, action: Reveal, now: int) -> None:
+    group = _drawn(state, action.group, action.node, action.round)
+    opening = Opening.from_bytes(action.opening)
+    if not group.reveals_open(now):
+        missing = len(group.members) - len(group.commitments)
+        raise TooEarlyError(
+            f"group {group.id} waits for {missing} commitments until {group.commit_deadline}; it is {now}: reveal then"
+        )
+    if action.node not in group.commitments:
+        raise CommitmentMismatchError(f"node {action.node} has not committed in group {group.id}: nothing to open")
+    if action.node in group.openings:
+        raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
+    if now >= group.reveal_deadline:
+        raise TooLateError(f"group {group.id} took reveals until {group.reveal_deadline}; it is {now}")
+    bound = opening.commitment(ledger=state.id, group=group.id, node=action.node, round=action.round)
+    if bound != group.commitments[action.node]:
+        raise CommitmentMismatchError(
+            f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
+            "or a commitment that was made for another node, group or ledger"
+        )
+    openings = MappingProxyType({**group.openings, action.node: opening})
+    change.groups[group.id] = replace(group, openings=openings)
+
+
+def _settle(state: State, change: Change, action: Settle, now: int) -> Change | None:
+    group = _group(state, action.group)
+    if group.status in (Status.SETTLED, Status.CLOSED):
+        return None
+    if group.status is Status.OPEN:
+        raise TooEarlyError(f"group {group.id} has not been drawn")
+    if not group.can_settle(now):
+        waiting = [node for node in group.members if node not in group.openings]
+        until = group.reveal_deadline if group.reveals_open(now) else group.commit_deadline
+        raise TooEarlyError(f"group {group.id} waits for {', '.join(waiting)} until {until}; it is {now}")
+    nodes = {member: _joined(state, member) for member in group.members}
+    settlement = settle_group(group, nodes)
+    slashed: dict[str, int] = {}
+    for transfer in settlement.transfers:
+        if transfer.target is None:
+            change.burnt += transfer.amount
+        else:
+            _pay(state, change, transfer.target, transfer.amount)
+        if transfer.why == "slash":
+            slashed[transfer.source] = transfer.amount
+    for member, node in nodes.items():
+        absent = settlement.verdict.findings[member] is Finding.ABSENT
+        absences = node.absences + 1 if absent else 0
+        change.nodes[member] = replace(
+            node,
+            group=None,
+            stake=node.stake - slashed.get(member, 0),
+            absences=absences,
+            suspended=node.suspended or absences >= group.policy.suspend_after,
+        )
+    change.groups[group.id] = replace(
+        group,
+        status=Status.SETTLED,
+        verdict=settlement.verdict,
+        delivered_by=settlement.delivered_by,
+        transfers=settlement.transfers,
+    )
+    moves = [{"from": t.source, "to": t.target, "amount": str(t.amount), "why": t.why} for t in settlement.transfers]
+    suspended = [member for member in nodes if change.nodes[member].suspended]
+    change.result = {
+        **settlement.verdict.to_dict(),
+        "delivered_by": settlement.delivered_by,
+        "transfers": moves,
+        "suspended": suspended,
+    }
+    return change
+
+
+def _joined(state: State, node: str) -> Node:
+    found = state.find_node(node)
+    if found is None or not found.joined:
+        raise UnknownIdError(f"no node {node!r} has joined this ledger")
+    return found
+
+
+def _group(state: State, group: str) -> Group:
+    found = state.find_group(group)
+    if found is None:
+        raise UnknownIdError(f"this ledger has no group {group!r}")
+    return found
+
+
+def _drawn(state: State, group: str, node: str, number: int) -> Group:
+    found = _group(state, group)
+    if found.status is Status.OPEN:
+        raise TooEarlyError(f"group {group} has not been drawn")
+    if found.status is not Status.DRAWN:
+        raise TooLateError(f"group {group} is {found.status}")
+    if node not in found.members:
+        raise NotAMemberError(f"node {node!r} is not a member of group {group} ({', '.join(found.members)})")
+    if number != 1:
+        raise InvalidInputError(f"the round is {number!r}; this policy has one round, number 1")
+    return found
+
+
+def _check_not_waiting(state: State, node: Node, what: str) -> None:
+    """A node of a pool that is not drawn yet can neither leave nor change its weight (P4)."""
+    for group in state.waiting_groups():
+        if any(candidate.id == node.id for candidate in group.pool):
+            raise NodeStateError(f"node {node.id} is in the pool of {group.id}; it can {what} when that is drawn (P4)")
+
+
+def _check_money(value: object, what: str, least: int, why: str = "") -> None:
+    if type(value) is not int or value < least:
+        because = f": {why}" if why else ""
+        raise InvalidInputError(f"{what} is {value!r}; expected an integer of at least {least}{because}")
+
+
+def _balance(state: State, change: Change, account: str) -> int:
+    return change.accounts.get(account, state.balance(account))
+
+
+def _pay(state: State, change: Change, account: str, amount: int) -> None:
+    change.accounts[account] = _balance(state, change, account) + amount
+
+
+def _charge(state: State, change: Change, account: str, amount: int, what: str) -> None:
+    balance = _balance(state, change, check_id(account, "the account"))
+    if balance < amount:
+        raise InsufficientFundsError(f"account {account} has {balance}; {what} takes {amount}: deposit more first")
+    change.accounts[account] = balance - amount
+
+
+__all__ = ["Change", "State", "apply", "slashable_stake_needed"]

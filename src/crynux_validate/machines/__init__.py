@@ -1,0 +1,1 @@
+"""Who can agree with whom: GPU models, environments, rosters, draws."""

@@ -1,0 +1,155 @@
+"""Who is eligible for a group, and a draw that anyone can repeat (protocol P2, P4, P5, P7).
+
+Everything here is a pure function of its arguments, in integers only, so that every platform finds the same members.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from crynux_validate.encoding import check_id, length_prefixed, tag
+from crynux_validate.errors import InvalidInputError, NotEnoughNodes
+from crynux_validate.machines.roster import Candidate, Draw, Node
+
+MAX_WEIGHT: Final = 2**32 - 1
+
+
+def weight_of(stake: int, weight_unit: int) -> int:
+    """Return the weight of a stake in the draw: min(2^32-1, max(1, floor(stake / weight_unit)))."""
+    return min(MAX_WEIGHT, max(1, stake // weight_unit))
+
+
+def is_available(node: Node, min_stake: int) -> bool:
+    """Whether a node can serve: joined, not suspended, with at least `min_stake`, in no unsettled group (P2)."""
+    return node.joined and not node.suspended and node.stake >= min_stake and node.group is None
+
+
+def pool_of(
+    nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int
+) -> tuple[Candidate, ...]:
+    """Return who could be drawn for an image task: any available node with enough memory (P2, P5).
+
+    Parameters
+    ----------
+    nodes
+        Everybody.
+    creator
+        Who asked for the task; its own nodes are left out.
+    min_stake
+        What a member must have at stake.
+    min_memory_gib
+        The memory of one card that the task needs; 0 for any.
+    weight_unit
+        How much stake counts as one in the draw.
+
+    Returns
+    -------
+    tuple of Candidate
+        Sorted by node id.
+    """
+    found = [
+        Candidate(node.id, node.owner, weight_of(node.stake, weight_unit))
+        for node in nodes
+        if node.owner != creator and node.gpu.memory_gib >= min_memory_gib and is_available(node, min_stake)
+    ]
+    return tuple(sorted(found, key=lambda candidate: candidate.id))
+
+
+def draw(
+    pool: Sequence[Candidate],
+    size: int,
+    *,
+    ledger: str,
+    group: str,
+    beacon: bytes,
+    unavailable: Collection[str] = (),
+) -> Draw:
+    """Draw the members of a group, weighted, without replacement, of different owners (P4, P5).
+
+    Candidates are sorted by node id. Words come from SHAKE-256 over the length-prefixed tag, ledger id, group id and
+    beacon value, each a u64 big-endian. Of the weights that remain let `total` be the sum: a word at or above
+    floor(2^64 / total) * total is rejected, any other is taken modulo `total`, and the first candidate whose running
+    sum exceeds it is a member; it and all of its owner's nodes are removed.
+
+    Parameters
+    ----------
+    pool
+        Who could be drawn; ids must differ, weights are 1 to 2^32-1.
+    size
+        How many members.
+    ledger, group
+        Ids.
+    beacon
+        The value of the public randomness, at least one byte.
+    unavailable
+        Ids to leave out.
+
+    Raises
+    ------
+    NotEnoughNodes
+        Where fewer than `size` owners have an available node.
+    """
+    if not isinstance(beacon, bytes) or not beacon:
+        raise InvalidInputError(f"a beacon value is at least one byte, not {beacon!r}")
+    ordered = sorted(pool, key=lambda candidate: candidate.id)
+    if len({candidate.id for candidate in ordered}) != len(ordered):
+        raise InvalidInputError("a node stands twice in the pool")
+    if any(type(c.weight) is not int or not 1 <= c.weight <= MAX_WEIGHT for c in ordered):
+        raise InvalidInputError(f"a weight is outside 1..{MAX_WEIGHT}")
+    gone = frozenset(unavailable)
+    remaining = [candidate for candidate in ordered if candidate.id not in gone]
+    owners = {candidate.owner for candidate in remaining}
+    if len(owners) < size:
+        raise NotEnoughNodes(
+            f"{len(owners)} owners have a node that can be drawn; a group needs {size}",
+            available=len(owners),
+            needed=size,
+        )
+    words = _words(
+        tag("draw")
+        + length_prefixed(check_id(ledger, "the ledger id"))
+        + length_prefixed(check_id(group, "the group id"))
+        + length_prefixed(beacon)
+    )
+    members: list[str] = []
+    while len(members) < size:
+        sums = list(accumulate(candidate.weight for candidate in remaining))
+        taken = remaining[bisect_right(sums, _below(sums[-1], words))]
+        members.append(taken.id)
+        remaining = [candidate for candidate in remaining if candidate.owner != taken.owner]
+    return Draw(ledger, group, beacon, tuple(ordered), gone & {c.id for c in ordered}, tuple(members))
+
+
+def verify_draw(claim: Draw) -> bool:
+    """Whether repeating a draw gives the members that it claims."""
+    try:
+        again = draw(
+            claim.pool,
+            len(claim.members),
+            ledger=claim.ledger,
+            group=claim.group,
+            beacon=claim.beacon,
+            unavailable=claim.unavailable,
+        )
+    except (NotEnoughNodes, InvalidInputError):
+        return False
+    return again.members == claim.members
+
+
+def _words(seed: bytes) -> Iterator[int]:
+    """The u64 words of SHAKE-256(seed), without end; a longer digest of it begins with the shorter one."""
+    state = hashlib.shake_256(seed)
+    length, start = 128, 0
+    while True:
+        block = state.digest(length)
+        for at in range(start, length, 8):
+            yield int.from_bytes(block[at : at + 8], "big")
+        start, length = length, 2 * length
+
+
+def _below(total: int, words: Iterator[int]) -> int:
+    """A uniform number below `total`."""
+    limit = 2**64 // total * total
+    return next(word for word in words if word < limit) % total

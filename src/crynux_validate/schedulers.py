@@ -1,0 +1,150 @@
+"""The schedulers that an image task may name, the arguments that it may give them, and their limits.
+
+The names are diffusers' class names. An argument that a task does not give comes from the model's own scheduler
+configuration, which the pinned revision fixes; where the number of steps that is allowed depends on an argument, it
+has a default here that is written into the task, so that validity can be decided from the task's bytes alone
+(protocol T1, A1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from crynux_validate.errors import InvalidTaskError
+
+SchedulerArgument = bool | int | float | str
+
+MAX_STEPS: Final = 500
+"""More steps than this and "leading" timesteps run past the 1,000 that models are trained on."""
+
+
+@dataclass(frozen=True)
+class SchedulerSpec:
+    """What a task may ask of one scheduler.
+
+    Parameters
+    ----------
+    about
+        One line for people.
+    arguments
+        For each argument the values that it may have: a tuple of alternatives, or a ``range`` of integers.
+    defaults
+        Arguments that are written into every task that does not give them.
+    draws_noise
+        Whether it draws noise in every step (ancestral, stochastic, consistency).
+    """
+
+    about: str
+    arguments: Mapping[str, tuple[SchedulerArgument, ...] | range]
+    defaults: Mapping[str, SchedulerArgument] = field(default_factory=dict)
+    draws_noise: bool = False
+
+
+_FLAG: Final = (False, True)
+_SPACING: Final = {"timestep_spacing": ("leading", "linspace", "trailing"), "steps_offset": range(2)}
+_ZERO_SNR: Final = {"rescale_betas_zero_snr": _FLAG}
+_SIGMAS: Final = {
+    "use_karras_sigmas": _FLAG,
+    "use_exponential_sigmas": _FLAG,
+    "final_sigmas_type": ("zero", "sigma_min"),
+}
+
+SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
+    "DDIMScheduler": SchedulerSpec(
+        "DDIM (arXiv 2010.02502), eta 0: deterministic",
+        {**_SPACING, **_ZERO_SNR, "set_alpha_to_one": _FLAG, "clip_sample": _FLAG},
+    ),
+    "PNDMScheduler": SchedulerSpec(
+        "PNDM (arXiv 2202.09778); without skip_prk_steps it needs at least 4 steps",
+        {**_SPACING, "skip_prk_steps": _FLAG, "set_alpha_to_one": _FLAG},
+        {"skip_prk_steps": True},
+    ),
+    "EulerDiscreteScheduler": SchedulerSpec(
+        "Euler steps (arXiv 2206.00364, algorithm 2 without churn)",
+        {**_SPACING, **_SIGMAS, **_ZERO_SNR},
+    ),
+    "EulerAncestralDiscreteScheduler": SchedulerSpec(
+        "Euler steps with ancestral noise",
+        {**_SPACING, **_ZERO_SNR},
+        draws_noise=True,
+    ),
+    "DPMSolverMultistepScheduler": SchedulerSpec(
+        "DPM-Solver++ (arXiv 2211.01095), multistep",
+        {
+            **_SPACING,
+            **_SIGMAS,
+            "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
+            "solver_order": range(1, 4),
+            "solver_type": ("midpoint", "heun"),
+            "lower_order_final": _FLAG,
+            "euler_at_final": _FLAG,
+        },
+        draws_noise=True,
+    ),
+    "LCMScheduler": SchedulerSpec(
+        "Latent consistency models (arXiv 2310.04378); at most original_inference_steps steps",
+        {**_SPACING, "original_inference_steps": range(1, MAX_STEPS + 1)},
+        {"original_inference_steps": 50},
+        draws_noise=True,
+    ),
+    "UniPCMultistepScheduler": SchedulerSpec(
+        "UniPC (arXiv 2302.04867)",
+        {**_SPACING, **_SIGMAS, "solver_order": range(1, 4), "solver_type": ("bh1", "bh2"), "lower_order_final": _FLAG},
+    ),
+}
+"""Every scheduler that a task may name."""
+
+
+def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> dict[str, SchedulerArgument]:
+    """Return the arguments with the defaults written in, or say what is wrong.
+
+    Parameters
+    ----------
+    name
+        A diffusers class name, one of `SCHEDULERS`.
+    arguments
+        What the task gives.
+    steps
+        The number of denoising steps that the task asks for.
+
+    Raises
+    ------
+    InvalidTaskError
+        Code ``unsupported`` for a scheduler or an argument that is not allowed, ``limits`` for a value or a number of
+        steps outside its limits.
+    """
+    if name not in SCHEDULERS:
+        raise InvalidTaskError("scheduler", f"is {name!r}; expected one of {', '.join(SCHEDULERS)}", "unsupported")
+    spec = SCHEDULERS[name]
+    for key in arguments:
+        if key not in spec.arguments:
+            allowed = ", ".join(sorted(spec.arguments))
+            raise InvalidTaskError(f"scheduler_args.{key}", f"{name} takes only {allowed}", "unsupported")
+    checked = {key: _check_value(key, value, spec.arguments[key]) for key, value in arguments.items()}
+    checked = {**spec.defaults, **checked}
+    if checked.get("use_karras_sigmas") and checked.get("use_exponential_sigmas"):
+        raise InvalidTaskError(
+            "scheduler_args.use_exponential_sigmas", "excludes use_karras_sigmas; set one of the two", "limits"
+        )
+    if not 1 <= steps <= MAX_STEPS:
+        raise InvalidTaskError("steps", f"is {steps}; expected 1 to {MAX_STEPS}", "limits")
+    if name == "PNDMScheduler" and not checked["skip_prk_steps"] and steps < 4:
+        raise InvalidTaskError("steps", f"is {steps}; PNDMScheduler without skip_prk_steps needs at least 4", "limits")
+    if name == "LCMScheduler" and steps > int(checked["original_inference_steps"]):
+        most = checked["original_inference_steps"]
+        raise InvalidTaskError(
+            "steps", f"is {steps}; LCMScheduler takes at most original_inference_steps={most}", "limits"
+        )
+    return dict(sorted(checked.items()))
+
+
+def _check_value(key: str, value: object, allowed: tuple[SchedulerArgument, ...] | range) -> SchedulerArgument:
+    # bool is an int in Python, and True == 1: compare the types as well.
+    for choice in allowed:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    if isinstance(allowed, range):
+        expected = f"an integer from {allowed.start} to {allowed.stop - 1}"
+    else:
+        expected = "one of " + ", ".join(map(repr, allowed))
+    raise InvalidTaskError(f"scheduler_args.{key}", f"is {value!r}; expected {expected}", "limits")
