@@ -157,6 +157,7 @@ __all__ = [
     "Transfer",
     "Verdict",
     "Withheld",
+    "__version__",
     "agree",
     "answer_from_bytes",
     "block_distances",
@@ -172,7 +173,6 @@ __all__ = [
     "task_from_json",
     "verify_chain",
     "verify_draw",
-    "__version__",
 ]
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import HASH_BITS
-from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, agree, similarity_score
+from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, similarity_score
 from crynux_validate.encoding import check_id
 from crynux_validate.errors import InvalidInputError
 
@@ -76,6 +76,9 @@ class Withheld:
 
 Member = Answer | Malformed | Absent | Withheld
 """What a member of a group did."""
+
+Distances = Mapping[str, Mapping[str, int | None]]
+"""For each node the similarity score of its score to every other; None where the two cannot be compared."""
 
 
 class Rule(Protocol):
@@ -175,40 +178,37 @@ class CentreRule:
         quorum = len(members) // 2 + 1
         scores = {node: member for node, member in members.items() if isinstance(member, ImageScore | TextScore)}
         if len(scores) >= quorum:
-            neighbours = self._neighbours(scores)
+            apart = _apart(scores)
+            neighbours = {
+                node: {other for other, distance in row.items() if distance is not None and distance < self.threshold}
+                for node, row in apart.items()
+            }
             centres = [node for node, around in neighbours.items() if len(around) >= quorum]
             if centres:
-                return self._validated(members, scores, neighbours, centres)
+                return self._validated(members, scores, apart, neighbours, centres)
         return self._without_centre(members, quorum)
-
-    def _neighbours(self, scores: Mapping[str, Score]) -> dict[str, set[str]]:
-        """For each score those that it agrees with, itself included."""
-        neighbours = {node: {node} for node in scores}
-        nodes = list(scores)
-        for at, a in enumerate(nodes):
-            for b in nodes[at + 1 :]:
-                if agree(scores[a], scores[b], self.threshold):
-                    neighbours[a].add(b)
-                    neighbours[b].add(a)
-        return neighbours
 
     def _validated(
         self,
         members: Mapping[str, Member],
         scores: Mapping[str, Score],
+        apart: Distances,
         neighbours: Mapping[str, set[str]],
         centres: list[str],
     ) -> Verdict:
-        delivered = scores[min(centres, key=lambda node: self._delivery_order(node, scores, neighbours))]
+        def delivery_order(node: str) -> tuple[int, int, bytes]:
+            """J6: most agreements, then the smallest sum of similarity scores, then the smallest bytes."""
+            total = sum(HASH_BITS if distance is None else distance for distance in apart[node].values())
+            own = scores[node]
+            return -len(neighbours[node]), total, own.hashes if isinstance(own, ImageScore) else own.score
+
+        chosen = min(centres, key=delivery_order)
+        delivered = scores[chosen]
         valid = set().union(*(neighbours[node] for node in centres))
         linked = _reach(valid, neighbours)
         findings: dict[str, Finding] = {}
-        distances: dict[str, int] = {}
         for node, member in members.items():
             if isinstance(member, ImageScore | TextScore):
-                distance = similarity_score(member, delivered)
-                if distance is not None:
-                    distances[node] = distance
                 if node in valid:
                     findings[node] = Finding.VALID
                 elif node not in linked and _is_far(member, delivered, self.slashes_from):
@@ -219,17 +219,8 @@ class CentreRule:
                 findings[node] = Finding.INVALID  # J2, J3: a false claim that anyone can check
             else:
                 findings[node] = _without_score(member)
+        distances = {node: distance for node, distance in apart[chosen].items() if distance is not None}
         return Verdict(Outcome.VALIDATED, findings, delivered, distances)
-
-    @staticmethod
-    def _delivery_order(
-        node: str, scores: Mapping[str, Score], neighbours: Mapping[str, set[str]]
-    ) -> tuple[int, int, bytes]:
-        """J6: most agreements, then the smallest sum of similarity scores, then the smallest bytes."""
-        own = scores[node]
-        apart = (similarity_score(own, other) for other in scores.values())
-        total = sum(HASH_BITS if distance is None else distance for distance in apart)
-        return -len(neighbours[node]), total, own.hashes if isinstance(own, ImageScore) else own.score
 
     @staticmethod
     def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
@@ -270,6 +261,17 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
                 "Malformed, Absent or Withheld"
             )
     return (rule or CentreRule()).judge(members)
+
+
+def _apart(scores: Mapping[str, Score]) -> Distances:
+    """The similarity score of every pair, each also with itself."""
+    rows: dict[str, dict[str, int | None]] = {node: {} for node in scores}
+    nodes = list(scores.items())
+    for at, (a, own) in enumerate(nodes):
+        rows[a][a] = 0
+        for b, other in nodes[at + 1 :]:
+            rows[a][b] = rows[b][a] = similarity_score(own, other)
+    return rows
 
 
 def _reach(start: set[str], neighbours: Mapping[str, set[str]]) -> set[str]:

@@ -9,8 +9,8 @@ from crynux_validate.errors import InvalidInputError
 class LocalBeacon:
     """A ledger's own random source: a value every `period` seconds.
 
-    Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw. Where
-    that is too much, pass an object with the same two methods that reads a public beacon, such as drand.
+    Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
+    Where that is too much, pass an object with the same two methods that reads a public beacon, such as drand.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The protocol as pure transitions: state + action + time -> what changes (protocol C2, C3, P2-P7, L1-L6).
 
-`apply` reads a `State` and returns a `Change`: the records that are new, and what came of the action. It writes nothing,
-so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or none of it.
+`apply` reads a `State` and returns a `Change`: the records that are new, and what came of the action. It writes
+nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
 """
 
 from collections.abc import Iterable

@@ -1,0 +1,365 @@
+"""The guard: every switch is set, read back and restored; variables that come too late are refused."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from crynux_validate.errors import DeterminismError, PipelineError
+from crynux_validate.pipelines import determinism, process
+from crynux_validate.pipelines.determinism import Switch, deterministic, numerics, switches
+from crynux_validate.pipelines.precision import _PLACES
+
+core = torch._C
+
+
+def effective() -> list[object]:
+    """What every precision switch of both generations says, without the guard's own way of reading."""
+    found: list[object] = [core._get_fp32_precision_getter(backend, op) for backend, op in _PLACES]
+    for old in (core._get_cudnn_allow_tf32, core._get_cublas_allow_tf32, core._get_float32_matmul_precision):
+        try:
+            found.append(old())
+        except RuntimeError:
+            found.append("raises")
+    return found
+
+
+def state() -> dict[str, object]:
+    return {switch.name: switch.read() for switch in switches()} | {"effective": effective()}
+
+
+OTHER = {
+    "deterministic_algorithms": 1,
+    "fill_uninitialized_memory": False,
+    "cpu_threads": 2,
+    "flush_denormal": True,
+    "default_device": "meta",
+    "default_dtype": torch.float64,
+    "autocast.cpu": True,
+    "autocast.cuda": True,
+    "autocast.mps": True,
+    "cudnn.enabled": False,
+    "cudnn.benchmark": True,
+    "cudnn.deterministic": False,
+    "mkldnn.enabled": False,
+    "mkldnn.deterministic": False,
+    "nnpack.enabled": False,
+    "cublas.fp16_reduction": (True, True),
+    "cublas.bf16_reduction": (True, True),
+    "cublas.fp16_accumulation": True,
+    "sdpa.math": False,
+    "sdpa.flash": True,
+    "sdpa.mem_efficient": True,
+    "sdpa.cudnn": True,
+    "sdpa.overrideable": True,
+    "sdpa.math_reduction": True,
+    "transformer_fastpath": True,
+    "native_overrides": ["triton"],
+    "compiler": torch._dynamo.eval_frame.DynamoStance("eager_on_recompile"),
+    "float32_precision": {
+        "generic.all": "none", "cuda.all": "ieee", "cuda.conv": "tf32", "cuda.rnn": "none", "cuda.matmul": "tf32",
+        "mkldnn.all": "bf16", "mkldnn.conv": "none", "mkldnn.rnn": "ieee", "mkldnn.matmul": "bf16",
+        "cudnn_allow_tf32": True, "matmul_precision": "medium",
+    },
+}  # fmt: skip
+"""A setting for each switch that is not the guard's (those left out have only one on a machine without CUDA)."""
+
+
+@pytest.fixture
+def other_settings():
+    """Run the test under settings that are as far from the guard's as possible."""
+    table = {switch.name: switch for switch in switches()}
+    before = {name: table[name].read() for name in OTHER}
+    for name, value in OTHER.items():
+        table[name].set(value)
+    yield
+    for name, value in before.items():
+        table[name].set(value)
+
+
+def test_every_switch_is_set_inside_and_restored_after(other_settings):
+    before = state()
+    for switch in switches():
+        if switch.name in OTHER:
+            assert switch.read() == OTHER[switch.name] != switch.wanted, switch.name
+    with deterministic():
+        for switch in switches():
+            assert switch.read() == switch.wanted, switch.name
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.allow_tf32 is False
+        assert torch.backends.cuda.matmul.allow_tf32 is False
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert core._get_fp32_precision_getter("mkldnn", "conv") == "ieee"
+    assert state() == before
+
+
+def test_everything_is_restored_after_an_exception(other_settings):
+    before = state()
+    with pytest.raises(ZeroDivisionError), deterministic():
+        torch.set_num_threads(2)
+        1 / 0  # noqa: B018
+    assert state() == before
+
+
+def broken(name: str = "broken", **settings) -> Switch:
+    return Switch(**{"name": name, "get": lambda: 0, "set": lambda value: None, "wanted": 0, **settings})
+
+
+@pytest.mark.parametrize("position", [0, 7, -1])
+def test_everything_is_restored_when_a_switch_cannot_be_set(monkeypatch, other_settings, position):
+    def refuse(value):
+        if value == 0:
+            raise RuntimeError("no such thing")
+
+    before, table = state(), list(switches())
+    table.insert(position % (len(table) + 1), broken(get=lambda: 5, set=refuse))
+    monkeypatch.setattr(determinism, "switches", lambda: tuple(table))
+    with pytest.raises(DeterminismError, match="broken cannot be set to 0: no such thing"), deterministic():
+        pytest.fail("the guard was entered")
+    assert state() == before
+
+
+def test_a_switch_that_does_not_hold_is_found_on_entry(monkeypatch, other_settings):
+    before, table = state(), (*switches(), broken("stuck", get=lambda: 1))
+    monkeypatch.setattr(determinism, "switches", lambda: table)
+    with pytest.raises(DeterminismError, match="stuck is 1 although the guard set it, not 0"), deterministic():
+        pytest.fail("the guard was entered")
+    assert state() == before
+
+
+def test_a_switch_that_is_changed_meanwhile_is_found_at_the_end():
+    before = state()
+    with pytest.raises(DeterminismError, match=r"cudnn\.benchmark is True at the end"), deterministic():
+        torch.backends.cudnn.benchmark = True
+    assert state() == before
+
+
+def test_a_default_device_that_other_code_holds_is_refused():
+    with (
+        torch.device("meta"),
+        pytest.raises(DeterminismError, match="default_device is 'meta' although the guard set it"),
+        deterministic(),
+    ):
+        pytest.fail("the guard was entered")
+    assert str(torch.get_default_device()) == "cpu"
+
+
+def test_one_switch_that_cannot_be_restored_does_not_keep_the_others(monkeypatch, other_settings):
+    def refuse(value):
+        if value == 5:
+            raise RuntimeError("gone")
+
+    values = iter([5])
+    before, table = state(), list(switches())
+    table.insert(3, broken(get=lambda: next(values, 0), set=refuse))
+    monkeypatch.setattr(determinism, "switches", lambda: tuple(table))
+    with pytest.raises(DeterminismError, match="broken could not be put back to 5: gone"), deterministic():
+        pass
+    monkeypatch.undo()
+    assert state() == before
+
+
+def test_the_guard_can_be_entered_inside_itself():
+    before = state()
+    with deterministic():
+        with deterministic():
+            pass
+        assert all(switch.read() == switch.wanted for switch in switches())
+    assert state() == before
+
+
+def test_other_threads_wait():
+    inside, order = threading.Event(), []
+
+    def other():
+        inside.wait()
+        with deterministic():
+            order.append("second")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with deterministic():
+        inside.set()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_any_combination_of_precision_switches_is_restored():
+    """Both generations, in any order, also where they contradict each other."""
+    rng = random.Random(0)
+    first = switches()[0].read()
+    try:
+        for _ in range(200):
+            for _ in range(rng.randint(1, 8)):
+                change_precision(rng)
+            before, own = effective(), switches()[0].read()
+            assert effective() == before, "reading changed something"
+            with deterministic():
+                pass
+            assert effective() == before
+            # What is inherited is inherited again, not frozen at its present value.
+            assert switches()[0].read() == own
+    finally:
+        switches()[0].set(first)
+
+
+def change_precision(rng: random.Random) -> None:
+    kind = rng.randrange(6)
+    if kind == 0:
+        core._set_cudnn_allow_tf32(rng.random() < 0.5)
+    elif kind == 1:
+        core._set_float32_matmul_precision(rng.choice(["highest", "high", "medium"]))
+    elif kind == 2:
+        core._set_cublas_allow_tf32(rng.random() < 0.5)
+    else:
+        backend, op = rng.choice(_PLACES)
+        choices = ["none", "ieee", "tf32"] + ["bf16"] * (backend != "cuda")
+        core._set_fp32_precision_setter(backend, op, rng.choice(choices))
+
+
+def test_replaced_operations_of_torch_are_off_inside():
+    """torch swaps in Triton kernels at its import where Triton is installed; here one is registered by hand."""
+    from torch._native import registry
+
+    def impl(x, y):
+        return torch.full_like(x, 42.0)
+
+    registry.register_op_override("triton", "aten", "maximum", "CPU", lambda x, y: True, impl)
+    registry._register_all_overrides()
+    try:
+        a, b = torch.zeros(1), torch.ones(1)
+        assert torch.maximum(a, b).item() == 42
+        with deterministic():
+            assert torch.maximum(a, b).item() == 1
+        assert torch.maximum(a, b).item() == 42
+    finally:
+        registry.deregister_op_overrides(disable_dsl_names="triton")
+        registry._graphs.pop(("maximum", "CPU"))
+        registry.reenable_op_overrides(enable_dsl_names="triton")
+
+
+def test_numerics_are_json_and_do_not_depend_on_what_was_set_before(other_settings):
+    inside = numerics()
+    assert json.loads(json.dumps(inside)) == inside
+    assert set(inside) == {switch.name for switch in switches()} | {"variables"}
+    assert inside["cpu_threads"] == 1
+    assert inside["float32_precision"]["cuda.conv"] == "ieee"
+    assert inside["cublas.fp16_reduction"] == [False, False]
+    assert inside["deterministic_algorithms"] == "error"
+
+
+def test_numerics_are_the_same_without_other_settings():
+    assert numerics() == numerics()
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Start from a process without the guard's variables, and put back what was there."""
+    for variable in process.VARIABLES:
+        monkeypatch.setenv(variable.name, "placeholder")
+        monkeypatch.delenv(variable.name)
+    return monkeypatch
+
+
+def test_variables_are_set_where_it_is_in_time(environment):
+    process.prepare_process()
+    assert {name: os.environ[name] for name in ("CUBLAS_WORKSPACE_CONFIG", "TORCH_DISABLE_NATIVE_JIT")} == {
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "TORCH_DISABLE_NATIVE_JIT": "1",
+    }
+    process.prepare_process()
+
+
+@pytest.mark.parametrize("present", [None, ":16:8"])
+def test_too_late_for_cublas_once_cuda_has_started(environment, present):
+    if present is not None:
+        environment.setenv("CUBLAS_WORKSPACE_CONFIG", present)
+    environment.setattr(torch.cuda, "is_initialized", lambda: True)
+    message = "CUBLAS_WORKSPACE_CONFIG must be ':4096:8'.*CUDA has already started.*Export CUBLAS_WORKSPACE_CONFIG=:4096"
+    with pytest.raises(DeterminismError, match=message), deterministic():
+        pytest.fail("the guard was entered")
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == present
+    assert "USE_HUB_KERNELS" not in os.environ, "nothing is set where something is refused"
+
+
+def test_cuda_that_started_after_the_export_is_fine(environment):
+    environment.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    environment.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    environment.setattr(torch.cuda, "is_initialized", lambda: True)
+    process.prepare_process()
+
+
+def test_metal_matters_only_where_there_is_metal(environment):
+    environment.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    process.prepare_process()
+    environment.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    environment.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(DeterminismError, match="PYTORCH_ENABLE_MPS_FALLBACK must be '0'.*imported with '1'"):
+        process.prepare_process()
+
+
+def test_hub_kernels_matter_only_where_the_package_is_installed(environment):
+    from transformers.integrations import hub_kernels
+
+    environment.setattr(hub_kernels, "_kernels_enabled", True)
+    process.prepare_process()
+    environment.setattr(hub_kernels, "is_kernels_available", lambda: True)
+    with pytest.raises(DeterminismError, match="USE_HUB_KERNELS must be '0'.*'kernels' is installed"):
+        process.prepare_process()
+
+
+def run_python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    names = {variable.name for variable in process.VARIABLES}
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=clean | variables, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_plain_import_of_torch_and_diffusers_before_is_fine_and_a_foreign_backend_is_not():
+    code = """
+import diffusers.utils.constants
+from crynux_validate.errors import DeterminismError
+from crynux_validate.pipelines.process import prepare_process
+try:
+    prepare_process()
+    print("fine")
+except DeterminismError as error:
+    print(error)
+"""
+    plain = run_python(code)
+    assert plain.stdout == "fine\n", plain.stderr
+    late = run_python(code, DIFFUSERS_ATTN_BACKEND="_native_flash")
+    assert "DIFFUSERS_ATTN_BACKEND must be 'native'" in late.stdout, late.stderr
+    assert "already been imported with '_native_flash'" in late.stdout
+
+
+def test_preparing_needs_no_torch():
+    code = """
+import os, sys
+from crynux_validate.pipelines.process import prepare_process
+prepare_process()
+assert not {"torch", "numpy", "diffusers", "transformers"} & set(sys.modules)
+print(os.environ["TORCH_DISABLE_NATIVE_JIT"])
+"""
+    done = run_python(code)
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_a_missing_package_is_named():
+    with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
+        process.require("no_such_package")
+    assert caught.value.name == "no_such_package"
+
+
+def test_the_error_is_a_pipeline_error():
+    assert issubclass(DeterminismError, PipelineError)

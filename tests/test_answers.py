@@ -1,0 +1,182 @@
+"""Answers, openings, and when two answers agree (protocol A1-A3, C1, C4)."""
+
+import hashlib
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from crynux_validate import (
+    Answer,
+    ErrorReport,
+    ImageScore,
+    ImageTask,
+    InvalidAnswerError,
+    InvalidInputError,
+    InvalidTaskError,
+    ModelRef,
+    Opening,
+    TextScore,
+    agree,
+    answer_from_bytes,
+    check_answer,
+    image_hash,
+    similarity_score,
+)
+
+digests = st.binary(min_size=32, max_size=32)
+image_scores = st.builds(ImageScore, st.integers(1, 16).flatmap(lambda n: st.binary(min_size=8 * n, max_size=8 * n)), digests)
+text_scores = st.builds(TextScore, digests, digests, st.sampled_from(["tokens/1", "logits/1"]))
+reports = st.builds(ErrorReport, st.sampled_from(["schema", "limits", "unsupported"])) | st.builds(
+    ErrorReport, st.just("failed"), st.text(max_size=200)
+)
+answers = image_scores | text_scores | reports
+
+
+@given(answers)
+def test_bytes_and_back(answer: Answer) -> None:
+    assert answer_from_bytes(answer.to_bytes()) == answer
+    assert pickle.loads(pickle.dumps(answer)) == answer
+
+
+@given(answers, st.data())
+def test_damaged_bytes_are_another_answer_or_an_error(answer: Answer, data: st.DataObject) -> None:
+    raw = bytearray(answer.to_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        assert answer_from_bytes(bytes(raw)) != answer
+    except InvalidAnswerError:
+        pass
+    for cut in (answer.to_bytes()[:-1], answer.to_bytes() + b"\0"):
+        try:
+            assert answer_from_bytes(cut) != answer
+        except InvalidAnswerError:
+            pass
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_an_error(raw: bytes) -> None:
+    try:
+        assert answer_from_bytes(raw).to_bytes() == raw
+    except InvalidAnswerError:
+        pass
+
+
+@given(answers, answers, st.integers(1, 64))
+def test_agreement_is_symmetric(a: Answer, b: Answer, threshold: int) -> None:
+    assert agree(a, b, threshold) == agree(b, a, threshold)
+    if isinstance(a, ErrorReport) and a.code == "failed":
+        assert not agree(a, a, threshold)
+    else:
+        assert agree(a, a, threshold)
+
+
+def score(*values: int) -> ImageScore:
+    return ImageScore(b"".join(value.to_bytes(8, "big") for value in values))
+
+
+def test_every_block_must_be_below_the_threshold() -> None:
+    a, b = score(0, 0), score(0b1111, 0b111)
+    assert similarity_score(a, b) == 4
+    assert agree(a, b, 5)
+    assert not agree(a, b, 4), "strictly less"
+    assert similarity_score(a, score(0)) is None
+    assert not agree(a, score(0), 64)
+
+
+def test_the_result_digest_does_not_matter_for_agreement() -> None:
+    assert agree(ImageScore(bytes(8), bytes(32)), ImageScore(bytes(8), bytes(31) + b"\1"), 1)
+
+
+def test_kinds_never_agree() -> None:
+    image, text, report = score(0), TextScore(bytes(32)), ErrorReport("schema")
+    assert not agree(image, text, 64)
+    assert not agree(image, report, 64)
+    assert not agree(TextScore(bytes(32)), TextScore(bytes(32), algorithm="logits/1"), 64)
+    assert agree(report, ErrorReport("schema"), 1)
+    assert not agree(report, ErrorReport("limits"), 64)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ImageScore(b""),
+        lambda: ImageScore(bytes(7)),
+        lambda: ImageScore(bytes(8 * 17)),
+        lambda: ImageScore(bytes(8), bytes(31)),
+        lambda: ImageScore(bytes(8), algorithm="phash/9"),  # type: ignore[arg-type]
+        lambda: ImageScore("00" * 8),  # type: ignore[arg-type]
+        lambda: ImageScore.from_hex("0" * 15),
+        lambda: ImageScore.from_hex("g" * 16),
+        lambda: TextScore(bytes(31)),
+        lambda: TextScore(bytes(32), algorithm="phash/1"),  # type: ignore[arg-type]
+        lambda: ErrorReport("nope"),  # type: ignore[arg-type]
+        lambda: ErrorReport("schema", "text"),
+        lambda: ErrorReport("failed", "x" * 1001),
+        lambda: ImageScore(bytes(8)).to_bytes(),
+        lambda: answer_from_bytes(b""),
+        lambda: answer_from_bytes(b"\x04"),
+        lambda: Opening(b"x", bytes(31)),
+        lambda: Opening(bytes(4096)),
+        lambda: Opening.from_bytes(bytes(10)),
+        lambda: Opening.from_bytes(bytes(4097)),
+        lambda: Opening(b"").commitment(ledger="l", group="g", node="n", round=3),
+        lambda: Opening(b"").commitment(ledger="", group="g", node="n"),
+    ],
+)
+def test_malformed(make: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        make()
+    assert str(caught.value)
+
+
+def test_check_answer() -> None:
+    task = ImageTask(model=ModelRef("a/b", revision="0" * 40), prompt="x", images=2)
+    check_answer(task, score(0, 0))
+    check_answer(task, ErrorReport("failed", "x"))
+    with pytest.raises(InvalidAnswerError, match="2 images"):
+        check_answer(task, score(0))
+    with pytest.raises(InvalidAnswerError, match="TextScore"):
+        check_answer(task, TextScore(bytes(32)))
+
+
+def test_a_report_says_why() -> None:
+    assert ErrorReport.of(InvalidTaskError("steps", "is -1", "limits")) == ErrorReport("limits")
+    assert ErrorReport.of(MemoryError("no room")) == ErrorReport("failed", "MemoryError: no room")
+    assert ErrorReport.of(RuntimeError("é" * 2000)).to_bytes()
+
+
+def test_score_of_pictures() -> None:
+    pictures = [Image.linear_gradient("L").convert("RGB"), Image.radial_gradient("L").resize((3, 2))]
+    found = ImageScore.from_images(pictures)
+    assert found.hashes == b"".join(image_hash(picture).bits for picture in pictures)
+    tag = b"crynux-validate/pixels/1"
+    preimage = len(tag).to_bytes(4, "big") + tag
+    for width, height, channels, picture in ((256, 256, 3, pictures[0]), (3, 2, 1, pictures[1])):
+        preimage += b"".join(n.to_bytes(4, "big") for n in (width, height, channels)) + picture.tobytes()
+    assert found.result_digest == hashlib.sha256(preimage).digest()
+
+
+def test_degenerate_blocks() -> None:
+    assert score(1 << 63, 0xFFFFFFFF00000000, 2**23 - 1, 2**24 - 1, 2**40 - 1, 2**41 - 1).degenerate == (0, 2, 5)
+
+
+@given(st.binary(max_size=300), digests)
+def test_an_opening_opens_one_commitment(answer_bytes: bytes, nonce: bytes) -> None:
+    opening = Opening(answer_bytes, nonce)
+    assert Opening.from_bytes(opening.to_bytes()) == opening
+    names = {"ledger": "l", "group": "g", "node": "n"}
+    own = opening.commitment(**names)
+    changes: list[dict[str, Any]] = [{"ledger": "m"}, {"group": "h"}, {"node": "o"}, {"round": 2}]
+    others = [opening.commitment(**(names | change)) for change in changes]
+    others.append(Opening(answer_bytes + b"\0", nonce).commitment(**names))
+    others.append(Opening(answer_bytes, nonce[:-1] + bytes([nonce[-1] ^ 1])).commitment(**names))
+    assert own not in others
+
+
+def test_nonces_are_fresh() -> None:
+    assert Opening.of(ErrorReport("schema")) != Opening.of(ErrorReport("schema"))
+    assert "nonce" not in repr(Opening.of(ErrorReport("schema")))

@@ -1,0 +1,87 @@
+"""Every Python block of the documentation runs, and every example.
+
+The blocks of one document are one program, run in order in an empty folder. ``<!-- no-run -->`` on the line before a
+block skips it; blocks in other languages are not run.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w-]*)")
+_NO_RUN = "<!-- no-run -->"
+
+
+def program_of(document: str) -> str:
+    """Blank everything but the Python blocks, so that line numbers in a traceback are those of the document."""
+    program: list[str] = []
+    fence, indent, runs, before = "", 0, False, ""
+    for line in document.splitlines():
+        match = _FENCE.match(line)
+        kept = ""
+        if not fence and match:
+            fence, indent = match["fence"], len(match["indent"])
+            runs = match["language"] in ("python", "py") and before != _NO_RUN
+        elif fence and match and match["fence"].startswith(fence) and line.strip() == match["fence"]:
+            fence = ""
+        elif fence and runs:
+            kept = line[indent:]
+        program.append(kept)
+        before = line.strip() or before
+    return "\n".join(program) + "\n"
+
+
+def run(program: Path, folder: Path) -> None:
+    """Run a program in an empty folder, without a download."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{program.name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document(document: Path, tmp_path: Path) -> None:
+    program = program_of(document.read_text("utf-8"))
+    if not program.strip():
+        assert document.name != "README.md", "the README shows no code"
+        return
+    script = tmp_path / f"{document.stem}_blocks.py"
+    script.write_text(program, "utf-8")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    run(script, folder)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_example(example: Path, tmp_path: Path) -> None:
+    run(example, tmp_path)
+
+
+def test_blocks_keep_their_lines() -> None:
+    document = "\n".join(
+        [
+            "text", "```python", "x = 1", "", "y = 2", "```", "```bash", "false", "```", _NO_RUN, "", "```python",
+            "1 / 0", "```", "- item", "  ```py", "  if x:", "      z = 3", "  ```", "~~~python", "w = '```'", "~~~",
+        ]
+    )  # fmt: skip
+    lines = program_of(document).splitlines()
+    assert len(lines) == document.count("\n") + 1
+    assert {number: line for number, line in enumerate(lines, 1) if line} == {
+        3: "x = 1", 5: "y = 2", 17: "if x:", 18: "    z = 3", 21: "w = '```'",
+    }  # fmt: skip
+
+
+def test_a_block_that_fails_is_a_failure(tmp_path: Path) -> None:
+    script = tmp_path / "bad.py"
+    script.write_text(program_of("```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n"), "utf-8")
+    with pytest.raises(AssertionError, match=r'bad\.py", line 6'):
+        run(script, tmp_path)

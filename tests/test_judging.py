@@ -1,0 +1,264 @@
+"""The verdict's properties, exhaustively for groups of 3 and 5, and by random search up to 9 (protocol J1-J6)."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crynux_validate import (
+    Absent,
+    CentreRule,
+    ErrorReport,
+    Finding,
+    ImageScore,
+    InvalidInputError,
+    Malformed,
+    Member,
+    Outcome,
+    TextScore,
+    Verdict,
+    Withheld,
+    agree,
+    judge,
+    similarity_score,
+)
+from crynux_validate.answers import Score
+
+WEIGHT = 8
+RULE = CentreRule(threshold=13, slash_threshold=16)
+AGREE, BETWEEN, FAR = 2, 1, 0
+"""How many bits a pair shares: its distance is 2 * (8 - shared), so 12 agrees, 14 is in between, 16 is far."""
+
+OTHERS: tuple[Member, ...] = (
+    Malformed("x"),
+    ErrorReport("schema"),
+    ErrorReport("limits"),
+    ErrorReport("failed", "out of memory"),
+    Absent(),
+    Withheld(),
+)
+
+
+def scores_with(relations: Mapping[tuple[int, int], int], count: int) -> list[ImageScore]:
+    """Real hashes whose pairs agree, are in between, or are far, as asked.
+
+    Each hash has 8 bits of the low 40; a pair shares as many as its relation says. The other 24 bits are set in all, so
+    that no hash is degenerate.
+    """
+    hashes = [((1 << 24) - 1) << 40] * count
+    bit = 0
+    used = [0] * count
+    for (a, b), shared in relations.items():
+        for _ in range(shared):
+            hashes[a] |= 1 << bit
+            hashes[b] |= 1 << bit
+            used[a] += 1
+            used[b] += 1
+            bit += 1
+    for at in range(count):
+        for _ in range(WEIGHT - used[at]):
+            hashes[at] |= 1 << bit
+            bit += 1
+    return [ImageScore(value.to_bytes(8, "big")) for value in hashes]
+
+
+def test_the_construction_gives_every_relation() -> None:
+    pairs = list(itertools.combinations(range(5), 2))
+    relations = {pair: at % 3 for at, pair in enumerate(pairs)}
+    scores = scores_with(relations, 5)
+    for (a, b), shared in relations.items():
+        assert similarity_score(scores[a], scores[b]) == 2 * (WEIGHT - shared)
+    assert not any(score.degenerate for score in scores)
+
+
+def all_groups(size: int) -> Iterator[dict[str, Member]]:
+    """Every kind of member and every graph of agree, in between and far."""
+    for count in range(size + 1):
+        pairs = list(itertools.combinations(range(count), 2))
+        for shared in itertools.product((FAR, BETWEEN, AGREE), repeat=len(pairs)):
+            scores = scores_with(dict(zip(pairs, shared, strict=True)), count)
+            for others in itertools.combinations_with_replacement(OTHERS, size - count):
+                yield {f"n{at}": member for at, member in enumerate((*scores, *others))}
+
+
+def linked(members: Mapping[str, Member], rule: CentreRule) -> list[tuple[str, str]]:
+    return [
+        (a, b)
+        for a, b in itertools.combinations(members, 2)
+        if isinstance(members[a], Score)
+        and isinstance(members[b], Score)
+        and agree(members[a], members[b], rule.threshold)  # type: ignore[arg-type]
+    ]
+
+
+def check_properties(members: dict[str, Member], verdict: Verdict, rule: CentreRule) -> None:
+    quorum = len(members) // 2 + 1
+    findings = verdict.findings
+    links = linked(members, rule)
+    component = {node: {node} for node in members}
+    for a, b in links:
+        joined = component[a] | component[b]
+        for node in joined:
+            component[node] = joined
+    for node, finding in findings.items():
+        if finding is Finding.INVALID:
+            others = {findings[other] for other in component[node] if other != node}
+            assert Finding.VALID not in others, "a slashed member agrees with a valid one, directly or through others"
+            assert verdict.outcome is Outcome.VALIDATED, "slashed without a quorum"
+    degree = {node: 1 + sum(node in link for link in links) for node in members if isinstance(members[node], Score)}
+    has_centre = any(count >= quorum for count in degree.values())
+    assert (verdict.outcome is Outcome.VALIDATED) == has_centre
+    assert (verdict.delivered_score is not None) == has_centre
+    pairs = {frozenset(link) for link in links}
+    for clique in itertools.combinations(degree, quorum):
+        if all(frozenset(pair) in pairs for pair in itertools.combinations(clique, 2)):
+            assert all(findings[node] is Finding.VALID for node in clique), "an agreeing quorum is not all valid"
+    for node, member in members.items():
+        assert (findings[node] is Finding.ABSENT) == isinstance(member, Absent)
+        assert (findings[node] is Finding.WITHHELD) == isinstance(member, Withheld)
+        if isinstance(member, ErrorReport) and member.code == "failed":
+            assert findings[node] is Finding.ERROR
+
+
+def slashed(verdict: Verdict) -> set[str]:
+    return {node for node, finding in verdict.findings.items() if finding is Finding.INVALID}
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_every_group(size: int) -> None:
+    lenient = CentreRule(RULE.threshold, 17)
+    for members in all_groups(size):
+        verdict = judge(members, RULE)
+        check_properties(members, verdict, RULE)
+        backwards = judge(dict(reversed(members.items())), RULE)
+        assert backwards.findings == verdict.findings, "the order of members matters"
+        assert (backwards.outcome, backwards.delivered_score) == (verdict.outcome, verdict.delivered_score)
+        assert slashed(judge(members, lenient)) <= slashed(verdict), "a higher slash threshold slashed more"
+        if size == 3:
+            absent = judge({**members, "a": Absent(), "b": Absent()}, RULE)
+            assert slashed(absent) <= slashed(verdict), "two absent members created a slash"
+            for order in itertools.permutations(members):
+                assert judge({node: members[node] for node in order}, RULE).findings == verdict.findings
+
+
+@st.composite
+def groups(draw: st.DrawFn, sizes: tuple[int, ...]) -> dict[str, Member]:
+    """Groups of hashes near a few real pictures, so that every relation occurs."""
+    size = draw(st.sampled_from(sizes))
+    centres = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
+
+    def score() -> st.SearchStrategy[Member]:
+        flips = st.sets(st.integers(0, 63), max_size=26)
+        return st.builds(
+            lambda at, bits: ImageScore((centres[at] ^ sum(1 << bit for bit in bits)).to_bytes(8, "big")),
+            st.integers(0, len(centres) - 1),
+            flips,
+        )
+
+    member = st.one_of(score(), score(), score(), st.sampled_from(OTHERS))
+    return {f"n{at}": draw(member) for at in range(size)}
+
+
+@given(groups((3, 5, 7, 9)), st.integers(1, 64), st.integers(0, 20), st.randoms())
+@settings(max_examples=400)
+def test_random_groups(members: dict[str, Member], threshold: int, extra: int, random: object) -> None:
+    rule = CentreRule(threshold, min(64, threshold + extra))
+    verdict = judge(members, rule)
+    check_properties(members, verdict, rule)
+    order = list(members)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert judge({node: members[node] for node in order}, rule).findings == verdict.findings
+    higher = CentreRule(threshold, min(64, threshold + extra + 5))
+    assert slashed(judge(members, higher)) <= slashed(verdict)
+    if len(members) < 9:
+        assert slashed(judge({**members, "a": Absent(), "b": Absent()}, rule)) <= slashed(verdict)
+
+
+A = ImageScore.from_hex("f0f0f0f00f0f0f0f")
+NEAR_A = ImageScore.from_hex("f0f0f0f00f0f0f0e")
+FAR_FROM_A = ImageScore.from_hex("0f0f0f0ff0f0f0f0")
+FLAT = ImageScore.from_hex("8000000000000000")
+
+
+def test_two_agree_and_one_cheats() -> None:
+    verdict = judge({"a": A, "b": NEAR_A, "c": FAR_FROM_A})
+    assert verdict.outcome is Outcome.VALIDATED
+    assert verdict.findings == {"a": Finding.VALID, "b": Finding.VALID, "c": Finding.INVALID}
+    assert verdict.delivered_score == NEAR_A, "the smallest bytes break the tie (J6)"
+    assert verdict.distances == {"a": 1, "b": 0, "c": 63}
+
+
+def test_a_slash_needs_a_block_in_which_the_delivered_picture_is_not_degenerate() -> None:
+    verdict = judge({"a": FLAT, "b": FLAT, "c": FAR_FROM_A})
+    assert verdict.findings["c"] is Finding.BORDERLINE
+    two = [ImageScore(FLAT.hashes + A.hashes)] * 2
+    assert judge({"a": two[0], "b": two[1], "c": ImageScore(FAR_FROM_A.hashes + A.hashes)}).findings["c"] is (
+        Finding.BORDERLINE
+    )
+    assert judge({"a": two[0], "b": two[1], "c": ImageScore(FLAT.hashes + FAR_FROM_A.hashes)}).findings["c"] is (
+        Finding.INVALID
+    )
+
+
+def test_scores_that_cannot_be_compared_with_the_delivered_one_are_invalid() -> None:
+    longer = ImageScore(A.hashes * 2)
+    text = TextScore(bytes(32))
+    assert judge({"a": A, "b": A, "c": longer}).findings["c"] is Finding.INVALID
+    assert judge({"a": FLAT, "b": FLAT, "c": text}).findings["c"] is Finding.INVALID
+
+
+def test_text_agrees_only_where_it_is_equal() -> None:
+    one, other = TextScore(bytes(32)), TextScore(bytes(31) + b"\1")
+    verdict = judge({"a": one, "b": one, "c": other}, CentreRule(64, 64))
+    assert verdict.findings == {"a": Finding.VALID, "b": Finding.VALID, "c": Finding.INVALID}
+    logits = TextScore(bytes(32), algorithm="logits/1")
+    assert judge({"a": one, "b": logits, "c": other}).outcome is Outcome.NO_QUORUM
+
+
+def test_reports() -> None:
+    schema, limits = ErrorReport("schema"), ErrorReport("limits")
+    fault = judge({"a": schema, "b": schema, "c": A})
+    assert fault.outcome is Outcome.TASK_FAULT
+    assert fault.findings == {"a": Finding.ERROR, "b": Finding.ERROR, "c": Finding.UNDECIDED}
+    assert judge({"a": schema, "b": limits, "c": A}).outcome is Outcome.NO_QUORUM
+    failed = ErrorReport("failed", "out of memory")
+    assert judge({"a": failed, "b": failed, "c": failed}).outcome is Outcome.NO_QUORUM
+    assert judge({"a": A, "b": A, "c": schema}).findings["c"] is Finding.INVALID, "a false claim (J3)"
+
+
+def test_the_middle_of_a_chain_is_delivered() -> None:
+    left, middle, right = scores_with({(0, 1): AGREE, (1, 2): AGREE, (0, 2): FAR}, 3)
+    verdict = judge({"left": left, "middle": middle, "right": right}, RULE)
+    assert set(verdict.findings.values()) == {Finding.VALID}
+    assert verdict.delivered_score == middle
+
+
+@pytest.mark.parametrize(
+    ("threshold", "slash", "word"),
+    [(0, None, "threshold is 0"), (65, None, "65"), (True, None, "True"), (24, 16, "below"), (16, 65, "slash_threshold")],
+)
+def test_bad_thresholds(threshold: int, slash: int | None, word: str) -> None:
+    with pytest.raises(InvalidInputError, match=word):
+        CentreRule(threshold, slash)
+
+
+def test_the_slash_threshold_is_at_least_24_by_default() -> None:
+    assert CentreRule(5).slash_threshold == 24
+    assert CentreRule(40).slash_threshold == 40
+
+
+def test_bad_groups() -> None:
+    with pytest.raises(InvalidInputError, match="not 2"):
+        judge({"a": A, "b": A})
+    with pytest.raises(InvalidInputError, match="a str"):
+        judge({"a": A, "b": A, "c": "f0f0"})  # type: ignore[dict-item]
+    with pytest.raises(InvalidInputError, match="printable"):
+        judge({"a": A, "b": A, "\n": A})
+
+
+def test_a_verdict_reads_well() -> None:
+    text = str(judge({"node-1": A, "node-2": NEAR_A, "node-3": FAR_FROM_A}))
+    assert "VALIDATED" in text
+    assert "node-3  INVALID     distance 63" in text

@@ -1,0 +1,216 @@
+"""Tasks: complete, canonical, and strict with strangers (protocol T1-T3)."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crynux_validate import ImageTask, InvalidInputError, InvalidTaskError, ModelRef, task_from_json
+from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.tasks import folder_digest
+
+MODEL = ModelRef("owner/name", revision="0" * 40)
+TASK = ImageTask(model=MODEL, prompt="a red cat")
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> ImageTask:
+    scheduler = draw(st.sampled_from(sorted(SCHEDULERS)))
+    choices = SCHEDULERS[scheduler].arguments
+    keys = draw(st.sets(st.sampled_from(sorted(choices)))) - {"use_exponential_sigmas"}
+    return ImageTask(
+        model=MODEL,
+        prompt=draw(st.text(max_size=200)),
+        negative_prompt=draw(st.text(max_size=20)),
+        seed=draw(st.integers(0, 2**53 - 1)),
+        steps=4,
+        width=8 * draw(st.integers(8, 512)),
+        height=8 * draw(st.integers(8, 512)),
+        guidance_scale=draw(st.floats(0, 50)),
+        images=draw(st.integers(1, 16)),
+        scheduler=scheduler,
+        scheduler_args={key: draw(st.sampled_from(list(choices[key]))) for key in keys if key != "original_inference_steps"},
+        dtype=draw(st.sampled_from(["float32", "float16", "bfloat16"])),
+        safety_checker=draw(st.booleans()),
+    )
+
+
+@given(tasks())
+def test_json_and_back(task: ImageTask) -> None:
+    again = task_from_json(task.to_json())
+    assert again == task
+    assert again.digest == task.digest
+    assert hash(again) == hash(task)
+    assert json.loads(task.to_json())["schema"] == "crynux-validate/image-task/1"
+
+
+@given(tasks(), tasks())
+def test_digests_are_equal_where_tasks_are(a: ImageTask, b: ImageTask) -> None:
+    assert (a == b) == (a.digest == b.digest)
+
+
+def test_every_field_counts() -> None:
+    changes: dict[str, Any] = {
+        "model": ModelRef("owner/name", revision="1" * 40),
+        "prompt": "a blue cat",
+        "negative_prompt": "dog",
+        "seed": 1,
+        "steps": 24,
+        "width": 520,
+        "height": 520,
+        "guidance_scale": 7.0,
+        "images": 2,
+        "scheduler": "EulerDiscreteScheduler",
+        "scheduler_args": {"steps_offset": 1},
+        "dtype": "float16",
+        "safety_checker": True,
+    }
+    assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"
+    digests = {TASK.replace(**{name: value}).digest for name, value in changes.items()}
+    assert len(digests | {TASK.digest}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code"),
+    [
+        ({"steps": -1}, "steps", "limits"),
+        ({"steps": 0}, "steps", "limits"),
+        ({"steps": 501}, "steps", "limits"),
+        ({"steps": True}, "steps", "schema"),
+        ({"steps": 20.0}, "steps", "schema"),
+        ({"steps": "20"}, "steps", "schema"),
+        ({"seed": -1}, "seed", "limits"),
+        ({"seed": 2**53}, "seed", "limits"),
+        ({"guidance_scale": math.nan}, "guidance_scale", "schema"),
+        ({"guidance_scale": math.inf}, "guidance_scale", "schema"),
+        ({"guidance_scale": -0.5}, "guidance_scale", "limits"),
+        ({"width": 65}, "width", "limits"),
+        ({"height": 8192}, "height", "limits"),
+        ({"images": 17}, "images", "limits"),
+        ({"prompt": "a" * 8193}, "prompt", "limits"),
+        ({"prompt": "\ud800"}, "prompt", "schema"),
+        ({"prompt": None}, "prompt", "schema"),
+        ({"scheduler": "HeunDiscreteScheduler"}, "scheduler", "unsupported"),
+        ({"scheduler": "LCMScheduler", "steps": 51}, "steps", "limits"),
+        ({"scheduler": "PNDMScheduler", "scheduler_args": {"skip_prk_steps": False}, "steps": 3}, "steps", "limits"),
+        ({"scheduler_args": {"trained_betas": 1}}, "scheduler_args.trained_betas", "unsupported"),
+        ({"scheduler_args": {"steps_offset": True}}, "scheduler_args.steps_offset", "limits"),
+        ({"scheduler_args": {"timestep_spacing": "x"}}, "scheduler_args.timestep_spacing", "limits"),
+        ({"scheduler_args": [1]}, "scheduler_args", "schema"),
+        ({"dtype": "int8"}, "dtype", "unsupported"),
+        ({"algorithm": "dhash/1"}, "algorithm", "unsupported"),
+        ({"lora": "x"}, "lora", "unsupported"),
+        ({"model": "owner/name"}, "model", "schema"),
+        ({"width": 65, "scheduler": "Nope"}, "scheduler", "unsupported"),
+        ({"width": 65, "steps": "1"}, "steps", "schema"),
+    ],
+)
+def test_bad_fields(change: dict[str, Any], field: str, code: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        TASK.replace(**change)
+    assert (caught.value.field, caught.value.code) == (field, code)
+    assert field in str(caught.value)
+
+
+def changed(**changes: Any) -> str:
+    return json.dumps(json.loads(TASK.to_json()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "not JSON"),
+        ("[]", "JSON object"),
+        ("{}", "schema"),
+        ("{" * 60_000, "not JSON"),
+        ("[" * 60_000, "nested"),
+        (b"\xff", "UTF-8"),
+        (" " * 70_000, "65536"),
+        (TASK.to_json().replace('"seed":0', '"seed":NaN'), "NaN"),
+        (TASK.to_json().replace('"seed":0', '"seed":Infinity'), "Infinity"),
+        (TASK.to_json().replace('"seed":0', '"seed":1e999'), "too large"),
+        (TASK.to_json().replace('"seed":0', f'"seed":{"9" * 5000}'), "5000 digits"),
+        (TASK.to_json().replace('"seed":0', '"seed":0,"seed":0'), "twice"),
+        (TASK.to_json().replace("a red cat", "\\ud800"), "surrogate"),
+        (changed(schema="crynux-validate/image-task/2"), "expected 'crynux-validate/image-task/1'"),
+        (changed(model=None), "model"),
+        (changed(model={"digest": "ab" * 32, "path": "/etc"}), "model.path"),
+        (changed(model={"repository": "a/b", "revision": "0" * 40, "allow_unpinned": True}), "allow_unpinned"),
+        (changed(model={"repository": "a/b", "revision": "main"}), "can move"),
+        (changed(model={"repository": "../../etc", "revision": "0" * 40}), "model.repository"),
+        (changed(model={"repository": "a/b", "digest": "ab" * 32}), "model"),
+        (changed(model={"digest": "AB" * 32}), "model.digest"),
+        (changed(model={"digest": "ab" * 32, "variant": "../x"}), "model.variant"),
+        (changed(unknown=1), "unknown"),
+        (changed(schema="crynux-validate/image-task-unpinned/1"), "can move"),
+    ],
+)
+def test_strangers_json(text: str | bytes, word: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        task_from_json(text)
+    assert word in str(caught.value)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_any_json_is_a_task_or_an_error(value: Any) -> None:
+    for text in (json.dumps(value), changed(prompt=value), changed(scheduler_args=value), changed(model=value)):
+        try:
+            task_from_json(text)
+        except InvalidTaskError:
+            continue
+
+
+def test_an_unpinned_model_runs_only_where_it_is_allowed() -> None:
+    with pytest.raises(InvalidTaskError, match="allow_unpinned=True"):
+        ModelRef("owner/name", revision="main")
+    unpinned = TASK.replace(model=ModelRef("owner/name", revision="main", allow_unpinned=True))
+    assert unpinned.schema_id == "crynux-validate/image-task-unpinned/1"
+    with pytest.raises(InvalidTaskError, match="can move"):
+        task_from_json(unpinned.to_json())
+    assert task_from_json(unpinned.to_json(), allow_unpinned=True) == unpinned
+    pinned = TASK.to_json().replace("image-task/1", "image-task-unpinned/1")
+    with pytest.raises(InvalidTaskError, match="is pinned"):
+        task_from_json(pinned, allow_unpinned=True)
+
+
+def test_replace_validates_and_starts_another_scheduler_afresh() -> None:
+    task = TASK.replace(scheduler="LCMScheduler", steps=4)
+    assert task.scheduler_args == {"original_inference_steps": 50}
+    assert task.replace(scheduler="DDIMScheduler").scheduler_args == {}
+    assert task.replace(seed=3).scheduler_args == {"original_inference_steps": 50}
+
+
+def test_tasks_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        TASK.steps = 3
+    with pytest.raises(TypeError):
+        TASK.scheduler_args["steps_offset"] = 1  # type: ignore[index]
+
+
+def test_folder_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "weights").write_bytes(b"abc")
+    (folder / "model_index.json").write_text("{}")
+    before = folder_digest(folder)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x").write_text("ignored")
+    (folder / "unet" / ".hidden").write_text("ignored")
+    assert folder_digest(folder) == before
+    model = ModelRef.local(folder)
+    assert model == ModelRef(digest=before)
+    assert model.pinned
+    assert ModelRef(digest=before).at(folder).path == folder
+    (folder / "unet" / "weights").write_bytes(b"abd")
+    assert folder_digest(folder) != before
+    with pytest.raises(InvalidTaskError, match="holds"):
+        ModelRef(digest=before).at(folder)
+    with pytest.raises(InvalidInputError, match="not a folder"):
+        ModelRef.local(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match="no files"):
+        ModelRef.local(tmp_path / "empty")

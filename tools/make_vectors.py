@@ -1,0 +1,106 @@
+"""Make the test vectors that the wheel carries: ``python tools/make_vectors.py``.
+
+Each vector has an id, a reason and flags, so that a failure explains itself. What is written is what this library
+computes; `tests/test_vectors.py` recomputes the same bytes from the protocol's text alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import crynux_validate as cv
+
+FOLDER = Path(__file__).parent.parent / "src" / "crynux_validate" / "vectors"
+
+HUB = cv.ModelRef("stabilityai/sdxl-turbo", revision="0123456789abcdef0123456789abcdef01234567")
+LOCAL = cv.ModelRef(digest="ab" * 32)
+
+
+def task_vectors() -> list[dict[str, Any]]:
+    """Tasks, their canonical bytes and digests."""
+    plain = cv.ImageTask(model=HUB, prompt="a red cat")
+    tasks = [
+        ("defaults", "every default is written into the canonical bytes", plain),
+        ("local-folder", "a model that its content digest names", plain.replace(model=LOCAL)),
+        ("variant", "fp16 weights, computed in float16", plain.replace(
+            model=cv.ModelRef(HUB.repository, revision=HUB.revision, variant="fp16"), dtype="float16")),
+        ("unicode", "escapes, beyond the basic plane, composed and decomposed, a control character",
+         plain.replace(prompt="Katze \u00e9 e\u0301 \U0001f408 \u2028 \"\\\n\x01")),
+        ("numbers", "the largest seed; numbers as RFC 8785 writes them",
+         plain.replace(seed=2**53 - 1, guidance_scale=0.1 + 0.2)),
+        ("whole-float", "a float without a fraction is written without one", plain.replace(guidance_scale=5.0)),
+        ("tiny-float", "an exponent", plain.replace(guidance_scale=1e-7)),
+        ("scheduler-default", "LCM's limit of steps is written in", plain.replace(scheduler="LCMScheduler", steps=4)),
+        ("scheduler-args", "arguments, sorted", plain.replace(
+            scheduler="DPMSolverMultistepScheduler",
+            scheduler_args={"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++", "solver_order": 2})),
+        ("every-field", "nothing is left at its default", cv.ImageTask(
+            model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
+            images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
+            safety_checker=True, algorithm="phash/1")),
+    ]  # fmt: skip
+    return [
+        {"id": f"task/{name}", "reason": why, "flags": [], "json": task.to_json(), "digest": task.digest.hex()}
+        for name, why, task in tasks
+    ]
+
+
+def answer_vectors() -> list[dict[str, Any]]:
+    """Answers, openings and commitments."""
+    two = bytes.fromhex("f0f0f0f00f0f0f0f8123456789abcdef")
+    answers: list[tuple[str, str, cv.Answer]] = [
+        ("image-score", "two images", cv.ImageScore(two, bytes(range(32)))),
+        ("text-score", "tokens", cv.TextScore(bytes(range(32)), bytes(range(32)))),
+        ("logits-score", "logits, with the tokens' score as result digest", cv.TextScore(
+            bytes(range(32, 64)), bytes(range(32)), "logits/1")),
+        ("invalid-task", "a report that anyone can check has no message", cv.ErrorReport("limits")),
+        ("failed", "a report with a message in UTF-8", cv.ErrorReport("failed", "Speicher voll \u2014 8 GiB")),
+    ]  # fmt: skip
+    nonce = bytes(range(100, 132))
+    names = {"ledger": "ledger-1", "group": "group-7", "node": "node-2"}
+    vectors = []
+    for name, why, answer in answers:
+        opening = cv.Opening(answer.to_bytes(), nonce)
+        commitments = {str(r): opening.commitment(**names, round=r).hex() for r in (1, 2)}
+        fields = {"answer": answer.to_bytes().hex(), "nonce": nonce.hex(), "opening": opening.to_bytes().hex()}
+        vectors.append(
+            {"id": f"answer/{name}", "reason": why, "flags": [], **names, **fields, "commitments": commitments}
+        )
+    return vectors
+
+
+def draw_vectors() -> list[dict[str, Any]]:
+    """Draws of groups."""
+    cases: list[tuple[str, str, list[cv.Candidate], int, list[str]]] = [
+        ("equal-weights", "five nodes of five owners", [cv.Candidate(f"n{i}", f"o{i}", 1) for i in range(5)], 3, []),
+        ("weights", "weights from 1 to 2^32-1", [
+            cv.Candidate(f"n{i}", f"o{i}", w) for i, w in enumerate([1, 2**32 - 1, 7, 400, 10**9])], 3, []),
+        ("one-owner", "an owner's other nodes leave with the one that is drawn", [
+            cv.Candidate(f"n{i}", f"o{i // 3}", 10) for i in range(9)], 3, []),
+        ("unavailable", "two of the pool cannot serve any more", [
+            cv.Candidate(f"n{i}", f"o{i}", i + 1) for i in range(8)], 5, ["n0", "n7"]),
+        ("sorted", "the pool's order does not matter; ids are compared byte by byte", [
+            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a b")], 3, []),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, pool, size, unavailable in cases:
+        beacon = bytes(range(32))
+        found = cv.draw(pool, size, ledger="ledger-1", group="group-7", beacon=beacon, unavailable=unavailable)
+        given = {"ledger": "ledger-1", "group": "group-7", "beacon": beacon.hex(), "size": size}
+        rows = [[candidate.id, candidate.owner, candidate.weight] for candidate in pool]
+        vectors.append(
+            {"id": f"draw/{name}", "reason": why, "flags": [], **given, "pool": rows, "unavailable": unavailable,
+             "members": list(found.members)}  # fmt: skip
+        )
+    return vectors
+
+
+def main() -> None:
+    """Write one file for each kind."""
+    for name, vectors in (("tasks", task_vectors()), ("answers", answer_vectors()), ("draws", draw_vectors())):
+        text = json.dumps({"schema": "crynux-validate/vectors/1", "vectors": vectors}, indent=1, ensure_ascii=True)
+        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
