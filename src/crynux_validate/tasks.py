@@ -209,7 +209,7 @@ class ImageTask(BaseModel):
         Names the field, the value and what was expected; its `code` is what a node reports (A1).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     model: InstanceOf[ModelRef]
     prompt: str

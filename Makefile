@@ -1,0 +1,62 @@
+# Two commands, and all that they need is Python 3.11 or newer with venv: make demo, make test.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
+
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    install what images need, and show an honest group and a cheat"
+	@echo "make test    install what development needs, and run every check and test"
+	@echo "make bench   run the benchmarks and print their timings"
+	@echo "make clean   remove the environment and everything that was generated"
+	@echo
+	@echo "PYTHON=python3.12 chooses an interpreter, VENV=folder another place for the environment."
+	@echo "On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes."
+
+demo: $(VENV)/.installed-image
+	@$(BIN)/crynux-validate demo --out demo-output
+
+# The checks that take seconds come first, and the count of passed tests last.
+test: lint
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; false; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; false; }
+	@echo "ruff, mypy and import contracts: no problems"
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds
+
+clean:
+	@rm -rf $(VENV) demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
+		.import_linter_cache
+	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says that an extra is installed; a change of what is asked for installs again.
+$(VENV)/.installed-image: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing crynux-validate with the image extra into $(VENV); the first time takes minutes"
+	@$(INSTALL) '.[image]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing crynux-validate for development into $(VENV); the first time takes minutes"
+	@$(INSTALL) '.[dev]'
+	@touch $(VENV)/.installed-image $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv. Install it (Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)

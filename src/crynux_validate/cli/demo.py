@@ -1,0 +1,182 @@
+"""``crynux-validate demo``: several machines run image tasks, one cheats, and the ledger finds out."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.demo_node import CHEATS
+from crynux_validate.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from crynux_validate.cli.demo_network import DemoNode, Network, Round
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="four machines, one cheat, one verdict",
+        description="Four processes that compute with different bits join a ledger and run image tasks with a small "
+        "Stable Diffusion model that is built on the spot; the fourth cheats. Shows distances, verdicts and stakes, "
+        "and writes a picture that explains them. Needs no GPU, no download and no network.",
+        epilog="cheats: " + "; ".join(f"{name}: {words}" for name, (words, _) in CHEATS.items()),
+    )
+    parser.add_argument("--out", default="demo-output", metavar="DIR", help="where to write, default: %(default)s")
+    parser.add_argument("--cheat", choices=CHEATS, default="fewer-steps", help="default: %(default)s")
+    parser.add_argument("--tasks", type=int, default=4, metavar="N", help="at least so many, default: %(default)s")
+    parser.add_argument("--threshold", type=int, default=16, help="1 to 64, default: %(default)s")
+    add_json_flag(parser)
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the demo."""
+    # Imported here: the other commands need none of it.
+    from crynux_validate import ImageTask, Policy
+    from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, STAKE, Network
+    from crynux_validate.cli.demo_picture import draw_picture
+
+    if not 1 <= arguments.tasks <= MAX_TASKS:
+        raise InvalidInputError(f"--tasks is {arguments.tasks}; expected 1 to {MAX_TASKS}")
+    policy = Policy(min_stake=STAKE, threshold=arguments.threshold)
+    out = Path(arguments.out)
+    tell = note if arguments.json else say
+    started = time.monotonic()
+    tell("starting four nodes and building a small Stable Diffusion model (no download) ...")
+    with Network(arguments.cheat, policy, out, tell) as network:
+        model = network.build_model()
+        tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
+        task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=20, width=256, height=256)
+        network.join(task)
+        rounds = []
+        for done in network.rounds(task, arguments.tasks):
+            rounds.append(done)
+            tell(describe_round(len(rounds), done, network.nodes))
+        picture = draw_picture(out / "demo.png", most_telling(rounds, network.nodes), network.nodes)
+        summary = summarize(network, rounds)
+    summary |= {"picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
+    if arguments.json:
+        say_json(summary)
+    else:
+        say(describe_summary(summary))
+    return 0
+
+
+def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:
+    """Return the story of one task, with its table, for people."""
+    from crynux_validate import similarity_score, verify_draw
+
+    group, verdict = done.group, done.group.verdict
+    if group.draw is None or verdict is None:
+        raise InvalidInputError(f"{group.id} is {group.status}, not settled")
+    fair = "verified" if verify_draw(group.draw) else "NOT REPEATABLE"
+    lines = [
+        f'\ntask {number}: "{done.task.prompt}", seed {done.task.seed}, {done.task.steps} steps',
+        f"  {group.id} drawn by beacon round {group.beacon_round} ({fair}): {', '.join(group.members)}",
+    ]
+    shown = [node for node in nodes if node.id in group.members]
+    lines.append(
+        f"  {'node':<7} {'GPU model':<33} {'computes as':<15} {'distance to the others':<28} "
+        f"{'finding':<11} {'stake':>5}"
+    )
+    for node in shown:
+        own = done.results[node.id].score
+        apart = "  ".join(
+            f"{other.id}: {similarity_score(own, done.results[other.id].score)}" for other in shown if other is not node
+        )
+        before, after = done.stakes[node.id]
+        stake = f"{before}" if before == after else f"{before} -> {after}"
+        lines.append(
+            f"  {node.id:<7} {node.card!s:<33} {node.kind:<15} {apart:<28} {verdict.findings[node.id]:<11} {stake:>5}"
+        )
+    lines += [f"  pixels: {text}" for text in honest_differences(done, shown)]
+    for node in shown:
+        if node.cheat != "none":
+            lines.append(f"  {describe_cheat(node, done)}")
+    return "\n".join(lines)
+
+
+def honest_differences(done: "Round", nodes: "list[DemoNode]") -> list[str]:
+    """Say for each pair of honest members by how much their pixels differ."""
+    from itertools import combinations
+
+    import numpy as np
+
+    texts = []
+    for a, b in combinations([node for node in nodes if node.cheat == "none"], 2):
+        left, right = (np.asarray(done.results[node.id].images[0], dtype=np.int16) for node in (a, b))
+        apart = np.abs(left - right)
+        share = float((apart > 0).mean())
+        how = f"differ in {share:.1%} of the values, by {apart.max()} at most" if share else "are equal"
+        texts.append(f"{a.id} and {b.id} {how}")
+    return texts
+
+
+def describe_cheat(node: "DemoNode", done: "Round") -> str:
+    """Say how far the cheat came."""
+    verdict = done.group.verdict
+    words = f"{node.id} cheated ({CHEATS[node.cheat][0]})"
+    if verdict is None or verdict.delivered_score is None:
+        return f"{words}: no quorum, nobody was paid"
+    finding, distance = verdict.findings[node.id], verdict.distances.get(node.id)
+    limit = done.group.policy.threshold
+    if finding == "VALID":
+        return f"{words} and PASSED: distance {distance} is below the threshold {limit}, it was paid like the others"
+    if finding == "BORDERLINE":
+        return f"{words}: distance {distance}, not below the threshold {limit}: not paid, but too near to be slashed"
+    return f"{words} and was found out: distance {distance}, threshold {limit}"
+
+
+def most_telling(rounds: "list[Round]", nodes: "list[DemoNode]") -> "Round":
+    """Return the first round with a cheat in its group, or the last one."""
+    cheats = {node.id for node in nodes if node.cheat != "none"}
+    return next((done for done in rounds if cheats & set(done.group.members)), rounds[-1])
+
+
+def summarize(network: "Network", rounds: "list[Round]") -> dict[str, Any]:
+    """Return what happened, as JSON values."""
+    from crynux_validate import MemoryLedger, verify_chain
+
+    ledger = network.ledger
+    events = ledger.events()
+    verify_chain(events, events[-1].digest)
+    groups = []
+    for done in rounds:
+        verdict = done.group.verdict
+        if verdict is not None:
+            groups.append({"group": done.group.id, "prompt": done.task.prompt, **verdict.to_dict(), "distances": dict(verdict.distances)})
+    return {
+        "nodes": {
+            node.id: {
+                "gpu_model": node.card.to_dict(),
+                "numeric_kind": node.kind,
+                "cheat": node.cheat,
+                "tasks": sum(node.id in done.group.members for done in rounds),
+                "stake": ledger.node(node.id).stake,
+                "earned": ledger.account(node.owner) - (2 * 1_000 - 1_000),
+            }
+            for node in network.nodes
+        },
+        "groups": groups,
+        "burnt": ledger.totals().burnt,
+        "balanced": ledger.totals().balanced,
+        "events": len(events),
+        "log_head": events[-1].digest,
+        "replay_equal": MemoryLedger.replay(events).totals() == ledger.totals(),
+    }
+
+
+def describe_summary(summary: dict[str, Any]) -> str:
+    """Return the end of the story for people."""
+    lines = ["\nafter all tasks:"]
+    for name, node in summary["nodes"].items():
+        did = "honest" if node["cheat"] == "none" else CHEATS[node["cheat"]][0]
+        lines.append(f"  {name}  served {node['tasks']} times, earned {node['earned']}, stake {node['stake']}  ({did})")
+    balanced = "balanced" if summary["balanced"] else "NOT BALANCED"
+    replay = "a replay of it gives the same ledger" if summary["replay_equal"] else "a REPLAY of it DIFFERS"
+    lines.append(f"  burnt {summary['burnt']}; accounts, stakes, fees and burnt money are {balanced}")
+    lines.append(f"  {summary['events']} events, head {summary['log_head'][:16]}...; {replay}")
+    lines.append(f"\nlook at {summary['picture']} ({summary['seconds']} s in all)")
+    return "\n".join(lines)

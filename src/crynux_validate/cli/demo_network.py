@@ -1,0 +1,181 @@
+"""The demo's network: four nodes in processes of their own, a ledger, and the way of a task from asking to verdict."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import crynux_validate as cv
+from crynux_validate.cli import demo_node
+from crynux_validate.errors import FakeHardwareError, PipelineError, TooEarlyError
+from crynux_validate.ledger.interface import Group, Policy
+from crynux_validate.ledger.memory import MemoryLedger
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.tasks import ImageTask, ModelRef
+from crynux_validate.testing import fake_hardware
+
+if TYPE_CHECKING:
+    from crynux_validate import ImageResult
+
+Tell = Callable[[str], None]
+
+CARDS: Final = (
+    GpuModel("NVIDIA GeForce RTX 4090", 24),
+    GpuModel("NVIDIA GeForce RTX 3060", 12),
+    GpuModel("NVIDIA A100-SXM4-40GB", 40),
+    GpuModel("NVIDIA GeForce RTX 4070", 12),
+)
+KINDS: Final = ("native", "aten-default", "mkl-compatible", "oldest")
+"""The numeric kinds that the four nodes imitate."""
+
+PROMPTS: Final = (
+    "a red cat sleeping on a stone in the sun",
+    "a bright forest with a river on a summer morning",
+    "portrait of a queen in a garden",
+    "a blue car on a city street at night",
+    "a dragon flying over the mountain",
+    "a small house by the lake in winter",
+)
+STAKE: Final = 1_000
+FEE: Final = 300
+FUNDS: Final = 100_000
+MAX_TASKS: Final = 24
+WORK_SECONDS: Final = 600
+"""How long a node may take for one task before the demo gives up."""
+
+
+@dataclass
+class DemoNode:
+    """One node: who it is, what it declares, how its process computes, and how it cheats (``none``: not at all)."""
+
+    id: str
+    card: GpuModel
+    kind: str
+    cheat: str
+    worker: fake_hardware.Worker = field(repr=False)
+
+    @property
+    def owner(self) -> str:
+        """The account behind it."""
+        return f"owner-of-{self.id}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """What became of one task: the settled group, each member's result, and its stakes before and after."""
+
+    task: ImageTask
+    group: Group
+    results: Mapping[str, "ImageResult"]
+    stakes: Mapping[str, tuple[int, int]]
+
+
+class Network:
+    """Four nodes and a ledger; use it in a ``with`` statement, which ends the processes.
+
+    Parameters
+    ----------
+    cheat
+        How the last node cheats; one of `demo_node.CHEATS`.
+    policy
+        The ledger's parameters.
+    out
+        Where the model and the nodes' results are written.
+    tell
+        Called with each line for people.
+    """
+
+    def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell) -> None:
+        self.ledger = MemoryLedger(policy, ledger_id="demo")
+        self.nodes: list[DemoNode] = []
+        self.served: set[str] = set()
+        self._cheat = cheat
+        self._out = out
+        self._tell = tell
+        self._processes = ExitStack()
+
+    def __enter__(self) -> "Network":
+        try:
+            self._start_processes()
+        except BaseException:
+            self._processes.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._processes.close()
+
+    def _start_processes(self) -> None:
+        try:
+            known = {kind.name: kind for kind in fake_hardware.kinds()}
+        except FakeHardwareError as error:
+            self._tell(f"{error}; all nodes compute alike here, so their pixels will be equal")
+            known = {"native": fake_hardware.NumericKind("native", {}, "this processor as it is")}
+        spare = [name for name in known if name not in KINDS]
+        for at, (wanted, card) in enumerate(zip(KINDS, CARDS, strict=True), 1):
+            name = wanted if wanted in known else (spare.pop() if spare else "native")
+            cheat = self._cheat if at == len(CARDS) else "none"
+            worker = self._processes.enter_context(fake_hardware.Worker(known[name]))
+            self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, worker))
+
+    def build_model(self) -> ModelRef:
+        """Build the small model, in the first node's process: this one never loads torch."""
+        from crynux_validate.testing import tiny_image_model
+
+        folder = self._out / "tiny-sd"
+        path = self.nodes[0].worker.run(tiny_image_model, folder).path or folder
+        return ModelRef.local(path)
+
+    def join(self, task: ImageTask) -> None:
+        """Let every node load the task's model and join with a stake, and the creator deposit its money."""
+        loading = [(node, node.worker.submit(demo_node.load, task)) for node in self.nodes]
+        for node, kernels in loading:
+            digest = kernels.result(WORK_SECONDS)
+            self.ledger.deposit(node.owner, 2 * STAKE)
+            self.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
+            how = demo_node.CHEATS[node.cheat][0] if node.cheat != "none" else "honest"
+            self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
+        self.ledger.deposit("creator", FUNDS)
+
+    def rounds(self, task: ImageTask, least: int) -> Iterator[Round]:
+        """Run tasks until there were `least` and every node has served."""
+        done = 0
+        while done < least or (len(self.served) < len(self.nodes) and done < MAX_TASKS):
+            yield self._round(task.replace(prompt=PROMPTS[done % len(PROMPTS)], seed=100 + done))
+            done += 1
+
+    def _round(self, task: ImageTask) -> Round:
+        ledger = self.ledger
+        group = ledger.open_group(task, creator="creator", fee=FEE)
+        group = self._draw(group)
+        members = [node for node in self.nodes if node.id in group.members]
+        self.served |= set(group.members)
+        before = {node.id: ledger.node(node.id).stake for node in members}
+        results = self._work(group, task, members)
+        openings = {node: cv.Opening.of(result.score) for node, result in results.items()}
+        for node, opening in openings.items():
+            ledger.commit(group.id, node, opening.commitment(ledger=ledger.id, group=group.id, node=node))
+        for node, opening in openings.items():
+            ledger.reveal(group.id, node, opening)
+        settled = ledger.settle(group.id)
+        return Round(task, settled, results, {node: (before[node], ledger.node(node).stake) for node in before})
+
+    def _draw(self, group: Group) -> Group:
+        """Draw as soon as the beacon round is public."""
+        while True:
+            try:
+                return self.ledger.draw(group.id)
+            except TooEarlyError:
+                time.sleep(0.1)
+
+    def _work(self, group: Group, task: ImageTask, members: Sequence[DemoNode]) -> dict[str, "ImageResult"]:
+        folder = self._out / group.id
+        futures = {
+            node.id: node.worker.submit(demo_node.answer, task, node.cheat, folder / node.id) for node in members
+        }
+        try:
+            return {node: future.result(WORK_SECONDS) for node, future in futures.items()}
+        except TimeoutError as error:
+            raise PipelineError(f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy") from error

@@ -1,0 +1,112 @@
+"""How far apart two hashes are.
+
+In pure Python on purpose: a judge compares a handful of 8-byte blocks, and loading numpy would cost it more than all
+the comparisons of its life.
+"""
+
+from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
+from crynux_validate.encoding import parse_hex
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.hashing.perceptual import PerceptualHash, degenerate_bits
+
+SingleHash = PerceptualHash | bytes | str | int
+"""One 64-bit hash: as an object, 8 bytes, 16 hexadecimal digits, or an integer in 0..2^64-1."""
+
+
+def hamming(a: SingleHash, b: SingleHash) -> int:
+    """Count the bits in which two single hashes differ.
+
+    Parameters
+    ----------
+    a, b
+        Each a :class:`PerceptualHash`, 8 bytes, 16 hexadecimal digits, or an integer in 0..2^64-1 (bytes and digits
+        are big-endian).
+
+    Returns
+    -------
+    int
+        0 (equal) to 64. Pictures that have nothing in common are 32 apart on average. ``phash/1`` sets half of its
+        bits except for degenerate pictures, so that distances are even.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else than one hash, and for two :class:`PerceptualHash` of different algorithms.
+    """
+    if isinstance(a, PerceptualHash) and isinstance(b, PerceptualHash) and a.algorithm != b.algorithm:
+        raise InvalidInputError(
+            f"a is {a.algorithm} and b is {b.algorithm}; distances of two algorithms mean nothing:"
+            " hash both pictures with one"
+        )
+    return (_as_int(a, "a") ^ _as_int(b, "b")).bit_count()
+
+
+def block_distances(a: bytes, b: bytes) -> list[int]:
+    """Return the distance of each pair of 8-byte blocks of two scores; they are never summed (protocol A3).
+
+    Parameters
+    ----------
+    a, b
+        Scores of one or more images, 8 bytes each, of equal length.
+
+    Returns
+    -------
+    list of int
+        One distance for each block, in order, each 0..64.
+
+    Raises
+    ------
+    InvalidInputError
+        For what is not bytes, an empty score, different lengths, and a length that is no multiple of 8.
+    """
+    if not isinstance(a, bytes) or not isinstance(b, bytes):
+        raise InvalidInputError(f"the scores are {type(a).__name__} and {type(b).__name__}; expected bytes")
+    length = len(a)
+    if len(b) != length or not length or length % HASH_BYTES:
+        raise InvalidInputError(
+            f"the scores have {length} and {len(b)} bytes; expected two of one length, a multiple of {HASH_BYTES}"
+        )
+    difference = int.from_bytes(a, "big") ^ int.from_bytes(b, "big")
+    if length == HASH_BYTES:  # one image is the common case
+        return [difference.bit_count()]
+    blocks = difference.to_bytes(length, "big")
+    return [int.from_bytes(blocks[i : i + HASH_BYTES], "big").bit_count() for i in range(0, length, HASH_BYTES)]
+
+
+def similarity_score(a: bytes, b: bytes) -> int:
+    """Return the largest block distance of two scores: 0 is equal, lower is closer (protocol A3).
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`block_distances`.
+    """
+    return max(block_distances(a, b))
+
+
+def is_degenerate(block: bytes) -> bool:
+    """Whether one 8-byte block is the hash of a picture too plain to tell from others (protocol A2).
+
+    Raises
+    ------
+    InvalidInputError
+        For what is not 8 bytes.
+    """
+    if not isinstance(block, bytes) or len(block) != HASH_BYTES:
+        raise InvalidInputError(f"the block is {block!r}; expected {HASH_BYTES} bytes")
+    return degenerate_bits(block)
+
+
+def _as_int(value: SingleHash, what: str) -> int:
+    if isinstance(value, PerceptualHash):
+        return int.from_bytes(value.bits, "big")
+    if isinstance(value, bytes) and len(value) == HASH_BYTES:
+        return int.from_bytes(value, "big")
+    if isinstance(value, str):
+        return int.from_bytes(parse_hex(value, what, HASH_BYTES), "big")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << HASH_BITS:
+        return value
+    raise InvalidInputError(
+        f"{what} is {value!r}; expected one hash: a PerceptualHash, {HASH_BYTES} bytes, {2 * HASH_BYTES} hexadecimal"
+        f" digits, or an integer in 0..2^{HASH_BITS}-1 (for scores of several images: block_distances)"
+    )

@@ -1,0 +1,196 @@
+"""Opening pictures, and refusing what has no well-defined hash.
+
+Files come from strangers: only common formats are tried (Pillow also knows some that start other programs), and the
+size in the header is checked before a pixel is decoded.
+"""
+
+import io
+import os
+import threading
+import warnings
+from typing import IO, TYPE_CHECKING, Final, TypeAlias
+
+from crynux_validate.errors import InvalidImageError, InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Picture: TypeAlias = "Image.Image | NDArray[np.uint8] | str | os.PathLike[str] | bytes"
+else:
+    Picture = object
+
+Background: TypeAlias = str | tuple[int, int, int]
+"""A colour as Pillow reads it: a name, ``#rrggbb``, ``rgb(...)``, or three integers in 0..255."""
+
+MAX_PIXELS: Final = 2**26
+"""The largest width x height that is decoded by default: 8192 x 8192."""
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""The file formats that are read, by Pillow's names."""
+
+_MODES: Final = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "I", "I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow modes without alpha whose conversion to 8-bit grey is defined; values above 255 are clipped."""
+
+_warnings_lock = threading.Lock()
+
+
+def open_picture(picture: Picture, *, background: Background | None, max_pixels: int) -> "Image.Image":
+    """Return a loaded picture without alpha; the parameters and errors are those of ``image_hash``."""
+    from PIL import Image
+
+    if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
+        raise InvalidInputError(f"max_pixels is {max_pixels!r}; expected an integer of 1 or more")
+    if isinstance(picture, Image.Image):
+        _check_header(picture, "the picture", max_pixels)
+        return _decoded(picture, "the picture", background)
+    if isinstance(picture, bytes | bytearray | memoryview):
+        what = f"the file of {len(picture)} bytes"
+        return _from_file(io.BytesIO(picture), what, background, max_pixels)
+    if isinstance(picture, str | os.PathLike):
+        path = os.fspath(picture)
+        what = f"the file {path!r}"
+        try:
+            # A pipe or a device could block for ever or never end.
+            if os.path.exists(path) and not os.path.isfile(path):
+                kind = "a folder" if os.path.isdir(path) else "not a regular file"
+                raise InvalidImageError(f"{what} is {kind}; expected the path of a picture")
+            with open(path, "rb") as file:
+                return _from_file(file, what, background, max_pixels)
+        except InvalidInputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise InvalidImageError(f"{what} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return _decoded(_from_array(picture, max_pixels), "the array", background)
+
+
+def _from_file(file: IO[bytes], what: str, background: Background | None, max_pixels: int) -> "Image.Image":
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        # Pillow warns of large pictures before this limit can be applied, and of formats that it could not try. The
+        # filters belong to the whole process, hence the lock; pixels are decoded outside of it.
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(file, formats=FORMATS)
+            _check_header(image, what, max_pixels)
+    except InvalidInputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InvalidImageError(f"{what} is not a picture; expected one of {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise InvalidImageError(
+            f"{what} has more than {max_pixels} pixels or more than Pillow's own limit"
+            f" (twice PIL.Image.MAX_IMAGE_PIXELS): {error} Make the picture smaller, or raise both limits"
+        ) from error
+    except Exception as error:  # decoders of hostile bytes raise errors of any kind
+        raise InvalidImageError(f"{what} is broken: {_reason(error)}") from error
+    with image:
+        return _decoded(image, what, background)
+
+
+def _check_header(image: "Image.Image", what: str, max_pixels: int) -> None:
+    """Check all that is known without decoding a pixel."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise InvalidImageError(f"{what} is {width}x{height}; expected at least one pixel")
+    if width * height > max_pixels:
+        raise InvalidImageError(
+            f"{what} is {width}x{height}, {width * height} pixels; at most {max_pixels} are decoded: make the picture"
+            " smaller, or raise max_pixels if you trust its source"
+        )
+    try:
+        frames = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
+    except Exception as error:  # counting frames reads on in the file, whose bytes may be hostile
+        raise InvalidImageError(f"{what} is broken: {_reason(error)}") from error
+    if frames != 1:
+        raise InvalidImageError(
+            f"{what} has {frames} frames; expected one picture: choose a frame with image.seek(i) and pass image.copy()"
+        )
+
+
+def _decoded(image: "Image.Image", what: str, background: Background | None) -> "Image.Image":
+    """Decode the pixels, put what has alpha on the background, and check that the mode has a grey form."""
+    try:
+        image.load()
+        alpha = image.has_transparency_data
+    except Exception as error:  # as above; Pillow reports most truncations as OSError, but not all
+        raise InvalidImageError(f"{what} is broken or truncated: {_reason(error)}") from error
+    if alpha:
+        if background is None:
+            raise InvalidImageError(
+                f"{what} has alpha (mode {image.mode}), and what hides under transparent pixels would decide the hash;"
+                ' expected none: pass background="white", or hash image.convert("RGB") if all of it is opaque'
+            )
+        return _flattened(image, what, background)
+    if background is not None:
+        _colour(background)
+    if image.mode not in _MODES:
+        raise InvalidImageError(
+            f"{what} has mode {image.mode}, whose samples have no fixed range; expected 8-bit samples:"
+            ' convert it to "RGB" or "L" first'
+        )
+    return image
+
+
+def _flattened(image: "Image.Image", what: str, background: Background) -> "Image.Image":
+    from PIL import Image
+
+    ground = Image.new("RGBA", image.size, (*_colour(background), 255))
+    try:
+        straight = image.convert("LA") if image.mode == "La" else image
+        ground.alpha_composite(straight.convert("RGBA"))
+    except (ValueError, OSError) as error:
+        raise InvalidImageError(f"{what} (mode {image.mode}) cannot be flattened: {_reason(error)}") from error
+    return ground.convert("RGB")
+
+
+def _colour(background: Background) -> tuple[int, int, int]:
+    from PIL import ImageColor
+
+    colour: object = background
+    if isinstance(background, str):
+        try:
+            colour = ImageColor.getrgb(background)
+        except ValueError:
+            colour = None
+    match colour:
+        case (int(red), int(green), int(blue)) if all(0 <= sample <= 255 for sample in (red, green, blue)):
+            return red, green, blue
+        case (int(red), int(green), int(blue), 255):
+            return red, green, blue
+    raise InvalidInputError(
+        f"background is {background!r}; expected an opaque colour that Pillow knows, like 'white', '#ffffff' or"
+        " (255, 255, 255)"
+    )
+
+
+def _from_array(array: object, max_pixels: int) -> "Image.Image":
+    import numpy as np
+    from PIL import Image
+
+    if not isinstance(array, np.ndarray):
+        raise InvalidImageError(
+            f"the picture is of type {type(array).__name__}; expected a Pillow image, a numpy array of uint8, the path"
+            " of a file, or its bytes"
+        )
+    found = f"the array has dtype {array.dtype} and shape {array.shape}"
+    expected = "expected uint8 with shape (height, width) or (height, width, 3)"
+    if array.dtype != np.uint8:
+        raise InvalidImageError(f"{found}; {expected}: for floats in 0..1 pass (array * 255).round().astype(np.uint8)")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise InvalidImageError(f"{found}; {expected}: move the channels last, one picture at a time")
+    if 0 in array.shape:
+        raise InvalidImageError(f"{found}; {expected}, and at least one pixel")
+    height, width = array.shape[:2]
+    if height * width > max_pixels:
+        raise InvalidImageError(
+            f"{found}, {height * width} pixels; at most {max_pixels} are hashed: make the picture smaller, or raise"
+            " max_pixels"
+        )
+    return Image.fromarray(array)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

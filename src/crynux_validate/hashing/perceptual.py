@@ -1,0 +1,74 @@
+"""The value that hashing a picture gives."""
+
+import math
+from dataclasses import dataclass, field
+
+from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class PerceptualHash:
+    """A perceptual hash of one picture.
+
+    Two are equal where bits and algorithm are: the margin says how far to trust the bits, not what they are.
+
+    Parameters
+    ----------
+    bits
+        8 bytes, first bit highest, row by row from the lowest frequency.
+    algorithm
+        The id that stands for exactly these bits; hashes of two algorithms are never compared (protocol A1).
+    margin
+        The smallest gap between a coefficient and the median, 0 or more, in the unit of the algorithm's unscaled
+        DCT-II (a picture of 8-bit samples has a first coefficient of 4096 times its mean). The nearer to 0, the less
+        noise flips a bit. It needs the picture: it is for the node to look at, not for a judge (protocol A2).
+
+    Raises
+    ------
+    InvalidInputError
+        For bits that are not 8 bytes, an unknown algorithm, or a margin that is negative or not finite.
+    """
+
+    bits: bytes
+    algorithm: ImageAlgorithm
+    margin: float = field(compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a hash."""
+        if not isinstance(self.bits, bytes) or len(self.bits) != HASH_BYTES:
+            raise InvalidInputError(f"bits are {self.bits!r}; expected {HASH_BYTES} bytes")
+        if self.algorithm not in IMAGE_ALGORITHMS:
+            raise unknown_algorithm(self.algorithm)
+        if not (isinstance(self.margin, float) and math.isfinite(self.margin) and self.margin >= 0):
+            raise InvalidInputError(f"margin is {self.margin!r}; expected a finite float, 0 or more")
+
+    @property
+    def hex(self) -> str:
+        """The bits as 16 lower-case hexadecimal digits, as ImageHash prints them."""
+        return self.bits.hex()
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the picture was too plain to tell from others: set bits outside 24..40 (protocol A2)."""
+        return degenerate_bits(self.bits)
+
+    def __str__(self) -> str:
+        """The hexadecimal form."""
+        return self.hex
+
+    def __bytes__(self) -> bytes:
+        """The 8 bytes."""
+        return self.bits
+
+
+def degenerate_bits(bits: bytes) -> bool:
+    """Whether 8 bytes have fewer or more set bits than a telling picture has."""
+    low, high = DEGENERATE_OUTSIDE
+    return not low <= int.from_bytes(bits, "big").bit_count() <= high
+
+
+def unknown_algorithm(algorithm: object) -> InvalidInputError:
+    """Name an algorithm that does not exist, and those that do."""
+    known = ", ".join(repr(name) for name in IMAGE_ALGORITHMS)
+    return InvalidInputError(f"algorithm is {algorithm!r}; the known image hashes are {known}")
