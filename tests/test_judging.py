@@ -235,9 +235,48 @@ def test_the_middle_of_a_chain_is_delivered() -> None:
     assert verdict.delivered_score == middle
 
 
+def flipped(score: ImageScore, bits: range) -> ImageScore:
+    return ImageScore((score.blocks[0] ^ sum(1 << bit for bit in bits)).to_bytes(8, "big"))
+
+
+def test_agreements_count_before_distances_in_what_is_delivered() -> None:
+    middle = flipped(A, range(12))
+    outer = flipped(middle, range(12, 24))
+    members: dict[str, Member] = {"a": A, "b": A, "c": A, "middle": middle, "outer": outer}
+    verdict = judge(members, CentreRule(threshold=13))
+    assert set(verdict.findings.values()) == {Finding.VALID}
+    assert verdict.delivered_score == middle, "it agrees with all five, though the three equal ones are nearer together"
+
+
+def test_a_chain_of_agreements_protects_from_a_slash() -> None:
+    first, second, link = (flipped(A, range(start, start + 12)) for start in (0, 12, 24))
+    end = flipped(link, range(36, 48))
+    loner = flipped(A, range(40, 64))
+    members = {
+        "centre": A,
+        "first": first,
+        "second": second,
+        "link": link,
+        "end": end,
+        "loner": loner,
+        "absent": Absent(),
+    }
+    verdict = judge(members, CentreRule(threshold=13, slash_threshold=24))
+    assert verdict.delivered_score == A, "the only one that four of seven agree with"
+    assert verdict.findings["link"] is Finding.VALID
+    assert verdict.findings["end"] is Finding.BORDERLINE, "24 bits away, but linked through a valid score"
+    assert verdict.findings["loner"] is Finding.INVALID, "24 bits away, and linked to nobody"
+
+
 @pytest.mark.parametrize(
     ("threshold", "slash", "word"),
-    [(0, None, "threshold is 0"), (65, None, "65"), (True, None, "True"), (24, 16, "below"), (16, 65, "slash_threshold")],
+    [
+        (0, None, "threshold is 0"),
+        (65, None, "65"),
+        (True, None, "True"),
+        (24, 16, "below"),
+        (16, 65, "slash_threshold"),
+    ],
 )
 def test_bad_thresholds(threshold: int, slash: int | None, word: str) -> None:
     with pytest.raises(InvalidInputError, match=word):

@@ -1,7 +1,9 @@
 """Tasks: complete, canonical, and strict with strangers (protocol T1-T3)."""
 
+import copy
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,9 @@ def tasks(draw: st.DrawFn) -> ImageTask:
         guidance_scale=draw(st.floats(0, 50)),
         images=draw(st.integers(1, 16)),
         scheduler=scheduler,
-        scheduler_args={key: draw(st.sampled_from(list(choices[key]))) for key in keys if key != "original_inference_steps"},
+        scheduler_args={
+            key: draw(st.sampled_from(list(choices[key]))) for key in keys if key != "original_inference_steps"
+        },
         dtype=draw(st.sampled_from(["float32", "float16", "bfloat16"])),
         safety_checker=draw(st.booleans()),
     )
@@ -155,7 +159,11 @@ def test_strangers_json(text: str | bytes, word: str) -> None:
     assert word in str(caught.value)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
 def test_any_json_is_a_task_or_an_error(value: Any) -> None:
     for text in (json.dumps(value), changed(prompt=value), changed(scheduler_args=value), changed(model=value)):
         try:
@@ -186,9 +194,18 @@ def test_replace_validates_and_starts_another_scheduler_afresh() -> None:
 
 def test_tasks_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        TASK.steps = 3
+        TASK.steps = 3  # type: ignore[misc]
     with pytest.raises(TypeError):
         TASK.scheduler_args["steps_offset"] = 1  # type: ignore[index]
+
+
+def test_tasks_and_groups_can_be_given_to_other_processes() -> None:
+    task = TASK.replace(scheduler="LCMScheduler", steps=4)
+    assert pickle.loads(pickle.dumps(task)) == task
+    assert copy.deepcopy(task) == task
+    error = InvalidTaskError("steps", "is -1", "limits")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.field, again.code, str(again)) == ("steps", "limits", str(error))
 
 
 def test_folder_digest(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def by_the_book(vector: Vector, beacon: bytes) -> list[str]:
     stream = hashlib.shake_256(seed).digest(8 * 1000)
     words = [int.from_bytes(stream[at : at + 8], "big") for at in range(0, len(stream), 8)]
     left = sorted(row for row in vector["pool"] if row[0] not in vector["unavailable"])
-    members = []
+    members: list[str] = []
     while len(members) < vector["size"]:
         total = sum(weight for _, _, weight in left)
         word = words.pop(0)

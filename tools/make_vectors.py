@@ -89,8 +89,15 @@ def draw_vectors() -> list[dict[str, Any]]:
         given = {"ledger": "ledger-1", "group": "group-7", "beacon": beacon.hex(), "size": size}
         rows = [[candidate.id, candidate.owner, candidate.weight] for candidate in pool]
         vectors.append(
-            {"id": f"draw/{name}", "reason": why, "flags": [], **given, "pool": rows, "unavailable": unavailable,
-             "members": list(found.members)}  # fmt: skip
+            {
+                "id": f"draw/{name}",
+                "reason": why,
+                "flags": [],
+                **given,
+                "pool": rows,
+                "unavailable": unavailable,
+                "members": list(found.members),
+            }
         )
     return vectors
 

@@ -14,6 +14,9 @@ from crynux_validate.errors import InvalidTaskError
 
 SchedulerArgument = bool | int | float | str
 
+Choices = tuple[SchedulerArgument, ...] | range
+"""The values that an argument may have: a tuple of alternatives, or a range of integers."""
+
 MAX_STEPS: Final = 500
 """More steps than this and "leading" timesteps run past the 1,000 that models are trained on."""
 
@@ -27,7 +30,7 @@ class SchedulerSpec:
     about
         One line for people.
     arguments
-        For each argument the values that it may have: a tuple of alternatives, or a ``range`` of integers.
+        For each argument the values that it may have.
     defaults
         Arguments that are written into every task that does not give them.
     draws_noise
@@ -35,15 +38,18 @@ class SchedulerSpec:
     """
 
     about: str
-    arguments: Mapping[str, tuple[SchedulerArgument, ...] | range]
+    arguments: Mapping[str, Choices]
     defaults: Mapping[str, SchedulerArgument] = field(default_factory=dict)
     draws_noise: bool = False
 
 
-_FLAG: Final = (False, True)
-_SPACING: Final = {"timestep_spacing": ("leading", "linspace", "trailing"), "steps_offset": range(2)}
-_ZERO_SNR: Final = {"rescale_betas_zero_snr": _FLAG}
-_SIGMAS: Final = {
+_FLAG: Final[Choices] = (False, True)
+_SPACING: Final[Mapping[str, Choices]] = {
+    "timestep_spacing": ("leading", "linspace", "trailing"),
+    "steps_offset": range(2),
+}
+_ZERO_SNR: Final[Mapping[str, Choices]] = {"rescale_betas_zero_snr": _FLAG}
+_SIGMAS: Final[Mapping[str, Choices]] = {
     "use_karras_sigmas": _FLAG,
     "use_exponential_sigmas": _FLAG,
     "final_sigmas_type": ("zero", "sigma_min"),
@@ -138,7 +144,7 @@ def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> d
     return dict(sorted(checked.items()))
 
 
-def _check_value(key: str, value: object, allowed: tuple[SchedulerArgument, ...] | range) -> SchedulerArgument:
+def _check_value(key: str, value: object, allowed: Choices) -> SchedulerArgument:
     # bool is an int in Python, and True == 1: compare the types as well.
     for choice in allowed:
         if type(value) is type(choice) and value == choice:

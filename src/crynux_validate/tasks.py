@@ -12,7 +12,6 @@ from dataclasses import replace as dataclass_replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
 from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, digest, length_prefixed, parse_json
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
+from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import SchedulerArgument, check_scheduler
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -233,7 +233,7 @@ class ImageTask(BaseModel):
             _raise_first(error)
         sizes = {name: _utf8_size(name, getattr(self, name)) for name in ("prompt", "negative_prompt")}
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
-        self.__dict__["scheduler_args"] = MappingProxyType(arguments)
+        self.__dict__["scheduler_args"] = FrozenMapping(arguments)
         _check_limits(self, sizes)
 
     @property

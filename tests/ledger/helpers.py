@@ -2,7 +2,7 @@
 
 from crynux_validate import ErrorReport, GpuModel, Group, ImageScore, ImageTask, MemoryLedger, ModelRef, Opening, Policy
 from crynux_validate.ledger.beacon import LocalBeacon
-from crynux_validate.testing.clock import ManualClock
+from crynux_validate.testing import ManualClock
 
 TASK = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
 CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)

@@ -1,5 +1,6 @@
 """The ledger's rules, one by one (protocol C2-C4, P3-P7, L1-L6)."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from crynux_validate import (
+    ErrorReport,
     Finding,
     GpuModel,
     InvalidInputError,
@@ -51,6 +53,7 @@ def test_a_cheat_loses_its_stake_and_the_honest_are_paid() -> None:
     assert group.status is Status.SETTLED
     assert group.verdict is not None
     assert group.verdict.outcome is Outcome.VALIDATED
+    assert pickle.loads(pickle.dumps(group)) == group, "groups can be given to other processes"
     assert group.delivered_by == first, "the member with the delivered score that was drawn first (J6)"
     assert group.draw is not None
     assert verify_draw(group.draw)
@@ -92,6 +95,14 @@ def test_truthful_reports_are_paid_a_little() -> None:
     assert network.ledger.account(f"o{first[1:]}") == network.ledger.account(f"o{second[1:]}") == 4_010
     assert network.ledger.account(f"o{honest[1:]}") == 4_000
     assert network.ledger.account("app") == 10_000 - 20
+
+
+def test_a_report_of_another_fault_earns_nothing() -> None:
+    network = Network(policy=replace(POLICY, group_size=5))
+    group = network.answered(FALSE_REPORT, FALSE_REPORT, FALSE_REPORT, ErrorReport("limits"), HONEST, fee=500)
+    earned = [network.ledger.account(f"o{node[1:]}") - 4_000 for node in group.members]
+    assert earned == [10, 10, 10, 0, 0]
+    assert network.ledger.totals().balanced
 
 
 def test_a_malformed_answer_is_judged() -> None:
@@ -146,9 +157,8 @@ def test_absence_costs_nothing_but_the_third_in_a_row_suspends() -> None:
                 network.reveal(group.id, node)
         network.ledger.settle(group.id)
         assert network.ledger.node(absent).absences == times
-    node = network.ledger.node(absent)
-    assert node.suspended
-    assert node.stake == 1_000
+    assert network.ledger.node(absent).suspended
+    assert network.ledger.node(absent).stake == 1_000
     refused(network, NotEnoughNodes, lambda: network.drawn(), match="1 suspended")
     network.ledger.leave(absent)
     network.ledger.join(absent, owner="o1", gpu=CARD, stake=1_000)
@@ -409,7 +419,14 @@ def test_a_forged_log_is_not_replayed() -> None:
 def test_policies() -> None:
     assert Policy.from_dict(Policy.crynux().to_dict()) == Policy.crynux()
     assert (Policy.crynux().threshold, Policy.crynux().slash_threshold) == (24, 24)
-    for change in ({"group_size": 4}, {"threshold": 0}, {"slash_threshold": 3}, {"min_stake": 0}, {"slash_ppm": 10**6 + 1}):
+    changes: list[dict[str, Any]] = [
+        {"group_size": 4},
+        {"threshold": 0},
+        {"slash_threshold": 3},
+        {"min_stake": 0},
+        {"slash_ppm": 10**6 + 1},
+    ]
+    for change in changes:
         with pytest.raises(InvalidInputError):
             replace(Policy(), **change)
 

@@ -45,7 +45,7 @@ def test_what_differs_is_another_model() -> None:
 )
 def test_bad_fields(fields: dict[str, Any], word: str) -> None:
     with pytest.raises(InvalidInputError, match=word):
-        GpuModel(**({"name": "x", "memory_gib": 8} | fields))
+        GpuModel(**{"name": "x", "memory_gib": 8, **fields})
 
 
 def test_bad_dict() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crynux_validate import Candidate, GpuModel, InvalidInputError, Node, NotEnoughNodes, draw, verify_draw
-from crynux_validate.machines.pairing import MAX_WEIGHT, pool_of, weight_of
+from crynux_validate.machines.pairing import MAX_WEIGHT, _below, pool_of, weight_of
 
 NAMES = {"ledger": "l", "group": "g"}
 
@@ -71,6 +71,13 @@ def test_unavailable_candidates_are_left_out_alone() -> None:
 def test_bad_input(pool: list[Candidate], beacon: bytes) -> None:
     with pytest.raises(InvalidInputError):
         draw(pool, 1, beacon=beacon, **NAMES)
+
+
+def test_words_that_would_favour_low_numbers_are_rejected() -> None:
+    limit = 2**64 // 3 * 3
+    assert _below(3, iter([limit, 2**64 - 1, limit - 1])) == (limit - 1) % 3
+    with pytest.raises(StopIteration):
+        _below(3, iter([limit]))
 
 
 def test_weights() -> None:

@@ -34,6 +34,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def show_progress(text: str) -> None:
+    """Replace the line of progress, where somebody watches; an empty text wipes it away."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
 def read_file(path: str, what: str, max_bytes: int) -> bytes:
     """Read a file, or standard input for ``-``, up to a limit.
 

@@ -46,8 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
         )
     else:
         say(f"{a.hex}  {arguments.a}\n{b.hex}  {arguments.b}")
-        relation = "below" if same else "not below"
-        say(f"distance {distance} of 64, {relation} the threshold {threshold}: {'they agree' if same else 'they differ'}")
+        relation, words = ("below", "they agree") if same else ("not below", "they differ")
+        say(f"distance {distance} of 64, {relation} the threshold {threshold}: {words}")
         for item, score in ((arguments.a, a), (arguments.b, b)):
             if score.degenerate:
                 say(f"the hash of {item} is degenerate: such a plain picture cannot be told from other plain ones")
@@ -57,4 +57,6 @@ def main(arguments: argparse.Namespace) -> int:
 def _score(item: str, arguments: argparse.Namespace) -> ImageScore:
     if re.fullmatch(rf"[0-9a-fA-F]{{{2 * HASH_BYTES}}}", item) and not Path(item).exists():
         return ImageScore.from_hex(item, arguments.algorithm)
-    return ImageScore(image_hash(item, arguments.algorithm, background=arguments.background).bits, None, arguments.algorithm)
+    return ImageScore(
+        image_hash(item, arguments.algorithm, background=arguments.background).bits, None, arguments.algorithm
+    )

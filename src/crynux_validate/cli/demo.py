@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json, show_progress
 from crynux_validate.cli.demo_node import CHEATS
 from crynux_validate.errors import InvalidInputError
 
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     tell = note if arguments.json else say
     started = time.monotonic()
     tell("starting four nodes and building a small Stable Diffusion model (no download) ...")
-    with Network(arguments.cheat, policy, out, tell) as network:
+    with Network(arguments.cheat, policy, out, tell, show_progress) as network:
         model = network.build_model()
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
         task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=20, width=256, height=256)
@@ -108,8 +108,10 @@ def honest_differences(done: "Round", nodes: "list[DemoNode]") -> list[str]:
     for a, b in combinations([node for node in nodes if node.cheat == "none"], 2):
         left, right = (np.asarray(done.results[node.id].images[0], dtype=np.int16) for node in (a, b))
         apart = np.abs(left - right)
-        share = float((apart > 0).mean())
-        how = f"differ in {share:.1%} of the values, by {apart.max()} at most" if share else "are equal"
+        differing = int((apart > 0).sum())
+        how = (
+            f"differ in {differing:,} of {apart.size:,} values, by {apart.max()} at most" if differing else "are equal"
+        )
         texts.append(f"{a.id} and {b.id} {how}")
     return texts
 
@@ -138,6 +140,7 @@ def most_telling(rounds: "list[Round]", nodes: "list[DemoNode]") -> "Round":
 def summarize(network: "Network", rounds: "list[Round]") -> dict[str, Any]:
     """Return what happened, as JSON values."""
     from crynux_validate import MemoryLedger, verify_chain
+    from crynux_validate.cli.demo_network import FUNDS, STAKE
 
     ledger = network.ledger
     events = ledger.events()
@@ -146,7 +149,14 @@ def summarize(network: "Network", rounds: "list[Round]") -> dict[str, Any]:
     for done in rounds:
         verdict = done.group.verdict
         if verdict is not None:
-            groups.append({"group": done.group.id, "prompt": done.task.prompt, **verdict.to_dict(), "distances": dict(verdict.distances)})
+            groups.append(
+                {
+                    "group": done.group.id,
+                    "prompt": done.task.prompt,
+                    **verdict.to_dict(),
+                    "distances": dict(verdict.distances),
+                }
+            )
     return {
         "nodes": {
             node.id: {
@@ -155,7 +165,7 @@ def summarize(network: "Network", rounds: "list[Round]") -> dict[str, Any]:
                 "cheat": node.cheat,
                 "tasks": sum(node.id in done.group.members for done in rounds),
                 "stake": ledger.node(node.id).stake,
-                "earned": ledger.account(node.owner) - (2 * 1_000 - 1_000),
+                "earned": ledger.account(node.owner) - FUNDS + STAKE,
             }
             for node in network.nodes
         },

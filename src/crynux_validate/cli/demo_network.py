@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,9 @@ PROMPTS: Final = (
 )
 STAKE: Final = 1_000
 FEE: Final = 300
-FUNDS: Final = 100_000
+FUNDS: Final = 2_000
+"""What every owner has before its node joins."""
+
 MAX_TASKS: Final = 24
 WORK_SECONDS: Final = 600
 """How long a node may take for one task before the demo gives up."""
@@ -85,15 +88,18 @@ class Network:
         Where the model and the nodes' results are written.
     tell
         Called with each line for people.
+    progress
+        Called with a line that replaces the one before it.
     """
 
-    def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell) -> None:
+    def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell, progress: Tell) -> None:
         self.ledger = MemoryLedger(policy, ledger_id="demo")
         self.nodes: list[DemoNode] = []
         self.served: set[str] = set()
         self._cheat = cheat
         self._out = out
         self._tell = tell
+        self._progress = progress
         self._processes = ExitStack()
 
     def __enter__(self) -> "Network":
@@ -133,11 +139,11 @@ class Network:
         loading = [(node, node.worker.submit(demo_node.load, task)) for node in self.nodes]
         for node, kernels in loading:
             digest = kernels.result(WORK_SECONDS)
-            self.ledger.deposit(node.owner, 2 * STAKE)
+            self.ledger.deposit(node.owner, FUNDS)
             self.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
             how = demo_node.CHEATS[node.cheat][0] if node.cheat != "none" else "honest"
             self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
-        self.ledger.deposit("creator", FUNDS)
+        self.ledger.deposit("creator", MAX_TASKS * FEE)
 
     def rounds(self, task: ImageTask, least: int) -> Iterator[Round]:
         """Run tasks until there were `least` and every node has served."""
@@ -172,10 +178,23 @@ class Network:
 
     def _work(self, group: Group, task: ImageTask, members: Sequence[DemoNode]) -> dict[str, "ImageResult"]:
         folder = self._out / group.id
+        steps: dict[str, str] = {}
+
+        def heard(node: str, done: tuple[int, int]) -> None:
+            steps[node] = f"{node}: step {done[0]}/{done[1]}"
+            self._progress("   ".join(steps[name] for name in sorted(steps)))
+
         futures = {
-            node.id: node.worker.submit(demo_node.answer, task, node.cheat, folder / node.id) for node in members
+            node.id: node.worker.submit(
+                demo_node.answer, task, node.cheat, folder / node.id, on_message=partial(heard, node.id)
+            )
+            for node in members
         }
         try:
-            return {node: future.result(WORK_SECONDS) for node, future in futures.items()}
+            results = {node: future.result(WORK_SECONDS) for node, future in futures.items()}
         except TimeoutError as error:
-            raise PipelineError(f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy") from error
+            raise PipelineError(
+                f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
+            ) from error
+        self._progress("")
+        return results

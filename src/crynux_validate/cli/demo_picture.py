@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ImageScore
@@ -14,8 +14,11 @@ from crynux_validate.judging import Finding
 if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Round
 
-AMPLIFY: Final = 16
-"""How many times a difference of pixels is made larger, so that it can be seen."""
+AMPLIFY: Final = 64
+"""How many times a difference of pixels is made stronger, so that it can be seen."""
+
+GROW: Final = 5
+"""Each differing pixel is shown as a square of so many pixels: a few single ones would be lost."""
 
 TILE: Final = 256
 GAP: Final = 36
@@ -50,7 +53,7 @@ def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path
         _who(pen, left, rows[0], node)
         canvas.paste(image.resize((TILE, TILE), Image.Resampling.LANCZOS), (left, rows[0] + 64))
         apart = ImageChops.difference(image, original)
-        loud = apart.point(lambda value: min(255, value * AMPLIFY))
+        loud = apart.point(lambda value: min(255, value * AMPLIFY)).filter(ImageFilter.MaxFilter(GROW))
         canvas.paste(loud.resize((TILE, TILE), Image.Resampling.NEAREST), (left, rows[1]))
         _caption(pen, left, rows[1] + TILE + 4, _how_different(apart, node.id == reference))
         _hash(pen, left, rows[2], result.score, done.results[reference].score)
@@ -84,7 +87,11 @@ def _head(pen: ImageDraw.ImageDraw, done: "Round", width: int) -> None:
 def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> None:
     texts = [
         (rows[0] + 64, "the picture", "that each machine\nhanded in"),
-        (rows[1], "the difference", f"from {reference}'s picture,\nmade {AMPLIFY} times stronger;\nblack: equal"),
+        (
+            rows[1],
+            "the difference",
+            f"from {reference}'s picture,\nmade {AMPLIFY} times stronger\nand larger; black: equal",
+        ),
         (rows[2], "the hash", f"64 bits that sum up\nthe picture; red frame:\nnot as {reference}'s"),
         (rows[3], "the verdict", "by the number of bits\nthat differ"),
     ]
@@ -110,7 +117,7 @@ def _how_different(apart: Image.Image, is_reference: bool) -> str:
     differing = sum(value > 0 for value in samples)
     if not differing:
         return "no value differs"
-    return f"{100 * differing / len(samples):.1f}% of the values differ, by {max(samples)} at most"
+    return f"{differing:,} of {len(samples):,} values differ, by {max(samples)} at most"
 
 
 def _hash(pen: ImageDraw.ImageDraw, left: int, top: int, own: object, other: object) -> None:
@@ -150,10 +157,10 @@ def _foot(pen: ImageDraw.ImageDraw, top: int, width: int, done: "Round") -> None
     policy = done.group.policy
     pen.line((24, top + 8, width - 24, top + 8), fill=RULE, width=2)
     lines = [
-        "Honest machines with different hardware get slightly different pixels, yet nearly the same hash. So not the "
-        "pixels are compared, but the hashes:",
-        f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the group "
-        f"is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
+        "Honest machines with different hardware get slightly different pixels, but nearly the same hash. So "
+        "the hashes are compared, not the pixels:",
+        f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the "
+        f"group is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
         *_cheat_lines(done),
     ]
     for at, line in enumerate(lines):
@@ -187,5 +194,3 @@ def _colour(finding: Finding) -> str:
 
 def _frame(pen: ImageDraw.ImageDraw, left: int, top: int, colour: str) -> None:
     pen.rectangle((left - 4, top - 4, left + TILE + 3, top + TILE + 3), outline=colour, width=4)
-
-

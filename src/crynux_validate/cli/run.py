@@ -1,10 +1,9 @@
 """``crynux-validate run``: one node's part of a task."""
 
 import argparse
-import sys
 
 import crynux_validate
-from crynux_validate.cli.common import Commands, add_json_flag, note, read_file, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, read_file, say, say_json, show_progress
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_TASK_BYTES, task_from_json
 
@@ -38,9 +37,8 @@ def main(arguments: argparse.Namespace) -> int:
         )
     note(f"loading {task.model}")
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
-        result = runner.run(task, on_step=_show_progress)
-    if sys.stderr.isatty():
-        note("")
+        result = runner.run(task, on_step=_show)
+    show_progress("")
     result.save(arguments.out)
     hashes = [{"hash": found.hex, "margin": found.margin, "degenerate": found.degenerate} for found in result.hashes]
     environment = result.environment.to_dict()
@@ -61,7 +59,5 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show_progress(progress: "crynux_validate.Progress") -> None:
-    if sys.stderr.isatty():
-        line = f"\rimage {progress.image + 1}/{progress.images}  step {progress.step}/{progress.steps}"
-        print(line, end="", file=sys.stderr, flush=True)
+def _show(progress: "crynux_validate.Progress") -> None:
+    show_progress(f"image {progress.image + 1}/{progress.images}  step {progress.step}/{progress.steps}")

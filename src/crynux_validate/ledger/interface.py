@@ -6,12 +6,12 @@ Money is integers of the smallest unit. Times are integers, seconds since the ep
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import canonical_json, check_id, digest, length_prefixed
 from crynux_validate.errors import BrokenLogError, InvalidInputError
+from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging import GROUP_SIZES, CentreRule, Verdict
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Candidate, Draw, Node
@@ -189,8 +189,8 @@ class Group:
     draw: Draw | None = field(default=None, repr=False)
     commit_deadline: int = 0
     reveal_deadline: int = 0
-    commitments: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    openings: Mapping[str, Opening] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    commitments: Mapping[str, bytes] = field(default_factory=FrozenMapping, repr=False)
+    openings: Mapping[str, Opening] = field(default_factory=FrozenMapping, repr=False)
     verdict: Verdict | None = field(default=None, repr=False)
     delivered_by: str | None = None
     transfers: tuple[Transfer, ...] = field(default=(), repr=False)

@@ -6,7 +6,6 @@ nothing, so that an error changes nothing (L1). A ledger stores the change and i
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from crynux_validate.commitment import Opening
@@ -26,6 +25,7 @@ from crynux_validate.errors import (
     TooLateError,
     UnknownIdError,
 )
+from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging import Finding
 from crynux_validate.ledger.actions import (
     Action,
@@ -297,7 +297,7 @@ def _commit(state: State, change: Change, action: Commit, now: int) -> None:
         raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
     if now >= group.commit_deadline:
         raise TooLateError(f"group {group.id} took commitments until {group.commit_deadline}; it is {now}")
-    commitments = MappingProxyType({**group.commitments, action.node: action.commitment})
+    commitments = FrozenMapping({**group.commitments, action.node: action.commitment})
     change.groups[group.id] = replace(group, commitments=commitments)
 
 
@@ -321,7 +321,7 @@ def _reveal(state: State, change: Change, action: Reveal, now: int) -> None:
             f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
             "or a commitment that was made for another node, group or ledger"
         )
-    openings = MappingProxyType({**group.openings, action.node: opening})
+    openings = FrozenMapping({**group.openings, action.node: opening})
     change.groups[group.id] = replace(group, openings=openings)
 
 

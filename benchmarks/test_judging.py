@@ -1,0 +1,72 @@
+"""How many groups are judged, drawn and settled in a second, one thread."""
+
+import random
+from typing import Any
+
+import pytest
+
+from crynux_validate import (
+    Candidate,
+    GpuModel,
+    ImageScore,
+    ImageTask,
+    LocalBeacon,
+    MemoryLedger,
+    ModelRef,
+    Opening,
+    Policy,
+    draw,
+    judge,
+)
+from crynux_validate.testing import ManualClock
+
+
+def groups(count: int, size: int) -> list[dict[str, ImageScore]]:
+    """Groups of honest members with noise of a few bits, and one cheat."""
+    source = random.Random(1)
+    found = []
+    for _ in range(count):
+        picture = source.getrandbits(64)
+        hashes = [picture ^ (1 << source.randrange(64)) for _ in range(size - 1)] + [source.getrandbits(64)]
+        found.append({f"node-{at}": ImageScore(value.to_bytes(8, "big")) for at, value in enumerate(hashes)})
+    return found
+
+
+@pytest.mark.parametrize("size", [3, 9])
+def test_judge(benchmark: Any, size: int) -> None:
+    many = groups(500, size)
+    verdicts = benchmark(lambda: [judge(members) for members in many])
+    benchmark.extra_info["groups"] = len(many)
+    assert all(verdict.outcome == "VALIDATED" for verdict in verdicts)
+
+
+def test_settle(benchmark: Any) -> None:
+    """A whole group on a ledger in memory: open, draw, three commits, three reveals, settle; 100 nodes."""
+    clock = ManualClock()
+    ledger = MemoryLedger(Policy(min_stake=1_000), clock=clock, beacon=LocalBeacon(b"benchmark"))
+    for at in range(100):
+        ledger.deposit(f"owner-{at}", 1_000)
+        ledger.join(f"node-{at}", owner=f"owner-{at}", gpu=GpuModel("card", 24), stake=1_000)
+    ledger.deposit("creator", 10**12)
+    task = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
+    score = ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
+
+    def one_group() -> str:
+        group = ledger.open_group(task, creator="creator", fee=300)
+        clock.advance(1)
+        group = ledger.draw(group.id)
+        openings = {node: Opening.of(score) for node in group.members}
+        for node, opening in openings.items():
+            ledger.commit(group.id, node, opening.commitment(ledger=ledger.id, group=group.id, node=node))
+        for node, opening in openings.items():
+            ledger.reveal(group.id, node, opening)
+        return str(ledger.settle(group.id).status)
+
+    assert benchmark(one_group) == "SETTLED"
+
+
+@pytest.mark.parametrize("nodes", [100, 10_000])
+def test_draw(benchmark: Any, nodes: int) -> None:
+    pool = [Candidate(f"node-{at:06}", f"owner-{at}", 1 + at) for at in range(nodes)]
+    found = benchmark(lambda: draw(pool, 3, ledger="l", group="g", beacon=b"beacon"))
+    assert len(found.members) == 3

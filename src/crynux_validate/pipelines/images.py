@@ -1,0 +1,310 @@
+"""Drawing a task's images with diffusers, so that the same task gives the same bits again on the same kind of machine.
+
+Each image is drawn alone (a batch changes bits), with a scheduler of its own, and every random number comes from
+`crynux_validate.pipelines.noise`, keyed by (seed, image, draw).
+"""
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.overrides import TorchFunctionMode
+
+from crynux_validate.answers import ImageScore
+from crynux_validate.errors import CrynuxValidateError, DeterminismError, InvalidTaskError, PipelineError
+from crynux_validate.machines.environment import Environment
+from crynux_validate.pipelines.models import DTYPES, LoadedModel, quiet
+from crynux_validate.pipelines.noise import normal
+from crynux_validate.pipelines.recipe import plain
+from crynux_validate.tasks import ImageTask
+
+OnStep = Callable[[int, int, int], None]
+"""Called with the image, the steps that are done of it, and how many it has."""
+
+_RUNNING: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What torch and diffusers raise when a computation fails: no memory, a shape that a model cannot take, and so on."""
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What a task came to.
+
+    Parameters
+    ----------
+    task
+        The task.
+    images
+        Its pictures in order, 8-bit RGB, from the raw pixels.
+    score
+        The answer to submit: their perceptual hashes, and the digest of the pixels.
+    environment
+        The machine, the guard's switches and what was loaded.
+    seconds
+        Wall time of the drawing, without loading.
+    """
+
+    task: ImageTask
+    images: tuple[Image.Image, ...]
+    score: ImageScore
+    environment: Environment
+    seconds: float
+
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """The perceptual hash of each image, 8 bytes."""
+        return tuple(block.to_bytes(8, "big") for block in self.score.blocks)
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the result into a folder, which is made if it is not there.
+
+        ``image-0.png`` and so on (lossless), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
+        ``answer.json`` (the same, to read) and ``environment.json``. Files of these names are replaced, and images of
+        an earlier, larger result removed; everything else in the folder is left alone.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        PipelineError
+            Where the folder cannot be written.
+        """
+        path = Path(folder)
+        answer = {
+            "algorithm": self.score.algorithm,
+            "hashes": [block.hex() for block in self.hashes],
+            "result_digest": None if self.score.result_digest is None else self.score.result_digest.hex(),
+            "task_digest": self.task.digest.hex(),
+            "seconds": self.seconds,
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / "answer.bin").is_file():
+                for stale in path.glob("image-*.png"):
+                    stale.unlink()
+            for number, image in enumerate(self.images):
+                image.save(path / f"image-{number}.png")
+            (path / "task.json").write_text(self.task.to_json(), encoding="utf-8")
+            (path / "answer.json").write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
+            (path / "answer.bin").write_bytes(self.score.to_bytes())
+            (path / "environment.json").write_text(self.environment.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise PipelineError(f"the result cannot be saved in {path}: {error}") from error
+        return path
+
+
+def check_prompts(pipeline: Any, task: ImageTask) -> None:
+    """Refuse prompts that a tokenizer would cut off: diffusers says so in a log only.
+
+    Raises
+    ------
+    InvalidTaskError
+        Names the field, and how many tokens it has and may have.
+    """
+    for name in ("tokenizer", "tokenizer_2"):
+        tokenizer = getattr(pipeline, name, None)
+        for field in ("prompt", "negative_prompt"):
+            if tokenizer is None:
+                continue
+            count = len(tokenizer(getattr(task, field), truncation=False, padding=False).input_ids)
+            window = tokenizer.model_max_length
+            if count > window:
+                frame = tokenizer.num_special_tokens_to_add()
+                raise InvalidTaskError(
+                    field,
+                    f"has {count - frame} tokens; the model's {name} takes at most {window - frame}. Shorten it",
+                    code="limits",
+                )
+
+
+def draw_images(
+    loaded: LoadedModel, task: ImageTask, on_step: OnStep | None
+) -> tuple[list[Image.Image], dict[str, Any]]:
+    """Draw all images of a task; enter the guard first.
+
+    Returns
+    -------
+    images
+        8-bit RGB pictures.
+    recipe
+        The loaded model's, with the scheduler as it was configured and the layout of guidance.
+
+    Raises
+    ------
+    InvalidTaskError
+        For a prompt that is too long.
+    PipelineError
+        Where the computation fails, or gives something that is no number.
+    DeterminismError
+        Where random numbers were drawn from torch's own generators.
+    """
+    images = []
+    with quiet():
+        check_prompts(loaded.pipeline, task)
+        for image in range(task.images):
+            scheduler = make_scheduler(loaded, task)
+            step = None if on_step is None else functools.partial(on_step, image)
+            images.append(_to_image(_draw(loaded.pipeline, scheduler, task, image, step)))
+    recipe = {
+        **loaded.recipe,
+        "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "guidance": "one batch of two" if task.guidance_scale > 1 else "none",
+    }
+    return images, recipe
+
+
+def make_scheduler(loaded: LoadedModel, task: ImageTask) -> Any:
+    """Return a new scheduler: the model's configuration with the task's arguments. One that was used keeps a state."""
+    import diffusers
+
+    kind = getattr(diffusers, task.scheduler)
+    try:
+        return kind.from_config(dict(loaded.scheduler_config), **task.scheduler_args)
+    except _RUNNING as error:
+        raise PipelineError(f"{task.scheduler} cannot be made from the model's configuration: {error}") from error
+
+
+class Noise(TorchFunctionMode):
+    """Answers ``torch.randn`` and ``randn_like`` from our own noise, for one image; draws are counted from 1.
+
+    It is entered around a scheduler's step only: it sees every call of torch in its thread, which costs time.
+    """
+
+    def __init__(self, seed: int, image: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self._image = image
+        self._draws = itertools.count(1)
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Answer the two functions, pass on everything else."""
+        settings = dict(kwargs or {})
+        if func is torch.randn:
+            size = settings.pop("size", args[0] if len(args) == 1 else args)
+            shape = (size,) if isinstance(size, int) else tuple(size)
+            return self._answer(shape, settings.get("dtype") or torch.float32, settings.get("device") or "cpu")
+        if func is torch.randn_like:
+            like = args[0] if args else settings["input"]
+            return self._answer(
+                tuple(like.shape), settings.get("dtype") or like.dtype, settings.get("device") or like.device
+            )
+        return func(*args, **settings)
+
+    def _answer(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+        return _noise(self._seed, self._image, next(self._draws), shape, dtype, device)
+
+
+def _noise(
+    seed: int, image: int, draw: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
+) -> torch.Tensor:
+    """Our noise as a tensor; the conversion from float32 rounds to nearest even everywhere."""
+    return torch.from_numpy(normal(seed, image=image, draw=draw, shape=shape)).to(device=device, dtype=dtype)
+
+
+class _Untouched:
+    """Watches torch's default generators: random numbers that come from them are not ours."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._states = self._read()
+
+    def _read(self) -> list[torch.Tensor]:
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        elif self._device.type == "mps":
+            states.append(torch.mps.get_rng_state())
+        return states
+
+    def reset(self) -> None:
+        """Accept the present state: a caller's own code ran."""
+        self._states = self._read()
+
+    def check(self) -> None:
+        """Raise where something has drawn since."""
+        if not all(torch.equal(now, then) for now, then in zip(self._read(), self._states, strict=True)):
+            raise DeterminismError(
+                "the pipeline drew random numbers from torch's own generator, which differ between machines; "
+                "the task cannot be reproduced with this model and scheduler"
+            )
+
+
+def _draw(
+    pipeline: Any, scheduler: Any, task: ImageTask, image: int, on_step: Callable[[int, int], None] | None
+) -> Any:
+    """Draw one image; return its pixels as float32 (height, width, 3) between 0 and 1."""
+    from diffusers.models.attention_dispatch import attention_backend
+
+    dtype, device = DTYPES[task.dtype], pipeline.unet.device
+    generators = _Untouched(device)
+    own_step, noise = scheduler.step, Noise(task.seed, image)
+
+    @functools.wraps(own_step)
+    def step(*args: Any, **kwargs: Any) -> Any:
+        with noise:
+            return own_step(*args, **kwargs)
+
+    raised: list[BaseException] = []
+
+    def report(_pipeline: Any, index: int, _time: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+        if on_step is not None:
+            generators.check()
+            try:
+                on_step(index + 1, pipeline.num_timesteps)
+            except BaseException as error:
+                raised.append(error)
+                raise
+            generators.reset()
+        return {}
+
+    scheduler.step = step
+    pipeline.scheduler = scheduler
+    side = pipeline.vae_scale_factor
+    shape = (1, pipeline.unet.config.in_channels, task.height // side, task.width // side)
+    try:
+        if pipeline.vae.dtype != dtype:
+            # SDXL casts its decoder to float32 and back, and an earlier run was interrupted in between.
+            pipeline.vae.to(dtype)
+        with attention_backend("_native_math"):
+            output = pipeline(
+                prompt=task.prompt,
+                negative_prompt=task.negative_prompt,
+                height=task.height,
+                width=task.width,
+                num_inference_steps=task.steps,
+                guidance_scale=task.guidance_scale,
+                eta=0.0,
+                latents=_noise(task.seed, image, 0, shape, dtype, device),
+                output_type="np",
+                callback_on_step_end=report,
+                callback_on_step_end_tensor_inputs=[],
+            )
+    except CrynuxValidateError:
+        raise
+    except _RUNNING as error:
+        if error in raised:
+            raise
+        raise PipelineError(f"image {image} could not be drawn: {type(error).__name__}: {error}") from error
+    generators.check()
+    return output.images[0]
+
+
+def _to_image(pixels: Any) -> Image.Image:
+    """Round pixels between 0 and 1 to 8 bits."""
+    if not np.isfinite(pixels).all():
+        raise PipelineError(
+            "the image holds values that are no numbers: an overflow, likely in float16; use bfloat16 or float32"
+        )
+    return Image.fromarray(np.rint(pixels * np.float32(255)).astype(np.uint8), "RGB")

@@ -1,0 +1,71 @@
+"""The recipe of an environment: what was loaded, read back after loading."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crynux_validate.tasks import ModelRef, folder_digest
+
+
+def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: Path) -> dict[str, Any]:
+    """Describe what was loaded, read back from it. The files are pinned by the model's digest or revision."""
+    import diffusers
+    import safetensors
+    import transformers
+
+    components: dict[str, Any] = {}
+    for part, loaded in sorted(parts.items()):
+        record: dict[str, Any] = {"class": type(loaded).__name__}
+        if isinstance(loaded, torch.nn.Module):
+            config: Any = loaded.config
+            # diffusers' configurations are dictionaries, transformers' are objects.
+            record["config"] = plain(config if isinstance(config, Mapping) else config.to_diff_dict())
+            tensors = [*loaded.parameters(), *loaded.buffers()]
+            record["dtypes"] = sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})
+            record["attention"] = _attention(loaded)
+        else:
+            record["files"] = folder_digest(folder / part)
+        components[part] = record
+    vae = pipeline.vae
+    return {
+        "pipeline": type(pipeline).__name__,
+        "model": model.to_dict(),
+        "components": components,
+        "vae": {
+            "slicing": bool(vae.use_slicing),
+            "tiling": bool(vae.use_tiling),
+            "upcast": bool(getattr(vae.config, "force_upcast", False)),
+            "scaling": plain(vae.config.scaling_factor),
+        },
+        "batch": 1,
+        "noise": "philox4x32-10",
+        "versions": {
+            "diffusers": diffusers.__version__,
+            "safetensors": safetensors.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def _attention(module: Any) -> list[str]:
+    """How attention is computed: diffusers' processors, or the implementation that transformers names."""
+    processors = getattr(module, "attn_processors", None)
+    if processors is not None:
+        return sorted({type(processor).__name__ for processor in processors.values()})
+    return [str(module.config._attn_implementation)]
+
+
+def plain(value: Any) -> Any:
+    """Turn a configuration into JSON values; entries that start with "_" say where it came from, and are left out."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items() if not str(key).startswith("_")}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value)

@@ -1,0 +1,33 @@
+"""For the tests of those who build on this library; what it offers is imported when it is first used.
+
+- `ManualClock`: time for a ledger under test
+- `fake_hardware`: processes that compute like other machines, without a GPU
+- `tiny_image_model`, `tiny_sdxl_model`: small, real diffusion pipelines that are built in a second, without a download
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crynux_validate.testing import fake_hardware
+    from crynux_validate.testing.clock import ManualClock
+    from crynux_validate.testing.tiny_models import tiny_image_model, tiny_sdxl_model
+
+__all__ = ["ManualClock", "fake_hardware", "tiny_image_model", "tiny_sdxl_model"]
+
+_HOMES = {"ManualClock": "clock", "tiny_image_model": "tiny_models", "tiny_sdxl_model": "tiny_models"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    value = getattr(module, name) if name in _HOMES else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

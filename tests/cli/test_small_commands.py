@@ -1,0 +1,224 @@
+"""hash, compare, judge and the command line itself, as a user or a program calls them."""
+
+import io
+import json
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import crynux_validate
+from crynux_validate.cli import main
+
+A, NEAR_A, FAR_FROM_A = "f0f0f0f00f0f0f0f", "f0f0f0f00f0f0f0e", "0f0f0f0ff0f0f0f0"
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "picture.png"
+    Image.radial_gradient("L").rotate(20).convert("RGB").save(path)
+    return str(path)
+
+
+def test_hash_of_the_vectors(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(str(files("crynux_validate") / "vectors" / "phash"))
+    vectors = [
+        vector
+        for vector in json.loads((folder / "vectors.json").read_text())["vectors"]
+        if vector["mode"] in ("RGB", "L") and "trns" not in vector["file"]
+    ]
+    names = [str(folder / "images" / vector["file"]) for vector in vectors]
+    code, out, err = call(capsys, "hash", "--algorithm", "phash/1", "--json", *names)
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [row["hash"] for row in rows] == [vector["imagehash"] for vector in vectors]
+    assert [row["file"] for row in rows] == names
+    assert {tuple(row) for row in rows} == {("file", "algorithm", "hash", "margin", "degenerate")}
+    assert all(row["degenerate"] == (not 24 <= int(row["hash"], 16).bit_count() <= 40) for row in rows)
+
+
+def test_hash_for_people(capsys: pytest.CaptureFixture[str], picture: str, tmp_path: Path) -> None:
+    flat = str(tmp_path / "flat.png")
+    Image.new("RGB", (20, 20), "red").save(flat)
+    code, out, _ = call(capsys, "hash", picture, flat)
+    first, second = out.splitlines()
+    assert code == 0
+    assert picture in first
+    assert "degenerate" in second
+    assert "degenerate" not in first
+
+
+def test_hash_goes_on_after_a_bad_file(capsys: pytest.CaptureFixture[str], picture: str, tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(Path(picture).read_bytes()[:500])
+    glass = tmp_path / "glass.png"
+    Image.new("RGBA", (20, 20), (255, 0, 0, 9)).save(glass)
+    bad = [str(text), str(truncated), str(glass), str(tmp_path / "missing.png")]
+    code, out, err = call(capsys, "hash", "--json", *bad, picture)
+    assert code == 2
+    assert [row["file"] for row in json.loads(out)] == [picture]
+    assert len(err.splitlines()) == 4
+    assert "Traceback" not in err
+    code, out, err = call(capsys, "hash", "--background", "white", str(glass))
+    assert (code, err) == (0, "")
+
+
+def test_compare(capsys: pytest.CaptureFixture[str], picture: str) -> None:
+    code, out, _ = call(capsys, "compare", picture, picture)
+    assert code == 0
+    assert "distance 0 of 64" in out
+    code, out, _ = call(capsys, "compare", A, FAR_FROM_A, "--json")
+    assert code == 1
+    expected = {"algorithm": "phash/1", "a": A, "b": FAR_FROM_A, "distance": 64, "threshold": 16, "agree": False}
+    assert json.loads(out) == expected
+    assert call(capsys, "compare", A.upper(), NEAR_A, "--threshold", "2")[0] == 0
+    assert call(capsys, "compare", A, NEAR_A, "--threshold", "1")[0] == 1
+    code, _, err = call(capsys, "compare", A, NEAR_A, "--threshold", "65")
+    assert code == 2
+    assert "1 to 64" in err
+    code, _, err = call(capsys, "compare", A[:-1], NEAR_A)
+    assert code == 2, "15 digits are no hash, and no file has that name"
+    assert A[:-1] in err
+
+
+def group(**changes: Any) -> str:
+    members = {
+        "node-1": {"answer": "score", "score": A},
+        "node-2": {"answer": "score", "score": NEAR_A.upper()},
+        "node-3": {"answer": "score", "score": FAR_FROM_A},
+    }
+    value = {"algorithm": "phash/1", "rule": "centre", "threshold": 24, "slash_threshold": 24, "members": members}
+    return json.dumps(value | changes)
+
+
+def judged(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> tuple[int, str, str]:
+    file = tmp_path / "group.json"
+    file.write_text(text)
+    return call(capsys, "judge", "--json", str(file))
+
+
+def test_judge(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = judged(capsys, tmp_path, group())
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "outcome": "VALIDATED",
+        "delivered_score": NEAR_A,
+        "findings": {"node-1": "VALID", "node-2": "VALID", "node-3": "INVALID"},
+    }
+
+
+def test_judge_every_kind_of_answer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    members = {
+        "a": {"answer": "score", "score": A},
+        "b": {"answer": "score", "score": A},
+        "c": {"answer": "score", "score": A},
+        "d": {"answer": "score", "score": A},
+        "e": {"answer": "score", "score": A},
+        "f": {"answer": "invalid_task", "code": "schema"},
+        "g": {"answer": "failed", "message": "out of memory"},
+        "h": {"answer": "absent"},
+        "i": {"answer": "withheld"},
+    }
+    code, out, _ = judged(capsys, tmp_path, group(members=members))
+    findings = json.loads(out)["findings"]
+    assert code == 0
+    assert [findings[node] for node in "efghi"] == ["VALID", "INVALID", "ERROR", "ABSENT", "WITHHELD"]
+    undecided = {"a": {"answer": "malformed", "reason": "x"}, "b": members["a"], "c": members["h"]}
+    code, out, _ = judged(capsys, tmp_path, group(members=undecided))
+    assert code == 0
+    assert json.loads(out)["outcome"] == "NO_QUORUM"
+    assert json.loads(out)["findings"] == {"a": "UNDECIDED", "b": "UNDECIDED", "c": "ABSENT"}
+    assert json.loads(out)["delivered_score"] is None
+
+
+def test_judge_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    members = {node: {"answer": "score", "score": char * 64} for node, char in (("a", "0"), ("b", "0"), ("c", "1"))}
+    code, out, _ = judged(capsys, tmp_path, group(algorithm="tokens/1", members=members))
+    assert code == 0
+    assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "INVALID"}
+
+
+def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(group().encode())))
+    code, out, _ = call(capsys, "judge", "-")
+    assert code == 0
+    assert "node-3  INVALID     distance 63" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "not JSON"),
+        ("[]", "JSON object"),
+        ("{}", "members"),
+        (group(members={}), "not 0"),
+        (group(members=[]), "members"),
+        (group(rule="majority"), "'centre'"),
+        (group(algorithm="dhash/1"), "dhash/1"),
+        (group(threshold=0), "1 to 64"),
+        (group(threshold="24"), "'24'"),
+        (group(threshold=24.0), "24.0"),
+        (group(slash_threshold=8), "below"),
+        (group(quorum=2), "quorum"),
+        (group(members={"a": {"answer": "score"}, "b": {}, "c": {}}), "score is missing"),
+        (group(members={"a": {"answer": "score", "score": "f0f"}}), "a: "),
+        (group(members={"a": {"answer": "score", "score": ""}}), "0 bytes"),
+        (group(members={"a": {"answer": "score", "score": 5}}), "5"),
+        (group(members={"a": {"answer": "yes"}}), "yes"),
+        (group(members={"a": {"answer": "invalid_task", "code": "failed"}}), "unsupported"),
+        (group(members={"a": {"answer": "invalid_task", "code": "nope"}}), "nope"),
+        (group(members={"a": {"answer": "absent", "score": A}}), "no field 'score'"),
+        (group(members={"a": []}), "None"),
+    ],
+)
+def test_judge_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, word: str) -> None:
+    code, out, err = judged(capsys, tmp_path, text)
+    assert code == 2
+    assert out == ""
+    assert word in err
+    assert "Traceback" not in err
+
+
+def test_judge_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = call(capsys, "judge", str(tmp_path / "missing.json"))
+    assert code == 2
+    assert "missing.json" in err
+
+
+def test_version_and_help() -> None:
+    for arguments, word in (
+        (["--version"], crynux_validate.__version__),
+        (["--help"], "exit code"),
+        (["judge", "-h"], "JSON"),
+    ):
+        found = subprocess.run(
+            [sys.executable, "-m", "crynux_validate", *arguments], capture_output=True, text=True, check=True
+        )
+        assert word in found.stdout
+
+
+def test_unknown_command() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "crynux_validate", "dance"], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 2
+    assert "dance" in found.stderr
+
+
+def test_a_reader_that_stops_early(picture: str) -> None:
+    command = f'"{sys.executable}" -m crynux_validate hash {" ".join([picture] * 300)} | head -1'
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in found.stderr
+    assert "Exception" not in found.stderr
