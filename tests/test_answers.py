@@ -24,9 +24,11 @@ from crynux_validate import (
     agree,
     answer_from_bytes,
     check_answer,
+    hamming,
     image_hash,
     similarity_score,
 )
+from crynux_validate.answers import pixels_digest
 
 digests = st.binary(min_size=32, max_size=32)
 image_scores = st.builds(
@@ -86,6 +88,20 @@ def test_every_block_must_be_below_the_threshold() -> None:
 
 def test_the_result_digest_does_not_matter_for_agreement() -> None:
     assert agree(ImageScore(bytes(8), bytes(32)), ImageScore(bytes(8), bytes(31) + b"\1"), 1)
+
+
+def test_hashes_agree_like_the_scores_of_one_image() -> None:
+    a, b = (image_hash(Image.linear_gradient("L").rotate(angle)) for angle in (30, 31))
+    distance = hamming(a, b)
+    assert agree(a, b, distance + 1)
+    assert distance == 0 or not agree(a, b, distance)
+    assert agree(a, ImageScore(a.bits), 1)
+
+
+@pytest.mark.parametrize("threshold", [0, 65, True, 16.0, "16"])
+def test_bad_thresholds(threshold: Any) -> None:
+    with pytest.raises(InvalidInputError, match="1 to 64"):
+        agree(score(0), score(0), threshold)
 
 
 def test_kinds_never_agree() -> None:
@@ -155,6 +171,12 @@ def test_score_of_pictures() -> None:
     for width, height, channels, picture in ((256, 256, 3, pictures[0]), (3, 2, 1, pictures[1])):
         preimage += b"".join(n.to_bytes(4, "big") for n in (width, height, channels)) + picture.tobytes()
     assert found.result_digest == hashlib.sha256(preimage).digest()
+
+
+def test_only_pictures_of_8_bit_samples_have_a_digest() -> None:
+    for mode in ("P", "1", "I;16", "RGBA"):
+        with pytest.raises(InvalidInputError, match=mode):
+            pixels_digest([Image.new(mode, (8, 8))])
 
 
 def test_degenerate_blocks() -> None:

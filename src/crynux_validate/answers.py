@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
-from crynux_validate.algorithms import HASH_BYTES, IMAGE_ALGORITHMS, TEXT_ALGORITHMS, ImageAlgorithm, TextAlgorithm
+from crynux_validate.algorithms import (
+    HASH_BITS,
+    HASH_BYTES,
+    IMAGE_ALGORITHMS,
+    TEXT_ALGORITHMS,
+    ImageAlgorithm,
+    TextAlgorithm,
+)
 from crynux_validate.encoding import DIGEST_BYTES, length_prefixed, parse_hex, tag
-from crynux_validate.errors import InvalidAnswerError, InvalidTaskError, ReportCode
-from crynux_validate.hashing import image_hash, is_degenerate
+from crynux_validate.errors import (
+    InvalidAnswerError,
+    InvalidImageError,
+    InvalidInputError,
+    InvalidTaskError,
+    ReportCode,
+)
+from crynux_validate.hashing import PerceptualHash, image_hash, is_degenerate
 from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
 
 if TYPE_CHECKING:
@@ -250,16 +263,27 @@ def similarity_score(a: Score, b: Score) -> int | None:
     return None
 
 
-def agree(a: Answer, b: Answer, threshold: int) -> bool:
-    """Whether two answers count as the same (protocol A3).
+def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int) -> bool:
+    """Whether two answers, or the hashes of two images, count as the same (protocol A3).
 
     Parameters
     ----------
     a, b
-        Two answers. A ``failed`` report agrees with nothing, not even with itself.
+        A perceptual hash stands for the score of one image. A ``failed`` report agrees with nothing, not even with
+        itself.
     threshold
         1 to 64: two images agree where their Hamming distance is strictly less.
+
+    Raises
+    ------
+    InvalidInputError
+        For a threshold outside 1..64.
     """
+    check_threshold(threshold, "threshold")
+    if isinstance(a, PerceptualHash):
+        a = ImageScore(a.bits, None, a.algorithm)
+    if isinstance(b, PerceptualHash):
+        b = ImageScore(b.bits, None, b.algorithm)
     if isinstance(a, ErrorReport) or isinstance(b, ErrorReport):
         same_kind = isinstance(a, ErrorReport) and isinstance(b, ErrorReport)
         return same_kind and a.invalid_task and a.code == b.code  # type: ignore[union-attr]
@@ -267,13 +291,27 @@ def agree(a: Answer, b: Answer, threshold: int) -> bool:
     return distance is not None and distance < threshold
 
 
+def check_threshold(value: object, what: str) -> int:
+    """Return `value` if it can be a threshold: an integer from 1 to 64."""
+    if type(value) is not int or not 1 <= value <= HASH_BITS:
+        raise InvalidInputError(f"{what} is {value!r}; expected an integer from 1 to {HASH_BITS}")
+    return value
+
+
 def pixels_digest(images: "Sequence[Image]") -> bytes:
     """Digest raw pixels with their shape (protocol, "Bytes"): 32 bytes.
 
     For each image u32 big-endian width, height, channels, and its 8-bit samples row by row.
+
+    Raises
+    ------
+    InvalidImageError
+        For an image that is neither 8-bit grey (``L``) nor ``RGB``.
     """
     state = hashlib.sha256(tag("pixels"))
     for image in images:
+        if image.mode not in ("L", "RGB"):
+            raise InvalidImageError(f"a result's image has the mode {image.mode}; expected L or RGB: convert it first")
         for number in (image.width, image.height, len(image.getbands())):
             state.update(number.to_bytes(4, "big"))
         state.update(image.tobytes())

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import HASH_BITS
-from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, similarity_score
+from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
 from crynux_validate.encoding import check_id
 from crynux_validate.errors import InvalidInputError
 
@@ -160,8 +160,8 @@ class CentreRule:
             value = getattr(self, name)
             if value is None and name == "slash_threshold":
                 object.__setattr__(self, name, max(DEFAULT_SLASH_THRESHOLD, self.threshold))
-            elif type(value) is not int or not 1 <= value <= HASH_BITS:
-                raise InvalidInputError(f"{name} is {value!r}; expected an integer from 1 to {HASH_BITS}")
+            else:
+                check_threshold(value, name)
         if self.slashes_from < self.threshold:
             raise InvalidInputError(
                 f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "

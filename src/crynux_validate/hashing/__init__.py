@@ -4,7 +4,7 @@ Importing this room loads neither numpy nor Pillow: a ledger compares hashes tha
 pays for the libraries that read pictures.
 """
 
-from crynux_validate.hashing.hamming import block_distances, hamming, is_degenerate, similarity_score
+from crynux_validate.hashing.hamming import block_distances, hamming, is_degenerate
 from crynux_validate.hashing.images import MAX_PIXELS
 from crynux_validate.hashing.perceptual import PerceptualHash
 from crynux_validate.hashing.registry import image_hash
@@ -16,5 +16,4 @@ __all__ = [
     "hamming",
     "image_hash",
     "is_degenerate",
-    "similarity_score",
 ]

@@ -73,17 +73,6 @@ def block_distances(a: bytes, b: bytes) -> list[int]:
     return [int.from_bytes(blocks[i : i + HASH_BYTES], "big").bit_count() for i in range(0, length, HASH_BYTES)]
 
 
-def similarity_score(a: bytes, b: bytes) -> int:
-    """Return the largest block distance of two scores: 0 is equal, lower is closer (protocol A3).
-
-    Raises
-    ------
-    InvalidInputError
-        As :func:`block_distances`.
-    """
-    return max(block_distances(a, b))
-
-
 def is_degenerate(block: bytes) -> bool:
     """Whether one 8-byte block is the hash of a picture too plain to tell from others (protocol A2).
 
