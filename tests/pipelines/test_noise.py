@@ -1,6 +1,7 @@
 """The noise: standard vectors, accuracy, statistics, keys, and a value computed from the specification alone."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,13 @@ ONES = 0xFFFFFFFF
     ],
     ids=["zeros", "ones", "pi"],
 )
-def test_philox_gives_the_vectors_of_random123(counter, key, expected):
-    words = philox(tuple(np.array([word], np.uint64) for word in counter), key)
+def test_philox_gives_the_vectors_of_random123(counter: Any, key: Any, expected: Any) -> None:
+    counters: Any = tuple(np.array([word], np.uint64) for word in counter)
+    words = philox(counters, key)
     assert tuple(int(word[0]) for word in words) == expected
 
 
-def plain_philox(counter, key):
+def plain_philox(counter: Any, key: Any) -> Any:
     """Philox4x32-10 in Python's integers, written from the paper."""
     c, k = list(counter), list(key)
     for _ in range(10):
@@ -40,7 +42,7 @@ def plain_philox(counter, key):
     return c
 
 
-def test_values_follow_the_documented_layout():
+def test_values_follow_the_documented_layout() -> None:
     seed, image, draw = 2**53 - 12345, 3, 5
     key = (seed & ONES, seed >> 32)
     words = [w for block in range(3) for w in plain_philox((block, draw, image, Purpose.TOKEN), key)]
@@ -57,7 +59,7 @@ def test_values_follow_the_documented_layout():
     np.testing.assert_allclose(values.ravel(), expected[:10], rtol=1e-7, atol=1e-9)
 
 
-def test_pinned_bits():
+def test_pinned_bits() -> None:
     """Bits of this noise never change: a change is a new kind of noise, and breaks every task that was answered."""
     values = normal(7, image=1, draw=2, shape=6)
     assert values.view(np.uint32).tolist() == PINNED
@@ -73,14 +75,14 @@ def words_to_try() -> np.ndarray:
     return np.concatenate([rng.integers(0, 2**32, 100_000, dtype=np.uint64), np.array(EDGES, np.uint64)])
 
 
-def test_log_is_accurate_to_a_few_ulps():
+def test_log_is_accurate_to_a_few_ulps() -> None:
     near_one = np.arange(2**32 - 2000, 2**32, dtype=np.uint64)
     u = noise._to_unit(np.concatenate([words_to_try(), near_one]))
     expected = np.array([math.log(value) for value in u])
     assert np.abs((noise._log(u) - expected) / expected).max() < 1e-15
 
 
-def test_sine_and_cosine_are_accurate_to_a_few_ulps():
+def test_sine_and_cosine_are_accurate_to_a_few_ulps() -> None:
     words = words_to_try()
     cosine, sine = noise._cosine_sine(words)
     # The reference's own angle has an error of 2e-16 times 2 pi.
@@ -92,7 +94,7 @@ def test_sine_and_cosine_are_accurate_to_a_few_ulps():
     assert np.abs(noise._cosine_sine(small)[1] / exact - 1).max() < 1e-15
 
 
-def test_a_million_values_are_standard_normal():
+def test_a_million_values_are_standard_normal() -> None:
     values = np.sort(normal(3, shape=1_000_000).astype(np.float64))
     assert abs(values.mean()) < 0.004
     assert abs(values.var() - 1) < 0.006
@@ -110,7 +112,7 @@ def test_a_million_values_are_standard_normal():
     [{"seed": 8}, {"seed": 7 + 2**32}, {"image": 1}, {"draw": 1}, {"purpose": Purpose.WEIGHTS}],
     ids=lambda other: next(iter(other)),
 )
-def test_every_part_of_the_key_gives_independent_values(other):
+def test_every_part_of_the_key_gives_independent_values(other: Any) -> None:
     seed = other.get("seed", 7)
     rest = {key: value for key, value in other.items() if key != "seed"}
     a, b = normal(7, shape=100_000), normal(seed, shape=100_000, **rest)
@@ -119,7 +121,7 @@ def test_every_part_of_the_key_gives_independent_values(other):
     assert abs(np.corrcoef(np.abs(a), np.abs(b))[0, 1]) < 0.015
 
 
-def test_a_shorter_draw_is_the_beginning_of_a_longer_one():
+def test_a_shorter_draw_is_the_beginning_of_a_longer_one() -> None:
     long = normal(5, shape=100_000)
     for count in (0, 1, 2, 3, 4, 5, 32_767, 32_768, 32_769):
         assert np.array_equal(normal(5, shape=(count,)), long[:count])
@@ -139,12 +141,14 @@ def test_a_shorter_draw_is_the_beginning_of_a_longer_one():
         (1, {"shape": (2**20, 2**20)}, "at most 2147483648"),
     ],
 )
-def test_what_is_out_of_range_is_refused(seed, settings, message):
+def test_what_is_out_of_range_is_refused(seed: Any, settings: Any, message: Any) -> None:
     with pytest.raises(InvalidInputError, match=message):
         normal(seed, **{"shape": 4, **settings})
     with pytest.raises(InvalidInputError, match=message):
         uniform(seed, **{"shape": 4, **settings})
 
 
-def test_numpy_integers_are_integers():
-    assert np.array_equal(normal(np.uint32(7), image=np.int64(1), shape=4), normal(7, image=1, shape=4))
+def test_numpy_integers_are_integers() -> None:
+    seed: Any = np.uint32(7)
+    image: Any = np.int64(1)
+    assert np.array_equal(normal(seed, image=image, shape=4), normal(7, image=1, shape=4))

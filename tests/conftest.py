@@ -1,0 +1,36 @@
+"""Set up before anything imports torch, and what is built once for a whole run of the tests."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from crynux_validate.errors import FakeHardwareError
+from crynux_validate.pipelines.process import prepare_process
+from crynux_validate.tasks import ModelRef
+from crynux_validate.testing import fake_hardware, tiny_image_model
+
+# No test may depend on the network, and a missing file shall be an error at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+prepare_process()
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """The tiny Stable Diffusion pipeline, built once."""
+    for package in ("torch", "diffusers", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs the extra 'image': {package} is not installed")
+    return tiny_image_model(tmp_path_factory.mktemp("tiny") / "sd")
+
+
+@pytest.fixture(scope="session")
+def fake_hardware_workers() -> Iterator[fake_hardware.Workers]:
+    """Workers by the name of their kind; each is started when a test first asks for it, and lives until the end."""
+    try:
+        workers = fake_hardware.Workers()
+    except FakeHardwareError as error:
+        pytest.skip(str(error))
+    with workers:
+        yield workers

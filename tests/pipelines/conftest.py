@@ -1,0 +1,51 @@
+"""A tiny model and two other machines, shared by the tests of the pipelines."""
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crynux_validate.tasks import ImageTask, ModelRef
+from crynux_validate.testing import fake_hardware, tiny_image_model
+from tests.pipelines import jobs
+
+if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
+    collect_ignore = ["test_bits.py", "test_determinism.py", "test_runner.py", "test_sdxl.py"]
+
+Machines = dict[str, fake_hardware.Worker]
+OTHER_MACHINES = ("native", "oldest")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """A Stable Diffusion pipeline of random weights."""
+    return tiny_image_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def task(model: ModelRef) -> ImageTask:
+    """A small picture in few steps."""
+    return ImageTask(model=model, prompt="a red cat", seed=7, steps=3, width=64, height=64)
+
+
+@pytest.fixture(scope="session")
+def machines(model: ModelRef, task: ImageTask) -> Iterator[Machines]:
+    """Another process of this kind of machine, and one that computes like a processor without AVX.
+
+    Both load the model at once, while the tests go on.
+    """
+    with fake_hardware.Workers() as workers:
+        found = {name: workers[name] for name in OTHER_MACHINES}
+        for worker in found.values():
+            worker.submit(jobs.runner, model.path, "float32").add_done_callback(lambda done: done.exception())
+        yield found
+
+
+@pytest.fixture(scope="session")
+def runner(model: ModelRef) -> Iterator[Any]:
+    """The tiny model, loaded in float32 on the CPU."""
+    from crynux_validate.pipelines.runner import Runner
+
+    with Runner(model, device="cpu") as loaded:
+        yield loaded

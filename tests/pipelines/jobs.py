@@ -1,0 +1,42 @@
+"""What fake-hardware workers run for these tests; a worker finds it by its name."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crynux_validate.pipelines.noise import normal
+from crynux_validate.tasks import Dtype, ModelRef, task_from_json
+
+
+@functools.cache
+def runner(folder: Path, dtype: Dtype) -> Any:
+    from crynux_validate.pipelines.runner import Runner
+
+    return Runner(ModelRef.local(folder), dtype=dtype, device="cpu")
+
+
+def draw(folder: Path, text: str) -> dict[str, Any]:
+    """Run a task, given as JSON, on the model in a folder."""
+    task = task_from_json(text)
+    result = runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
+    return {
+        "pixels": [np.asarray(image) for image in result.images],
+        "score": result.score,
+        "kernel": result.environment.kernel_digest,
+        "numerics": result.environment.numerics_digest,
+        "recipe": result.environment.recipe_digest,
+    }
+
+
+def numbers() -> dict[str, bytes]:
+    """Bits of our noise, and of torch's own, drawn in the same way."""
+    import torch
+
+    own = torch.randn(1, 4, 64, 64, generator=torch.Generator("cpu").manual_seed(42))
+    shapes = [(1, 4, 64, 64), (3, 5), (70_001,)]
+    values = b"".join(
+        normal(seed, image=1, draw=2, shape=shape).tobytes() for seed in (42, 2**53 - 1) for shape in shapes
+    )
+    return {"ours": values, "torch": own.numpy().tobytes()}
