@@ -252,7 +252,7 @@ def test_a_chain_of_agreements_protects_from_a_slash() -> None:
     first, second, link = (flipped(A, range(start, start + 12)) for start in (0, 12, 24))
     end = flipped(link, range(36, 48))
     loner = flipped(A, range(40, 64))
-    members = {
+    members: dict[str, Member] = {
         "centre": A,
         "first": first,
         "second": second,

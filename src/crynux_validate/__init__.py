@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ModelError,
         NotEnoughNodes,
         PipelineError,
+        PromptTooLongError,
     )
     from crynux_validate.hashing import PerceptualHash, block_distances, hamming, image_hash
     from crynux_validate.judging import (
@@ -81,6 +82,7 @@ _HOME: Final = {
     "errors": (
         "CrynuxValidateError", "DeterminismError", "InvalidAnswerError", "InvalidImageError", "InvalidInputError",
         "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError", "NotEnoughNodes", "PipelineError",
+        "PromptTooLongError",
     ),
     "hashing": ("PerceptualHash", "block_distances", "hamming", "image_hash"),
     "judging": (
@@ -147,6 +149,7 @@ __all__ = [
     "PipelineError",
     "Policy",
     "Progress",
+    "PromptTooLongError",
     "Rule",
     "Runner",
     "Score",

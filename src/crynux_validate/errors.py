@@ -10,6 +10,7 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
     ├── MissingExtraError (ImportError)     says what to install
     ├── PipelineError (RuntimeError)        this machine could not run the task
     │   ├── DeterminismError                a switch that could not be set, or one that did not hold
+    │   ├── PromptTooLongError              a prompt that the model's tokenizer cannot hold
     │   ├── ModelError                      the model could not be loaded, or is not the one that was asked for
     │   └── FakeHardwareError               a worker process died, or this platform cannot imitate other hardware
     └── LedgerError (RuntimeError)          the ledger refused an action; its state is unchanged
@@ -95,6 +96,13 @@ class PipelineError(CrynuxValidateError, RuntimeError):
 
 class DeterminismError(PipelineError):
     """A switch that could not be set in time, or one that did not hold."""
+
+
+class PromptTooLongError(PipelineError):
+    """A prompt that the model's tokenizer cannot hold.
+
+    It cannot be decided from the task's bytes alone, so it is no `InvalidTaskError`: a node reports ``failed`` (A1).
+    """
 
 
 class ModelError(PipelineError):

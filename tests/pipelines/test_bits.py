@@ -146,7 +146,7 @@ def test_a_callers_own_random_numbers_are_no_fault(runner: Any, task: ImageTask)
 def test_the_score_is_of_the_raw_pixels(runner: Any, task: ImageTask) -> None:
     result: Any = runner.run(task)
     assert result.score == ImageScore.from_images(result.images)
-    assert result.hashes == tuple(block.to_bytes(8, "big") for block in result.score.blocks)
+    assert b"".join(found.bits for found in result.hashes) == result.score.hashes
 
 
 def test_noise_has_the_same_bits_on_every_machine_and_torchs_has_not(machines: Machines) -> None:

@@ -55,7 +55,7 @@ OTHER = {
     "cublas.bf16_reduction": (True, True),
     "cublas.fp16_accumulation": True,
     "sdpa.math": False,
-    "sdpa.flash": True,
+    "sdpa.flash": False,
     "sdpa.mem_efficient": True,
     "sdpa.cudnn": True,
     "sdpa.overrideable": True,

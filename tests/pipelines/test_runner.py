@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from crynux_validate.answers import ErrorReport, answer_from_bytes
-from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, PipelineError
+from crynux_validate.errors import InvalidInputError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import images, models
 from crynux_validate.pipelines.determinism import numerics, switches
@@ -139,10 +139,10 @@ def test_a_prompt_that_would_be_cut_off_is_refused(runner: Any, task: ImageTask,
     assert len(tokenizer(fits).input_ids) == 77
     runner.run(task.replace(**{field: fits, "steps": 1}))
     with pytest.raises(
-        InvalidTaskError, match=f"{field}: has 76 tokens; the model's tokenizer takes at most 75"
+        PromptTooLongError, match=f"{field}: has 76 tokens; the model's tokenizer takes at most 75"
     ) as caught:
         runner.run(task.replace(**{field: fits + " x"}))
-    assert ErrorReport.of(caught.value).code == "limits"
+    assert ErrorReport.of(caught.value).code == "failed", "the task's bytes alone do not show it (A1)"
 
 
 class StopError(Exception):
@@ -400,7 +400,7 @@ def test_saving(runner: Any, task: ImageTask, tmp_path: Path) -> None:
     assert task_from_json((folder / "task.json").read_bytes()).digest == task.digest
     assert answer_from_bytes((folder / "answer.bin").read_bytes()) == result.score
     answer = json.loads((folder / "answer.json").read_text())
-    assert answer["hashes"] == [block.hex() for block in result.hashes]
+    assert answer["hashes"] == [found.hex for found in result.hashes]
     assert answer["task_digest"] == task.digest.hex()
     assert Environment.from_dict(json.loads((folder / "environment.json").read_text())) == result.environment
     blocked = tmp_path / "file"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError
+from crynux_validate.errors import ModelError, PipelineError, PromptTooLongError
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.tasks import ImageTask
 from crynux_validate.testing import tiny_sdxl_model
@@ -27,7 +27,7 @@ def test_it_runs_and_repeats(asked: ImageTask) -> None:
         assert pixels(first) == pixels(runner.run(asked))
         assert pixels(first) != pixels(runner.run(asked.replace(seed=8)))
         assert {"text_encoder_2", "tokenizer_2"} <= set(first.environment.recipe["components"])
-        with pytest.raises(InvalidTaskError, match="takes at most 75"):
+        with pytest.raises(PromptTooLongError, match="takes at most 75"):
             runner.run(asked.replace(prompt=" ".join("x" * 76)))
 
 

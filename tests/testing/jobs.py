@@ -74,11 +74,14 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_somebody_behind() -> int:
-    """Die while a child process, which inherits everything that can be inherited, lives on."""
-    child = os.fork()
-    if child == 0:
-        time.sleep(3)
+def leave_somebody_behind(go: Path, late: Path) -> None:
+    """Die while a child process, which holds everything that this one holds, lives until the file `go` is there."""
+    if os.fork() == 0:
+        for _ in range(1500):
+            if go.exists():
+                os._exit(0)
+            time.sleep(0.01)
+        late.touch()
     os._exit(7)
 
 

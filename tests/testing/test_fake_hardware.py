@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,10 +63,13 @@ def test_starting_loads_neither_numpy_nor_torch() -> None:
     assert not {"torch", "numpy", "diffusers"} & loaded
 
 
-def test_what_a_function_prints_does_not_disturb(worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:
-    assert worker.run(jobs.chatter) == "said"
-    assert worker.run(jobs.add, 1) == 2
-    assert capfd.readouterr().out == ""
+def test_what_a_function_prints_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with Worker(PLAIN) as worker:
+        assert worker.run(jobs.chatter) == "said"
+        assert worker.run(jobs.add, 1) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "from a child of the child" in err
 
 
 def test_messages_on_the_way_arrive_in_order(worker: Worker) -> None:
@@ -154,7 +158,6 @@ def test_two_workers_compute_at_once(worker: Worker, tmp_path: Path) -> None:
         (jobs.leave, (3,), "exit status 3"),
         (sys.exit, (4,), "exit status 4"),
         (jobs.kill_self, (), "signal 9"),
-        (jobs.leave_somebody_behind, (), "exit status 7"),
     ],
 )
 def test_death_is_reported_with_its_status(function: object, args: tuple[object, ...], how: str) -> None:
@@ -167,6 +170,15 @@ def test_death_is_reported_with_its_status(function: object, args: tuple[object,
             mortal.run(jobs.add, 1)
 
 
+def test_death_is_noticed_though_another_process_holds_the_pipe(tmp_path: Path) -> None:
+    go, late = tmp_path / "go", tmp_path / "late"
+    with Worker(PLAIN) as mortal:
+        with pytest.raises(FakeHardwareError, match="exit status 7"):
+            mortal.run(jobs.leave_somebody_behind, go, late)
+        assert not late.exists(), "it was the other process's end that was noticed"
+        go.touch()
+
+
 def test_a_process_that_cannot_start_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(FakeHardwareError, match="could not be started"):
@@ -174,7 +186,9 @@ def test_a_process_that_cannot_start_is_reported(monkeypatch: pytest.MonkeyPatch
 
 
 def test_closing_ends_the_process_and_what_it_runs() -> None:
+    before = set(threading.enumerate())
     worker = Worker(PLAIN)
+    (thread,) = set(threading.enumerate()) - before
     assert worker.run(jobs.add, 1) == 2
     running, waiting = worker.submit(jobs.sleep, 60), worker.submit(jobs.add, 1)
     worker.close()
@@ -185,6 +199,8 @@ def test_closing_ends_the_process_and_what_it_runs() -> None:
             future.result(timeout=10)
     with pytest.raises(FakeHardwareError, match="was closed"):
         worker.submit(jobs.add, 1)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 def test_a_forgotten_worker_ends() -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ from tests.testing import jobs
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Leave the other threads to the workers."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -100,8 +112,11 @@ def test_a_model_that_was_changed_is_refused(image_model: ModelRef, tmp_path: Pa
 def test_everything_can_be_spelt(image_model: ModelRef) -> None:
     from transformers import CLIPTokenizer
 
+    from crynux_validate.testing import tiny_parts
+
     tokenizer: Any = CLIPTokenizer.from_pretrained(folder_of(image_model) / "tokenizer")
-    assert len(tokenizer("an old castle on a mountain").input_ids) <= 2 + 12
+    for word in tiny_parts._WORDS.split():
+        assert tokenizer.tokenize(word) == [f"{word}</w>"]
     text = "Überall 東京, 🐱 & \x00\x7f ½ zzyzx 1999"
     ids = tokenizer(text).input_ids
     assert tokenizer.unk_token_id not in ids[1:-1]
@@ -154,9 +169,8 @@ def test_honest_machines_agree_and_cheats_do_not(image_model: ModelRef, fake_har
     elsewhere = oldest.submit(jobs.picture, folder, "old castle on a mountain", 3, 20)
     cheats = {
         "half the steps": native.submit(jobs.picture, folder, "old castle on a mountain", 3, 10),
-        "a quarter of the steps": oldest.submit(jobs.picture, folder, "old castle on a mountain", 3, 5),
-        "another seed": native.submit(jobs.picture, folder, "old castle on a mountain", 4, 20),
-        "another prompt": oldest.submit(jobs.picture, folder, "a black bird", 3, 20),
+        "another seed": oldest.submit(jobs.picture, folder, "old castle on a mountain", 4, 20),
+        "another prompt": native.submit(jobs.picture, folder, "a black bird", 3, 20),
     }
     picture, other = honest.result(), elsewhere.result()
     hash_ = image_hash(picture)

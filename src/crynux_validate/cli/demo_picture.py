@@ -14,10 +14,10 @@ from crynux_validate.judging import Finding
 if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Round
 
-AMPLIFY: Final = 64
+AMPLIFY: Final = 40
 """How many times a difference of pixels is made stronger, so that it can be seen."""
 
-GROW: Final = 5
+GROW: Final = 3
 """Each differing pixel is shown as a square of so many pixels: a few single ones would be lost."""
 
 TILE: Final = 256
@@ -117,7 +117,9 @@ def _how_different(apart: Image.Image, is_reference: bool) -> str:
     differing = sum(value > 0 for value in samples)
     if not differing:
         return "no value differs"
-    return f"{differing:,} of {len(samples):,} values differ, by {max(samples)} at most"
+    share = differing / len(samples)
+    what = f"{share:.0%} of the" if share > 0.01 else f"{differing:,}"
+    return f"{what} values differ, by {max(samples)} at most"
 
 
 def _hash(pen: ImageDraw.ImageDraw, left: int, top: int, own: object, other: object) -> None:

@@ -196,7 +196,7 @@ def switches() -> tuple[Switch, ...]:
             "blas_library", cuda.preferred_blas_library, cuda.preferred_blas_library, core._BlasBackend.Cublas, _name
         ),
         *(
-            _flag(core, f"sdpa.{kind}", f"_get_{kind}_sdp_enabled", f"_set_sdp_use_{kind}", kind == "math")
+            _flag(core, f"sdpa.{kind}", f"_get_{kind}_sdp_enabled", f"_set_sdp_use_{kind}", kind in _ATTENTION)
             for kind in _SDPA
         ),
         _allow(core, "sdpa.math_reduction", "math_sdp_allow_fp16_bf16_reduction"),
@@ -212,6 +212,9 @@ def switches() -> tuple[Switch, ...]:
 
 
 _SDPA: Final = ("math", "flash", "mem_efficient", "cudnn", "overrideable", "fa3")
+# torch takes the fused kernel where it has one for the device and dtype, the formula elsewhere. The fused kernel's
+# forward pass always adds in the same order, and leaves honest machines as near to each other as the formula does.
+_ATTENTION: Final = ("math", "flash")
 
 
 def _name(value: Any) -> str:

@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,8 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.errors import CrynuxValidateError, DeterminismError, InvalidTaskError, PipelineError
+from crynux_validate.errors import CrynuxValidateError, DeterminismError, PipelineError, PromptTooLongError
+from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.models import DTYPES, LoadedModel, quiet
 from crynux_validate.pipelines.noise import normal
@@ -57,10 +59,10 @@ class ImageResult:
     environment: Environment
     seconds: float
 
-    @property
-    def hashes(self) -> tuple[bytes, ...]:
-        """The perceptual hash of each image, 8 bytes."""
-        return tuple(block.to_bytes(8, "big") for block in self.score.blocks)
+    @cached_property
+    def hashes(self) -> tuple[PerceptualHash, ...]:
+        """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
+        return tuple(image_hash(image, self.task.algorithm) for image in self.images)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -82,7 +84,9 @@ class ImageResult:
         path = Path(folder)
         answer = {
             "algorithm": self.score.algorithm,
-            "hashes": [block.hex() for block in self.hashes],
+            "hashes": [found.hex for found in self.hashes],
+            "margins": [found.margin for found in self.hashes],
+            "degenerate": list(self.score.degenerate),
             "result_digest": None if self.score.result_digest is None else self.score.result_digest.hex(),
             "task_digest": self.task.digest.hex(),
             "seconds": self.seconds,
@@ -108,7 +112,7 @@ def check_prompts(pipeline: Any, task: ImageTask) -> None:
 
     Raises
     ------
-    InvalidTaskError
+    PromptTooLongError
         Names the field, and how many tokens it has and may have.
     """
     for name in ("tokenizer", "tokenizer_2"):
@@ -120,10 +124,9 @@ def check_prompts(pipeline: Any, task: ImageTask) -> None:
             window = tokenizer.model_max_length
             if count > window:
                 frame = tokenizer.num_special_tokens_to_add()
-                raise InvalidTaskError(
-                    field,
-                    f"has {count - frame} tokens; the model's {name} takes at most {window - frame}. Shorten it",
-                    code="limits",
+                most = window - frame
+                raise PromptTooLongError(
+                    f"{field}: has {count - frame} tokens; the model's {name} takes at most {most}: shorten it"
                 )
 
 
@@ -141,7 +144,7 @@ def draw_images(
 
     Raises
     ------
-    InvalidTaskError
+    PromptTooLongError
         For a prompt that is too long.
     PipelineError
         Where the computation fails, or gives something that is no number.
@@ -277,7 +280,7 @@ def _draw(
         if pipeline.vae.dtype != dtype:
             # SDXL casts its decoder to float32 and back, and an earlier run was interrupted in between.
             pipeline.vae.to(dtype)
-        with attention_backend("_native_math"):
+        with attention_backend("native"):
             output = pipeline(
                 prompt=task.prompt,
                 negative_prompt=task.negative_prompt,

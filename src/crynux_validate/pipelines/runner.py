@@ -112,7 +112,7 @@ class Runner:
         ------
         InvalidInputError
             For a task that names something else than what is loaded.
-        InvalidTaskError
+        PromptTooLongError
             For a prompt that the model's tokenizer cannot hold.
         PipelineError
             Where the computation fails or overflows, or the runner is closed.

@@ -137,7 +137,7 @@ class _Channel:
         pickled, line, text = pickle.loads(body)  # noqa: S301 - from our own child
         error: BaseException = FakeHardwareError(f"{job.name} raised in the worker {self.kind.name!r}: {line}")
         if pickled is not None:
-            # What the child could read back, this process may not: its class may be known there only.
+            # An exception can be pickled and yet not be read back: its arguments may not fit its constructor.
             with contextlib.suppress(Exception):
                 error = pickle.loads(pickled)  # noqa: S301 - from our own child
         error.add_note(f"Raised in the fake-hardware worker {self.kind.name!r}:\n{text}")

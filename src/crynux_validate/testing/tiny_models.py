@@ -76,7 +76,10 @@ def _once(path: Path, recipe: dict[str, Any], build: Callable[[Path], None]) -> 
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
         folder = Path(scratch) / "model"
         try:
-            build(folder)
+            from crynux_validate.pipelines.models import quiet
+
+            with quiet():
+                build(folder)
         except ImportError as error:
             raise MissingExtraError("a tiny model", "image", error.name or "diffusers") from error
         marker = {"recipe": recipe, "digest": folder_digest(folder)}

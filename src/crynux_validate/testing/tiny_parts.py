@@ -8,6 +8,7 @@ every picture would be a weave of its random kernels.
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ _WORDS: Final = (
     "house castle city street bridge boat car train garden man woman child king queen robot dragon photo painting "
     "drawing portrait landscape night day morning evening summer winter sleeping running flying ugly blurry"
 )
-"""Words that take one to three tokens; everything else is spelt in letters, or in bytes."""
+"""Words that are one token; everything else is spelt in parts of them, in letters, or in bytes."""
 
 _TOKENS: Final = 77
 _WIDTH: Final = 32
@@ -119,17 +120,25 @@ def _tokenizer() -> Any:
     # GPT-2's table: a byte that cannot be printed stands as a character from 256 on.
     symbols = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
     vocabulary = {symbol: i for i, symbol in enumerate([*symbols, *(f"{symbol}</w>" for symbol in symbols)])}
-    merges: list[tuple[str, str]] = []
+    merges: dict[tuple[str, str], int] = {}
     for word in _WORDS.split():
-        left, *rest = [*word[:-1], f"{word[-1]}</w>"]
-        for right in rest:
-            if left + right not in vocabulary:
-                vocabulary[left + right] = len(vocabulary)
-                merges.append((left, right))
-            left += right
+        # Later merges are tried after earlier ones, so they never take a word apart that is whole already.
+        parts = _merged([*word[:-1], f"{word[-1]}</w>"], merges)
+        while len(parts) > 1:
+            merges[parts[0], parts[1]] = len(merges)
+            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
+            parts = _merged(parts, merges)
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[special] = len(vocabulary)
-    return _transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=_TOKENS)
+    return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=_TOKENS)
+
+
+def _merged(parts: list[str], merges: Mapping[tuple[str, str], int]) -> list[str]:
+    """Apply byte-pair merges to the parts of a word, the earliest one first."""
+    while pairs := [(merges[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in merges]:
+        _, i = min(pairs)
+        parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
+    return parts
 
 
 def _text_config(tokenizer: Any) -> CLIPTextConfig:
