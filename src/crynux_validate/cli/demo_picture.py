@@ -72,16 +72,22 @@ def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
 
 
 def _head(pen: ImageDraw.ImageDraw, done: "Round", width: int) -> None:
-    verdict = done.group.verdict
-    caught = [node for node, finding in verdict.findings.items() if finding is Finding.INVALID] if verdict else []
-    title = "Three machines were given the same task."
-    if caught:
-        title += f" {' and '.join(caught)} did not do it."
+    title = f"Three machines were given the same task. {_what_happened(done)}"
     pen.text((24, 20), title, fill=INK, font=_font(28))
     task = done.task
     asked = f'"{task.prompt}", seed {task.seed}, {task.steps} steps, {task.scheduler}'
     pen.text((24, 60), f"The task: {asked}", fill=PALE, font=_font(16))
     pen.line((24, 96, width - 24, 96), fill=RULE, width=2)
+
+
+def _what_happened(done: "Round") -> str:
+    """The end of the title: who did something else, and whether that was found."""
+    findings = done.group.verdict.findings if done.group.verdict else {}
+    for node, result in done.results.items():
+        if result.task.digest != done.task.digest:
+            passed = findings.get(node) is Finding.VALID
+            return f"{node} did another, and passed." if passed else f"{node} did not do it."
+    return "All of them did it."
 
 
 def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> None:
