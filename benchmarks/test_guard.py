@@ -1,8 +1,8 @@
 """What the guard, our noise and the checks cost: our runner against a plain diffusers call of the same work.
 
 One thread each, the same model, prompt, steps and size. Rounds take turns, and medians are compared, so that a busy
-machine slows both. Diffusers is timed twice: with torch's fused attention kernel, which the guard uses as well, and with
-the plain formula, to show what that would cost.
+machine slows both. Diffusers is timed twice: with torch's fused attention kernel, which the guard uses as well, and
+with the plain formula, to show what that would cost.
 """
 
 import statistics

@@ -20,8 +20,8 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def say(text: str) -> None:
-    """Print a result."""
-    print(text)
+    """Print a result, at once: a reader behind a pipe wants to see how far it is."""
+    print(text, flush=True)
 
 
 def say_json(value: Any) -> None:

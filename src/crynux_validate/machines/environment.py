@@ -3,10 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from crynux_validate.encoding import canonical_json, digest, length_prefixed
 from crynux_validate.errors import InvalidInputError
+
+_ADVICE: Final = {
+    "kernel.accelerator.driver": "install the same driver",
+    "kernel.accelerator": "another accelerator: nothing aligns these",
+    "kernel.processor.capability": "set ATEN_CPU_CAPABILITY alike, where the processors are",
+    "kernel.processor": "another processor: nothing aligns these",
+    "kernel.device": "run on the same kind of device",
+    "kernel.torch": "install the same build of torch",
+    "kernel.packages": "install the same versions, or none on both",
+    "kernel.variables": "set the same variables",
+    "numerics": "use the same version of crynux_validate and torch",
+    "recipe.model": "load the same model",
+    "recipe.versions": "install the same versions",
+    "recipe": "run the same task on the same model",
+}
+"""What an operator does about a difference, by the beginning of its name; the first that fits."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,25 @@ class Environment:
         """32 bytes over the recipe record, or None before a model is loaded."""
         return None if self.recipe is None else _digest("recipe", self.recipe)
 
+    def compare(self, other: "Environment") -> tuple[str, ...]:
+        """Say in words what differs from another environment, and what to do about it.
+
+        Returns
+        -------
+        tuple of str
+            One sentence for each value that differs, like ``kernel.torch.version: '2.13.0' here, '2.14.0' there;
+            install the same build of torch``; empty where all three records are equal.
+        """
+        found = []
+        for part in ("kernel", "numerics", "recipe"):
+            here, there = _flat(part, getattr(self, part)), _flat(part, getattr(other, part))
+            for name in sorted(here.keys() | there.keys()):
+                if name not in here or name not in there or not _same(here[name], there[name]):
+                    values = f"{_shown(here, name)} here, {_shown(there, name)} there"
+                    advice = next((text for start, text in _ADVICE.items() if f"{name}.".startswith(f"{start}.")), "")
+                    found.append(f"{name}: {values}" + (f"; {advice}" if advice else ""))
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the records and their digests for JSON."""
         recipe = None if self.recipe is None else dict(self.recipe)
@@ -70,6 +105,25 @@ class Environment:
             if key.endswith("_digest") and value.get(key, computed) != computed:
                 raise InvalidInputError(f"the environment's {key} is {value[key]!r}, but its record has {computed!r}")
         return found
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """The values of a record by their dotted names."""
+    if isinstance(value, Mapping) and value:
+        return {key: item for inner in value for key, item in _flat(f"{name}.{inner}", value[inner]).items()}
+    return {name: value}
+
+
+def _same(here: Any, there: Any) -> bool:
+    """Whether two values have the same canonical JSON: True is not 1, but 1 is 1.0."""
+    return canonical_json(here) == canonical_json(there)
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "nothing"
+    text = repr(values[name])
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _digest(part: str, record: Mapping[str, Any]) -> bytes:
