@@ -1,6 +1,6 @@
 """What must be equal for two machines to give equal bits: readable values, and digests over them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -72,7 +72,7 @@ class Environment:
         found = []
         for part in ("kernel", "numerics", "recipe"):
             here, there = _flat(part, getattr(self, part)), _flat(part, getattr(other, part))
-            for name in sorted(here.keys() | there.keys()):
+            for name in sorted(_leaves(here.keys() | there.keys())):
                 if name not in here or name not in there or not _same(here[name], there[name]):
                     values = f"{_shown(here, name)} here, {_shown(there, name)} there"
                     advice = next((text for start, text in _ADVICE.items() if f"{name}.".startswith(f"{start}.")), "")
@@ -117,6 +117,12 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 def _same(here: Any, there: Any) -> bool:
     """Whether two values have the same canonical JSON: True is not 1, but 1 is 1.0."""
     return canonical_json(here) == canonical_json(there)
+
+
+def _leaves(names: Collection[str]) -> set[str]:
+    """The names without those of records that are empty on one side only: what the other holds is named."""
+    parents = {name.rpartition(".")[0] for name in names}
+    return {name for name in names if name not in parents}
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
