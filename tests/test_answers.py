@@ -129,6 +129,9 @@ def test_kinds_never_agree() -> None:
         lambda: ErrorReport("nope"),  # type: ignore[arg-type]
         lambda: ErrorReport("schema", "text"),
         lambda: ErrorReport("failed", "x" * 1001),
+        lambda: ErrorReport("failed", "\ud800"),
+        lambda: ErrorReport("failed", 5),  # type: ignore[arg-type]
+        lambda: agree(ImageScore(bytes(8)), 5, 16),  # type: ignore[arg-type]
         lambda: ImageScore(bytes(8)).to_bytes(),
         lambda: answer_from_bytes(b""),
         lambda: answer_from_bytes(b"\x04"),
@@ -137,6 +140,7 @@ def test_kinds_never_agree() -> None:
         lambda: Opening.from_bytes(bytes(10)),
         lambda: Opening.from_bytes(bytes(4097)),
         lambda: Opening(b"").commitment(ledger="l", group="g", node="n", round=3),
+        lambda: Opening(b"").commitment(ledger="l", group="g", node="n", round=True),
         lambda: Opening(b"").commitment(ledger="", group="g", node="n"),
     ],
 )

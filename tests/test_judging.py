@@ -1,7 +1,7 @@
 """The verdict's properties, exhaustively for groups of 3 and 5, and by random search up to 9 (protocol J1-J6)."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -132,15 +132,17 @@ def test_every_group(size: int) -> None:
     for members in all_groups(size):
         verdict = judge(members, RULE)
         check_properties(members, verdict, RULE)
-        backwards = judge(dict(reversed(members.items())), RULE)
-        assert backwards.findings == verdict.findings, "the order of members matters"
-        assert (backwards.outcome, backwards.delivered_score) == (verdict.outcome, verdict.delivered_score)
+        assert judge(dict(reversed(members.items())), RULE) == verdict, "the order of members matters"
         assert slashed(judge(members, lenient)) <= slashed(verdict), "a higher slash threshold slashed more"
+        absent = judge({**members, "a": Absent(), "b": Absent()}, RULE)
+        assert slashed(absent) <= slashed(verdict), "two absent members created a slash"
         if size == 3:
-            absent = judge({**members, "a": Absent(), "b": Absent()}, RULE)
-            assert slashed(absent) <= slashed(verdict), "two absent members created a slash"
             for order in itertools.permutations(members):
-                assert judge({node: members[node] for node in order}, RULE).findings == verdict.findings
+                assert judge({node: members[node] for node in order}, RULE) == verdict
+
+
+def flips_of(bits: Iterable[int]) -> int:
+    return sum(1 << bit for bit in bits)
 
 
 @st.composite
@@ -152,9 +154,12 @@ def groups(draw: st.DrawFn, sizes: tuple[int, ...]) -> dict[str, Member]:
     def score() -> st.SearchStrategy[Member]:
         flips = st.sets(st.integers(0, 63), max_size=26)
         return st.builds(
-            lambda at, bits: ImageScore((centres[at] ^ sum(1 << bit for bit in bits)).to_bytes(8, "big")),
+            lambda at, bits, digest: ImageScore(
+                (centres[at] ^ sum(1 << bit for bit in bits)).to_bytes(8, "big"), digest
+            ),
             st.integers(0, len(centres) - 1),
-            flips,
+            flips | st.just(set()),
+            st.sampled_from([bytes(32), bytes(31) + b"\1", None]),
         )
 
     member = st.one_of(score(), score(), score(), st.sampled_from(OTHERS))
@@ -169,7 +174,7 @@ def test_random_groups(members: dict[str, Member], threshold: int, extra: int, r
     check_properties(members, verdict, rule)
     order = list(members)
     random.shuffle(order)  # type: ignore[attr-defined]
-    assert judge({node: members[node] for node in order}, rule).findings == verdict.findings
+    assert judge({node: members[node] for node in order}, rule) == verdict
     higher = CentreRule(threshold, min(64, threshold + extra + 5))
     assert slashed(judge(members, higher)) <= slashed(verdict)
     if len(members) < 9:
@@ -288,7 +293,17 @@ def test_the_slash_threshold_is_at_least_24_by_default() -> None:
     assert CentreRule(40).slash_threshold == 40
 
 
+def test_equal_scores_of_other_pixels_give_one_verdict() -> None:
+    digests = {node: bytes([at]) * 32 for at, node in enumerate("abc")}
+    members: dict[str, Member] = {node: ImageScore(A.hashes, digest) for node, digest in digests.items()}
+    verdict = judge(members)
+    assert judge(dict(reversed(members.items()))) == verdict
+    assert verdict.delivered_score == ImageScore(A.hashes)
+
+
 def test_bad_groups() -> None:
+    with pytest.raises(InvalidInputError, match="mapping"):
+        judge([A, A, A])  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="not 2"):
         judge({"a": A, "b": A})
     with pytest.raises(InvalidInputError, match="a str"):

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidInputError, InvalidTaskError, ModelRef, task_from_json
+from crynux_validate import (
+    ErrorReport,
+    ImageTask,
+    InvalidInputError,
+    InvalidTaskError,
+    ModelError,
+    ModelRef,
+    task_from_json,
+)
 from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.tasks import folder_digest
 
@@ -130,7 +139,8 @@ def changed(**changes: Any) -> str:
         ("", "not JSON"),
         ("[]", "JSON object"),
         ("{}", "schema"),
-        ("{" * 60_000, "not JSON"),
+        ("{" * 60_000, "nested"),
+        (changed(unknown=json.loads("[" * 40 + "]" * 40)), "nested more than 32"),
         ("[" * 60_000, "nested"),
         (b"\xff", "UTF-8"),
         (" " * 70_000, "65536"),
@@ -185,6 +195,26 @@ def test_an_unpinned_model_runs_only_where_it_is_allowed() -> None:
         task_from_json(pinned, allow_unpinned=True)
 
 
+def test_every_task_can_be_read_back() -> None:
+    longest = TASK.replace(prompt="\x01" * 8192)
+    assert task_from_json(longest.to_json()) == longest
+    with pytest.raises(InvalidTaskError, match="canonical bytes") as caught:
+        longest.replace(negative_prompt="\x01" * 8192)
+    assert caught.value.code == "limits"
+
+
+def test_huge_numbers_have_an_error_that_can_be_read() -> None:
+    with pytest.raises(InvalidTaskError, match="an integer of 16610 bits"):
+        TASK.replace(seed=10**5000)
+
+
+def test_pydantics_copy_validates() -> None:
+    assert TASK.digest
+    assert TASK.model_copy(update={"seed": 3}) == TASK.replace(seed=3)
+    with pytest.raises(InvalidTaskError):
+        TASK.model_copy(update={"steps": -5})
+
+
 def test_replace_validates_and_starts_another_scheduler_afresh() -> None:
     task = TASK.replace(scheduler="LCMScheduler", steps=4)
     assert task.scheduler_args == {"original_inference_steps": 50}
@@ -224,10 +254,15 @@ def test_folder_digest(tmp_path: Path) -> None:
     assert ModelRef(digest=before).at(folder).path == folder
     (folder / "unet" / "weights").write_bytes(b"abd")
     assert folder_digest(folder) != before
-    with pytest.raises(InvalidTaskError, match="holds"):
-        ModelRef(digest=before).at(folder)
-    with pytest.raises(InvalidInputError, match="not a folder"):
-        ModelRef.local(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInputError, match="no files"):
-        ModelRef.local(tmp_path / "empty")
+    wrong: list[tuple[Callable[[], ModelRef], str]] = [
+        (lambda: ModelRef(digest=before).at(folder), "holds"),
+        (lambda: ModelRef.local(tmp_path / "nothing"), "not a folder"),
+        (lambda: ModelRef.local(tmp_path / "empty"), "no files"),
+    ]
+    for make, word in wrong:
+        with pytest.raises(ModelError, match=word) as caught:
+            make()
+        assert ErrorReport.of(caught.value).code == "failed", "this machine's fault is no fault of the task (A1)"
+    with pytest.raises(InvalidInputError, match="not a local folder"):
+        MODEL.at(folder)

@@ -173,8 +173,14 @@ class ErrorReport:
             )
         if self.message and self.code != "failed":
             raise InvalidAnswerError(f"a report of an invalid task ({self.code}) has no message: its code says it all")
-        if not isinstance(self.message, str) or len(self.message.encode("utf-8", "replace")) > MAX_MESSAGE_BYTES:
-            raise InvalidAnswerError(f"the message of a report has at most {MAX_MESSAGE_BYTES} bytes of UTF-8")
+        try:
+            size = len(self.message.encode("utf-8"))
+        except (AttributeError, UnicodeEncodeError) as error:
+            raise InvalidAnswerError(
+                f"the message of a report is valid Unicode text, not {self.message!r:.80}"
+            ) from error
+        if size > MAX_MESSAGE_BYTES:
+            raise InvalidAnswerError(f"the message of a report has {size} bytes of UTF-8; at most {MAX_MESSAGE_BYTES}")
 
     @classmethod
     def of(cls, error: Exception) -> "ErrorReport":
@@ -284,6 +290,9 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
         a = ImageScore(a.bits, None, a.algorithm)
     if isinstance(b, PerceptualHash):
         b = ImageScore(b.bits, None, b.algorithm)
+    for answer in (a, b):
+        if not isinstance(answer, Answer):
+            raise InvalidAnswerError(f"a {type(answer).__name__} is no answer; expected a score or an error report")
     if isinstance(a, ErrorReport) or isinstance(b, ErrorReport):
         same_kind = isinstance(a, ErrorReport) and isinstance(b, ErrorReport)
         return same_kind and a.invalid_task and a.code == b.code  # type: ignore[union-attr]

@@ -59,7 +59,7 @@ class Opening:
         round
             Which answering round of the group, 1 or 2.
         """
-        if round not in (1, 2):
+        if type(round) is not int or round not in (1, 2):
             raise InvalidAnswerError(f"the round is {round!r}; expected 1 or 2")
         return digest(
             "commitment",

@@ -24,6 +24,10 @@ DIGEST_BYTES: Final = 32
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """The largest integer that canonical JSON carries without loss (RFC 8785, section 3.2.2.3)."""
 
+MAX_DEPTH: Final = 32
+"""How deeply a stranger's JSON may be nested."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _ID = re.compile(r"[\x20-\x7e]{1,128}")
 
 
@@ -87,39 +91,58 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise InvalidInputError(f"{what} has the key {twice!r} twice in one object")
         return result
 
+    _check_depth(raw, what)
     try:
-        decoded = raw.decode("utf-8")
-        return json.loads(
-            decoded,
+        value = json.loads(
+            raw.decode("utf-8"),
             parse_constant=refuse_constant,
             parse_float=finite,
             parse_int=readable,
             object_pairs_hook=unique,
         )
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{what} is not UTF-8: {error}") from error
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"{what} is not JSON: {error}") from error
-    except RecursionError as error:
-        raise InvalidInputError(f"{what} is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"{what} has a lone surrogate in a string; give valid Unicode") from error
+    return value
+
+
+def _check_depth(raw: bytes, what: str) -> None:
+    """Refuse deep nesting before it is parsed: where the parser gives up hangs on its caller's stack."""
+    depth = 0
+    for bracket in re.findall(rb"[\[{\]}]", _STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise InvalidInputError(f"{what} is nested more than {MAX_DEPTH} deep")
+
+
+def shorten(value: object) -> str:
+    """Return a value as an error message shows it: in one line that ends."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_id(value: object, what: str) -> str:
     """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidInputError(f"{what} is {value!r}; expected a string of 1 to 128 printable ASCII characters")
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected 1 to 128 printable ASCII characters")
     return value
 
 
 def parse_hex(text: object, what: str, length: int | None = None) -> bytes:
     """Read hexadecimal digits of either case; `length` is the number of bytes that is expected."""
     if not isinstance(text, str):
-        raise InvalidInputError(f"{what} is {text!r}; expected a string of hexadecimal digits")
+        raise InvalidInputError(f"{what} is {shorten(text)}; expected a string of hexadecimal digits")
     if length is not None and len(text) != 2 * length:
         raise InvalidInputError(f"{what} has {len(text)} characters; expected {2 * length} hexadecimal digits")
     if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):

@@ -1,7 +1,7 @@
-"""A mapping that cannot be changed, and that other processes can be given."""
+"""Values that cannot be changed, and that other processes can be given."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,3 +26,17 @@ class FrozenMapping(Mapping[K, V]):
 
     def __repr__(self) -> str:
         return repr(self._items)
+
+
+def freeze(value: Any) -> Any:
+    """Copy JSON values so that nothing in them can be changed: objects as `FrozenMapping`, lists as tuples."""
+    if isinstance(value, Mapping):
+        return FrozenMapping({key: freeze(item) for key, item in value.items()})
+    return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def thaw(value: Any) -> Any:
+    """Copy what `freeze` made into dictionaries and lists."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    return [thaw(item) for item in value] if isinstance(value, list | tuple) else value

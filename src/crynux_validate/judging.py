@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -99,7 +99,7 @@ class Verdict:
     findings
         What became of each member.
     delivered_score
-        The score that stands for the result, with ``VALIDATED`` only (J6).
+        The score that stands for the result, with ``VALIDATED`` only (J6); the result digest is a member's, not its.
     distances
         The similarity score of each member's score to the delivered one; members without a score, or with one that
         cannot be compared, are left out.
@@ -220,7 +220,8 @@ class CentreRule:
             else:
                 findings[node] = _without_score(member)
         distances = {node: distance for node, distance in apart[chosen].items() if distance is not None}
-        return Verdict(Outcome.VALIDATED, findings, delivered, distances)
+        # Equal scores can have different result digests; were one of them taken, the order of members would matter.
+        return Verdict(Outcome.VALIDATED, findings, replace(delivered, result_digest=None), distances)
 
     @staticmethod
     def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
@@ -250,6 +251,8 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
     InvalidInputError
         For another group size, a node id that is not printable ASCII, and a member that is no answer.
     """
+    if not isinstance(members, Mapping):
+        raise InvalidInputError(f"members is a {type(members).__name__}; expected a mapping of node ids to answers")
     if len(members) not in GROUP_SIZES:
         sizes = ", ".join(map(str, GROUP_SIZES))
         raise InvalidInputError(f"a group has {sizes} members, not {len(members)}")

@@ -6,6 +6,7 @@ has a default here that is written into the task, so that validity can be decide
 (protocol T1, A1).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -48,7 +49,6 @@ _SPACING: Final[Mapping[str, Choices]] = {
     "timestep_spacing": ("leading", "linspace", "trailing"),
     "steps_offset": range(2),
 }
-_ZERO_SNR: Final[Mapping[str, Choices]] = {"rescale_betas_zero_snr": _FLAG}
 _SIGMAS: Final[Mapping[str, Choices]] = {
     "use_karras_sigmas": _FLAG,
     "use_exponential_sigmas": _FLAG,
@@ -58,7 +58,7 @@ _SIGMAS: Final[Mapping[str, Choices]] = {
 SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
     "DDIMScheduler": SchedulerSpec(
         "DDIM (arXiv 2010.02502), eta 0: deterministic",
-        {**_SPACING, **_ZERO_SNR, "set_alpha_to_one": _FLAG, "clip_sample": _FLAG},
+        {**_SPACING, "set_alpha_to_one": _FLAG, "clip_sample": _FLAG},
     ),
     "PNDMScheduler": SchedulerSpec(
         "PNDM (arXiv 2202.09778); without skip_prk_steps it needs at least 4 steps",
@@ -67,11 +67,11 @@ SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
     ),
     "EulerDiscreteScheduler": SchedulerSpec(
         "Euler steps (arXiv 2206.00364, algorithm 2 without churn)",
-        {**_SPACING, **_SIGMAS, **_ZERO_SNR},
+        {**_SPACING, **_SIGMAS},
     ),
     "EulerAncestralDiscreteScheduler": SchedulerSpec(
         "Euler steps with ancestral noise",
-        {**_SPACING, **_ZERO_SNR},
+        _SPACING,
         draws_noise=True,
     ),
     "DPMSolverMultistepScheduler": SchedulerSpec(
@@ -82,7 +82,6 @@ SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
             "algorithm_type": ("dpmsolver++", "sde-dpmsolver++"),
             "solver_order": range(1, 4),
             "solver_type": ("midpoint", "heun"),
-            "lower_order_final": _FLAG,
             "euler_at_final": _FLAG,
         },
         draws_noise=True,
@@ -95,7 +94,7 @@ SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
     ),
     "UniPCMultistepScheduler": SchedulerSpec(
         "UniPC (arXiv 2302.04867)",
-        {**_SPACING, **_SIGMAS, "solver_order": range(1, 4), "solver_type": ("bh1", "bh2"), "lower_order_final": _FLAG},
+        {**_SPACING, **_SIGMAS, "solver_order": range(1, 4)},
     ),
 }
 """Every scheduler that a task may name."""
@@ -134,6 +133,9 @@ def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> d
         )
     if not 1 <= steps <= MAX_STEPS:
         raise InvalidTaskError("steps", f"is {steps}; expected 1 to {MAX_STEPS}", "limits")
+    if checked.get("timestep_spacing") == "trailing" and _runs_past_zero(steps):
+        problem = f"is {steps}; with trailing timesteps diffusers rounds the last one to -1: take one step more or less"
+        raise InvalidTaskError("steps", problem, "limits")
     if name == "PNDMScheduler" and not checked["skip_prk_steps"] and steps < 4:
         raise InvalidTaskError("steps", f"is {steps}; PNDMScheduler without skip_prk_steps needs at least 4", "limits")
     if name == "LCMScheduler" and steps > int(checked["original_inference_steps"]):
@@ -154,3 +156,8 @@ def _check_value(key: str, value: object, allowed: Choices) -> SchedulerArgument
     else:
         expected = "one of " + ", ".join(map(repr, allowed))
     raise InvalidTaskError(f"scheduler_args.{key}", f"is {value!r}; expected {expected}", "limits")
+
+
+def _runs_past_zero(steps: int) -> bool:
+    """Whether trailing timesteps, counted down from 1,000 in float64, are one more than asked for."""
+    return math.ceil(1000 / (1000 / steps)) > steps

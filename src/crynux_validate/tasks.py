@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, digest, length_prefixed, parse_json
-from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, digest, length_prefixed, parse_json, shorten
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, ReportCode
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import SchedulerArgument, check_scheduler
 
@@ -113,14 +113,17 @@ class ModelRef:
 
         Raises
         ------
-        InvalidTaskError
-            Where the reference names a repository, or the folder's content is not what the digest says.
+        InvalidInputError
+            Where the reference names a repository.
+        ModelError
+            Where the folder cannot be read, or its content is not what the digest says: this machine's fault, not the
+            task's.
         """
         if self.digest is None:
-            raise InvalidTaskError("model", f"names the repository {self.repository!r}, not a local folder")
+            raise InvalidInputError(f"the model is the repository {self.repository!r}, not a local folder: name none")
         found = folder_digest(path)
         if found != self.digest:
-            raise InvalidTaskError("model.digest", f"the task asks for {self.digest}, the folder {path} holds {found}")
+            raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
         return dataclass_replace(self, path=Path(path))
 
     def to_dict(self) -> dict[str, str | None]:
@@ -133,7 +136,7 @@ class ModelRef:
     def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> "ModelRef":
         """Read what `to_dict` writes, from a stranger."""
         if not isinstance(value, dict):
-            raise InvalidTaskError("model", f"is {_short(value)}; expected an object with a repository or a digest")
+            raise InvalidTaskError("model", f"is {shorten(value)}; expected an object with a repository or a digest")
         for key in value:
             if key not in ("repository", "revision", "variant", "digest"):
                 known = "repository, revision, digest, variant"
@@ -147,7 +150,7 @@ class ModelRef:
     @staticmethod
     def _check(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise InvalidTaskError(f"model.{name}", f"is {_short(value)}; expected {expected}")
+            raise InvalidTaskError(f"model.{name}", f"is {shorten(value)}; expected {expected}")
 
 
 def folder_digest(path: str | PathLike[str]) -> str:
@@ -157,20 +160,23 @@ def folder_digest(path: str | PathLike[str]) -> str:
 
     Raises
     ------
-    InvalidTaskError
-        Where there is no such folder, or no file in it.
+    ModelError
+        Where there is no such folder, no file in it, or one that cannot be read.
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise InvalidTaskError("model.path", f"{folder} is not a folder; give the folder that holds model_index.json")
+        raise ModelError(f"{folder} is not a folder; give the folder that holds model_index.json")
     files: dict[str, str] = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         if file.is_file() and not any(part.startswith(".") for part in name.parts):
-            with file.open("rb") as stream:
-                files[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+            try:
+                with file.open("rb") as stream:
+                    files[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
     if not files:
-        raise InvalidTaskError("model.path", f"{folder} holds no files")
+        raise ModelError(f"{folder} holds no files; give the folder that holds model_index.json")
     return digest("folder", length_prefixed(canonical_json(files))).hex()
 
 
@@ -235,6 +241,11 @@ class ImageTask(BaseModel):
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
         _check_limits(self, sizes)
+        size = len(self.canonical_bytes)
+        if size > MAX_TASK_BYTES:
+            raise InvalidTaskError(
+                "", f"the task has {size} canonical bytes; expected at most {MAX_TASK_BYTES}", "limits"
+            )
 
     @property
     def schema_id(self) -> str:
@@ -271,6 +282,10 @@ class ImageTask(BaseModel):
             fields["scheduler_args"] = {}
         return ImageTask(**(fields | changes))
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "ImageTask":  # noqa: ARG002
+        """Pydantic's way to copy; it validates here, as `replace` does."""
+        return self.replace(**(update or {}))
+
     def __hash__(self) -> int:
         return hash(self.canonical_bytes)
 
@@ -305,7 +320,7 @@ def task_from_json(text: str | bytes, *, allow_unpinned: bool = False) -> Task:
     except InvalidInputError as error:
         raise InvalidTaskError("", str(error)) from error
     if not isinstance(value, dict):
-        raise InvalidTaskError("", f"the task is {_short(value)}; expected a JSON object")
+        raise InvalidTaskError("", f"the task is {shorten(value)}; expected a JSON object")
     fields = dict(value)
     schema = fields.pop("schema", None)
     if schema == UNPINNED_IMAGE_SCHEMA and not allow_unpinned:
@@ -315,7 +330,7 @@ def task_from_json(text: str | bytes, *, allow_unpinned: bool = False) -> Task:
             "model for a run on this machine alone",
         )
     if schema not in (IMAGE_SCHEMA, UNPINNED_IMAGE_SCHEMA):
-        raise InvalidTaskError("schema", f"is {_short(schema)}; expected {IMAGE_SCHEMA!r}")
+        raise InvalidTaskError("schema", f"is {shorten(schema)}; expected {IMAGE_SCHEMA!r}")
     if "model" not in fields:
         raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
     unpinned = schema == UNPINNED_IMAGE_SCHEMA
@@ -346,12 +361,14 @@ def _check_limits(task: ImageTask, sizes: Mapping[str, int]) -> None:
         side = getattr(task, name)
         if side not in SIDES:
             low, high = SIDES.start, SIDES.stop - 1
-            raise InvalidTaskError(name, f"is {side}; expected a multiple of 8 from {low} to {high} pixels", "limits")
+            raise InvalidTaskError(
+                name, f"is {shorten(side)}; expected a multiple of 8 from {low} to {high} pixels", "limits"
+            )
 
 
 def _check_range(name: str, value: float, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise InvalidTaskError(name, f"is {value}; expected {low} to {high}", "limits")
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected {low} to {high}", "limits")
 
 
 _UNSUPPORTED_VALUES: Final = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES}
@@ -363,7 +380,7 @@ def _raise_first(error: ValidationError) -> NoReturn:
     for item in error.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in item["loc"][:2])
         code: ReportCode = "schema"
-        problem = f"is {_short(item['input'])}; {item['msg'][:1].lower()}{item['msg'][1:]}"
+        problem = f"is {shorten(item['input'])}; {item['msg'][:1].lower()}{item['msg'][1:]}"
         if item["type"] == "missing":
             problem = "is missing; a task needs it"
         elif item["type"] == "extra_forbidden":
@@ -371,13 +388,8 @@ def _raise_first(error: ValidationError) -> NoReturn:
             problem, code = f"no such field; a task has {known}", "unsupported"
         elif item["loc"][0] in _UNSUPPORTED_VALUES and isinstance(item["input"], str):
             known = ", ".join(map(repr, _UNSUPPORTED_VALUES[str(item["loc"][0])]))
-            problem, code = f"is {_short(item['input'])}; expected one of {known}", "unsupported"
+            problem, code = f"is {shorten(item['input'])}; expected one of {known}", "unsupported"
         elif item["loc"][0] == "scheduler_args":
-            problem = f"is {_short(item['input'])}; expected an object of booleans, numbers and strings"
+            problem = f"is {shorten(item['input'])}; expected an object of booleans, numbers and strings"
         problems.append(InvalidTaskError(name, problem, code))
     raise min(problems, key=lambda found: found.code != "schema") from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

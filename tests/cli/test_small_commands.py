@@ -181,6 +181,10 @@ def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypa
         (group(members={"a": {"answer": "invalid_task", "code": "nope"}}), "nope"),
         (group(members={"a": {"answer": "absent", "score": A}}), "no field 'score'"),
         (group(members={"a": []}), "None"),
+        (group(members={"a": {"answer": []}}), "[]"),
+        (group(members={"a": {"answer": {"x": 1}}}), "expected score"),
+        (group(members={"a": {"answer": "failed", "message": "\ud800"}}), "surrogate"),
+        (group(rule=["centre"]), "'centre'"),
     ],
 )
 def test_judge_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, word: str) -> None:

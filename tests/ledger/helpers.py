@@ -20,11 +20,15 @@ class Network:
     def __init__(self, nodes: int = 5, policy: Policy = POLICY, stake: int = 1000) -> None:
         self.clock = ManualClock()
         self.ledger = MemoryLedger(policy, ledger_id="test", clock=self.clock, beacon=LocalBeacon(b"secret"))
+        self.openings: dict[tuple[str, str], Opening] = {}
+        self.fill(nodes, stake)
+
+    def fill(self, nodes: int, stake: int = 1000) -> None:
+        """Let the creator deposit its money, and the nodes join."""
         self.ledger.deposit("app", 10_000)
         for at in range(nodes):
             self.ledger.deposit(f"o{at}", 5_000)
             self.ledger.join(f"n{at}", owner=f"o{at}", gpu=CARD, stake=stake)
-        self.openings: dict[tuple[str, str], Opening] = {}
 
     def drawn(self, fee: int = 100) -> Group:
         group = self.ledger.open_group(TASK, creator="app", fee=fee)

@@ -340,17 +340,86 @@ def test_between_opening_and_draw_nothing_can_be_changed() -> None:
 
 def test_a_group_that_cannot_be_drawn_is_refunded() -> None:
     network = Network()
-    late = network.ledger.open_group(TASK, creator="app", fee=100)
-    network.clock.advance(20)
-    closed = network.ledger.draw(late.id)
+    silent = Network()
+    silent.ledger = MemoryLedger(POLICY, clock=silent.clock, beacon=SilentBeacon())
+    silent.fill(5)
+    late = silent.ledger.open_group(TASK, creator="app", fee=100)
+    silent.clock.advance(19)
+    refused(silent, TooEarlyError, lambda: silent.ledger.draw(late.id), match="not public yet")
+    refused(silent, NodeStateError, lambda: silent.ledger.leave("n0"))
+    silent.clock.advance(1)
+    closed = silent.ledger.draw(late.id)
     assert closed.status is Status.CLOSED
-    assert network.ledger.account("app") == 10_000
-    assert network.ledger.settle(late.id) == closed
+    assert silent.ledger.account("app") == 10_000
+    assert silent.ledger.settle(late.id) == closed
+    silent.ledger.leave("n0")
     crowded = [network.ledger.open_group(TASK, creator="app", fee=100) for _ in range(2)]
     network.clock.advance(1)
     assert network.ledger.draw(crowded[0].id).status is Status.DRAWN
     assert network.ledger.draw(crowded[1].id).status is Status.CLOSED, "two of five nodes are left"
     assert network.ledger.account("app") == 9_900
+
+
+class SilentBeacon:
+    """A beacon that fell silent."""
+
+    def next_round(self, now: int) -> int:
+        return now + 1
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002, ARG002
+        return None
+
+
+def test_nobody_escapes_a_public_draw_by_waiting() -> None:
+    network = Network()
+    group = network.ledger.open_group(TASK, creator="app", fee=100)
+    network.clock.advance(1_000)
+    drawn = network.ledger.draw(group.id)
+    assert drawn.status is Status.DRAWN
+    assert drawn.commit_deadline == network.clock.now + 100
+
+
+def test_rounds_are_integers() -> None:
+    network = Network()
+    group = network.drawn()
+    node = group.members[0]
+    for number in (True, 1.0, "1", 2, 0):
+        refused(network, InvalidInputError, lambda n=number: network.ledger.commit(group.id, node, bytes(32), round=n))  # type: ignore[misc]
+        refused(network, InvalidInputError, lambda n=number: network.ledger.reveal(group.id, node, bytes(36), round=n))  # type: ignore[misc]
+
+
+def test_events_cannot_be_changed() -> None:
+    network = Network()
+    network.answered(HONEST, HONEST, CHEAT)
+    last = network.ledger.events()[-1]
+    with pytest.raises(TypeError):
+        last.payload["result"]["outcome"] = "NO_QUORUM"
+    assert isinstance(last.payload["result"]["transfers"], tuple)
+    last.to_dict()["payload"]["result"]["outcome"] = "NO_QUORUM"
+    assert network.ledger.events()[-1].payload["result"]["outcome"] == "VALIDATED"
+
+
+def test_what_a_replay_refuses() -> None:
+    network = Network()
+    network.answered(HONEST, HONEST, CHEAT)
+    events = list(network.ledger.events())
+    first = events[0]
+
+    def broken(log: list[Any]) -> None:
+        for at in range(1, len(log)):
+            log[at] = replace(log[at], previous=log[at - 1].digest)
+        with pytest.raises(BrokenLogError):
+            MemoryLedger.replay(log)
+
+    broken([first, replace(events[1], time=events[1].time + 9), *events[2:]])
+    broken([first, replace(events[1], time="now"), *events[2:]])  # type: ignore[arg-type]
+    broken([replace(first, time=1.5)])  # type: ignore[arg-type]
+    broken([replace(first, seq=5)])
+    broken([replace(first, payload={**first.payload, "more": 1})])
+    broken([replace(first, payload={"action": {"ledger": "test"}, "result": {}})])
+    broken([replace(first, payload={"action": {"ledger": "", "policy": POLICY.to_dict()}, "result": {}})])
+    broken([first, replace(events[1], payload={})])
+    assert MemoryLedger.replay([first]).policy == POLICY
 
 
 def test_money() -> None:
@@ -363,6 +432,13 @@ def test_money() -> None:
     assert ledger.withdraw("app", 10_000) == 0
     assert ledger.deposit("rich", 10**40) == 10**40
     assert ledger.totals().balanced
+    for amount in (2**256, 10**5000, -(10**5000)):
+        refused(network, InvalidInputError, lambda a=amount: ledger.deposit("app", a), match="256")  # type: ignore[misc]
+    names: list[Any] = [[], None, 5, ""]
+    for name in names:
+        for query in (ledger.account, ledger.node, ledger.group):
+            with pytest.raises(InvalidInputError):
+                query(name)
 
 
 def test_the_log() -> None:
@@ -425,10 +501,27 @@ def test_policies() -> None:
         {"slash_threshold": 3},
         {"min_stake": 0},
         {"slash_ppm": 10**6 + 1},
+        {"slash_ppm": 0},
+        {"min_stake": 10**5000},
+        {"weight_unit": 2**256},
+        {"stake_per_fee": 2**53},
     ]
     for change in changes:
         with pytest.raises(InvalidInputError):
             replace(Policy(), **change)
+
+
+def test_without_slashes_no_stake_can_cover_a_fee() -> None:
+    with pytest.raises(InvalidInputError, match="stake_per_fee=0"):
+        replace(POLICY, slash_ppm=0)
+    network = Network(policy=replace(POLICY, slash_ppm=0, stake_per_fee=0))
+    network.answered(HONEST, HONEST, CHEAT, fee=9_000)
+    assert network.ledger.totals().burnt == 0
+
+
+def test_the_clock_gives_integers() -> None:
+    with pytest.raises(InvalidInputError, match="integer seconds"):
+        MemoryLedger(clock=lambda: 1.5)  # type: ignore[arg-type, return-value]
 
 
 def test_time_never_runs_backwards() -> None:

@@ -24,11 +24,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.groups: list[str] = []
 
     def attempt(self, action: Any, *arguments: Any, **named: Any) -> Any:
-        before = (len(self.ledger.events()), self.ledger.totals(), self.ledger.nodes())
+        before = self.everything()
         try:
             return action(*arguments, **named)
         except (LedgerError, InvalidInputError):
-            assert (len(self.ledger.events()), self.ledger.totals(), self.ledger.nodes()) == before
+            assert self.everything() == before
+
+    def everything(self) -> tuple[object, ...]:
+        balances = {account: self.ledger.account(account) for account in ("app", "o0", "o1", "o2", "o3")}
+        groups = [self.ledger.group(group) for group in self.groups]
+        return len(self.ledger.events()), self.ledger.totals(), self.ledger.nodes(), balances, groups
 
     @rule(account=accounts, amount=amounts)
     def deposit(self, account: str, amount: int) -> None:

@@ -39,6 +39,7 @@ def test_a_forged_draw_is_found() -> None:
     assert not verify_draw(replace(found, beacon=b"\2"))
     assert not verify_draw(replace(found, group="h"))
     assert not verify_draw(replace(found, members=("n0",) * 11))
+    assert not verify_draw(replace(found, members=()))
     heavier = tuple(replace(c, weight=MAX_WEIGHT) if c.id == "n9" else c for c in found.pool)
     assert not verify_draw(replace(found, pool=heavier))
 

@@ -19,7 +19,10 @@ CHEATS: Final[Mapping[str, tuple[str, Callable[[ImageTask], ImageTask]]]] = {
     "fewer-steps": ("a quarter of the steps", lambda task: task.replace(steps=max(1, task.steps // 4))),
     "other-seed": ("another seed", lambda task: task.replace(seed=task.seed + 1)),
     "other-prompt": ("another prompt", lambda task: task.replace(prompt=OTHER_PROMPT)),
-    "other-picture": ("somebody else's picture, no work", lambda task: task.replace(prompt=OTHER_PROMPT, seed=0)),
+    "other-picture": (
+        "one and the same picture for every task",
+        lambda task: task.replace(prompt=OTHER_PROMPT, seed=0),
+    ),
 }
 """The ways to cheat: in words, and the task that is run in place of the one that was asked."""
 

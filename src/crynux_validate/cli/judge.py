@@ -6,7 +6,7 @@ from typing import Any, Final
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
-from crynux_validate.encoding import DIGEST_BYTES, parse_hex, parse_json
+from crynux_validate.encoding import DIGEST_BYTES, parse_hex, parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD, Absent, CentreRule, Malformed, Member, Withheld, judge
 
@@ -56,11 +56,11 @@ def _read_group(value: Any) -> tuple[dict[str, Member], CentreRule]:
     group = _object(value, "the group", _FIELDS)
     rule = group.get("rule", "centre")
     if rule != "centre":
-        raise InvalidInputError(f"rule is {rule!r}; expected 'centre'")
+        raise InvalidInputError(f"rule is {shorten(rule)}; expected 'centre'")
     algorithm = group.get("algorithm", "phash/1")
     if algorithm not in (*IMAGE_ALGORITHMS, *TEXT_ALGORITHMS):
         known = ", ".join((*IMAGE_ALGORITHMS, *TEXT_ALGORITHMS))
-        raise InvalidInputError(f"algorithm is {algorithm!r}; expected one of {known}")
+        raise InvalidInputError(f"algorithm is {shorten(algorithm)}; expected one of {known}")
     if not isinstance(group.get("members"), dict):
         raise InvalidInputError("members is missing; expected an object with an answer for each node")
     members = {node: _read_member(node, member, algorithm) for node, member in group["members"].items()}
@@ -70,12 +70,12 @@ def _read_group(value: Any) -> tuple[dict[str, Member], CentreRule]:
 def _read_member(node: str, value: Any, algorithm: Any) -> Member:
     what = f"the answer of {node}"
     answer = value.get("answer") if isinstance(value, dict) else None
-    if answer not in _ANSWERS:
-        raise InvalidInputError(f"{what} is {answer!r}; expected {', '.join(_ANSWERS)}")
+    if not isinstance(answer, str) or answer not in _ANSWERS:
+        raise InvalidInputError(f"{what} is {shorten(answer)}; expected {', '.join(_ANSWERS)}")
     member = _object(value, what, ("answer", *_ANSWERS[answer]))
     for name, found in member.items():
         if not isinstance(found, str):
-            raise InvalidInputError(f"{name} of {node} is {found!r}; expected a string")
+            raise InvalidInputError(f"{name} of {node} is {shorten(found)}; expected a string")
     try:
         match answer:
             case "score" if algorithm in IMAGE_ALGORITHMS:
@@ -106,7 +106,7 @@ def _required(member: dict[str, Any], name: str) -> str:
 
 def _object(value: Any, what: str, fields: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{what} is {value!r:.80}; expected a JSON object")
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected a JSON object")
     for name in value:
         if name not in fields:
             raise InvalidInputError(f"{what} has no field {name!r}; expected {', '.join(fields)}")

@@ -1,6 +1,7 @@
 """``crynux-validate run``: one node's part of a task."""
 
 import argparse
+from pathlib import Path
 
 import crynux_validate
 from crynux_validate.cli.common import Commands, add_json_flag, note, read_file, say, say_json, show_progress
@@ -35,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(
             f"the task names its model by the digest {task.model.digest[:16]}...; say where it lies with --model DIR"
         )
+    if Path(arguments.out).exists() and not Path(arguments.out).is_dir():
+        raise InvalidInputError(f"--out {arguments.out} is a file; name a folder")
     note(f"loading {task.model}")
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
         result = runner.run(task, on_step=_show)

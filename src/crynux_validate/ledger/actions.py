@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from crynux_validate.encoding import canonical_json, parse_hex
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.gpu import GpuModel
-from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, task_from_json
+from crynux_validate.tasks import ImageTask, Task, task_from_json
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ def _from_json(name: str, value: Any) -> Any:
     if name == "gpu":
         return GpuModel.from_dict(value)
     if name == "task":
-        return task_from_json(canonical_json(value)[:MAX_TASK_BYTES])
+        return task_from_json(canonical_json(value))
     return value

@@ -6,18 +6,22 @@ Money is integers of the smallest unit. Times are integers, seconds since the ep
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import canonical_json, check_id, digest, length_prefixed
+from crynux_validate.encoding import canonical_json, check_id, digest, length_prefixed, shorten
 from crynux_validate.errors import BrokenLogError, InvalidInputError
-from crynux_validate.frozen import FrozenMapping
+from crynux_validate.frozen import FrozenMapping, freeze, thaw
 from crynux_validate.judging import GROUP_SIZES, CentreRule, Verdict
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Candidate, Draw, Node
 from crynux_validate.tasks import Task
 
 PPM: Final = 1_000_000
+MAX_MONEY: Final = 2**256 - 1
+"""The most that an amount, a stake or a fee can be: what a chain's word holds."""
+
 GENESIS: Final = "0" * 64
 """What the first event has as the digest of the one before it (L5)."""
 
@@ -82,9 +86,9 @@ class Policy:
         if self.group_size not in GROUP_SIZES:
             raise InvalidInputError(f"group_size is {self.group_size!r}; expected one of {GROUP_SIZES}")
         for name, low, high in (
-            ("min_stake", 1, None),
-            ("stake_per_fee", 0, None),
-            ("weight_unit", 1, None),
+            ("min_stake", 1, MAX_MONEY),
+            ("stake_per_fee", 0, 2**31),
+            ("weight_unit", 1, MAX_MONEY),
             ("slash_ppm", 0, PPM),
             ("withheld_ppm", 0, PPM),
             ("fault_fee_ppm", 0, PPM),
@@ -94,9 +98,10 @@ class Policy:
             ("reveal_seconds", 1, 2**31),
         ):
             value = getattr(self, name)
-            if type(value) is not int or value < low or (high is not None and value > high):
-                upto = "" if high is None else f" to {high}"
-                raise InvalidInputError(f"{name} is {value!r}; expected an integer from {low}{upto}")
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {low} to {high}")
+        if self.stake_per_fee and not self.slash_ppm:
+            raise InvalidInputError("slash_ppm is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
         if self.slash_account is not None:
             check_id(self.slash_account, "slash_account")
         object.__setattr__(self, "slash_threshold", self.rule.slash_threshold)
@@ -247,7 +252,7 @@ class Event:
     kind
         The action's name; ``genesis`` for the first.
     payload
-        ``action``: what was asked; ``result``: what came of it. JSON values; money as decimal strings.
+        ``action``: what was asked; ``result``: what came of it. JSON values, read-only; money as decimal strings.
     previous
         The digest of the event before it, 64 hexadecimal digits.
     """
@@ -258,15 +263,18 @@ class Event:
     payload: Mapping[str, Any]
     previous: str
 
-    def canonical_bytes(self) -> bytes:
-        """RFC 8785 JSON of the event."""
-        fields = {"seq": self.seq, "time": self.time, "kind": self.kind, "payload": dict(self.payload)}
-        return canonical_json({**fields, "previous": self.previous})
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payload", freeze(self.payload))
 
-    @property
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as JSON values."""
+        fields = {"seq": self.seq, "time": self.time, "kind": self.kind, "payload": thaw(self.payload)}
+        return {**fields, "previous": self.previous}
+
+    @cached_property
     def digest(self) -> str:
-        """What the next event has as `previous`: 64 hexadecimal digits."""
-        return digest("event", length_prefixed(self.canonical_bytes())).hex()
+        """What the next event has as `previous`: 64 hexadecimal digits, over RFC 8785 JSON of the event."""
+        return digest("event", length_prefixed(canonical_json(self.to_dict()))).hex()
 
 
 def verify_chain(events: Sequence[Event], head: str | None = None) -> None:

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Final, Self
 
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import check_id
 from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError, UnknownIdError
+from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import (
     Action,
     Commit,
@@ -29,6 +30,15 @@ from crynux_validate.ledger.rules import Change, apply
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
+
+_REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
+"""What a log that somebody else wrote can raise when it is repeated."""
+
+
+def _checked_time(now: object) -> int:
+    if type(now) is not int:
+        raise InvalidInputError(f"the time is {now!r}; expected integer seconds")
+    return now
 
 
 class MemoryState:
@@ -113,13 +123,11 @@ class MemoryLedger:
         clock: Clock | None = None,
         beacon: Beacon | None = None,
     ) -> None:
-        self._clock = clock or (lambda: int(time.time()))
+        self._clock: Clock = clock or (lambda: int(time.time()))
         self._beacon = beacon or LocalBeacon()
         self._state = MemoryState(check_id(ledger_id, "the ledger id"), policy or Policy())
         self._lock = threading.RLock()
-        self._events: list[Event] = []
-        genesis = {"action": {"ledger": ledger_id, "policy": self.policy.to_dict()}, "result": {}}
-        self._events.append(Event(0, self._clock(), "genesis", genesis, GENESIS))
+        self._events = [self._genesis(_checked_time(self._clock()))]
 
     @property
     def id(self) -> str:
@@ -205,12 +213,12 @@ class MemoryLedger:
     def account(self, account: str) -> int:
         """Return a balance; 0 for an account that was never used."""
         with self._lock:
-            return self._state.balance(account)
+            return self._state.balance(check_id(account, "the account"))
 
     def node(self, node: str) -> Node:
         """Return a node, also one that has left."""
         with self._lock:
-            found = self._state.find_node(node)
+            found = self._state.find_node(check_id(node, "the node id"))
         if found is None:
             raise UnknownIdError(f"this ledger has no node {node!r}")
         return found
@@ -223,7 +231,7 @@ class MemoryLedger:
     def group(self, group: str) -> Group:
         """Return a group."""
         with self._lock:
-            found = self._state.find_group(group)
+            found = self._state.find_group(check_id(group, "the group id"))
         if found is None:
             raise UnknownIdError(f"this ledger has no group {group!r}")
         return found
@@ -249,23 +257,36 @@ class MemoryLedger:
         """
         if not events or events[0].kind != "genesis":
             raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
-        start = events[0].payload["action"]
-        ledger = cls(Policy.from_dict(start["policy"]), ledger_id=start["ledger"], clock=clock, beacon=beacon)
-        ledger._events = [Event(0, events[0].time, "genesis", ledger._events[0].payload, GENESIS)]
-        for event in events[1:]:
+        try:
+            start = thaw(events[0].payload["action"])
+            ledger = cls(Policy.from_dict(start["policy"]), ledger_id=start["ledger"], clock=clock, beacon=beacon)
+            ledger._events = [ledger._genesis(_checked_time(events[0].time))]
+        except _REFUSED as error:
+            raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+        ledger._check_repeated(0, events[0])
+        for seq, event in enumerate(events[1:], 1):
             try:
-                ledger._record(action_from_dict(event.kind, event.payload["action"]), event.time)
-            except (CrynuxValidateError, KeyError, TypeError, ValueError) as error:
-                raise BrokenLogError(f"event {event.seq} ({event.kind}) cannot be repeated: {error}") from error
-            if ledger._events[-1].digest != event.digest:
-                raise BrokenLogError(f"event {event.seq} ({event.kind}) says something else than a replay of it")
+                if _checked_time(event.time) < ledger._events[-1].time:
+                    raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
+                ledger._record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
+            except _REFUSED as error:
+                raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
+            ledger._check_repeated(seq, event)
         return ledger
 
+    def _check_repeated(self, seq: int, event: Event) -> None:
+        """Compare an event of a log with what repeating it gave."""
+        if len(self._events) != seq + 1 or self._events[seq].digest != event.digest:
+            raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")
+
+    def _genesis(self, now: int) -> Event:
+        payload = {"action": {"ledger": self.id, "policy": self.policy.to_dict()}, "result": {}}
+        genesis = Event(0, now, "genesis", payload, GENESIS)
+        _ = genesis.digest  # raises where a policy has no canonical form
+        return genesis
+
     def _now(self) -> int:
-        now = self._clock()
-        if type(now) is not int:
-            raise InvalidInputError(f"the clock gave {now!r}; expected integer seconds")
-        return max(now, self._events[-1].time)
+        return max(_checked_time(self._clock()), self._events[-1].time)
 
     def _act(self, action: Action) -> Change:
         return self._record(action, self._now())
@@ -277,7 +298,7 @@ class MemoryLedger:
             return Change()
         payload = {"action": action_to_dict(action), "result": change.result}
         event = Event(len(self._events), now, action.kind, payload, self._events[-1].digest)
-        event.canonical_bytes()  # raises here, before anything is stored, if it has no canonical form
+        _ = event.digest  # raises here, before anything is stored, if the event has no canonical form
         self._state.write(change)
         self._events.append(event)
         return change

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import DIGEST_BYTES, check_id
+from crynux_validate.encoding import DIGEST_BYTES, check_id, shorten
 from crynux_validate.errors import (
     AlreadyDoneError,
     CommitmentMismatchError,
@@ -40,7 +40,7 @@ from crynux_validate.ledger.actions import (
     TopUp,
     Withdraw,
 )
-from crynux_validate.ledger.interface import PPM, Group, Policy, Status
+from crynux_validate.ledger.interface import MAX_MONEY, PPM, Group, Policy, Status
 from crynux_validate.ledger.settlement import settle_group
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pairing import draw, is_available, pool_of
@@ -132,7 +132,7 @@ def apply(state: State, action: Action, now: int) -> Change | None:
 def slashable_stake_needed(policy: Policy, fee: int) -> int:
     """Return the least stake of a member of a group with this fee (P7, L4)."""
     slashable = policy.stake_per_fee * (fee // policy.group_size)
-    if policy.slash_ppm == 0:
+    if not slashable:
         return policy.min_stake
     return max(policy.min_stake, -(-slashable * PPM // policy.slash_ppm))
 
@@ -246,11 +246,11 @@ def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
     group = _group(state, action.group)
     if group.status is not Status.OPEN:
         raise AlreadyDoneError(f"group {group.id} is {group.status}: its members cannot be drawn again")
-    if now >= group.draw_deadline:
-        _close(state, change, group, "no draw by its deadline")
-        return
     if action.beacon is None:
-        raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
+        if now < group.draw_deadline:
+            raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
+        _close(state, change, group, f"beacon round {group.beacon_round} was not public by the draw deadline")
+        return
     least = slashable_stake_needed(group.policy, group.fee)
     unavailable = {candidate.id for candidate in group.pool if not _can_serve(state, candidate.id, least)}
     try:
@@ -330,7 +330,9 @@ def _settle(state: State, change: Change, action: Settle, now: int) -> Change | 
     if group.status in (Status.SETTLED, Status.CLOSED):
         return None
     if group.status is Status.OPEN:
-        raise TooEarlyError(f"group {group.id} has not been drawn")
+        raise TooEarlyError(
+            f"group {group.id} has not been drawn; draw it first, which closes it if it cannot be drawn"
+        )
     if not group.can_settle(now):
         waiting = [node for node in group.members if node not in group.openings]
         until = group.reveal_deadline if group.reveals_open(now) else group.commit_deadline
@@ -395,8 +397,8 @@ def _drawn(state: State, group: str, node: str, number: int) -> Group:
         raise TooLateError(f"group {group} is {found.status}")
     if node not in found.members:
         raise NotAMemberError(f"node {node!r} is not a member of group {group} ({', '.join(found.members)})")
-    if number != 1:
-        raise InvalidInputError(f"the round is {number!r}; this policy has one round, number 1")
+    if type(number) is not int or number != 1:
+        raise InvalidInputError(f"the round is {shorten(number)}; this policy has one round, number 1")
     return found
 
 
@@ -408,9 +410,9 @@ def _check_not_waiting(state: State, node: Node, what: str) -> None:
 
 
 def _check_money(value: object, what: str, least: int, why: str = "") -> None:
-    if type(value) is not int or value < least:
+    if type(value) is not int or not least <= value <= MAX_MONEY:
         because = f": {why}" if why else ""
-        raise InvalidInputError(f"{what} is {value!r}; expected an integer of at least {least}{because}")
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from {least} to 2^256-1{because}")
 
 
 def _balance(state: State, change: Change, account: str) -> int:

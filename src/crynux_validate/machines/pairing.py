@@ -91,6 +91,8 @@ def draw(
     NotEnoughNodes
         Where fewer than `size` owners have an available node.
     """
+    if type(size) is not int or size < 1:
+        raise InvalidInputError(f"size is {size!r}; expected an integer from 1")
     if not isinstance(beacon, bytes) or not beacon:
         raise InvalidInputError(f"a beacon value is at least one byte, not {beacon!r}")
     ordered = sorted(pool, key=lambda candidate: candidate.id)

@@ -83,7 +83,7 @@ class Switch:
 def deterministic() -> Iterator[None]:
     """Compute with every switch at the one value that this library uses, and put every switch back afterwards.
 
-    Inside, torch runs deterministic algorithms in full precision, without TF32, autotuning, fused attention, compiled
+    Inside, torch runs deterministic algorithms in full precision, without TF32, autotuning, compiled
     or replaced kernels, on one CPU thread; anything that has no deterministic algorithm raises. The seed belongs to
     the task: random numbers are not the guard's business.
 

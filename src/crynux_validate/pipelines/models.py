@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 from crynux_validate.encoding import canonical_json
-from crynux_validate.errors import InvalidTaskError, ModelError
+from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.process import require
 from crynux_validate.pipelines.recipe import plain, recipe_of
 from crynux_validate.tasks import Dtype, ModelRef, folder_digest
@@ -150,7 +150,7 @@ def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
             raise ModelError(f"where {model} lies on this machine is not known; name its folder: model.at(folder)")
         try:
             found = folder_digest(model.path)
-        except (InvalidTaskError, OSError) as error:
+        except OSError as error:
             raise ModelError(f"the model folder cannot be read: {error}") from error
         if found != model.digest:
             raise ModelError(f"{model.path} holds the model {found}, but the task asks for {model.digest}")
