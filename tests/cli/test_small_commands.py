@@ -90,7 +90,7 @@ def test_compare(capsys: pytest.CaptureFixture[str], picture: str) -> None:
     assert "1 to 64" in err
     code, _, err = call(capsys, "compare", A[:-1], NEAR_A)
     assert code == 2, "15 digits are no hash, and no file has that name"
-    assert A[:-1] in err
+    assert "16 hexadecimal digits, not 15" in err
 
 
 def group(**changes: Any) -> str:

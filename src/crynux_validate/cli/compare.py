@@ -7,6 +7,7 @@ from pathlib import Path
 from crynux_validate.algorithms import HASH_BYTES, IMAGE_ALGORITHMS
 from crynux_validate.answers import ImageScore, agree, similarity_score
 from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing import image_hash
 from crynux_validate.judging import DEFAULT_THRESHOLD, CentreRule
 
@@ -55,7 +56,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _score(item: str, arguments: argparse.Namespace) -> ImageScore:
-    if re.fullmatch(rf"[0-9a-fA-F]{{{2 * HASH_BYTES}}}", item) and not Path(item).exists():
+    if re.fullmatch("[0-9a-fA-F]+", item) and not Path(item).exists():
+        if len(item) != 2 * HASH_BYTES:
+            raise InvalidInputError(
+                f"{item} is no file, and a hash has {2 * HASH_BYTES} hexadecimal digits, not {len(item)}"
+            )
         return ImageScore.from_hex(item, arguments.algorithm)
     return ImageScore(
         image_hash(item, arguments.algorithm, background=arguments.background).bits, None, arguments.algorithm
