@@ -177,10 +177,10 @@ def test_other_hardware_gives_other_pixels_and_close_hashes(machines: Machines, 
     other = there.result()
     difference = np.abs(np.asarray(here.images[0]).astype(int) - other["pixels"][0])
     assert difference.max() > 0
-    assert difference.max() < 24
+    assert difference.mean() < 4
     distance = similarity_score(here.score, other["score"])
     assert distance is not None
-    assert distance <= 4
+    assert distance < 16, "honest machines agree at the default threshold"
     assert other["score"].result_digest != here.score.result_digest
     # The machines differ; the guard's switches and the recipe do not.
     assert other["kernel"] != here.environment.kernel_digest

@@ -175,7 +175,7 @@ def test_honest_machines_agree_and_cheats_do_not(image_model: ModelRef, fake_har
     picture, other = honest.result(), elsewhere.result()
     hash_ = image_hash(picture)
     assert (picture != other).any(), "the kinds painted the same pixels: nothing is tested"
-    assert hamming(hash_, image_hash(other)) <= 2
+    assert hamming(hash_, image_hash(other)) < 16, "honest machines agree at the default threshold"
     assert picture.std() > 40, "a picture without contrast"
     assert not hash_.degenerate
     for name, future in cheats.items():
