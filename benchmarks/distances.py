@@ -14,21 +14,15 @@ import numpy as np
 
 from crynux_validate import ImageTask, ModelRef, Runner, task_from_json
 from crynux_validate.answers import ImageScore, similarity_score
+from crynux_validate.cli.demo_network import PROMPTS
+from crynux_validate.cli.demo_node import OTHER_PROMPT
 from crynux_validate.testing import fake_hardware, tiny_image_model
 
-PROMPTS = (
-    "a red cat sleeping on a stone in the sun",
-    "a bright forest with a river on a summer morning",
-    "portrait of a queen in a garden",
-    "a blue car on a city street at night",
-    "a dragon flying over the mountain",
-    "a small house by the lake in winter",
-)
 CHEATS: dict[str, dict[str, Any]] = {
     "half the steps": {"steps": 10},
     "a quarter of the steps": {"steps": 5},
     "another seed": {"seed": 1_000_003},
-    "another prompt": {"prompt": "a small white boat on the black sea at night"},
+    "another prompt": {"prompt": OTHER_PROMPT},
     "guidance 5 for 7.5": {"guidance_scale": 5.0},
 }
 

@@ -212,8 +212,8 @@ def switches() -> tuple[Switch, ...]:
 
 
 _SDPA: Final = ("math", "flash", "mem_efficient", "cudnn", "overrideable", "fa3")
-# torch takes the fused kernel where it has one for the device and dtype, the formula elsewhere. The fused kernel's
-# forward pass always adds in the same order, and leaves honest machines as near to each other as the formula does.
+# torch takes the fused kernel where it has one for the device and dtype, the formula elsewhere. On CPUs the fused one
+# repeats its bits and leaves honest machines as near to each other as the formula does; on GPUs neither was tried.
 _ATTENTION: Final = ("math", "flash")
 
 
