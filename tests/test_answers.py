@@ -21,6 +21,7 @@ from crynux_validate import (
     ModelRef,
     Opening,
     TextScore,
+    TextTask,
     agree,
     answer_from_bytes,
     check_answer,
@@ -203,3 +204,57 @@ def test_an_opening_opens_one_commitment(answer_bytes: bytes, nonce: bytes) -> N
 def test_nonces_are_fresh() -> None:
     assert Opening.of(ErrorReport("schema")) != Opening.of(ErrorReport("schema"))
     assert "nonce" not in repr(Opening.of(ErrorReport("schema")))
+
+
+@given(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), min_size=1, max_size=4), st.data())
+def test_a_text_score_binds_every_token_and_where_it_stands(sequences: list[list[int]], data: st.DataObject) -> None:
+    other = data.draw(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=5), min_size=1, max_size=4))
+    a, b = TextScore.from_tokens(sequences), TextScore.from_tokens(other)
+    assert (a == b) == (sequences == other)
+    assert answer_from_bytes(a.to_bytes()) == a
+    assert a.score == a.result_digest
+    bound = TextScore.from_tokens(sequences, [[bytes(32)] * len(ids) for ids in sequences])
+    assert bound.result_digest == a.score != bound.score
+    assert not agree(a, bound, 16)
+    assert TextScore.from_hex(a.hex.upper()).score == a.score
+
+
+@pytest.mark.parametrize(
+    ("sequences", "logits", "word"),
+    [
+        ([], None, "1 to 16 sequences, not 0"),
+        ([[1]] * 17, None, "not 17"),
+        ([[-1]], None, "-1 is no token id"),
+        ([[2**32]], None, "expected 0 to 2"),
+        ([[1.5]], None, "1.5 is no token id"),
+        ([["1"]], None, "no token id"),
+        ([[1, 2]], [[bytes(32)]], "have [2] tokens and [1] digests"),
+        ([[1]], [[bytes(31)]], "expected 32 bytes for each token"),
+        ([[1], [2]], [[bytes(32)]], "[1, 1] tokens and [1] digests"),
+    ],
+)
+def test_tokens_that_are_none(sequences: Any, logits: Any, word: str) -> None:
+    with pytest.raises(InvalidAnswerError) as caught:
+        TextScore.from_tokens(sequences, logits)
+    assert word in str(caught.value)
+
+
+def test_a_text_score_from_a_table() -> None:
+    for text in ("ab" * 31, "zz" * 32, "a" * 63):
+        with pytest.raises(InvalidInputError, match="hexadecimal digits"):
+            TextScore.from_hex(text)
+
+
+def test_text_answers_fit_text_tasks_only() -> None:
+    model = ModelRef("owner/name", revision="0" * 40)
+    text, picture = TextTask(model=model, prompt="a"), ImageTask(model=model, prompt="a")
+    score = TextScore.from_tokens([[1, 2]])
+    check_answer(text, score)
+    check_answer(text, ErrorReport("failed"))
+    for task, answer, word in (
+        (picture, score, "TextScore does not answer ImageTask"),
+        (text, ImageScore(bytes(8), bytes(32)), "ImageScore does not answer TextTask"),
+        (text.replace(binding="logits"), score, "the task asks for logits/1"),
+    ):
+        with pytest.raises(InvalidAnswerError, match=word):
+            check_answer(task, answer)

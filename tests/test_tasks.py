@@ -143,7 +143,7 @@ def changed(**changes: Any) -> str:
         (changed(unknown=json.loads("[" * 40 + "]" * 40)), "nested more than 32"),
         ("[" * 60_000, "nested"),
         (b"\xff", "UTF-8"),
-        (" " * 70_000, "65536"),
+        (" " * 1_050_000, "1048576"),
         (TASK.to_json().replace('"seed":0', '"seed":NaN'), "NaN"),
         (TASK.to_json().replace('"seed":0', '"seed":Infinity'), "Infinity"),
         (TASK.to_json().replace('"seed":0', '"seed":1e999'), "too large"),

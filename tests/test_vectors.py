@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import crynux_validate as cv
+from crynux_validate.answers import logits_digest
 
 Vector = dict[str, Any]
 
@@ -54,6 +55,36 @@ def test_answer(vector: Vector) -> None:
         assert hashlib.sha256(head + prefixed(node, answer_bytes) + nonce).hexdigest() == commitment
         names = {name: vector[name] for name in ("ledger", "group", "node")}
         assert opening.commitment(**names, round=int(number)).hex() == commitment
+
+
+@each("text-scores")
+def test_text_score(vector: Vector) -> None:
+    ids, rows = vector["token_ids"], vector["logits"]
+    digests = None if rows is None else [[logits_digest(bytes.fromhex(row)) for row in one] for one in rows]
+    score = cv.TextScore.from_tokens(ids, digests)
+    assert (score.algorithm, score.hex) == (vector["algorithm"], vector["score"])
+    assert score.result_digest == bytes.fromhex(vector["result_digest"])
+    assert text_score_by_the_book("tokens", ids, None).hex() == vector["result_digest"]
+    binding = "tokens" if rows is None else "logits"
+    assert text_score_by_the_book(binding, ids, rows).hex() == vector["score"]
+
+
+def text_score_by_the_book(binding: str, ids: list[list[int]], rows: list[list[str]] | None) -> bytes:
+    """The score as the protocol words it."""
+    data = prefixed(b"crynux-validate/text-score/1", binding.encode()) + len(ids).to_bytes(4, "big")
+    for number, sequence in enumerate(ids):
+        data += len(sequence).to_bytes(4, "big")
+        for step, token in enumerate(sequence):
+            data += token.to_bytes(4, "little")
+            if rows is not None:
+                row = bytes.fromhex(rows[number][step])
+                data += hashlib.sha256(prefixed(b"crynux-validate/logits/1") + row).digest()
+    return hashlib.sha256(data).digest()
+
+
+def test_text_scores_differ() -> None:
+    scores = [vector["score"] for vector in load("text-scores")]
+    assert len(set(scores)) == len(scores)
 
 
 @each("draws")

@@ -5,10 +5,14 @@ computes; `tests/test_vectors.py` recomputes the same bytes from the protocol's 
 """
 
 import json
+import math
+import struct
 from pathlib import Path
 from typing import Any
 
 import crynux_validate as cv
+from crynux_validate.answers import logits_digest
+from crynux_validate.tasks import WARPERS
 
 FOLDER = Path(__file__).parent.parent / "src" / "crynux_validate" / "vectors"
 
@@ -39,10 +43,50 @@ def task_vectors() -> list[dict[str, Any]]:
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
             safety_checker=True, algorithm="phash/1")),
     ]  # fmt: skip
+    said = cv.TextTask(model=HUB, messages=[{"role": "user", "content": "what is the sea?"}])
+    texts = [
+        ("text-defaults", "every default of a text task is written into the canonical bytes", said),
+        ("text-prompt", "plain text as the input", said.replace(messages=None, prompt="Once \u00e9 upon")),
+        ("text-tokens", "token ids as the input", said.replace(messages=None, token_ids=[0, 5, 2**31 - 1])),
+        ("text-tools", "the keys of tools are sorted and their numbers canonical, before a template sees them",
+         said.replace(tools=[{"type": "function", "function": {"name": "f", "b": 2.0, "a": [1e21, -0.0]}}])),
+        ("text-conversation", "every role, and a call of a tool", said.replace(messages=[
+            {"role": "system", "content": "brief"}, {"role": "developer", "content": ""},
+            {"role": "user", "content": "rain?", "name": "ann"},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
+            {"role": "tool", "content": "yes", "tool_call_id": "1"}])),
+        ("text-every-field", "nothing that can be combined is left at its default", said.replace(
+            date="2026-01-31", seed=1, max_new_tokens=2, sequences=3, do_sample=True, temperature=0.7, top_k=50,
+            top_p=0.95, min_p=0.05, typical_p=0.9, repetition_penalty=1.1, warper_order=WARPERS[::-1],
+            stop=["\n\n", "END"], eos_token_ids=[2, 7], dtype="float16", binding="logits")),
+        ("text-beams", "a beam search, and no token that ends a sequence", said.replace(beams=4, eos_token_ids=[])),
+    ]  # fmt: skip
     return [
         {"id": f"task/{name}", "reason": why, "flags": [], "json": task.to_json(), "digest": task.digest.hex()}
-        for name, why, task in tasks
+        for name, why, task in [*tasks, *texts]
     ]
+
+
+def text_score_vectors() -> list[dict[str, Any]]:
+    """Scores of generated tokens; the rows of logits are given as float32 in hexadecimal digits, little-endian."""
+    cases: list[tuple[str, str, list[list[int]], list[list[list[float]]] | None]] = [
+        ("one-sequence", "ids are little-endian, lengths big-endian", [[1, 2, 70_000]], None),
+        ("two-sequences", "where one ends and the next begins is in the score", [[1, 2], [3]], None),
+        ("two-other-sequences", "the same ids, cut elsewhere, are another score", [[1], [2, 3]], None),
+        ("largest-id", "ids are u32", [[0, 2**32 - 1]], None),
+        ("logits", "each id is followed by the digest of its row", [[1, 0]], [[[0.5, -1.25], [3.0, -0.0]]]),
+        ("infinite-logits", "a row may hold minus infinity", [[0], [1]], [[[1.0, -math.inf]], [[-math.inf, 1e-40]]]),
+    ]
+    vectors = []
+    for name, why, ids, logits in cases:
+        rows = None if logits is None else [[struct.pack(f"<{len(row)}f", *row) for row in rows] for rows in logits]
+        digests = None if rows is None else [[logits_digest(row) for row in sequence] for sequence in rows]
+        score = cv.TextScore.from_tokens(ids, digests)
+        result = score.result_digest.hex() if score.result_digest else None
+        given = {"token_ids": ids, "logits": None if rows is None else [[row.hex() for row in rs] for rs in rows]}
+        found = {"algorithm": score.algorithm, "score": score.hex, "result_digest": result}
+        vectors.append({"id": f"text-score/{name}", "reason": why, "flags": [], **given, **found})
+    return vectors
 
 
 def answer_vectors() -> list[dict[str, Any]]:
@@ -104,7 +148,13 @@ def draw_vectors() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Write one file for each kind."""
-    for name, vectors in (("tasks", task_vectors()), ("answers", answer_vectors()), ("draws", draw_vectors())):
+    made = {
+        "tasks": task_vectors(),
+        "answers": answer_vectors(),
+        "text-scores": text_score_vectors(),
+        "draws": draw_vectors(),
+    }
+    for name, vectors in made.items():
         text = json.dumps({"schema": "crynux-validate/vectors/1", "vectors": vectors}, indent=1, ensure_ascii=True)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 

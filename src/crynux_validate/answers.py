@@ -5,6 +5,7 @@ fits its task is for `check_answer` to say.
 """
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from crynux_validate.algorithms import (
     ImageAlgorithm,
     TextAlgorithm,
 )
-from crynux_validate.encoding import DIGEST_BYTES, length_prefixed, parse_hex, tag
+from crynux_validate.encoding import DIGEST_BYTES, digest, length_prefixed, parse_hex, shorten, tag
 from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidImageError,
@@ -27,7 +28,8 @@ from crynux_validate.errors import (
     ReportCode,
 )
 from crynux_validate.hashing import PerceptualHash, image_hash, is_degenerate
-from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
+from crynux_validate.tasks import MAX_IMAGES, MAX_SEQUENCES, ImageTask, Task, TextTask
+from crynux_validate.tasks.text import Binding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,7 +115,7 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class TextScore:
-    """The digest of generated tokens (protocol A1).
+    """The digest of generated tokens (protocol A1): of token ids, not of text, which a decoder may clean up.
 
     Parameters
     ----------
@@ -136,6 +138,44 @@ class TextScore:
             known = ", ".join(TEXT_ALGORITHMS)
             raise InvalidAnswerError(f"no text score is called {self.algorithm!r}; expected one of {known}")
         _check_digest(self.result_digest)
+
+    @classmethod
+    def from_tokens(
+        cls, sequences: Sequence[Sequence[int]], logits: Sequence[Sequence[bytes]] | None = None
+    ) -> "TextScore":
+        """Score the sequences of a result, in order (protocol, "Bytes").
+
+        Parameters
+        ----------
+        sequences
+            For each sequence its new token ids, 0 to 2^32-1: with the end-of-sequence token if it was produced, without
+            the input and without padding.
+        logits
+            For ``logits/1``: for each token the digest of the logits that chose it (`logits_digest`).
+
+        Raises
+        ------
+        InvalidAnswerError
+            For no sequence, more than 16, what is no token id, and digests that do not fit the tokens.
+        """
+        if not 1 <= len(sequences) <= MAX_SEQUENCES:
+            raise InvalidAnswerError(f"a text score has 1 to {MAX_SEQUENCES} sequences, not {len(sequences)}")
+        tokens = [[_token_bytes(token) for token in sequence] for sequence in sequences]
+        plain = _text_digest("tokens", tokens)
+        if logits is None:
+            return cls(plain, plain)
+        lengths, digests = [len(ids) for ids in tokens], [len(rows) for rows in logits]
+        if lengths != digests or any(len(row) != DIGEST_BYTES for rows in logits for row in rows):
+            raise InvalidAnswerError(
+                f"the sequences have {lengths} tokens and {digests} digests of logits; expected 32 bytes for each token"
+            )
+        bound = [[token + row for token, row in zip(*both, strict=True)] for both in zip(tokens, logits, strict=True)]
+        return cls(_text_digest("logits", bound), plain, "logits/1")
+
+    @classmethod
+    def from_hex(cls, text: str, algorithm: TextAlgorithm = "tokens/1") -> "TextScore":
+        """Read a score from 64 hexadecimal digits."""
+        return cls(parse_hex(text, "a text score", DIGEST_BYTES), None, algorithm)
 
     @property
     def hex(self) -> str:
@@ -246,11 +286,11 @@ def check_answer(task: Task, answer: Answer) -> None:
     """
     if isinstance(answer, ErrorReport):
         return
-    if not isinstance(task, ImageTask) or not isinstance(answer, ImageScore):
-        raise InvalidAnswerError(f"a {type(answer).__name__} does not answer an {type(task).__name__}")
+    if not isinstance(answer, TextScore if isinstance(task, TextTask) else ImageScore):
+        raise InvalidAnswerError(f"{type(answer).__name__} does not answer {type(task).__name__}")
     if answer.algorithm != task.algorithm:
         raise InvalidAnswerError(f"the score is a {answer.algorithm}; the task asks for {task.algorithm}")
-    if len(answer.blocks) != task.images:
+    if isinstance(answer, ImageScore) and isinstance(task, ImageTask) and len(answer.blocks) != task.images:
         raise InvalidAnswerError(f"the score has {len(answer.blocks)} hashes; the task asks for {task.images} images")
 
 
@@ -325,6 +365,31 @@ def pixels_digest(images: "Sequence[Image]") -> bytes:
             state.update(number.to_bytes(4, "big"))
         state.update(image.tobytes())
     return state.digest()
+
+
+def logits_digest(row: bytes) -> bytes:
+    """Digest the raw logits that chose a token, before any warper (protocol, "Bytes"): 32 bytes.
+
+    Parameters
+    ----------
+    row
+        One float32 for each token of the vocabulary, little-endian.
+    """
+    return digest("logits", row)
+
+
+def _token_bytes(token: int) -> bytes:
+    try:
+        return operator.index(token).to_bytes(4, "little")
+    except (TypeError, OverflowError) as error:
+        raise InvalidAnswerError(f"{shorten(token)} is no token id; expected 0 to 2^32-1") from error
+
+
+def _text_digest(binding: Binding, sequences: Sequence[Sequence[bytes]]) -> bytes:
+    parts = [length_prefixed(binding), len(sequences).to_bytes(4, "big")]
+    for tokens in sequences:
+        parts += [len(tokens).to_bytes(4, "big"), *tokens]
+    return digest("text-score", *parts)
 
 
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:

@@ -1,0 +1,133 @@
+"""What every kind of task has: a model, canonical bytes, a digest, and errors that name the field."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, Final, Literal, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, InstanceOf, ValidationError
+
+from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
+from crynux_validate.errors import InvalidTaskError, ReportCode
+from crynux_validate.tasks.model import ModelRef
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16")
+
+
+class BaseTask(BaseModel):
+    """The part of a task that does not depend on its kind; a kind adds fields and `_complete`.
+
+    Raises
+    ------
+    InvalidTaskError
+        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+
+    schemas: ClassVar[tuple[str, str]]
+    """The ids under which it is read: with a pinned model, and with one that may move (T1)."""
+
+    max_bytes: ClassVar[int]
+    """The most canonical bytes that it may have."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]]
+    """For the fields that are ids: the known ones. Another id is ``unsupported``, not a wrong type."""
+
+    model: InstanceOf[ModelRef]
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            _raise_first(type(self), error)
+        self._complete()
+        size = len(self.canonical_bytes)
+        if size > self.max_bytes:
+            raise InvalidTaskError(
+                "", f"the task has {size} canonical bytes; expected at most {self.max_bytes}", "limits"
+            )
+
+    def _complete(self) -> None:
+        """Check what types alone do not say, and bring fields into normal form."""
+
+    @property
+    def schema_id(self) -> str:
+        """The id under which its canonical bytes are read."""
+        return self.schemas[0] if self.model.pinned else self.schemas[1]
+
+    @cached_property
+    def canonical_bytes(self) -> bytes:
+        """RFC 8785 JSON with every field and the schema id (T2)."""
+        return canonical_json(self.to_dict())
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The task's name: 32 bytes (T2)."""
+        return digest("task", length_prefixed(self.canonical_bytes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `task_from_json` reads, as Python values."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return fields | {"model": self.model.to_dict(), "schema": self.schema_id}
+
+    def to_json(self) -> str:
+        """Return the canonical bytes as text."""
+        return self.canonical_bytes.decode("utf-8")
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values, validated again."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(fields | changes))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Pydantic's way to copy; it validates here, as `replace` does."""
+        return self.replace(**(update or {}))
+
+    def __hash__(self) -> int:
+        return hash(self.canonical_bytes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseTask) and self.canonical_bytes == other.canonical_bytes
+
+
+def utf8_size(name: str, text: str) -> int:
+    """Return the size of a text in bytes of UTF-8, or refuse what has none."""
+    try:
+        return len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidTaskError(name, f"has a lone surrogate at position {error.start}; give valid Unicode") from error
+
+
+def check_size(name: str, text: str, most: int) -> None:
+    """Refuse a text of more than `most` bytes of UTF-8."""
+    size = utf8_size(name, text)
+    if size > most:
+        raise InvalidTaskError(name, f"has {size} bytes of UTF-8; expected at most {most}", "limits")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside `low` to `high`."""
+    if not low <= value <= high:
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected {low} to {high}", "limits")
+
+
+def _raise_first(kind: type[BaseTask], error: ValidationError) -> NoReturn:
+    """Turn pydantic's first complaint into ours; a wrong type comes before an unknown value."""
+    problems = []
+    for item in error.errors(include_url=False, include_context=False):
+        name = ".".join(str(part) for part in item["loc"][:2])
+        code: ReportCode = "schema"
+        problem = f"is {shorten(item['input'])}; {item['msg'][:1].lower()}{item['msg'][1:]}"
+        if item["type"] == "missing":
+            problem = "is missing; a task needs it"
+        elif item["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            problem, code = f"no such field; a task has {known}", "unsupported"
+        elif item["loc"][0] in kind.choices and isinstance(item["input"], str):
+            known = ", ".join(map(repr, kind.choices[str(item["loc"][0])]))
+            problem, code = f"is {shorten(item['input'])}; expected one of {known}", "unsupported"
+        elif item["loc"][0] == "scheduler_args":
+            problem = f"is {shorten(item['input'])}; expected an object of booleans, numbers and strings"
+        problems.append(InvalidTaskError(name, problem, code))
+    raise min(problems, key=lambda found: found.code != "schema") from error

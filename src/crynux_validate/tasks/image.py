@@ -1,0 +1,101 @@
+"""Image tasks: pictures to draw with Stable Diffusion."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import Field
+
+from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.errors import InvalidTaskError
+from crynux_validate.frozen import FrozenMapping
+from crynux_validate.schedulers import SchedulerArgument, check_scheduler
+from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size
+
+MAX_PROMPT_BYTES: Final = 8_192
+MAX_IMAGES: Final = 16
+SIDES: Final = range(64, 4097, 8)
+"""Width and height in pixels: latents are an eighth of them."""
+
+
+class ImageTask(BaseTask):
+    """An image to draw with Stable Diffusion, complete (protocol T1).
+
+    Parameters
+    ----------
+    model
+        Which weights.
+    prompt, negative_prompt
+        UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
+        only the model knows.
+    seed
+        0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
+    steps
+        Denoising steps, 1 to 500; some schedulers allow fewer (see `crynux_validate.schedulers`).
+    width, height
+        Pixels, 64 to 4,096, multiples of 8.
+    guidance_scale
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none.
+    images
+        How many images, 1 to 16.
+    scheduler, scheduler_args
+        A diffusers class name and arguments, from `crynux_validate.schedulers.SCHEDULERS`.
+    dtype
+        What the weights are loaded as and the computation runs in.
+    safety_checker
+        Whether the model's own safety checker runs; it can blank an image.
+    algorithm
+        The perceptual hash of the score.
+
+    Raises
+    ------
+    InvalidTaskError
+        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+    """
+
+    schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
+    max_bytes: ClassVar = 65_536
+    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES}
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int = 25
+    width: int = 512
+    height: int = 512
+    guidance_scale: float = 7.5
+    images: int = 1
+    scheduler: str = "DDIMScheduler"
+    scheduler_args: Mapping[str, SchedulerArgument] = Field(default_factory=dict)
+    dtype: Dtype = "float32"
+    safety_checker: bool = False
+    algorithm: ImageAlgorithm = "phash/1"
+
+    def _complete(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            check_size(name, getattr(self, name), MAX_PROMPT_BYTES)
+        arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
+        self.__dict__["scheduler_args"] = FrozenMapping(arguments)
+        check_range("seed", self.seed, 0, MAX_SAFE_INTEGER)
+        check_range("guidance_scale", self.guidance_scale, 0, 50)
+        check_range("images", self.images, 1, MAX_IMAGES)
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if side not in SIDES:
+                low, high = SIDES.start, SIDES.stop - 1
+                raise InvalidTaskError(
+                    name, f"is {shorten(side)}; expected a multiple of 8 from {low} to {high} pixels", "limits"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `task_from_json` reads, as Python values."""
+        return super().to_dict() | {"scheduler_args": dict(self.scheduler_args)}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values, validated again.
+
+        Another scheduler starts from its own defaults: name its arguments in the same call.
+        """
+        if changes.get("scheduler", self.scheduler) != self.scheduler:
+            changes = {"scheduler_args": {}} | changes
+        return super().replace(**changes)

@@ -1,0 +1,155 @@
+"""Which weights a task names: a hub repository at a commit, or a local folder by its content (protocol T1)."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from dataclasses import replace as dataclass_replace
+from os import PathLike
+from pathlib import Path
+
+from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which weights: a hub repository at a pinned revision, or the content digest of a local folder (T1).
+
+    Parameters
+    ----------
+    repository
+        ``owner/name`` on the model hub.
+    revision
+        The commit, 40 hexadecimal digits. A branch or a tag may move, and makes honest nodes load different weights:
+        it needs `allow_unpinned`, and such a task is refused by ledgers.
+    variant
+        The variant of the weight files (``fp16``), or None for the plain ones.
+    digest
+        The digest of a local folder (`folder_digest`), instead of a repository; see `ModelRef.local`.
+    path
+        Where that folder lies on this machine. It is no part of the task: equal folders elsewhere are the same model.
+    allow_unpinned
+        Accept a revision that can move; for runs on one machine.
+
+    Raises
+    ------
+    InvalidTaskError
+        For what names no model, and for a moving revision.
+    """
+
+    repository: str | None = None
+    revision: str | None = None
+    variant: str | None = None
+    digest: str | None = None
+    path: Path | None = field(default=None, compare=False)
+    allow_unpinned: bool = field(default=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.repository is None) == (self.digest is None):
+            raise InvalidTaskError("model", "name a repository with its revision, or the digest of a local folder")
+        if self.variant is not None:
+            self._check("variant", self.variant, _VARIANT, "letters, digits, '-' and '_', like 'fp16'")
+        if self.repository is None:
+            self._check("digest", self.digest, _SHA256, "64 lower-case hexadecimal digits (see ModelRef.local)")
+            if self.revision is not None:
+                raise InvalidTaskError("model.revision", "a local folder has none: its digest pins it")
+            return
+        self._check("repository", self.repository, _REPOSITORY, "a hub repository like 'owner/name'")
+        if self.path is not None:
+            raise InvalidTaskError("model.path", "a repository has none; use ModelRef.local for a folder")
+        if not isinstance(self.revision, str) or not 1 <= len(self.revision) <= 128:
+            raise InvalidTaskError(
+                "model.revision", f"is {self.revision!r}; expected the commit, 40 hexadecimal digits"
+            )
+        if not self.pinned and not self.allow_unpinned:
+            raise InvalidTaskError(
+                "model.revision",
+                f"{self.revision!r} can move, so that honest nodes load different weights; name the commit (40 "
+                "lower-case hexadecimal digits), or pass allow_unpinned=True for a run on this machine alone",
+            )
+
+    @classmethod
+    def local(cls, path: str | PathLike[str], *, variant: str | None = None) -> "ModelRef":
+        """Name the model in a local folder by the digest of its files (reads all of them)."""
+        return cls(digest=folder_digest(path), path=Path(path), variant=variant)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every node that follows this reference loads the same weights."""
+        return self.digest is not None or _COMMIT.fullmatch(self.revision or "") is not None
+
+    def at(self, path: str | PathLike[str]) -> "ModelRef":
+        """Return this reference with the folder that holds it on this machine.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the reference names a repository.
+        ModelError
+            Where the folder cannot be read, or its content is not what the digest says: this machine's fault, not the
+            task's.
+        """
+        if self.digest is None:
+            raise InvalidInputError(f"the model is the repository {self.repository!r}, not a local folder: name none")
+        found = folder_digest(path)
+        if found != self.digest:
+            raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
+        return dataclass_replace(self, path=Path(path))
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Return what is canonical of it."""
+        if self.digest is not None:
+            return {"digest": self.digest, "variant": self.variant}
+        return {"repository": self.repository, "revision": self.revision, "variant": self.variant}
+
+    @classmethod
+    def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> "ModelRef":
+        """Read what `to_dict` writes, from a stranger."""
+        if not isinstance(value, dict):
+            raise InvalidTaskError("model", f"is {shorten(value)}; expected an object with a repository or a digest")
+        for key in value:
+            if key not in ("repository", "revision", "variant", "digest"):
+                known = "repository, revision, digest, variant"
+                raise InvalidTaskError(f"model.{key}", f"no such field; a model has {known}", "unsupported")
+        return cls(**value, allow_unpinned=allow_unpinned)
+
+    def __str__(self) -> str:
+        name = f"{self.repository}@{self.revision}" if self.digest is None else f"sha256:{self.digest}"
+        return f"{name} ({self.variant})" if self.variant else name
+
+    @staticmethod
+    def _check(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise InvalidTaskError(f"model.{name}", f"is {shorten(value)}; expected {expected}")
+
+
+def folder_digest(path: str | PathLike[str]) -> str:
+    """Digest the content of a model folder (protocol, "Bytes"): 64 hexadecimal digits.
+
+    The names and the SHA-256 of all files below it count; dot-files and dot-folders do not, nor do dates or owners.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such folder, no file in it, or one that cannot be read.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder; give the folder that holds model_index.json")
+    files: dict[str, str] = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_file() and not any(part.startswith(".") for part in name.parts):
+            try:
+                with file.open("rb") as stream:
+                    files[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
+    if not files:
+        raise ModelError(f"{folder} holds no files; give the folder that holds model_index.json")
+    return digest("folder", length_prefixed(canonical_json(files))).hex()

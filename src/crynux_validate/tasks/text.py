@@ -1,0 +1,276 @@
+"""Text tasks: tokens to generate with a language model."""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+from crynux_validate.algorithms import TextAlgorithm
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.frozen import freeze, thaw
+from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
+
+Binding = Literal["tokens", "logits"]
+BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits")
+
+WARPERS: Final = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p")
+"""What changes the logits before a token is chosen, in the order that transformers uses."""
+
+ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+
+MAX_NEW_TOKENS: Final = 65_536
+MAX_SEQUENCES: Final = 16
+MAX_STOPS: Final = 16
+MAX_STOP_BYTES: Final = 256
+MAX_TOKEN_ID: Final = 2**31 - 1
+
+_INPUTS: Final = ("messages", "prompt", "token_ids")
+_MESSAGE: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
+_SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
+    "temperature": (1.0, 0.01, 100.0),
+    "top_k": (0, 0, 10_000_000),
+    "top_p": (1.0, 1e-6, 1.0),
+    "min_p": (0.0, 0.0, 1.0),
+    "typical_p": (1.0, 1e-6, 1.0),
+}
+"""What only sampling uses: the value at which it changes nothing, and the range."""
+
+
+class TextTask(BaseTask):
+    """Text to generate with a language model, complete (protocol T1).
+
+    Exactly one of `messages`, `prompt` and `token_ids` is the input.
+
+    Parameters
+    ----------
+    model
+        Which weights.
+    messages
+        A conversation for the model's chat template: objects with `role` (``system``, ``developer``, ``user``,
+        ``assistant`` or ``tool``) and `content`, optionally `name`, and for tools `tool_calls` and `tool_call_id`. The
+        template's prompt for an answer is added.
+    prompt
+        Plain text; the tokenizer adds its special tokens.
+    token_ids
+        The input as it is, 0 to 2^31-1 each.
+    tools
+        JSON objects that describe functions, for the chat template; with `messages` only. Templates see their keys in
+        the order of canonical JSON, as in messages.
+    date
+        What the chat template takes for today, ``YYYY-MM-DD``. Templates that ask for the date need it: the clocks of
+        honest nodes differ.
+    seed
+        0 to 2^53-1. Noise is keyed by (seed, sequence, step, token id).
+    max_new_tokens
+        The most tokens of one sequence, 1 to 65,536.
+    sequences
+        How many sequences to generate, 1 to 16; none depends on those before it.
+    do_sample
+        Draw each token by its probability; otherwise the most likely one is taken, ties to the lowest id.
+    temperature
+        0.01 to 100; logits are divided by it.
+    top_k
+        Keep the k most likely tokens; 0 keeps all.
+    top_p
+        Keep the most likely tokens that together have this probability (nucleus sampling, arXiv 1904.09751); 1 keeps
+        all.
+    min_p
+        Keep the tokens with at least this part of the highest probability (arXiv 2407.01082); 0 keeps all.
+    typical_p
+        Keep the tokens nearest to the expected information that together have this probability (arXiv 2202.00666);
+        1 keeps all.
+    repetition_penalty
+        Divide the logits of tokens that stand in the input or were generated (multiply, where negative) by it
+        (arXiv 1909.05858), 0.1 to 10; 1 changes nothing. Also without sampling.
+    warper_order
+        The order in which these six are applied, each once.
+    beams
+        Width of a beam search, 1 to 16; 1 is none. A beam search does not sample, has no stop strings, and binds tokens
+        only. All its beams are computed in one batch.
+    stop
+        Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them.
+    eos_token_ids
+        The ids that end a sequence; None for the tokenizer's own end-of-sequence token, empty for none.
+    dtype
+        What the weights are loaded as and the computation runs in.
+    binding
+        What the score binds: ``tokens``, or ``logits`` as well, which proves that they were computed (A1).
+
+    Raises
+    ------
+    InvalidTaskError
+        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+    """
+
+    schemas: ClassVar = ("crynux-validate/text-task/1", "crynux-validate/text-task-unpinned/1")
+    max_bytes: ClassVar = 1_048_576
+    choices: ClassVar = {"dtype": DTYPES, "binding": BINDINGS}
+
+    messages: Sequence[Mapping[str, Any]] | None = None
+    prompt: str | None = None
+    token_ids: Sequence[int] | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    date: str | None = None
+    seed: int = 0
+    max_new_tokens: int = 256
+    sequences: int = 1
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    warper_order: Sequence[str] = WARPERS
+    beams: int = 1
+    stop: Sequence[str] = ()
+    eos_token_ids: Sequence[int] | None = None
+    dtype: Dtype = "bfloat16"
+    binding: Binding = "tokens"
+
+    @property
+    def algorithm(self) -> TextAlgorithm:
+        """The score that answers it."""
+        return "logits/1" if self.binding == "logits" else "tokens/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `task_from_json` reads, as Python values."""
+        return {name: thaw(value) for name, value in super().to_dict().items()}
+
+    def _complete(self) -> None:
+        for name in ("token_ids", "warper_order", "stop", "eos_token_ids"):
+            self.__dict__[name] = freeze(getattr(self, name))
+        for name in ("messages", "tools"):
+            self.__dict__[name] = _canonical(name, getattr(self, name))
+        self._check_input()
+        check_range("seed", self.seed, 0, MAX_SAFE_INTEGER)
+        check_range("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+        check_range("sequences", self.sequences, 1, MAX_SEQUENCES)
+        check_range("repetition_penalty", self.repetition_penalty, 0.1, 10)
+        self._check_sampling()
+        self._check_beams()
+        _check_stop(self.stop)
+        if self.eos_token_ids is not None:
+            _check_ids("eos_token_ids", self.eos_token_ids)
+        if self.date is not None:
+            _check_date(self.date)
+
+    def _check_input(self) -> None:
+        given = [name for name in _INPUTS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none"
+            raise InvalidTaskError("", f"the input is {found}; expected exactly one of {', '.join(_INPUTS)}")
+        if self.prompt is not None:
+            utf8_size("prompt", self.prompt)
+        if self.token_ids is not None:
+            _check_ids("token_ids", self.token_ids)
+            if not self.token_ids:
+                raise InvalidTaskError("token_ids", "is empty; expected at least one id")
+        if self.messages is not None:
+            if not self.messages:
+                raise InvalidTaskError("messages", "is empty; expected at least one message")
+            for at, message in enumerate(self.messages):
+                _check_message(f"messages.{at}", message)
+        elif self.tools:
+            raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
+
+    def _check_sampling(self) -> None:
+        if sorted(self.warper_order) != sorted(WARPERS):
+            expected = f"each of {', '.join(WARPERS)} once, in any order"
+            known = all(name in WARPERS for name in self.warper_order)
+            raise InvalidTaskError(
+                "warper_order",
+                f"is {shorten(list(self.warper_order))}; expected {expected}",
+                "limits" if known else "unsupported",
+            )
+        for name, (neutral, low, high) in _SAMPLING.items():
+            value = getattr(self, name)
+            if name == "temperature" and value == 0:
+                raise InvalidTaskError(name, "is 0; for the most likely tokens say do_sample=False instead", "limits")
+            check_range(name, value, low, high)
+            if value != neutral and not self.do_sample:
+                raise InvalidTaskError(
+                    name,
+                    f"is {shorten(value)}, but nothing is sampled; expected do_sample=True, or {neutral}",
+                    "limits",
+                )
+
+    def _check_beams(self) -> None:
+        check_range("beams", self.beams, 1, 16)
+        if self.beams == 1:
+            return
+        without: tuple[tuple[str, bool, str], ...] = (
+            ("do_sample", self.do_sample, "expected False"),
+            ("stop", bool(self.stop), "expected none"),
+            ("binding", self.binding != "tokens", "expected 'tokens'"),
+            ("warper_order", tuple(self.warper_order) != WARPERS, "expected the default"),
+            ("sequences", self.sequences > self.beams, f"expected at most {self.beams}, one of each beam"),
+        )
+        for name, wrong, expected in without:
+            if wrong:
+                value = shorten(thaw(getattr(self, name)))
+                raise InvalidTaskError(name, f"is {value} with a beam search; {expected}", "limits")
+
+
+def _check_ids(name: str, ids: Sequence[int]) -> None:
+    for at, value in enumerate(ids):
+        if not 0 <= value <= MAX_TOKEN_ID:
+            raise InvalidTaskError(
+                f"{name}.{at}", f"is {shorten(value)}; expected a token id from 0 to {MAX_TOKEN_ID}", "limits"
+            )
+
+
+def _check_stop(stop: Sequence[str]) -> None:
+    if len(stop) > MAX_STOPS:
+        raise InvalidTaskError("stop", f"has {len(stop)} strings; expected at most {MAX_STOPS}", "limits")
+    for at, text in enumerate(stop):
+        if not text:
+            raise InvalidTaskError(f"stop.{at}", "is empty; expected text that ends a sequence", "limits")
+        check_size(f"stop.{at}", text, MAX_STOP_BYTES)
+
+
+def _check_date(date: str) -> None:
+    try:
+        found = datetime.date.fromisoformat(date)
+    except ValueError:
+        found = None
+    if found is None or found.isoformat() != date:
+        raise InvalidTaskError("date", f"is {shorten(date)}; expected a day like '2026-01-31'")
+
+
+def _check_message(name: str, message: Mapping[str, Any]) -> None:
+    """Refuse what no chat template can be given; what a template makes of the rest is its own business."""
+    for key in message:
+        if key not in _MESSAGE:
+            raise InvalidTaskError(
+                f"{name}.{key}", f"no such field; a message has {', '.join(_MESSAGE)}", "unsupported"
+            )
+    role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
+    if not isinstance(role, str):
+        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}")
+    if role not in ROLES:
+        raise InvalidTaskError(f"{name}.role", f"is {role!r}; expected one of {', '.join(ROLES)}", "unsupported")
+    if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
+        raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
+    if not isinstance(content, str) and not (content is None and calls):
+        raise InvalidTaskError(f"{name}.content", f"is {shorten(thaw(content))}; expected text")
+    for key in ("name", "tool_call_id"):
+        if key in message and not isinstance(message[key], str):
+            raise InvalidTaskError(f"{name}.{key}", f"is {shorten(message[key])}; expected text")
+
+
+def _canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
+    """Bring JSON objects into the order and the numbers of canonical JSON: a chat template may write them as they are.
+
+    Refused is what has no canonical form: NaN, large integers, lone surrogates, other types.
+    """
+    if values is None:
+        return None
+    found = []
+    for at, value in enumerate(values):
+        try:
+            found.append(json.loads(canonical_json(thaw(value))))
+        except InvalidInputError as error:
+            raise InvalidTaskError(f"{name}.{at}", str(error)) from error
+    return freeze(found)
