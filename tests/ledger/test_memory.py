@@ -1,5 +1,6 @@
 """The ledger's rules, one by one (protocol C2-C4, P3-P7, L1-L6)."""
 
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -505,10 +506,31 @@ def test_policies() -> None:
         {"min_stake": 10**5000},
         {"weight_unit": 2**256},
         {"stake_per_fee": 2**53},
+        {"epoch_seconds": 1},
+        {"epoch_seconds": 7_199},
+        {"epoch_seconds": 86_400.0},
+        {"attest_commit_seconds": 0},
+        {"attest_reveal_seconds": 82_801},
+        {"attest_reveal_seconds": None},
+        {"admitted_declarations": "00" * 32},
+        {"admitted_declarations": ("00" * 31,)},
+        {"admitted_declarations": ("zz" * 32,)},
+        {"admitted_declarations": (bytes(32),)},
+        {"admitted_declarations": None},
+        {"min_class_owners": 0},
+        {"min_class_owners": "3"},
+        {"min_class_stake": -1},
+        {"min_class_stake": 2**256},
+        {"min_class_stake": True},
     ]
     for change in changes:
-        with pytest.raises(InvalidInputError):
+        with pytest.raises(InvalidInputError, match=next(iter(change))):
             replace(Policy(), **change)
+    rich = Policy(admitted_declarations=["AB" * 32], min_class_stake=0, epoch_seconds=7_200)  # type: ignore[arg-type]
+    assert Policy.from_dict(json.loads(json.dumps(rich.to_dict()))) == rich
+    assert rich.admitted_declarations == ("ab" * 32,)
+    assert (rich.least_class_stake, Policy().least_class_stake) == (0, 2_400)
+    assert replace(Policy(), group_size=5).least_class_stake == 4_000
 
 
 def test_without_slashes_no_stake_can_cover_a_fee() -> None:

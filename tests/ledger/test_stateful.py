@@ -1,4 +1,5 @@
-"""Random sequences of actions: money is conserved, errors change nothing, and the log replays (protocol L1-L6)."""
+"""Random sequences of actions: money is conserved, errors change nothing, text is computed on equal machines only, and
+the log replays (protocol L1-L6, P2, P6)."""
 
 from typing import Any
 
@@ -6,12 +7,42 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from crynux_validate import Group, InvalidInputError, LedgerError, MemoryLedger, Status, verify_chain
-from tests.ledger.helpers import CARD, CHEAT, FALSE_REPORT, HONEST, MALFORMED, TASK, Network
+from crynux_validate import (
+    Group,
+    ImageTask,
+    InvalidInputError,
+    LedgerError,
+    MemoryLedger,
+    Status,
+    TextTask,
+    class_of,
+    verify_chain,
+    verify_draw,
+)
+from tests.ledger.helpers import (
+    CARD,
+    CHEAT,
+    CHEAT_TEXT,
+    FALSE_REPORT,
+    HONEST,
+    HONEST_TEXT,
+    MACHINE,
+    MALFORMED,
+    TASK,
+    TEXT,
+    Machine,
+    Network,
+)
 
-nodes = st.sampled_from([f"n{at}" for at in range(6)])
-accounts = st.sampled_from(["app", *(f"o{at}" for at in range(4))])
+NODES, OWNERS = 8, 6
+nodes = st.sampled_from([f"n{at}" for at in range(NODES)])
+accounts = st.sampled_from(["app", *(f"o{at}" for at in range(OWNERS))])
+creators = st.one_of(st.just("app"), accounts)
+fees = st.sampled_from([3, 3, 30, 100, 300, 600, 2, 0])
 amounts = st.integers(-5, 3_000)
+tasks = st.sampled_from([TASK, TEXT])
+others = st.sampled_from([Machine("driver 590.2, torch 2.13.0"), Machine(is_really="another card")])
+machines = st.one_of(st.just(MACHINE), st.just(MACHINE), st.just(MACHINE), others)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -19,7 +50,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = Network(nodes=4)
+        self.network = Network(nodes=OWNERS)
         self.ledger = self.network.ledger
         self.groups: list[str] = []
 
@@ -31,7 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.everything() == before
 
     def everything(self) -> tuple[object, ...]:
-        balances = {account: self.ledger.account(account) for account in ("app", "o0", "o1", "o2", "o3")}
+        balances = {account: self.ledger.account(account) for account in ("app", *(f"o{at}" for at in range(OWNERS)))}
         groups = [self.ledger.group(group) for group in self.groups]
         return len(self.ledger.events()), self.ledger.totals(), self.ledger.nodes(), balances, groups
 
@@ -47,7 +78,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def join(self, node: str, owner: str, stake: int) -> None:
         self.attempt(self.ledger.join, node, owner=owner, gpu=CARD, stake=stake)
 
-    @rule(node=nodes)
+    @rule(node=st.sampled_from(["n6", "n7", *(f"n{at}" for at in range(3))]))
     def leave(self, node: str) -> None:
         self.attempt(self.ledger.leave, node)
 
@@ -55,13 +86,36 @@ class LedgerMachine(RuleBasedStateMachine):
     def top_up(self, node: str, amount: int) -> None:
         self.attempt(self.ledger.top_up, node, amount)
 
-    @rule(creator=accounts, fee=st.integers(0, 600))
-    def open_group(self, creator: str, fee: int) -> None:
-        group = self.attempt(self.ledger.open_group, TASK, creator=creator, fee=fee)
+    @rule(task=tasks, creator=creators, fee=fees, data=st.data())
+    def open_group(self, task: ImageTask | TextTask, creator: str, fee: int, data: st.DataObject) -> None:
+        in_force = self.ledger.epoch().in_force
+        classes = [class_of(node, in_force) for node in self.ledger.nodes()]
+        named = data.draw(st.one_of(st.none(), st.sampled_from(classes))) if task is TEXT and classes else None
+        group = self.attempt(self.ledger.open_group, task, creator=creator, fee=fee, gpu_class=named)
         if isinstance(group, Group):
             self.groups.append(group.id)
+            members = [self.ledger.node(node) for node in group.pool.ids]
+            assert (group.gpu_class is None) == (task is TASK)
+            if task is TEXT:
+                assert {class_of(node, in_force) for node in members} == {group.gpu_class}
+                assert named in (None, group.gpu_class)
 
-    @rule(seconds=st.sampled_from([0, 1, 1, 25, 100, 160]))
+    @rule(node=nodes, machine=machines)
+    def attest_commit(self, node: str, machine: Machine) -> None:
+        self.attempt(self.network.attest_commit, node, machine)
+
+    @rule(node=nodes)
+    def attest_reveal(self, node: str) -> None:
+        if node in self.network.attestations:
+            self.attempt(self.network.attest_reveal, node)
+
+    @rule(data=st.data())
+    def attest(self, data: st.DataObject) -> None:
+        """The whole of an epoch's attesting at once, so that text tasks find a class; some stay away."""
+        attesting = [node.id for node in self.ledger.nodes() if data.draw(st.integers(0, 5))]
+        self.network.attest({node: data.draw(machines) for node in attesting})
+
+    @rule(seconds=st.sampled_from([0, 1, 1, 25, 100, 160, 1_000]))
     def wait(self, seconds: int) -> None:
         self.network.clock.advance(seconds)
 
@@ -70,23 +124,33 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.groups:
             self.attempt(self.ledger.draw, data.draw(st.sampled_from(self.groups)))
 
-    @rule(data=st.data(), answer=st.sampled_from([HONEST, HONEST, HONEST, CHEAT, FALSE_REPORT, MALFORMED]))
+    @rule(data=st.data(), answer=st.sampled_from([HONEST, HONEST, HONEST_TEXT, CHEAT, FALSE_REPORT, MALFORMED]))
     def commit(self, data: st.DataObject, answer: Any) -> None:
         if self.groups:
             group = self.ledger.group(data.draw(st.sampled_from(self.groups)))
             self.attempt(self.network.commit, group.id, data.draw(nodes), answer)
 
-    @rule(data=st.data())
-    def serve(self, data: st.DataObject) -> None:
+    @rule(task=tasks, stays_away=st.integers(0, 9), data=st.data())
+    def serve(self, task: ImageTask | TextTask, stays_away: int, data: st.DataObject) -> None:
         """The whole of a group at once, so that many are settled."""
-        if self.groups:
-            group = self.ledger.group(data.draw(st.sampled_from(self.groups)))
-            self.network.clock.advance(1)
-            self.attempt(self.ledger.draw, group.id)
-            for node in self.ledger.group(group.id).members:
-                answer = data.draw(st.sampled_from([HONEST, HONEST, CHEAT, None]))
-                if answer is not None:
-                    self.attempt(self.network.commit, group.id, node, answer)
+        group = self.attempt(self.ledger.open_group, task, creator="app", fee=3)
+        if not isinstance(group, Group):
+            return
+        self.groups.append(group.id)
+        self.network.clock.advance(1)
+        self.attempt(self.ledger.draw, group.id)
+        members = self.ledger.group(group.id).members
+        answers = (
+            [HONEST, HONEST, HONEST, CHEAT] if task is TASK else [HONEST_TEXT, HONEST_TEXT, HONEST_TEXT, CHEAT_TEXT]
+        )
+        present = [node for at, node in enumerate(members) if at != stays_away]
+        for node in present:
+            self.attempt(self.network.commit, group.id, node, data.draw(st.sampled_from(answers)))
+        if len(present) < len(members):
+            self.network.clock.advance(100)
+        for node in present:
+            self.attempt(self.network.reveal, group.id, node)
+        self.attempt(self.ledger.settle, group.id)
 
     @rule(data=st.data())
     def reveal(self, data: st.DataObject) -> None:
@@ -112,6 +176,21 @@ class LedgerMachine(RuleBasedStateMachine):
         busy = [node for group in drawn if group.status is Status.DRAWN for node in group.members]
         assert len(busy) == len(set(busy))
         assert {node.id for node in self.ledger.nodes() if node.group} == set(busy)
+
+    @invariant()
+    def draws_can_be_repeated_and_are_of_different_owners(self) -> None:
+        for group in map(self.ledger.group, self.groups[-3:]):
+            if group.draw is not None:
+                assert verify_draw(group.draw)
+                owners = {candidate.owner for candidate in group.pool if candidate.id in group.members}
+                assert len(owners - {group.creator}) == len(group.members) == 3
+
+    @invariant()
+    def a_node_keeps_what_it_attested_of_two_epochs_at_most(self) -> None:
+        for node in self.ledger.nodes():
+            epochs = [attested.epoch for attested in node.attestations]
+            assert epochs == sorted(set(epochs))
+            assert len(epochs) <= 2
 
     def teardown(self) -> None:
         events = self.ledger.events()

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 from crynux_validate.encoding import canonical_json, parse_hex
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
-from crynux_validate.tasks import ImageTask, Task, task_from_json
+from crynux_validate.tasks import Task, task_from_json
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,39 @@ class TopUp:
 
 
 @dataclass(frozen=True)
+class AttestCommit:
+    """Bind a node to an attestation. The ledger, not the caller, names the challenge; None while it is not public."""
+
+    kind: ClassVar = "attest_commit"
+    node: str
+    epoch: int
+    challenge: bytes | None
+    commitment: bytes
+
+
+@dataclass(frozen=True)
+class AttestReveal:
+    """Open a node's commitment to its attestation."""
+
+    kind: ClassVar = "attest_reveal"
+    node: str
+    attestation: Attestation
+    nonce: bytes
+
+
+@dataclass(frozen=True)
 class OpenGroup:
-    """Escrow a fee and fix the pool. The ledger, not the caller, names the beacon round."""
+    """Escrow a fee and fix the pool. The ledger, not the caller, names the beacon round.
+
+    A class is named by its digest, 64 hexadecimal digits.
+    """
 
     kind: ClassVar = "open_group"
     task: Task
     creator: str
     fee: int
     min_memory_gib: int
+    gpu_class: str | None
     beacon_round: int
 
 
@@ -107,14 +133,24 @@ class Settle:
     group: str
 
 
-Action = Deposit | Withdraw | Join | Leave | TopUp | OpenGroup | DrawGroup | Commit | Reveal | Settle
+Action = (
+    Deposit
+    | Withdraw
+    | Join
+    | Leave
+    | TopUp
+    | AttestCommit
+    | AttestReveal
+    | OpenGroup
+    | DrawGroup
+    | Commit
+    | Reveal
+    | Settle
+)
 
-_KINDS: Final[Mapping[str, type[Action]]] = {
-    action.kind: action
-    for action in (Deposit, Withdraw, Join, Leave, TopUp, OpenGroup, DrawGroup, Commit, Reveal, Settle)
-}
+_KINDS: Final[Mapping[str, type[Action]]] = {action.kind: action for action in get_args(Action)}
 _MONEY: Final = ("amount", "stake", "fee")
-_BYTES: Final = ("beacon", "commitment", "opening")
+_BYTES: Final = ("beacon", "challenge", "commitment", "nonce", "opening")
 
 
 def action_to_dict(action: Action) -> dict[str, Any]:
@@ -137,7 +173,7 @@ def _to_json(name: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return value.hex()
-    return value.to_dict() if isinstance(value, GpuModel | ImageTask) else value
+    return value.to_dict() if isinstance(value, GpuModel | Attestation | Task) else value
 
 
 def _from_json(name: str, value: Any) -> Any:
@@ -147,6 +183,8 @@ def _from_json(name: str, value: Any) -> Any:
         return None if value is None else parse_hex(value, name)
     if name == "gpu":
         return GpuModel.from_dict(value)
+    if name == "attestation":
+        return Attestation.from_dict(value)
     if name == "task":
         return task_from_json(canonical_json(value))
     return value

@@ -10,12 +10,22 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import canonical_json, check_id, digest, length_prefixed, shorten
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    canonical_json,
+    check_id,
+    digest,
+    length_prefixed,
+    parse_hex,
+    shorten,
+)
 from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import FrozenMapping, freeze, thaw
 from crynux_validate.judging import GROUP_SIZES, CentreRule, Verdict
+from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
-from crynux_validate.machines.roster import Candidate, Draw, Node
+from crynux_validate.machines.pool import Pool
+from crynux_validate.machines.roster import Draw, Node
 from crynux_validate.tasks import Task
 
 PPM: Final = 1_000_000
@@ -24,6 +34,8 @@ MAX_MONEY: Final = 2**256 - 1
 
 GENESIS: Final = "0" * 64
 """What the first event has as the digest of the one before it (L5)."""
+
+_POLICY_MONEY: Final = ("min_stake", "weight_unit", "min_class_stake")
 
 Clock = Callable[[], int]
 """Returns the time: integer seconds since the epoch."""
@@ -37,6 +49,32 @@ class Beacon(Protocol):
 
     def value(self, round: int, now: int) -> bytes | None:  # noqa: A002
         """Return the value of a round, or None while it is not public."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The period for which one canary answer is asked (P6). Its numbers follow from the clock and the policy alone.
+
+    Parameters
+    ----------
+    number
+        floor(now / `epoch_seconds`).
+    starts, commit_deadline, reveal_deadline
+        Attestations are committed to from `starts` on and before `commit_deadline`, and revealed from then on and
+        before `reveal_deadline`.
+    in_force
+        The epoch whose attestations say what class a node has now: the one before until the reveal deadline, then this
+        one. All nodes change over at once, so that equal machines never stand in two classes, and none without.
+    challenge
+        What this epoch's canary answers; None while it is not public.
+    """
+
+    number: int
+    starts: int
+    commit_deadline: int
+    reveal_deadline: int
+    in_force: int
+    challenge: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,6 +103,24 @@ class Policy:
         After how many absences in a row a node is suspended (C3).
     draw_seconds, commit_seconds, reveal_seconds
         How long after opening a group can be drawn, and how long members then have to commit and to reveal (C2).
+    epoch_seconds
+        How long an epoch lasts (P6). Whoever joins when its commitments are over gets no text task until the next one's
+        attestations are in force.
+    attest_commit_seconds, attest_reveal_seconds
+        How long from an epoch's start nodes can commit to an attestation, and how long they then can reveal it;
+        together at most `epoch_seconds`.
+    admitted_declarations
+        `NodeClass.declaration`, as hexadecimal digits, of the machines that text tasks go to whatever their number
+        (P3). A list keeps invented classes out for good, where `min_class_owners` is so large that size admits none. Of
+        the classes that declare the same, only the heaviest is admitted: a false declarer must outweigh the honest.
+    min_class_owners
+        How many distinct owners make a class large enough for text tasks that name none (P3). It keeps out whoever has
+        many nodes under one name. Names cost nothing: it does not keep out one person with many.
+    min_class_stake
+        What the nodes of such a class must have at stake together, in the smallest unit; None is twice what a group of
+        nodes with the least stake has. It is the price of an invented class, whatever names it has. Who pays it still
+        gets tasks only while every heavier class is too busy, or by outweighing them all; and who fills a group with
+        its own nodes is never slashed. Set it to what the fees of such a time are worth, or keep a list.
     """
 
     group_size: int = 3
@@ -81,6 +137,12 @@ class Policy:
     draw_seconds: int = 600
     commit_seconds: int = 3_600
     reveal_seconds: int = 600
+    epoch_seconds: int = 86_400
+    attest_commit_seconds: int = 3_600
+    attest_reveal_seconds: int = 3_600
+    admitted_declarations: tuple[str, ...] = ()
+    min_class_owners: int = 3
+    min_class_stake: int | None = None
 
     def __post_init__(self) -> None:
         if self.group_size not in GROUP_SIZES:
@@ -96,14 +158,33 @@ class Policy:
             ("draw_seconds", 1, 2**31),
             ("commit_seconds", 1, 2**31),
             ("reveal_seconds", 1, 2**31),
+            ("epoch_seconds", 2, 2**31),
+            ("attest_commit_seconds", 1, 2**31),
+            ("attest_reveal_seconds", 1, 2**31),
+            ("min_class_owners", 1, 2**31),
+            ("min_class_stake", 0, MAX_MONEY),
         ):
             value = getattr(self, name)
+            if name == "min_class_stake" and value is None:
+                continue
             if type(value) is not int or not low <= value <= high:
                 raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {low} to {high}")
         if self.stake_per_fee and not self.slash_ppm:
             raise InvalidInputError("slash_ppm is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
         if self.slash_account is not None:
             check_id(self.slash_account, "slash_account")
+        if self.attest_commit_seconds + self.attest_reveal_seconds > self.epoch_seconds:
+            raise InvalidInputError(
+                f"attest_commit_seconds and attest_reveal_seconds are {self.attest_commit_seconds} and "
+                f"{self.attest_reveal_seconds}, together more than epoch_seconds, which is {self.epoch_seconds} (P6)"
+            )
+        if type(self.admitted_declarations) not in (tuple, list):
+            found = shorten(self.admitted_declarations)
+            raise InvalidInputError(f"admitted_declarations is {found}; expected a tuple of hexadecimal digests")
+        listed = [
+            parse_hex(text, "a digest in admitted_declarations", DIGEST_BYTES) for text in self.admitted_declarations
+        ]
+        object.__setattr__(self, "admitted_declarations", tuple(found.hex() for found in listed))
         object.__setattr__(self, "slash_threshold", self.rule.slash_threshold)
 
     @classmethod
@@ -116,14 +197,30 @@ class Policy:
         """How groups are judged."""
         return CentreRule(self.threshold, self.slash_threshold)
 
+    @property
+    def least_class_stake(self) -> int:
+        """What the nodes of a class that its size admits have at stake together (P3)."""
+        return 2 * self.group_size * self.min_stake if self.min_class_stake is None else self.min_class_stake
+
+    def epoch_at(self, now: int, challenge: bytes | None = None) -> Epoch:
+        """Return the epoch of a time, with the challenge that a beacon has for it."""
+        number = now // self.epoch_seconds
+        starts = number * self.epoch_seconds
+        commit_deadline = starts + self.attest_commit_seconds
+        reveal_deadline = commit_deadline + self.attest_reveal_seconds
+        in_force = number if now >= reveal_deadline else number - 1
+        return Epoch(number, starts, commit_deadline, reveal_deadline, in_force, challenge)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters for JSON; money as decimal strings."""
-        return {**asdict(self), "min_stake": str(self.min_stake), "weight_unit": str(self.weight_unit)}
+        fields = {**asdict(self), "admitted_declarations": list(self.admitted_declarations)}
+        money = {name: str(fields[name]) for name in _POLICY_MONEY if fields[name] is not None}
+        return {**fields, **money}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Policy":
         """Read what `to_dict` writes."""
-        money = {name: int(value[name]) for name in ("min_stake", "weight_unit")}
+        money = {name: int(value[name]) for name in _POLICY_MONEY if value[name] is not None}
         return cls(**{**value, **money})
 
 
@@ -168,6 +265,8 @@ class Group:
     ----------
     id, task, creator, fee, min_memory_gib, policy, pool, beacon_round, opened, draw_deadline
         Fixed when the group opened (P4).
+    gpu_class
+        For a text task the class of all nodes of the pool, likewise (P3); None for an image task.
     status
         How far it has come.
     draw
@@ -186,10 +285,11 @@ class Group:
     fee: int
     min_memory_gib: int
     policy: Policy = field(repr=False)
-    pool: tuple[Candidate, ...] = field(repr=False)
+    pool: Pool = field(repr=False)
     beacon_round: int
     opened: int
     draw_deadline: int
+    gpu_class: NodeClass | None = None
     status: Status = Status.OPEN
     draw: Draw | None = field(default=None, repr=False)
     commit_deadline: int = 0
@@ -333,8 +433,22 @@ class Ledger(Protocol):
     def top_up(self, node: str, amount: int) -> Node:
         """Add to a stake from the owner's account."""
 
-    def open_group(self, task: Task, *, creator: str, fee: int, min_memory_gib: int = 0) -> Group:
-        """Escrow the fee and fix the pool; the members are drawn later (P4)."""
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> Node:
+        """Bind a node to its attestation for the present epoch (P6)."""
+
+    def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
+        """Open a node's commitment to its attestation; anyone may hand it in (P6)."""
+
+    def open_group(
+        self,
+        task: Task,
+        *,
+        creator: str,
+        fee: int,
+        min_memory_gib: int = 0,
+        gpu_class: NodeClass | str | None = None,
+    ) -> Group:
+        """Escrow the fee and fix the pool, for a text task of one class; the members are drawn later (P3, P4)."""
 
     def draw(self, group: str) -> Group:
         """Draw the members once the beacon round is public; anyone may."""
@@ -347,6 +461,9 @@ class Ledger(Protocol):
 
     def settle(self, group: str) -> Group:
         """Judge and pay; anyone may, and again changes nothing (L6)."""
+
+    def epoch(self) -> Epoch:
+        """Return the present epoch, with its challenge once that is public (P6)."""
 
     def account(self, account: str) -> int:
         """Return a balance; 0 for one that was never used."""

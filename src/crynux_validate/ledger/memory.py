@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Self
 
 from crynux_validate.commitment import Opening
@@ -11,6 +11,8 @@ from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidI
 from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import (
     Action,
+    AttestCommit,
+    AttestReveal,
     Commit,
     Deposit,
     DrawGroup,
@@ -25,8 +27,9 @@ from crynux_validate.ledger.actions import (
     action_to_dict,
 )
 from crynux_validate.ledger.beacon import LocalBeacon
-from crynux_validate.ledger.interface import GENESIS, Beacon, Clock, Event, Group, Policy, Status, Totals
+from crynux_validate.ledger.interface import GENESIS, Beacon, Clock, Epoch, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.rules import Change, apply
+from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
@@ -51,6 +54,7 @@ class MemoryState:
         self._nodes: dict[str, Node] = {}
         self._groups: dict[str, Group] = {}
         self._waiting: dict[str, Group] = {}
+        self._changed: dict[str, set[str]] = {}
         self._deposited = self._withdrawn = self._burnt = 0
 
     def balance(self, account: str) -> int:
@@ -68,6 +72,9 @@ class MemoryState:
     def waiting_groups(self) -> Iterable[Group]:
         return self._waiting.values()
 
+    def changed_nodes(self, group: str) -> Collection[str]:
+        return self._changed[group]
+
     def group_count(self) -> int:
         return len(self._groups)
 
@@ -76,11 +83,15 @@ class MemoryState:
         self._accounts |= change.accounts
         self._nodes |= change.nodes
         self._groups |= change.groups
+        for changed in self._changed.values():
+            changed.update(change.nodes)
         for group in change.groups.values():
             if group.status is Status.OPEN:
                 self._waiting[group.id] = group
+                self._changed[group.id] = set()
             else:
                 self._waiting.pop(group.id, None)
+                self._changed.pop(group.id, None)
         self._deposited += change.deposited
         self._withdrawn += change.withdrawn
         self._burnt += change.burnt
@@ -169,8 +180,61 @@ class MemoryLedger:
             self._act(TopUp(node, amount))
             return self.node(node)
 
-    def open_group(self, task: Task, *, creator: str, fee: int, min_memory_gib: int = 0) -> Group:
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> Node:
+        """Bind a node to its attestation for the present epoch: `Attestation.commitment` (P6).
+
+        Raises
+        ------
+        TooEarlyError, TooLateError
+            Where the epoch is another, its challenge is not public yet, or its commitments are over.
+        AlreadyDoneError
+            Where the node has committed in this epoch.
+        """
+        with self._lock:
+            self._act(AttestCommit(node, epoch, self.epoch().challenge, commitment))
+            return self.node(node)
+
+    def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
+        """Open a node's commitment to its attestation; anyone may hand it in (P6).
+
+        Raises
+        ------
+        TooEarlyError, TooLateError
+            Where the epoch is another, or its reveals have not begun or are over.
+        AlreadyDoneError
+            Where the node has revealed in this epoch.
+        CommitmentMismatchError
+            Where the node has not committed, or to something else.
+        """
+        with self._lock:
+            self._act(AttestReveal(node, attestation, nonce))
+            return self.node(node)
+
+    def open_group(
+        self,
+        task: Task,
+        *,
+        creator: str,
+        fee: int,
+        min_memory_gib: int = 0,
+        gpu_class: NodeClass | str | None = None,
+    ) -> Group:
         """Escrow the fee and fix the pool; the members are drawn by a beacon round that is not public yet (P4).
+
+        Parameters
+        ----------
+        task
+            What is asked; its model is pinned.
+        creator
+            Whose account pays; its own nodes are left out.
+        fee
+            In the smallest unit, at least one for each member.
+        min_memory_gib
+            The memory of one card that the task needs; 0 for any.
+        gpu_class
+            For a text task, the class to take the members from, or its digest as hexadecimal digits; whether it can be
+            trusted is the caller's business. Left out, it is the heaviest class that the policy admits and that has
+            enough owners with an available node (P3).
 
         Raises
         ------
@@ -179,9 +243,10 @@ class MemoryLedger:
         InsufficientFundsError
             Where the creator's account does not cover the fee.
         """
+        name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
         with self._lock:
             beacon_round = self._beacon.next_round(self._now())
-            change = self._act(OpenGroup(task, creator, fee, min_memory_gib, beacon_round))
+            change = self._act(OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round))
             return self.group(change.result["group"])
 
     def draw(self, group: str) -> Group:
@@ -209,6 +274,16 @@ class MemoryLedger:
         with self._lock:
             self._act(Settle(group))
             return self.group(group)
+
+    def epoch(self) -> Epoch:
+        """Return the present epoch, with its challenge once that is public (P6).
+
+        The challenge is the value of the first beacon round that becomes public at or after the epoch's start.
+        """
+        with self._lock:
+            now = self._now()
+            starts = self.policy.epoch_at(now).starts
+            return self.policy.epoch_at(now, self._beacon.value(self._beacon.next_round(starts - 1), now))
 
     def account(self, account: str) -> int:
         """Return a balance; 0 for an account that was never used."""

@@ -4,12 +4,12 @@
 nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import DIGEST_BYTES, check_id, shorten
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, shorten
 from crynux_validate.errors import (
     AlreadyDoneError,
     CommitmentMismatchError,
@@ -29,6 +29,8 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging import Finding
 from crynux_validate.ledger.actions import (
     Action,
+    AttestCommit,
+    AttestReveal,
     Commit,
     Deposit,
     DrawGroup,
@@ -40,12 +42,14 @@ from crynux_validate.ledger.actions import (
     TopUp,
     Withdraw,
 )
-from crynux_validate.ledger.interface import MAX_MONEY, PPM, Group, Policy, Status
+from crynux_validate.ledger.interface import MAX_MONEY, Epoch, Group, Policy, Status
+from crynux_validate.ledger.pools import choose_pool, slashable_stake_needed
 from crynux_validate.ledger.settlement import settle_group
+from crynux_validate.machines.classes import Attestation, check_digest
 from crynux_validate.machines.gpu import GpuModel
-from crynux_validate.machines.pairing import draw, is_available, pool_of
+from crynux_validate.machines.pairing import draw, is_available
 from crynux_validate.machines.roster import Node
-from crynux_validate.tasks import Task
+from crynux_validate.tasks import Task, TextTask
 
 
 class State(Protocol):
@@ -68,6 +72,9 @@ class State(Protocol):
 
     def waiting_groups(self) -> Iterable[Group]:
         """Return the groups that are open and not drawn."""
+
+    def changed_nodes(self, group: str) -> Collection[str]:
+        """Return the nodes whose record changed since a waiting group opened; more of them do no harm."""
 
     def group_count(self) -> int:
         """Return how many groups there have ever been."""
@@ -116,6 +123,10 @@ def apply(state: State, action: Action, now: int) -> Change | None:
             _leave(state, change, action)
         case TopUp():
             _top_up(state, change, action)
+        case AttestCommit():
+            _attest_commit(state, change, action, now)
+        case AttestReveal():
+            _attest_reveal(state, change, action, now)
         case OpenGroup():
             _open_group(state, change, action, now)
         case DrawGroup():
@@ -127,14 +138,6 @@ def apply(state: State, action: Action, now: int) -> Change | None:
         case Settle():
             return _settle(state, change, action, now)
     return change
-
-
-def slashable_stake_needed(policy: Policy, fee: int) -> int:
-    """Return the least stake of a member of a group with this fee (P7, L4)."""
-    slashable = policy.stake_per_fee * (fee // policy.group_size)
-    if not slashable:
-        return policy.min_stake
-    return max(policy.min_stake, -(-slashable * PPM // policy.slash_ppm))
 
 
 def _deposit(state: State, change: Change, action: Deposit) -> None:
@@ -174,7 +177,9 @@ def _leave(state: State, change: Change, action: Leave) -> None:
     if node.group is not None:
         raise NodeStateError(f"node {node.id} is in group {node.group}; it can leave when that is settled (L4)")
     _pay(state, change, node.owner, node.stake)
-    change.nodes[node.id] = replace(node, joined=False, stake=0, suspended=False, absences=0)
+    change.nodes[node.id] = replace(
+        node, joined=False, stake=0, suspended=False, absences=0, attest_commitment=None, attestations=()
+    )
     change.result = {"returned": str(node.stake)}
 
 
@@ -186,27 +191,72 @@ def _top_up(state: State, change: Change, action: TopUp) -> None:
     change.nodes[node.id] = replace(node, stake=node.stake + action.amount)
 
 
+def _attest_commit(state: State, change: Change, action: AttestCommit, now: int) -> None:
+    node = _joined(state, action.node)
+    epoch = _present_epoch(state, action.epoch, now)
+    check_digest(action.commitment, "a commitment to an attestation")
+    if node.attest_commitment is not None and node.attest_commitment[0] == epoch.number:
+        raise AlreadyDoneError(f"node {node.id} has committed in epoch {epoch.number}; that is never replaced (P6)")
+    if now >= epoch.commit_deadline:
+        raise TooLateError(
+            f"epoch {epoch.number} took commitments until {epoch.commit_deadline}; it is {now}: attest in the next one"
+        )
+    if action.challenge is None:
+        raise TooEarlyError(f"the challenge of epoch {epoch.number} is not public yet; commit later")
+    change.nodes[node.id] = replace(node, attest_commitment=(epoch.number, action.commitment))
+
+
+def _attest_reveal(state: State, change: Change, action: AttestReveal, now: int) -> None:
+    node = _joined(state, action.node)
+    attestation = action.attestation
+    if not isinstance(attestation, Attestation):
+        raise InvalidInputError(f"the attestation is {shorten(attestation)}; expected an Attestation")
+    epoch = _present_epoch(state, attestation.epoch, now)
+    opens = attestation.commitment(ledger=state.id, node=node.id, nonce=action.nonce)
+    if now < epoch.commit_deadline:
+        raise TooEarlyError(
+            f"epoch {epoch.number} takes commitments until {epoch.commit_deadline}; it is {now}: reveal then"
+        )
+    if any(attested.epoch == epoch.number for attested in node.attestations):
+        raise AlreadyDoneError(f"node {node.id} has revealed in epoch {epoch.number}")
+    if now >= epoch.reveal_deadline:
+        raise TooLateError(f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is {now}")
+    if node.attest_commitment is None or node.attest_commitment[0] != epoch.number:
+        raise CommitmentMismatchError(f"node {node.id} has not committed in epoch {epoch.number}: nothing to open")
+    if node.attest_commitment[1] != opens:
+        raise CommitmentMismatchError(
+            f"this attestation does not open the commitment of {node.id} in epoch {epoch.number}: another attestation "
+            "or nonce, or a commitment that was made for another node or ledger"
+        )
+    change.nodes[node.id] = replace(node, attestations=(*node.attestations[-1:], attestation))
+
+
+def _present_epoch(state: State, number: object, now: int) -> Epoch:
+    epoch = state.policy.epoch_at(now)
+    if type(number) is not int:
+        raise InvalidInputError(f"the epoch is {shorten(number)}; expected an integer, now {epoch.number}")
+    if number != epoch.number:
+        error = TooEarlyError if number > epoch.number else TooLateError
+        raise error(f"it is epoch {epoch.number}, from {epoch.starts} on; there is no attesting in epoch {number}")
+    return epoch
+
+
 def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> None:
     policy = state.policy
     if not isinstance(action.task, Task):
-        raise InvalidInputError(f"the task is a {type(action.task).__name__}; expected an ImageTask")
+        raise InvalidInputError(f"the task is {shorten(action.task)}; expected an ImageTask or a TextTask")
     if not action.task.model.pinned:
         raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
     check_id(action.creator, "the creator")
     _check_money(action.fee, "fee", policy.group_size, "one unit for each member (L3)")
     if type(action.min_memory_gib) is not int or action.min_memory_gib < 0:
-        raise InvalidInputError(f"min_memory_gib is {action.min_memory_gib!r}; expected an integer from 0")
+        raise InvalidInputError(f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0")
+    if action.gpu_class is not None:
+        parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
+        if not isinstance(action.task, TextTask):
+            raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
     _charge(state, change, action.creator, action.fee, "the fee")
-    pool = pool_of(
-        state.joined_nodes(),
-        creator=action.creator,
-        min_stake=slashable_stake_needed(policy, action.fee),
-        min_memory_gib=action.min_memory_gib,
-        weight_unit=policy.weight_unit,
-    )
-    owners = {candidate.owner for candidate in pool}
-    if len(owners) < policy.group_size:
-        raise NotEnoughNodes(_not_enough(state, action, len(owners)), available=len(owners), needed=policy.group_size)
+    node_class, pool = choose_pool(state.joined_nodes(), action, policy, now)
     group = Group(
         id=f"group-{state.group_count() + 1}",
         task=action.task,
@@ -218,28 +268,16 @@ def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> No
         beacon_round=action.beacon_round,
         opened=now,
         draw_deadline=now + policy.draw_seconds,
+        gpu_class=node_class,
     )
     change.groups[group.id] = group
-    change.result = {"group": group.id, "task_digest": action.task.digest.hex(), "pool_size": len(pool)}
-
-
-def _not_enough(state: State, action: OpenGroup, owners: int) -> str:
-    policy = state.policy
-    joined = list(state.joined_nodes())
-    stake = slashable_stake_needed(policy, action.fee)
-    reasons = {
-        "of the creator": sum(node.owner == action.creator for node in joined),
-        "suspended": sum(node.suspended for node in joined),
-        "in a group": sum(node.group is not None for node in joined),
-        f"with a stake below {stake}": sum(node.stake < stake for node in joined),
-        f"with less than {action.min_memory_gib} GiB": sum(n.gpu.memory_gib < action.min_memory_gib for n in joined),
+    change.result = {
+        "group": group.id,
+        "task_digest": action.task.digest.hex(),
+        "pool_size": len(pool),
+        "pool_digest": pool.digest.hex(),
+        "gpu_class": None if node_class is None else node_class.to_dict(),
     }
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-    left_out = f"; left out: {why}" if why else ""
-    return (
-        f"{owners} owners have a node that could be drawn, a group needs {policy.group_size} "
-        f"({len(joined)} nodes have joined{left_out})"
-    )
 
 
 def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
@@ -252,7 +290,9 @@ def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
         _close(state, change, group, f"beacon round {group.beacon_round} was not public by the draw deadline")
         return
     least = slashable_stake_needed(group.policy, group.fee)
-    unavailable = {candidate.id for candidate in group.pool if not _can_serve(state, candidate.id, least)}
+    # Who has not changed since the pool was fixed can still serve: only the others are looked at.
+    changed = (node for node in state.changed_nodes(group.id) if group.pool.position(node) is not None)
+    unavailable = {node for node in changed if not _can_serve(state, node, least)}
     try:
         chosen = draw(
             group.pool,
@@ -405,7 +445,7 @@ def _drawn(state: State, group: str, node: str, number: int) -> Group:
 def _check_not_waiting(state: State, node: Node, what: str) -> None:
     """A node of a pool that is not drawn yet can neither leave nor change its weight (P4)."""
     for group in state.waiting_groups():
-        if any(candidate.id == node.id for candidate in group.pool):
+        if group.pool.position(node.id) is not None:
             raise NodeStateError(f"node {node.id} is in the pool of {group.id}; it can {what} when that is drawn (P4)")
 
 

@@ -5,24 +5,32 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed
+from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError
 
 _ADVICE: Final = {
     "kernel.accelerator.driver": "install the same driver",
+    "kernel.accelerator.driver_cuda": "install the same driver",
+    "kernel.accelerator.macos": "install the same macOS",
     "kernel.accelerator": "another accelerator: nothing aligns these",
     "kernel.processor.capability": "set ATEN_CPU_CAPABILITY alike, where the processors are",
     "kernel.processor": "another processor: nothing aligns these",
     "kernel.device": "run on the same kind of device",
+    "kernel.system": "run under the same operating system",
+    "kernel.machine": "another architecture: nothing aligns these",
     "kernel.torch": "install the same build of torch",
     "kernel.packages": "install the same versions, or none on both",
     "kernel.variables": "set the same variables",
+    "numerics.variables": "use the same version of crynux_validate",
     "numerics": "use the same version of crynux_validate and torch",
     "recipe.model": "load the same model",
     "recipe.versions": "install the same versions",
     "recipe": "run the same task on the same model",
 }
 """What an operator does about a difference, by the beginning of its name; the first that fits."""
+
+_NOTHING: Final = object()
+"""Stands for a value that a record does not have."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,11 @@ class Environment:
             here, there = _flat(part, getattr(self, part)), _flat(part, getattr(other, part))
             for name in sorted(_leaves(here.keys() | there.keys())):
                 if name not in here or name not in there or not _same(here[name], there[name]):
-                    values = f"{_shown(here, name)} here, {_shown(there, name)} there"
+                    values = "{} here, {} there".format(*_shown(here, there, name))
                     advice = next((text for start, text in _ADVICE.items() if f"{name}.".startswith(f"{start}.")), "")
-                    found.append(f"{name}: {values}" + (f"; {advice}" if advice else ""))
+                    # Another machine chose its names: none of them may write to a terminal as it likes.
+                    shown = name if name.isprintable() else ascii(name)
+                    found.append(f"{shown}: {values}" + (f"; {advice}" if advice else ""))
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,13 +107,18 @@ class Environment:
 
     @classmethod
     def from_dict(cls, value: object) -> "Environment":
-        """Read what `to_dict` writes, and check that the digests fit the records."""
+        """Read what `to_dict` writes, and check that the digests fit the records; other fields are left aside."""
         if not isinstance(value, dict) or not {"kernel", "numerics"} <= set(value):
             raise InvalidInputError("an environment is an object with kernel, numerics and recipe")
+        for part in ("kernel", "numerics", "recipe"):
+            if not isinstance(value.get(part), dict) and (part != "recipe" or value.get(part) is not None):
+                raise InvalidInputError(f"the environment's {part} is {shorten(value[part])}; expected an object")
         found = cls(value["kernel"], value["numerics"], value.get("recipe"))
         for key, computed in found.to_dict().items():
             if key.endswith("_digest") and value.get(key, computed) != computed:
-                raise InvalidInputError(f"the environment's {key} is {value[key]!r}, but its record has {computed!r}")
+                raise InvalidInputError(
+                    f"the environment's {key} is {shorten(value[key])}, but its record has {computed!r}"
+                )
         return found
 
 
@@ -125,11 +140,18 @@ def _leaves(names: Collection[str]) -> set[str]:
     return {name for name in names if name not in parents}
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    if name not in values:
-        return "nothing"
-    text = repr(values[name])
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _shown(here: Mapping[str, Any], there: Mapping[str, Any], name: str) -> list[str]:
+    """Both values of a name, each in one short line; of long texts the part where they begin to differ."""
+    ours, theirs = here.get(name, _NOTHING), there.get(name, _NOTHING)
+    start = 0
+    if isinstance(ours, str) and isinstance(theirs, str) and max(len(ours), len(theirs)) > 60:
+        differ = (at for at, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other)
+        start = max(0, next(differ, min(len(ours), len(theirs))) - 10)
+    found = []
+    for value in (ours, theirs):
+        text = repr(f"...{value[start:]}" if start else value)
+        found.append("nothing" if value is _NOTHING else text if len(text) <= 60 else f"{text[:57]}...")
+    return found
 
 
 def _digest(part: str, record: Mapping[str, Any]) -> bytes:

@@ -1,21 +1,34 @@
 """GPU models in one normal form (protocol P1)."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
 from typing import Any, Final
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 
 PLATFORMS: Final = ("docker", "Linux", "Windows", "Darwin")
 """How nodes of the live network run; the suffix behind a ``+`` in its names."""
+
+_TENSOR_PARALLEL: Final = " TP"
+_COUNT: Final = re.compile(r"([0-9]{1,5})x (.+)")
+_UNITS: Final = {"MiB": 1024, "": 1024, "GiB": 1}
+"""How many of a unit make a GiB; nvidia-smi leaves the unit out under ``nounits``, and means MiB."""
+
+_MEMORY: Final = re.compile(r"(.*), ?([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)(?: ?\( ?([A-Za-z]+) ?\))?")
+_NO_MEMORY: Final = re.compile(r"(.*), ?\[[A-Za-z/ ]*\]")
+"""What nvidia-smi writes where a card shares the machine's memory: ``[N/A]``."""
 
 
 @dataclass(frozen=True, order=True)
 class GpuModel:
     """A GPU model: what must be equal before two machines can be expected to give equal bits.
 
-    The constructor brings every field into normal form: white space is trimmed and collapsed, and a platform suffix of
-    the name (``NVIDIA GeForce RTX 4090+docker``) goes into its own field. Comparison is exact and case-sensitive:
-    ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
+    The constructor brings every field into normal form: white space is trimmed and collapsed, and what the live network
+    writes around a name goes into fields of its own (``2x NVIDIA GeForce RTX 4090 TP+docker``). Comparison is exact and
+    case-sensitive: ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
 
     Parameters
     ----------
@@ -27,6 +40,8 @@ class GpuModel:
         ``docker``, ``Linux``, ``Windows``, ``Darwin``, or empty where it is not known.
     count
         How many cards work as one machine, 1 to 1,024.
+    tensor_parallel
+        Whether several cards share the work on each layer, which changes the order of sums; one card cannot.
 
     Raises
     ------
@@ -38,46 +53,161 @@ class GpuModel:
     memory_gib: int
     platform: str = ""
     count: int = 1
+    tensor_parallel: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.platform, str):
             raise InvalidInputError(
-                f"a GPU model has a name and a platform as text, not {self.name!r}, {self.platform!r}"
+                f"a GPU model has a name and a platform as text, not {shorten(self.name)}, {shorten(self.platform)}"
             )
-        name = " ".join(self.name.split())
-        platform = self.platform.strip()
-        stem, plus, suffix = name.rpartition("+")
-        if plus and suffix.strip() in PLATFORMS:
-            if platform and platform != suffix.strip():
-                raise InvalidInputError(f"the GPU name {name!r} says another platform than {platform!r}")
-            name, platform = stem.strip(), suffix.strip()
+        for what, value, most in (("memory_gib", self.memory_gib, 65_536), ("count", self.count, 1_024)):
+            _check_number(what, value, most)
+        if type(self.tensor_parallel) is not bool:
+            raise InvalidInputError(f"tensor_parallel is {shorten(self.tensor_parallel)}; expected True or False")
+        name, platform, count, tensor_parallel = self._normal_form()
         if not 1 <= len(name) <= 128 or not (name.isascii() and name.isprintable()):
             raise InvalidInputError(
-                f"a GPU model's name is {self.name!r}; expected 1 to 128 printable ASCII characters"
+                f"a GPU model's name is {shorten(self.name)}; expected 1 to 128 printable ASCII characters"
             )
         if platform and platform not in PLATFORMS:
             known = ", ".join(PLATFORMS)
-            raise InvalidInputError(f"a GPU model's platform is {platform!r}; expected one of {known}, or nothing")
-        for what, value, most in (("memory_gib", self.memory_gib, 65_536), ("count", self.count, 1_024)):
-            if type(value) is not int or not 1 <= value <= most:
-                raise InvalidInputError(f"a GPU model's {what} is {value!r}; expected an integer from 1 to {most}")
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "platform", platform)
+            raise InvalidInputError(
+                f"a GPU model's platform is {shorten(platform)}; expected one of {known}, or nothing"
+            )
+        _check_number("count", count, 1_024)
+        if tensor_parallel and count == 1:
+            raise InvalidInputError("tensor_parallel is True with a count of 1; it needs several cards")
+        for field, found in (
+            ("name", name),
+            ("platform", platform),
+            ("count", count),
+            ("tensor_parallel", tensor_parallel),
+        ):
+            object.__setattr__(self, field, found)
+
+    def _normal_form(self) -> tuple[str, str, int, bool]:
+        """Take what the live network writes around a name out of it: name, platform, count, tensor_parallel."""
+        name, platform, count = " ".join(self.name.split()), self.platform.strip(), self.count
+        tensor_parallel = self.tensor_parallel
+        stem, suffix = _platform_suffix(name)
+        if suffix:
+            if platform and platform != suffix:
+                raise InvalidInputError(f"the GPU name {shorten(name)} says another platform than {shorten(platform)}")
+            name, platform = stem, suffix
+        if prefixed := _COUNT.fullmatch(name):
+            if count not in {1, int(prefixed[1])}:
+                raise InvalidInputError(f"the GPU name {shorten(name)} says another count than {count}")
+            count, name = int(prefixed[1]), prefixed[2]
+        if count > 1 and name.endswith(_TENSOR_PARALLEL):
+            name, tensor_parallel = name.removesuffix(_TENSOR_PARALLEL), True
+        left = _platform_suffix(name)[1] or _COUNT.fullmatch(name) or (count > 1 and name.endswith(_TENSOR_PARALLEL))
+        if left:
+            raise InvalidInputError(
+                f"the GPU name {shorten(self.name)} says something twice, or in another order than "
+                "'2x NVIDIA GeForce RTX 4090 TP+docker'"
+            )
+        return name, platform, count, tensor_parallel
+
+    @classmethod
+    def parse(cls, text: str, memory_gib: int | None = None) -> "GpuModel":
+        """Read a GPU model as the live network, nvidia-smi, torch or `str` of one write it.
+
+        ==================================================  ======================================================
+        the live network                                    ``2x NVIDIA GeForce RTX 4090 TP+docker``, memory apart
+        ``nvidia-smi --query-gpu=name,memory.total          ``NVIDIA GeForce RTX 4090, 24564 MiB``; one line for
+        --format=csv,noheader``, with or without            each card, which must all be equal
+        ``nounits``
+        ``torch.cuda.get_device_name()``                    ``NVIDIA GeForce RTX 4090``, memory apart
+        `str` of a GPU model                                ``2x NVIDIA GeForce RTX 4090 TP, 24 GiB (docker)``
+        ==================================================  ======================================================
+
+        Parameters
+        ----------
+        text
+            One of these; white space around and inside it does not matter.
+        memory_gib
+            Memory of one card in GiB, where the text has none. The live network reports the sum over all cards: divide
+            it by their number.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the memory is missing, stands in another unit than MiB or GiB, or is not the one given; where the
+            cards are not all equal; and as the constructor does.
+
+        Examples
+        --------
+        >>> GpuModel.parse("NVIDIA GeForce RTX 4090, 24564 MiB") == GpuModel.parse("NVIDIA GeForce RTX 4090", 24)
+        True
+        """
+        if not isinstance(text, str):
+            raise InvalidInputError(f"a GPU model is {shorten(text)}; expected text")
+        lines = [" ".join(line.split()) for line in text.strip().split("\n") if line.strip()]
+        cards = [cls._parse_line(line, memory_gib) for line in lines or [""]]
+        first = cards[0]
+        for card in cards[1:]:
+            if card != first:
+                raise InvalidInputError(
+                    f"the cards differ: {first} and {card}; only equal cards make one GPU model: name those that are"
+                )
+        if len(cards) > 1 and first.count > 1:
+            raise InvalidInputError(f"{len(cards)} lines name {first.count} cards each; give one line, or one a card")
+        return replace(first, count=len(cards)) if len(cards) > 1 else first
+
+    @classmethod
+    def _parse_line(cls, line: str, given: int | None) -> "GpuModel":
+        """Read one line, in which white space is collapsed."""
+        name, memory, platform = line, given, ""
+        if found := _MEMORY.fullmatch(line):
+            name, size, unit, platform = found[1], found[2], found[3], found[4] or ""
+            if unit not in _UNITS:
+                raise InvalidInputError(
+                    f"the memory of {shorten(name)} is {size} {unit}; expected MiB or GiB (1 GiB is 1024 MiB)"
+                )
+            if not unit and Fraction(size) < 1024:
+                raise InvalidInputError(
+                    f"the memory of {shorten(name)} is {size} without a unit, which is read as MiB; write {size} GiB"
+                )
+            memory = ceil(Fraction(size) / _UNITS[unit])
+            if given not in {None, memory}:
+                raise InvalidInputError(f"{shorten(line)} has {memory} GiB, but memory_gib is {shorten(given)}")
+        elif without := _NO_MEMORY.fullmatch(line):
+            name = without[1]
+        if memory is None:
+            raise InvalidInputError(
+                f"{shorten(line)} has no memory; write it behind a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
+                "give memory_gib"
+            )
+        return cls(name, memory, platform)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return {"name": self.name, "memory_gib": self.memory_gib, "platform": self.platform, "count": self.count}
+        """Return the fields for JSON; ``tensor_parallel`` only where it is true."""
+        fields = {"name": self.name, "memory_gib": self.memory_gib, "platform": self.platform, "count": self.count}
+        return fields | ({"tensor_parallel": True} if self.tensor_parallel else {})
 
     @classmethod
     def from_dict(cls, value: object) -> "GpuModel":
         """Read what `to_dict` writes."""
         if not isinstance(value, dict) or not {"name", "memory_gib"} <= set(value) <= set(cls.__dataclass_fields__):
             raise InvalidInputError(
-                f"a GPU model is {value!r}; expected an object with name, memory_gib, platform, count"
+                f"a GPU model is {shorten(value)}; expected an object with name, memory_gib, platform, count, "
+                "tensor_parallel"
             )
         return cls(**value)
 
     def __str__(self) -> str:
         times = f"{self.count}x " if self.count > 1 else ""
+        together = _TENSOR_PARALLEL if self.tensor_parallel else ""
         platform = f" ({self.platform})" if self.platform else ""
-        return f"{times}{self.name}, {self.memory_gib} GiB{platform}"
+        return f"{times}{self.name}{together}, {self.memory_gib} GiB{platform}"
+
+
+def _platform_suffix(name: str) -> tuple[str, str]:
+    """The name without its platform suffix, and the platform; the name and nothing where it has none."""
+    stem, plus, suffix = name.rpartition("+")
+    return (stem.strip(), suffix.strip()) if plus and suffix.strip() in PLATFORMS else (name, "")
+
+
+def _check_number(what: str, value: object, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise InvalidInputError(f"a GPU model's {what} is {shorten(value)}; expected an integer from 1 to {most}")

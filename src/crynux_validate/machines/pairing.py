@@ -4,16 +4,12 @@ Everything here is a pure function of its arguments, in integers only, so that e
 """
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import accumulate
-from typing import Final
 
 from crynux_validate.encoding import check_id, length_prefixed, tag
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
-from crynux_validate.machines.roster import Candidate, Draw, Node
-
-MAX_WEIGHT: Final = 2**32 - 1
+from crynux_validate.machines.pool import MAX_WEIGHT, Candidate, Pool
+from crynux_validate.machines.roster import Draw, Node
 
 
 def weight_of(stake: int, weight_unit: int) -> int:
@@ -26,15 +22,13 @@ def is_available(node: Node, min_stake: int) -> bool:
     return node.joined and not node.suspended and node.stake >= min_stake and node.group is None
 
 
-def pool_of(
-    nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int
-) -> tuple[Candidate, ...]:
-    """Return who could be drawn for an image task: any available node with enough memory (P2, P5).
+def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int) -> Pool:
+    """Return who could be drawn: any available node of these with enough memory (P2, P5).
 
     Parameters
     ----------
     nodes
-        Everybody.
+        For an image task everybody, for a text task the nodes of one class (`classes_of`).
     creator
         Who asked for the task; its own nodes are left out.
     min_stake
@@ -43,18 +37,14 @@ def pool_of(
         The memory of one card that the task needs; 0 for any.
     weight_unit
         How much stake counts as one in the draw.
-
-    Returns
-    -------
-    tuple of Candidate
-        Sorted by node id.
     """
     found = [
-        Candidate(node.id, node.owner, weight_of(node.stake, weight_unit))
+        node
         for node in nodes
         if node.owner != creator and node.gpu.memory_gib >= min_memory_gib and is_available(node, min_stake)
     ]
-    return tuple(sorted(found, key=lambda candidate: candidate.id))
+    weights = [weight_of(node.stake, weight_unit) for node in found]
+    return Pool.from_columns([node.id for node in found], [node.owner for node in found], weights)
 
 
 def draw(
@@ -76,7 +66,7 @@ def draw(
     Parameters
     ----------
     pool
-        Who could be drawn; ids must differ, weights are 1 to 2^32-1.
+        Who could be drawn; a `Pool`, or any candidates that make one.
     size
         How many members.
     ledger, group
@@ -90,24 +80,25 @@ def draw(
     ------
     NotEnoughNodes
         Where fewer than `size` owners have an available node.
+    InvalidInputError
+        For a size below 1, an empty beacon value, or candidates that make no pool.
     """
+    import numpy as np
+
     if type(size) is not int or size < 1:
         raise InvalidInputError(f"size is {size!r}; expected an integer from 1")
     if not isinstance(beacon, bytes) or not beacon:
         raise InvalidInputError(f"a beacon value is at least one byte, not {beacon!r}")
-    ordered = sorted(pool, key=lambda candidate: candidate.id)
-    if len({candidate.id for candidate in ordered}) != len(ordered):
-        raise InvalidInputError("a node stands twice in the pool")
-    if any(type(c.weight) is not int or not 1 <= c.weight <= MAX_WEIGHT for c in ordered):
-        raise InvalidInputError(f"a weight is outside 1..{MAX_WEIGHT}")
-    gone = frozenset(unavailable)
-    remaining = [candidate for candidate in ordered if candidate.id not in gone]
-    owners = {candidate.owner for candidate in remaining}
-    if len(owners) < size:
+    pool = pool if isinstance(pool, Pool) else Pool(pool)
+    places = {node: pool.position(node) for node in unavailable}
+    gone = {node: at for node, at in places.items() if at is not None}
+    # A weight of zero is never drawn, as no running sum begins to exceed a number there: so nodes are removed.
+    weights = pool.weights.copy()
+    weights[list(gone.values())] = 0
+    owners = np.count_nonzero(np.bincount(pool.owner_numbers[weights > 0])) if gone else pool.owner_count
+    if owners < size:
         raise NotEnoughNodes(
-            f"{len(owners)} owners have a node that can be drawn; a group needs {size}",
-            available=len(owners),
-            needed=size,
+            f"{owners} owners have a node that can be drawn; a group needs {size}", available=int(owners), needed=size
         )
     words = _words(
         tag("draw")
@@ -117,11 +108,12 @@ def draw(
     )
     members: list[str] = []
     while len(members) < size:
-        sums = list(accumulate(candidate.weight for candidate in remaining))
-        taken = remaining[bisect_right(sums, _below(sums[-1], words))]
-        members.append(taken.id)
-        remaining = [candidate for candidate in remaining if candidate.owner != taken.owner]
-    return Draw(ledger, group, beacon, tuple(ordered), gone & {c.id for c in ordered}, tuple(members))
+        sums = np.cumsum(weights)
+        target = _below(int(sums[-1]), words)
+        taken = int(np.searchsorted(sums, np.uint64(target), side="right"))
+        members.append(pool.ids[taken])
+        weights[pool.owner_numbers == pool.owner_numbers[taken]] = 0
+    return Draw(ledger, group, beacon, pool, frozenset(gone), tuple(members))
 
 
 def verify_draw(claim: Draw) -> bool:

@@ -1,8 +1,11 @@
 """The facts that pairing needs: nodes, candidates, draws."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.pool import Candidate
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Node:
         How many times in a row it did not commit.
     group
         The unsettled group that it is a member of.
+    attest_commitment
+        The epoch and the commitment of its last `attest_commit`.
+    attestations
+        What it revealed of the two epochs last attested, the older first: one is in force while the other is taken
+        (P6). Leaving clears both, and the commitment.
     """
 
     id: str
@@ -35,15 +43,8 @@ class Node:
     suspended: bool = False
     absences: int = 0
     group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A node that could be drawn, with its owner and weight as they were when the group opened (P4)."""
-
-    id: str
-    owner: str
-    weight: int
+    attest_commitment: tuple[int, bytes] | None = None
+    attestations: tuple[Attestation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Draw:
     beacon
         The value of the public randomness.
     pool
-        Everybody who could be drawn when the group opened.
+        Everybody who could be drawn when the group opened; `draw` makes it a `Pool`.
     unavailable
         The candidates that could no longer be drawn: removed before the draw, each alone.
     members
@@ -67,6 +68,6 @@ class Draw:
     ledger: str
     group: str
     beacon: bytes
-    pool: tuple[Candidate, ...] = field(repr=False)
+    pool: Sequence[Candidate] = field(repr=False)
     unavailable: frozenset[str]
     members: tuple[str, ...]

@@ -1,0 +1,109 @@
+"""Draws from pools of up to a million nodes, and opening a group among many; one thread.
+
+The goal: a draw from a million candidates in under 50 ms, and no worse than linear growth from a thousand on.
+"""
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from crynux_validate import (
+    Attestation,
+    GpuModel,
+    ImageTask,
+    LocalBeacon,
+    MemoryLedger,
+    ModelRef,
+    Policy,
+    Pool,
+    TextTask,
+    draw,
+)
+from crynux_validate.testing import ManualClock
+
+MODEL = ModelRef("owner/name", revision="0" * 40)
+TASKS: dict[str, ImageTask | TextTask] = {
+    "image": ImageTask(model=MODEL, prompt="a red cat"),
+    "text": TextTask(model=MODEL, prompt="a red cat"),
+}
+
+
+@cache
+def pool_of_size(nodes: int) -> Pool:
+    ids = [f"node-{at:07}" for at in range(nodes)]
+    return Pool.from_columns(ids, [f"owner-{at}" for at in range(nodes)], [1 + at % 1_000 for at in range(nodes)])
+
+
+def network(nodes: int) -> MemoryLedger:
+    """A ledger whose nodes have joined and attested, as five classes."""
+    clock = ManualClock()
+    policy = Policy(min_stake=1_000, epoch_seconds=1_000, attest_commit_seconds=100, attest_reveal_seconds=100)
+    ledger = MemoryLedger(policy, clock=clock, beacon=LocalBeacon(b"benchmark"))
+    ledger.deposit("creator", 10**12)
+    epoch, nonce = ledger.epoch(), bytes(32)
+    attested = {
+        f"node-{at}": Attestation(epoch.number, bytes([at % 5]) * 32, bytes(32), bytes(32)) for at in range(nodes)
+    }
+    for node, attestation in attested.items():
+        ledger.deposit(f"owner-of-{node}", 1_000)
+        ledger.join(node, owner=f"owner-of-{node}", gpu=GpuModel("card", 24), stake=1_000)
+        commitment = attestation.commitment(ledger=ledger.id, node=node, nonce=nonce)
+        ledger.attest_commit(node, commitment, epoch=epoch.number)
+    clock.now = epoch.commit_deadline
+    for node, attestation in attested.items():
+        ledger.attest_reveal(node, attestation, nonce)
+    clock.now = epoch.reveal_deadline
+    return ledger
+
+
+@pytest.mark.benchmark(group="draws")
+@pytest.mark.parametrize("nodes", [1_000, 10_000, 100_000, 1_000_000])
+def test_draw(nodes: int, benchmark: Any) -> None:
+    pool = pool_of_size(nodes)
+    found = benchmark(lambda: draw(pool, 3, ledger="l", group="g", beacon=b"beacon"))
+    assert len(found.members) == 3
+
+
+@pytest.mark.benchmark(group="draws, a hundredth of the pool unavailable")
+@pytest.mark.parametrize("nodes", [1_000, 1_000_000])
+def test_draw_with_unavailable_nodes(nodes: int, benchmark: Any) -> None:
+    pool = pool_of_size(nodes)
+    unavailable = pool.ids[::100]
+    found = benchmark(lambda: draw(pool, 3, ledger="l", group="g", beacon=b"beacon", unavailable=unavailable))
+    assert len(found.unavailable) == nodes // 100
+
+
+@pytest.mark.benchmark(group="pools")
+@pytest.mark.parametrize("nodes", [1_000, 1_000_000])
+def test_build_a_pool(nodes: int, benchmark: Any) -> None:
+    pool = pool_of_size(nodes)
+    ids, owners, weights = list(pool.ids), list(pool.owners), pool.weights.tolist()
+    assert benchmark.pedantic(lambda: Pool.from_columns(ids, owners, weights), rounds=3) == pool
+
+
+@pytest.mark.benchmark(group="ledger")
+@pytest.mark.parametrize("kind", list(TASKS))
+@pytest.mark.parametrize("nodes", [1_000, 10_000])
+def test_open_a_group(kind: str, nodes: int, benchmark: Any) -> None:
+    """Choosing the class of a text task included."""
+    ledger = network(nodes if benchmark.enabled else 100)
+
+    def opened() -> str:
+        return ledger.open_group(TASKS[kind], creator="creator", fee=300).id
+
+    group = benchmark.pedantic(opened, rounds=10)
+    assert ledger.group(group).gpu_class is None or kind == "text"
+
+
+@pytest.mark.benchmark(group="ledger")
+@pytest.mark.parametrize("nodes", [1_000, 10_000])
+def test_draw_a_group_that_waits(nodes: int, benchmark: Any) -> None:
+    """The draw itself, while other groups wait."""
+    ledger = network(nodes if benchmark.enabled else 100)
+    waiting = [ledger.open_group(TASKS["image"], creator="creator", fee=300).id for _ in range(10)]
+    clock = ledger._clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(1)
+    drawn = benchmark.pedantic(lambda: ledger.draw(waiting.pop()), rounds=10)
+    assert len(drawn.members) == 3

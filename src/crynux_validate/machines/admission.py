@@ -1,0 +1,136 @@
+"""The classes that there are, and which of them text tasks may go to (protocol P2, P3).
+
+Everything here is a pure function of the roster.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from crynux_validate.machines.classes import NodeClass
+from crynux_validate.machines.pairing import is_available, weight_of
+from crynux_validate.machines.roster import Node
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What is known of a class: who is in it, and how much stands behind it.
+
+    A node *serves* when it is not suspended and has the least stake; one that is in a group serves as well, so that a
+    class does not shrink by working.
+
+    Parameters
+    ----------
+    node_class
+        The class.
+    nodes
+        All that have joined and are in it.
+    owners
+        Distinct owners of those that serve.
+    available
+        Distinct owners of those that serve and are in no group.
+    weight
+        Sum of the weights in a draw of those that serve.
+    stake
+        Sum of the stakes of those that serve.
+    """
+
+    node_class: NodeClass
+    nodes: tuple[Node, ...] = field(repr=False)
+    owners: int
+    available: int
+    weight: int
+    stake: int
+
+    def __str__(self) -> str:
+        return f"{self.node_class}: {self.owners} owners, {self.available} available, stake {self.stake}"
+
+
+def class_of(node: Node, epoch: int) -> NodeClass | None:
+    """Return a node's class by what it attested in an epoch, or None where it attested nothing (P2, P6).
+
+    Parameters
+    ----------
+    node
+        Any node; the GPU model is the one that it declared when it joined.
+    epoch
+        The epoch whose attestations are in force: `Epoch.in_force`.
+    """
+    for attested in node.attestations:
+        if attested.epoch == epoch:
+            return NodeClass(node.gpu, attested.kernel, attested.numerics, attested.canary)
+    return None
+
+
+def classes_of(
+    nodes: Iterable[Node], *, epoch: int, min_stake: int, weight_unit: int
+) -> Mapping[NodeClass, ClassFacts]:
+    """Return the classes that there are, the heaviest first; where two weigh alike, the smaller digest first (P3).
+
+    Parameters
+    ----------
+    nodes
+        Everybody; who has left, or attested nothing, is in no class.
+    epoch
+        The epoch whose attestations are in force: `Epoch.in_force`.
+    min_stake
+        What a node must have at stake to serve.
+    weight_unit
+        How much stake counts as one in the draw.
+    """
+    # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
+    groups: dict[tuple[object, ...], list[Node]] = {}
+    for node in nodes:
+        if node.joined:
+            for attested in node.attestations:
+                if attested.epoch == epoch:
+                    parts = (node.gpu, attested.kernel, attested.numerics, attested.canary)
+                    groups.setdefault(parts, []).append(node)
+    found = []
+    for members in groups.values():
+        node_class = class_of(members[0], epoch)
+        if node_class is not None:
+            found.append(_facts(node_class, members, min_stake, weight_unit))
+    return {facts.node_class: facts for facts in sorted(found, key=_rank)}
+
+
+def admitted_classes(
+    classes: Mapping[NodeClass, ClassFacts], *, declarations: Collection[str], min_owners: int, min_stake: int
+) -> tuple[ClassFacts, ...]:
+    """Return the classes that text tasks may go to without being named, the heaviest first (P3).
+
+    A class is admitted by its size, or because its declaration is listed. Of several classes with one listed
+    declaration only the heaviest is: who declares what is listed but computes otherwise is not.
+
+    Parameters
+    ----------
+    classes
+        Of `classes_of`.
+    declarations
+        Hexadecimal digits of `NodeClass.declaration`.
+    min_owners, min_stake
+        The size that admits any class: distinct owners that serve, and their stake together.
+    """
+    ranked = sorted(classes.values(), key=_rank)
+    heaviest = {facts.node_class.declaration.hex(): facts for facts in reversed(ranked)}
+    listed = {heaviest[name].node_class for name in declarations if name in heaviest}
+    return tuple(
+        facts
+        for facts in ranked
+        if facts.node_class in listed or (facts.owners >= min_owners and facts.stake >= min_stake)
+    )
+
+
+def _facts(node_class: NodeClass, nodes: list[Node], min_stake: int, weight_unit: int) -> ClassFacts:
+    serving = [node for node in nodes if not node.suspended and node.stake >= min_stake]
+    return ClassFacts(
+        node_class,
+        tuple(nodes),
+        owners=len({node.owner for node in serving}),
+        available=len({node.owner for node in serving if is_available(node, min_stake)}),
+        weight=sum(weight_of(node.stake, weight_unit) for node in serving),
+        stake=sum(node.stake for node in serving),
+    )
+
+
+def _rank(facts: ClassFacts) -> tuple[int, bytes]:
+    return -facts.weight, facts.node_class.digest

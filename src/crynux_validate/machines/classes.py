@@ -1,0 +1,191 @@
+"""Which machines give equal bits: a node's class, and the attestation that puts it there (protocol P2, P6)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    MAX_SAFE_INTEGER,
+    canonical_json,
+    check_id,
+    digest,
+    length_prefixed,
+    parse_hex,
+    shorten,
+)
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines.environment import Environment
+from crynux_validate.machines.gpu import GpuModel
+
+NONCE_BYTES: Final = 32
+SHORT_DIGITS: Final = 12
+"""How many hexadecimal digits of a class's digest people are shown."""
+
+
+@dataclass(frozen=True)
+class NodeClass:
+    """What must be equal before two nodes are given one text task (protocol P2).
+
+    A class belongs to one epoch: its canary answers that epoch's challenge. Three of its parts are what a node says of
+    itself, and have a digest of their own, `declaration`, that stays the same from epoch to epoch; the canary is what
+    the machine shows.
+
+    Parameters
+    ----------
+    gpu
+        The declared GPU model.
+    kernel, numerics
+        Digests of an `Environment`, 32 bytes each.
+    canary
+        The answer to the epoch's challenge, 32 bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the part and what was expected.
+    """
+
+    gpu: GpuModel
+    kernel: bytes
+    numerics: bytes
+    canary: bytes
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.gpu, GpuModel):
+            raise InvalidInputError(f"a class's gpu is a {type(self.gpu).__name__}; expected a GpuModel")
+        for name in ("kernel", "numerics", "canary"):
+            check_digest(getattr(self, name), f"a class's {name}")
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes over the canonical JSON of `to_dict` (protocol, "Bytes")."""
+        return digest("class", length_prefixed(canonical_json(self.to_dict())))
+
+    @cached_property
+    def declaration(self) -> bytes:
+        """32 bytes over the same JSON without the canary: what a policy can admit before an epoch has begun."""
+        declared = {name: value for name, value in self.to_dict().items() if name != "canary"}
+        return digest("class", length_prefixed(canonical_json(declared)))
+
+    @property
+    def hex(self) -> str:
+        """The digest as 64 hexadecimal digits."""
+        return self.digest.hex()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts for JSON; digests as hexadecimal digits."""
+        digests = {name: getattr(self, name).hex() for name in ("kernel", "numerics", "canary")}
+        return {"gpu": self.gpu.to_dict(), **digests}
+
+    @classmethod
+    def from_dict(cls, value: object) -> "NodeClass":
+        """Read what `to_dict` writes."""
+        if not isinstance(value, dict) or set(value) != {"gpu", "kernel", "numerics", "canary"}:
+            raise InvalidInputError(
+                f"a class is {shorten(value)}; expected an object with gpu, kernel, numerics, canary"
+            )
+        digests = {name: parse_hex(value[name], f"a class's {name}", DIGEST_BYTES) for name in value if name != "gpu"}
+        return cls(GpuModel.from_dict(value["gpu"]), **digests)
+
+    def __str__(self) -> str:
+        return f"{self.gpu}, class {self.hex[:SHORT_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What a node reveals once an epoch: how its kernels and numerics are set, and its canary (protocol P6).
+
+    The kernel and the numerics come with every attestation, so that an operator may upgrade between two epochs. It is
+    committed to before any is revealed, so that nobody can copy another's; colluders who share one machine's canary are
+    not stopped.
+
+    Parameters
+    ----------
+    epoch
+        The number of the epoch, 0 to 2^53-1.
+    kernel, numerics
+        Digests of the node's `Environment`, 32 bytes each.
+    canary
+        The answer to the epoch's challenge, 32 bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the part and what was expected.
+    """
+
+    epoch: int
+    kernel: bytes
+    numerics: bytes
+    canary: bytes
+
+    def __post_init__(self) -> None:
+        if type(self.epoch) is not int or not 0 <= self.epoch <= MAX_SAFE_INTEGER:
+            raise InvalidInputError(
+                f"an attestation's epoch is {shorten(self.epoch)}; expected an integer from 0 to 2^53-1"
+            )
+        for name in ("kernel", "numerics", "canary"):
+            check_digest(getattr(self, name), f"an attestation's {name}")
+
+    @classmethod
+    def of(cls, environment: Environment, *, epoch: int, canary: bytes) -> "Attestation":
+        """Attest an environment as it was read from this machine, with the canary that it computed."""
+        if not isinstance(environment, Environment):
+            raise InvalidInputError(f"the environment is {shorten(environment)}; expected an Environment")
+        return cls(epoch, environment.kernel_digest, environment.numerics_digest, canary)
+
+    def commitment(self, *, ledger: str, node: str, nonce: bytes) -> bytes:
+        """Return the commitment, 32 bytes (protocol, "Bytes").
+
+        The node's id is inside, so that a copied commitment cannot be opened by the copier.
+
+        Parameters
+        ----------
+        ledger, node
+            Ids, 1 to 128 printable ASCII characters.
+        nonce
+            32 bytes from a secure random source (`secrets.token_bytes(32)`), drawn anew for every commitment.
+        """
+        return digest(
+            "attestation",
+            length_prefixed(check_id(ledger, "the ledger id")),
+            self.epoch.to_bytes(8, "big"),
+            length_prefixed(check_id(node, "the node id")),
+            self.kernel,
+            self.numerics,
+            self.canary,
+            check_nonce(nonce),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts for JSON; digests as hexadecimal digits."""
+        digests = {name: getattr(self, name).hex() for name in ("kernel", "numerics", "canary")}
+        return {"epoch": self.epoch, **digests}
+
+    @classmethod
+    def from_dict(cls, value: object) -> "Attestation":
+        """Read what `to_dict` writes."""
+        if not isinstance(value, dict) or set(value) != {"epoch", "kernel", "numerics", "canary"}:
+            raise InvalidInputError(
+                f"an attestation is {shorten(value)}; expected an object with epoch, kernel, numerics, canary"
+            )
+        names = [name for name in value if name != "epoch"]
+        digests = {name: parse_hex(value[name], f"an attestation's {name}", DIGEST_BYTES) for name in names}
+        return cls(value["epoch"], **digests)
+
+
+def check_digest(value: object, what: str) -> bytes:
+    """Return `value` if it is a digest: 32 bytes."""
+    if not isinstance(value, bytes) or len(value) != DIGEST_BYTES:
+        found = f"{len(value)} bytes" if isinstance(value, bytes) else shorten(value)
+        raise InvalidInputError(f"{what} is {found}; expected {DIGEST_BYTES} bytes")
+    return value
+
+
+def check_nonce(value: object) -> bytes:
+    """Return `value` if it is a nonce: 32 bytes. What it is instead is not shown: a nonce is secret."""
+    if not isinstance(value, bytes) or len(value) != NONCE_BYTES:
+        found = f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
+        raise InvalidInputError(f"the nonce is {found}; expected {NONCE_BYTES} bytes, as of secrets.token_bytes")
+    return value

@@ -1,0 +1,180 @@
+"""Who could be drawn for a group: candidates, held as columns so that a draw from a million of them is quick (P4)."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from crynux_validate.encoding import check_id, digest, length_prefixed, shorten
+from crynux_validate.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_WEIGHT: Final = 2**32 - 1
+MAX_ID_LENGTH: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that could be drawn, with its owner and weight as they were when the group opened (P4)."""
+
+    id: str
+    owner: str
+    weight: int
+
+
+class Pool(Sequence[Candidate]):
+    """The candidates of a draw, sorted by node id; it cannot be changed.
+
+    Ids, owners and weights are checked once, when it is built; whether a node is in it is found by bisection.
+
+    Parameters
+    ----------
+    candidates
+        In any order. Ids and owners are 1 to 128 printable ASCII characters, ids differ, weights are 1 to 2^32-1.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the id, owner or weight that does not fit.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
+        found = list(candidates)
+        for candidate in found:
+            if not isinstance(candidate, Candidate):
+                raise InvalidInputError(f"the pool holds {shorten(candidate)}; expected a Candidate")
+        self._fill([c.id for c in found], [c.owner for c in found], [c.weight for c in found])
+
+    @classmethod
+    def from_columns(cls, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> "Pool":
+        """Build a pool without an object for each candidate; the columns are as long as each other, in any order."""
+        if not len(ids) == len(owners) == len(weights):
+            raise InvalidInputError(
+                f"a pool has columns of {len(ids)} ids, {len(owners)} owners, {len(weights)} weights;"
+                " expected as many of each"
+            )
+        pool = cls.__new__(cls)
+        pool._fill(ids, owners, weights)
+        return pool
+
+    def _fill(self, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> None:
+        import numpy as np
+
+        _check_ids(ids, "the node id")
+        _check_ids(owners, "the owner")
+        _check_weights(weights, ids)
+        if list(ids) != sorted(ids):
+            order = sorted(range(len(ids)), key=ids.__getitem__)
+            ids, owners = [ids[at] for at in order], [owners[at] for at in order]
+            weights = [weights[at] for at in order]
+        self._ids = tuple(ids)
+        self._owners = tuple(owners)
+        for before, node in pairwise(self._ids):
+            if before == node:
+                raise InvalidInputError(f"node {node} stands twice in the pool; give each node once")
+        # Each owner that is new gets the next number.
+        numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._owner_numbers = np.fromiter(map(numbers.__getitem__, owners), np.int64, len(owners))
+        self._owner_count = len(numbers)
+        self._weights = np.array(weights, dtype=np.uint64)
+        self._weights.setflags(write=False)
+        self._owner_numbers.setflags(write=False)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The node ids, sorted."""
+        return self._ids
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owner of each candidate, in the order of `ids`."""
+        return self._owners
+
+    @property
+    def weights(self) -> "NDArray[np.uint64]":
+        """The weight of each candidate, in the order of `ids`; read-only."""
+        return self._weights
+
+    @property
+    def owner_numbers(self) -> "NDArray[np.int64]":
+        """A number from 0 for each candidate's owner, in the order of `ids`; read-only."""
+        return self._owner_numbers
+
+    @property
+    def owner_count(self) -> int:
+        """How many distinct owners there are: the largest group that could be drawn."""
+        return self._owner_count
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes over ids, owners and weights (protocol, "Bytes")."""
+        columns = ("\n".join(column) for column in (self._ids, self._owners))
+        return digest("pool", *map(length_prefixed, columns), self._weights.astype(">u4").tobytes())
+
+    def position(self, node: str) -> int | None:
+        """Return where a node id stands, or None where it is not in the pool."""
+        at = bisect_left(self._ids, node)
+        return at if at < len(self._ids) and self._ids[at] == node else None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Candidate, ...]: ...
+    def __getitem__(self, at: int | slice) -> Candidate | tuple[Candidate, ...]:
+        if isinstance(at, slice):
+            return tuple(self[one] for one in range(*at.indices(len(self))))
+        return Candidate(self._ids[at], self._owners[at], int(self._weights[at]))
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return map(Candidate, self._ids, self._owners, self._weights.tolist())
+
+    def __contains__(self, candidate: object) -> bool:
+        if not isinstance(candidate, Candidate):
+            return False
+        at = self.position(candidate.id)
+        return at is not None and self[at] == candidate
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pool):
+            return NotImplemented
+        same = (self._ids, self._owners) == (other._ids, other._owners)
+        return same and bool((self._weights == other._weights).all())
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the columns: what is read back is checked, and read-only, like any other pool."""
+        return type(self).from_columns, (self._ids, self._owners, self._weights.tolist())
+
+    def __repr__(self) -> str:
+        return f"<Pool of {len(self)} nodes of {self._owner_count} owners>"
+
+
+def _check_ids(column: Sequence[str], what: str) -> None:
+    """Check the ids of a column all at once; only where one is wrong, look for it."""
+    try:
+        text, lengths = "".join(column), set(map(len, column))
+    except TypeError:
+        text, lengths = "", {0}
+    if lengths and not (min(lengths) >= 1 and max(lengths) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()):
+        for value in column:
+            check_id(value, what)
+
+
+def _check_weights(weights: Sequence[int], ids: Sequence[str]) -> None:
+    if weights and not (set(map(type, weights)) == {int} and min(weights) >= 1 and max(weights) <= MAX_WEIGHT):
+        for node, weight in zip(ids, weights, strict=True):
+            if type(weight) is not int or not 1 <= weight <= MAX_WEIGHT:
+                raise InvalidInputError(
+                    f"the weight of {node} is {shorten(weight)}; expected an integer from 1 to 2^32-1"
+                )
