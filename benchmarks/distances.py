@@ -34,6 +34,8 @@ def draw(folder: str, text: str) -> tuple[ImageScore, Any]:
     task = task_from_json(text)
     if folder not in _RUNNERS:
         _RUNNERS[folder] = Runner(ModelRef.local(folder), device="cpu")
+    if not isinstance(task, ImageTask):
+        raise TypeError(f"{task!r} is no image task")
     result = _RUNNERS[folder].run(task.replace(model=_RUNNERS[folder].model))
     return result.score, np.asarray(result.images[0], dtype=np.int16)
 

@@ -18,7 +18,7 @@ diffusers = pytest.importorskip("diffusers")
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 
 from crynux_validate.pipelines.determinism import deterministic  # noqa: E402
-from crynux_validate.pipelines.models import quiet  # noqa: E402
+from crynux_validate.pipelines.loading import quiet  # noqa: E402
 from crynux_validate.pipelines.noise import normal  # noqa: E402
 from crynux_validate.pipelines.runner import Runner  # noqa: E402
 from crynux_validate.tasks import ImageTask  # noqa: E402
@@ -55,7 +55,7 @@ def ours(task: ImageTask) -> Iterator[Callable[[], object]]:
 @pytest.fixture(scope="module")
 def plain(task: ImageTask) -> Iterator[Callable[[], object]]:
     """Run the same work as the documentation of diffusers does, on one thread."""
-    with quiet():
+    with quiet("transformers", "diffusers"):
         pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
             task.model.path,
             dtype=torch.float32,

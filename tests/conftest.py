@@ -9,7 +9,7 @@ import pytest
 from crynux_validate.errors import FakeHardwareError
 from crynux_validate.pipelines.process import prepare_process
 from crynux_validate.tasks import ModelRef
-from crynux_validate.testing import fake_hardware, tiny_image_model
+from crynux_validate.testing import fake_hardware, tiny_image_model, tiny_text_model
 
 # No test may depend on the network, and a missing file shall be an error at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,10 +19,22 @@ prepare_process()
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """The tiny Stable Diffusion pipeline, built once."""
-    for package in ("torch", "diffusers", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs the extra 'image': {package} is not installed")
+    need("image", "torch", "diffusers", "transformers")
     return tiny_image_model(tmp_path_factory.mktemp("tiny") / "sd")
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """The tiny Llama, built once."""
+    need("text", "torch", "transformers", "jinja2")
+    return tiny_text_model(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+def need(extra: str, *packages: str) -> None:
+    """Skip where the packages of an extra are not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs the extra {extra!r}: {package} is not installed")
 
 
 @pytest.fixture(scope="session")

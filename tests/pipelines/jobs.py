@@ -40,3 +40,18 @@ def numbers() -> dict[str, bytes]:
         normal(seed, image=1, draw=2, shape=shape).tobytes() for seed in (42, 2**53 - 1) for shape in shapes
     )
     return {"ours": values, "torch": own.numpy().tobytes()}
+
+
+@functools.cache
+def text_runner(folder: Path, dtype: Dtype) -> Any:
+    from crynux_validate.pipelines.runner import Runner
+
+    return Runner(ModelRef.local(folder), "text", dtype, device="cpu")
+
+
+def write(folder: Path, text: str) -> dict[str, Any]:
+    """Run a text task, given as JSON, on the model in a folder."""
+    task = task_from_json(text)
+    result = text_runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
+    environment = result.environment
+    return {"tokens": result.token_ids, "texts": result.texts, "score": result.score, "environment": environment}

@@ -18,7 +18,7 @@ from PIL import Image
 from crynux_validate.answers import ErrorReport, answer_from_bytes
 from crynux_validate.errors import InvalidInputError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.machines.environment import Environment
-from crynux_validate.pipelines import images, models
+from crynux_validate.pipelines import images, loading
 from crynux_validate.pipelines.determinism import numerics, switches
 from crynux_validate.pipelines.probe import default_device, find_device, local_environment
 from crynux_validate.pipelines.runner import Progress, Runner, run
@@ -95,7 +95,8 @@ def test_a_task_for_something_else_is_refused(runner: Any, task: ImageTask, chan
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "text"}, "kind is 'text'"),
+        ({"kind": "sound"}, "kind is 'sound'"),
+        ({"kind": "text", "safety_checker": True}, "only image models"),
         ({"dtype": "int8"}, "dtype is 'int8'"),
         ({"device": "toaster"}, "'toaster' is no device"),
         ({"device": "meta"}, "'meta' is not supported"),
@@ -425,4 +426,4 @@ def test_every_scheduler_of_a_task_exists(task: ImageTask) -> None:
 
     assert all(hasattr(diffusers, name) for name in SCHEDULERS)
     assert isinstance(task, ImageTask)
-    assert set(models.DTYPES) == {"float32", "float16", "bfloat16"}
+    assert set(loading.DTYPES) == {"float32", "float16", "bfloat16"}

@@ -76,12 +76,12 @@ def test_a_seed_is_another_model_and_an_empty_folder_will_do(image_model: ModelR
 
 
 def test_a_model_is_built_once(image_model: ModelRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crynux_validate.testing import tiny_parts
+    from crynux_validate.testing import tiny_image
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise RuntimeError("built again")
 
-    monkeypatch.setattr(tiny_parts, "stable_diffusion", refuse)
+    monkeypatch.setattr(tiny_image, "stable_diffusion", refuse)
     assert tiny_image_model(folder_of(image_model)) == image_model
 
 
@@ -112,10 +112,10 @@ def test_a_model_that_was_changed_is_refused(image_model: ModelRef, tmp_path: Pa
 def test_everything_can_be_spelt(image_model: ModelRef) -> None:
     from transformers import CLIPTokenizer
 
-    from crynux_validate.testing import tiny_parts
+    from crynux_validate.testing import tiny_base
 
     tokenizer: Any = CLIPTokenizer.from_pretrained(folder_of(image_model) / "tokenizer")
-    for word in tiny_parts._WORDS.split():
+    for word in tiny_base.WORDS.split():
         assert tokenizer.tokenize(word) == [f"{word}</w>"]
     text = "Überall 東京, 🐱 & \x00\x7f ½ zzyzx 1999"
     ids = tokenizer(text).input_ids
@@ -180,3 +180,39 @@ def test_honest_machines_agree_and_cheats_do_not(image_model: ModelRef, fake_har
     assert not hash_.degenerate
     for name, future in cheats.items():
         assert hamming(hash_, image_hash(future.result())) >= 16, name
+
+
+def test_the_text_model_is_the_same_everywhere_and_loads_no_diffusers(tmp_path: Path, text_model: ModelRef) -> None:
+    script = (
+        "import sys; from crynux_validate.testing import tiny_text_model; "
+        f"print(tiny_text_model({str(tmp_path / 'again')!r}).digest, 'diffusers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [text_model.digest, "False"]
+    assert done.stderr == ""
+    with pytest.raises(InvalidInputError, match="holds the tiny model"):
+        tiny_image_model(tmp_path / "again")
+
+
+def test_any_text_has_tokens_and_comes_back(text_model: ModelRef) -> None:
+    from transformers import AutoTokenizer
+
+    from crynux_validate.testing import tiny_base
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder_of(text_model))
+    for word in tiny_base.WORDS.split():
+        assert len(tokenizer(f" {word}", add_special_tokens=False).input_ids) == 1
+    text = "Überall 東京, 🐱 & \x00\x7f ½ zzyzx 1999  two  spaces\n"
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+    assert tokenizer.chat_template is not None
+
+
+def test_the_text_model_says_words(text_model: ModelRef) -> None:
+    from crynux_validate import Runner, TextTask
+    from crynux_validate.testing import tiny_base, tiny_text
+
+    words = set(f"{tiny_base.WORDS} {tiny_text._MORE_WORDS}".split())
+    task = TextTask(model=text_model, prompt="once", max_new_tokens=60, do_sample=True, sequences=2)
+    with Runner.for_task(task, "cpu") as runner:
+        for text in runner.run(task).texts:
+            assert set(text.split()) <= words

@@ -5,14 +5,14 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 """
 
 import functools
+import io
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,19 +20,19 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.errors import CrynuxValidateError, DeterminismError, PipelineError, PromptTooLongError
+from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
-from crynux_validate.pipelines.models import DTYPES, LoadedModel, quiet
+from crynux_validate.pipelines import results
+from crynux_validate.pipelines.generators import Untouched
+from crynux_validate.pipelines.image_models import LoadedModel
+from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.noise import normal
 from crynux_validate.pipelines.recipe import plain
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
 """Called with the image, the steps that are done of it, and how many it has."""
-
-_RUNNING: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-"""What torch and diffusers raise when a computation fails: no memory, a shape that a model cannot take, and so on."""
 
 
 @dataclass(frozen=True)
@@ -81,30 +81,14 @@ class ImageResult:
         PipelineError
             Where the folder cannot be written.
         """
-        path = Path(folder)
         answer = {
-            "algorithm": self.score.algorithm,
             "hashes": [found.hex for found in self.hashes],
             "margins": [found.margin for found in self.hashes],
             "degenerate": list(self.score.degenerate),
-            "result_digest": None if self.score.result_digest is None else self.score.result_digest.hex(),
-            "task_digest": self.task.digest.hex(),
             "seconds": self.seconds,
         }
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            if (path / "answer.bin").is_file():
-                for stale in path.glob("image-*.png"):
-                    stale.unlink()
-            for number, image in enumerate(self.images):
-                image.save(path / f"image-{number}.png")
-            (path / "task.json").write_text(self.task.to_json(), encoding="utf-8")
-            (path / "answer.json").write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
-            (path / "answer.bin").write_bytes(self.score.to_bytes())
-            (path / "environment.json").write_text(self.environment.to_json(), encoding="utf-8")
-        except OSError as error:
-            raise PipelineError(f"the result cannot be saved in {path}: {error}") from error
-        return path
+        files = {f"image-{number}.png": _png(image) for number, image in enumerate(self.images)}
+        return results.save(folder, self.task, self.score, self.environment, answer, files, "image-*.png")
 
 
 def check_prompts(pipeline: Any, task: ImageTask) -> None:
@@ -152,7 +136,7 @@ def draw_images(
         Where random numbers were drawn from torch's own generators.
     """
     images = []
-    with quiet():
+    with quiet("transformers", "diffusers"):
         check_prompts(loaded.pipeline, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded, task)
@@ -173,7 +157,7 @@ def make_scheduler(loaded: LoadedModel, task: ImageTask) -> Any:
     kind = getattr(diffusers, task.scheduler)
     try:
         return kind.from_config(dict(loaded.scheduler_config), **task.scheduler_args)
-    except _RUNNING as error:
+    except RUNNING as error:
         raise PipelineError(f"{task.scheduler} cannot be made from the model's configuration: {error}") from error
 
 
@@ -216,34 +200,6 @@ def _noise(
     return torch.from_numpy(normal(seed, image=image, draw=draw, shape=shape)).to(device=device, dtype=dtype)
 
 
-class _Untouched:
-    """Watches torch's default generators: random numbers that come from them are not ours."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._states = self._read()
-
-    def _read(self) -> list[torch.Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        elif self._device.type == "mps":
-            states.append(torch.mps.get_rng_state())
-        return states
-
-    def reset(self) -> None:
-        """Accept the present state: a caller's own code ran."""
-        self._states = self._read()
-
-    def check(self) -> None:
-        """Raise where something has drawn since."""
-        if not all(torch.equal(now, then) for now, then in zip(self._read(), self._states, strict=True)):
-            raise DeterminismError(
-                "the pipeline drew random numbers from torch's own generator, which differ between machines; "
-                "the task cannot be reproduced with this model and scheduler"
-            )
-
-
 def _draw(
     pipeline: Any, scheduler: Any, task: ImageTask, image: int, on_step: Callable[[int, int], None] | None
 ) -> Any:
@@ -251,7 +207,7 @@ def _draw(
     from diffusers.models.attention_dispatch import attention_backend
 
     dtype, device = DTYPES[task.dtype], pipeline.unet.device
-    generators = _Untouched(device)
+    generators = Untouched(device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
@@ -296,12 +252,18 @@ def _draw(
             )
     except CrynuxValidateError:
         raise
-    except _RUNNING as error:
+    except RUNNING as error:
         if error in raised:
             raise
         raise PipelineError(f"image {image} could not be drawn: {type(error).__name__}: {error}") from error
     generators.check()
     return output.images[0]
+
+
+def _png(image: Image.Image) -> bytes:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
 
 
 def _to_image(pixels: Any) -> Image.Image:

@@ -19,22 +19,11 @@ Block *b* = 0, 1, 2, ... gives four words, which are words 4b to 4b+3 of the dra
     value 2j   = float32(radius * cosine(s))
     value 2j+1 = float32(radius * sine(s))          sine(s) is that of the angle 2 pi (s + 0.5) * 2^-32
 
-Every operation below is one IEEE 754 double operation rounded to nearest even, in the order in which it is written,
-without fusing. ``p(c; y)`` is Horner's scheme ``(...((c[n] * y + c[n-1]) * y + c[n-2])...) * y + c[0]``, a coefficient
-is the double next to the fraction::
+**Gumbel** (float64, for sampling tokens). Value *t*, for token id *t*, is::
 
-    log(u), 0 < u < 1:   u = m * 2^e with sqrt(1/2) < m <= 0x1.6a09e667f3bcdp+0
-                         f = (m - 1) / (m + 1);  y = f * f
-                         log = e * 0x1.62e42fee00000p-1 + ((2 * f) * p(1, 1/3, .., 1/23; y) + e * 0x1.a39ef35793c76p-33)
-    sine, cosine of s:   q = floor((s + 2^29) / 2^30)         the nearest quarter turn; it counts modulo 4
-                         x = (s - q * 2^30 + 0.5) * 0x1.921fb54442d18p-30;  y = x * x
-                         sin x = x * p(1, -1/3!, 1/5!, ..., 1/17!; y);  cos x = p(1, -1/2!, 1/4!, ..., 1/16!; y)
-                         (cosine, sine) = (cos x, sin x), (-sin x, cos x), (-cos x, -sin x), (sin x, -cos x)
-                         for q = 0, 1, 2, 3
+    -log(-log((r + 0.5) * 2^-32))                   r = word t of the draw
 
-Only + - * / and the square root are used, which IEEE 754 fixes to the bit (numpy's float64 ``sqrt`` is the processor's
-own, correctly rounded; its ``log``, ``sin`` and ``cos`` are not, and differ between instruction sets). numpy runs each
-operation as a loop of its own, so no compiler can fuse a multiplication and an addition.
+Logarithm, sine and cosine are those of `crynux_validate.pipelines.elementary`, to the bit.
 """
 
 import math
@@ -48,8 +37,8 @@ import numpy.typing as npt
 
 from crynux_validate.encoding import MAX_SAFE_INTEGER
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.pipelines.elementary import Float64s, cosine_sine, log
 
-Float64s = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
 FourWords = tuple[Words, Words, Words, Words]
 
@@ -64,14 +53,6 @@ _ROUNDS: Final = 10
 # Blocks that are computed together: the intermediate arrays stay in a processor's cache. No bit depends on it.
 _BLOCKS_AT_ONCE: Final = 8192
 
-_SQRT_2: Final = float.fromhex("0x1.6a09e667f3bcdp+0")
-_LN2_HIGH: Final = float.fromhex("0x1.62e42fee00000p-1")
-_LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
-_QUARTER_TURN: Final = float.fromhex("0x1.921fb54442d18p-30")
-_LOG: Final = tuple(1.0 / k for k in range(1, 24, 2))
-_SIN: Final = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(9))
-_COS: Final = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(9))
-
 
 class Purpose(IntEnum):
     """What random numbers are for: the last word of the counter. A number is never given to another purpose."""
@@ -82,6 +63,8 @@ class Purpose(IntEnum):
     """Sampling of tokens: the draw is the step, the image is the sequence."""
     WEIGHTS = 2
     """Weights of tiny models for tests."""
+    CANARY = 3
+    """What the canary computes with."""
 
 
 def philox(counter: FourWords, key: tuple[int, int]) -> FourWords:
@@ -160,12 +143,51 @@ def normal(
     for start, words in _blocks(seed, image, draw, purpose, values):
         stop = start + 4 * len(words[0])
         for column, (first, second) in enumerate((words[:2], words[2:])):
-            radius = np.sqrt(-2.0 * _log(_to_unit(first)))
-            cosine, sine = _cosine_sine(second)
+            radius = np.sqrt(-2.0 * log(_to_unit(first)))
+            cosine, sine = cosine_sine(second)
             # Assignment rounds float64 to float32, to nearest even.
             out[start + 2 * column : stop : 4] = radius * cosine
             out[start + 2 * column + 1 : stop : 4] = radius * sine
     return out[:values].reshape(shape)
+
+
+def gumbel(uniforms: Float64s) -> Float64s:
+    """Turn uniform numbers into standard Gumbel numbers, between -3.14 and 22.88, with the same bits everywhere.
+
+    Added to logits, the largest sum is a sample from their softmax (the Gumbel-max trick; Maddison, Tarlow and Minka,
+    "A* sampling", NeurIPS 2014).
+    """
+    return -log(-log(uniforms))
+
+
+def token_uniform(seed: int, *, sequence: int, step: int, tokens: npt.NDArray[np.int64]) -> Float64s:
+    """Draw uniform numbers for some tokens of a vocabulary: that of a token does not depend on the others asked for.
+
+    Parameters
+    ----------
+    seed
+        The task's seed, 0 to 2^53-1.
+    sequence, step
+        Which sequence, and which of its new tokens, both counted from 0.
+    tokens
+        Token ids, one dimension, not negative.
+
+    Returns
+    -------
+    array of float64
+        One number for each token, as `uniform` gives it at the token's place.
+    """
+    _begin(seed, sequence, step, len(tokens))
+    key = (int(seed) & 0xFFFFFFFF, int(seed) >> 32)
+    ids = tokens.astype(np.uint64)
+    last = int(ids.max(initial=0))
+    if len(ids) > last // 4:
+        # Most of the vocabulary: every block once is less work than a block for each token.
+        return uniform(seed, image=sequence, draw=step, shape=last + 1, purpose=Purpose.TOKEN)[tokens]
+    block = ids >> np.uint64(2)
+    counter = (block, np.full_like(block, step), np.full_like(block, sequence), np.full_like(block, Purpose.TOKEN))
+    words = np.stack(philox(counter, key))
+    return _to_unit(words[ids & np.uint64(3), np.arange(len(ids))])
 
 
 def _begin(seed: int, image: int, draw: int, shape: int | tuple[int, ...]) -> tuple[tuple[int, ...], int]:
@@ -204,43 +226,3 @@ def _blocks(seed: int, image: int, draw: int, purpose: Purpose, values: int) -> 
 
 def _to_unit(word: Words) -> Float64s:
     return (word.astype(np.float64) + 0.5) * 2.0**-32
-
-
-def _polynomial(coefficients: tuple[float, ...], y: Float64s) -> Float64s:
-    """Horner's scheme, lowest coefficient first; every step is rounded on its own."""
-    result = np.full_like(y, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        result *= y
-        result += coefficient
-    return result
-
-
-def _log(u: Float64s) -> Float64s:
-    """Natural logarithm of positive normal numbers, as the module's docstring specifies it."""
-    bits = u.view(np.int64)
-    exponent = (bits >> 52) - 1023
-    mantissa = ((bits & ((1 << 52) - 1)) | (1023 << 52)).view(np.float64)
-    large = mantissa > _SQRT_2
-    mantissa = np.where(large, mantissa * 0.5, mantissa)
-    e = (exponent + large).astype(np.float64)
-    f = (mantissa - 1.0) / (mantissa + 1.0)
-    result = (f * 2.0) * _polynomial(_LOG, f * f)
-    result += e * _LN2_LOW
-    result += e * _LN2_HIGH
-    return result
-
-
-def _cosine_sine(word: Words) -> tuple[Float64s, Float64s]:
-    """Cosine and sine of the angle 2 pi (word + 0.5) * 2^-32, as the module's docstring specifies them."""
-    turns = word.astype(np.int64)
-    quarter = (turns + (1 << 29)) >> 30
-    x = ((turns - (quarter << 30)).astype(np.float64) + 0.5) * _QUARTER_TURN
-    y = x * x
-    sine, cosine = _polynomial(_SIN, y), _polynomial(_COS, y)
-    sine *= x
-    odd = (quarter & 1).astype(bool)
-    cosine, sine = np.where(odd, sine, cosine), np.where(odd, cosine, sine)
-    # Signs: (+, +), (-, +), (-, -), (+, -) for quarters 0 to 3; a product with -1 is exact.
-    cosine *= 1.0 - ((quarter + 1) & 2)
-    sine *= 1.0 - (quarter & 2)
-    return cosine, sine

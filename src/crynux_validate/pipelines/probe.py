@@ -1,14 +1,18 @@
-"""What this machine is: the two parts of an environment that are known before a model is loaded."""
+"""What this machine is: its GPU model, and the two parts of an environment that are known before a model is loaded."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.machines.environment import Environment
+from crynux_validate.machines.gpu import PLATFORMS, GpuModel
 from crynux_validate.pipelines.determinism import numerics
 from crynux_validate.pipelines.process import RECORDED_CPU, RECORDED_CUDA, prepare_process, require
 
@@ -25,6 +29,14 @@ _KERNEL_PACKAGES: Final = (
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _COUNTS: Final = ("num_logical_cores", "num_physical_cores", "num_sockets")
+_GIB: Final = 2**30
+
+_SMI_QUERY: Final = ("--query-gpu=uuid,name,memory.total", "--format=csv,noheader")
+_SMI_SECONDS: Final = 20.0
+"""How long nvidia-smi may take; it wakes the driver where no process keeps it loaded."""
+
+_DOCKER_MARK: Final = Path("/.dockerenv")
+_CGROUP: Final = Path("/proc/self/cgroup")
 
 
 def local_environment(device: "str | torch.device | None" = None) -> Environment:
@@ -51,6 +63,123 @@ def local_environment(device: "str | torch.device | None" = None) -> Environment
         Where the guard cannot be entered.
     """
     return Environment(kernel(device), numerics())
+
+
+def local_gpu(device: "str | torch.device | None" = None) -> GpuModel:
+    """Read the GPU model of this machine, as a node declares it (protocol P1).
+
+    One card of NVIDIA's or AMD's is found through torch; where torch has no CUDA and none is asked for or ``cuda`` is,
+    through nvidia-smi. On Apple's it is the chip and the machine's memory, and without any the processor and the
+    machine's memory. A node that uses several equal cards says so with ``dataclasses.replace(gpu, count=2)``.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the first that is there of cuda, mps, cpu.
+
+    Returns
+    -------
+    GpuModel
+        Of one card. Its memory is what nvidia-smi says of it, where it says anything: torch leaves out what the driver
+        keeps for itself, which can be a GiB. Its platform is ``docker`` in a container, else the system's name.
+
+    Raises
+    ------
+    InvalidInputError
+        For what is no device.
+    PipelineError
+        For a device that is not there.
+    """
+    asked = "" if device is None else str(device)
+    kind, _, index = asked.partition(":")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
+    if kind in {"", "cuda"} and not hidden and default_device() != "cuda":
+        # The driver may know a card that this build of torch cannot use.
+        cards = [(name, memory) for _, name, memory in _nvidia_smi()]
+        at = int(index) if index.isdecimal() else 0
+        if at < len(cards):
+            return _model(*cards[at])
+    found = find_device(device)
+    if found.type == "cuda":
+        return _model(*_cuda_card(found))
+    if found.type == "mps":
+        import torch
+
+        return _model(torch.backends.mps.get_name(), _main_memory())
+    return _model(_processor_name(), _main_memory())
+
+
+def _model(name: str, memory_bytes: int) -> GpuModel:
+    """A GPU model in this machine's platform; names of processors hold what a GPU model's name does not."""
+    text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", name).split())[:128].strip()
+    return GpuModel(text or "unknown", max(1, math.ceil(memory_bytes / _GIB)), _platform())
+
+
+def _cuda_card(device: "torch.device") -> tuple[str, int]:
+    """Name and bytes of memory of a card that torch can use."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    uuid = str(getattr(properties, "uuid", ""))
+    for of_card, name, memory in _nvidia_smi():
+        # A partition of a card (MIG) has another name than the card.
+        if uuid and of_card.endswith(uuid) and name == properties.name:
+            return name, memory
+    return properties.name, properties.total_memory
+
+
+def _nvidia_smi() -> list[tuple[str, str, int]]:
+    """Uuid, name and bytes of memory of each card, in the order of the bus; empty where nvidia-smi has no answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        done = subprocess.run(  # noqa: S603 - the operator's own program and constant arguments
+            [program, *_SMI_QUERY],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SMI_SECONDS,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    # A card that shares the machine's memory has "[N/A]" there, and no line that fits.
+    found = [re.fullmatch(r"\s*(\S+), (.+), ([0-9]{1,9}) MiB\s*", line) for line in done.stdout.splitlines()]
+    return [(card[1], card[2], int(card[3]) * 2**20) for card in found if card]
+
+
+def _platform() -> str:
+    """``docker`` in a container, as nodes of the live network find out, else the system's name where it has one."""
+    system = platform.system()
+    if _DOCKER_MARK.exists() or os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "docker"
+    if _CGROUP.is_file() and "docker" in _CGROUP.read_text(encoding="utf-8", errors="replace"):
+        return "docker"
+    return system if system in PLATFORMS else ""
+
+
+def _main_memory() -> int:
+    """Bytes of the machine's memory."""
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import ctypes
+
+    # Windows: MEMORYSTATUSEX is two u32, the first its own size, and seven u64, the first the bytes there are.
+    status = (ctypes.c_uint64 * 8)(ctypes.sizeof(ctypes.c_uint64 * 8))
+    library: Any = getattr(ctypes, "windll", None)
+    if library is None or not library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        raise PipelineError("this system does not tell how much memory it has; write the GpuModel yourself")
+    return int(status[1])
+
+
+def _processor_name() -> str:
+    """The processor's name for people."""
+    import torch
+
+    known = dict(torch.cpu.get_capabilities())
+    return str(known.get("cpu_name") or platform.processor() or platform.machine())
 
 
 def default_device() -> str:
@@ -139,7 +268,7 @@ def _processor() -> dict[str, Any]:
 
     known = dict(torch.cpu.get_capabilities())
     return {
-        "name": known.get("cpu_name") or platform.processor() or platform.machine(),
+        "name": _processor_name(),
         # What torch's own loops use; `ATEN_CPU_CAPABILITY` lowers it.
         "capability": torch.backends.cpu.get_cpu_capability(),
         "instructions": sorted(name for name, value in known.items() if value is True),
@@ -162,7 +291,7 @@ def _cuda(device: "torch.device") -> dict[str, Any]:
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "multiprocessors": properties.multi_processor_count,
-        "memory_gib": round(properties.total_memory / 2**30),
+        "memory_gib": math.ceil(properties.total_memory / _GIB),
         "driver": driver,
         "driver_cuda": core._cuda_getDriverVersion() if hasattr(core, "_cuda_getDriverVersion") else None,
     }
@@ -174,6 +303,6 @@ def _metal() -> dict[str, Any]:
     return {
         "name": torch.backends.mps.get_name(),
         "cores": torch.backends.mps.get_core_count(),
-        "memory_gib": round(torch.mps.recommended_max_memory() / 2**30),
+        "memory_gib": math.ceil(torch.mps.recommended_max_memory() / _GIB),
         "macos": platform.mac_ver()[0],
     }

@@ -1,7 +1,9 @@
 """The recipe of an environment: what was loaded, read back after loading."""
 
+import hashlib
+import importlib.metadata
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,6 @@ from crynux_validate.tasks import ModelRef, folder_digest
 
 def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: Path) -> dict[str, Any]:
     """Describe what was loaded, read back from it. The files are pinned by the model's digest or revision."""
-    import diffusers
-    import safetensors
-    import transformers
-
     components: dict[str, Any] = {}
     for part, loaded in sorted(parts.items()):
         record: dict[str, Any] = {"class": type(loaded).__name__}
@@ -23,8 +21,7 @@ def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: 
             config: Any = loaded.config
             # diffusers' configurations are dictionaries, transformers' are objects.
             record["config"] = plain(config if isinstance(config, Mapping) else config.to_diff_dict())
-            tensors = [*loaded.parameters(), *loaded.buffers()]
-            record["dtypes"] = sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})
+            record["dtypes"] = dtypes_of(loaded)
             record["attention"] = _attention(loaded)
         else:
             record["files"] = folder_digest(folder / part)
@@ -42,12 +39,24 @@ def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: 
         },
         "batch": 1,
         "noise": "philox4x32-10",
-        "versions": {
-            "diffusers": diffusers.__version__,
-            "safetensors": safetensors.__version__,
-            "transformers": transformers.__version__,
-        },
+        "versions": versions(("diffusers", "safetensors", "transformers")),
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of some packages."""
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def dtypes_of(module: torch.nn.Module) -> list[str]:
+    """Return what floating-point types a module's tensors have."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sorted({str(tensor.dtype) for tensor in tensors if tensor.is_floating_point()})
+
+
+def digest_of(content: str | bytes) -> str:
+    """Return the SHA-256 of something that is too long for a recipe."""
+    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
 
 
 def _attention(module: Any) -> list[str]:

@@ -4,19 +4,25 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from crynux_validate.answers import ImageScore
-from crynux_validate.errors import InvalidInputError, PipelineError
+from crynux_validate.answers import ImageScore, TextScore
+from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.images import ImageResult, draw_images
-from crynux_validate.pipelines.models import DTYPES, LoadedModel, load
 from crynux_validate.pipelines.probe import find_device, local_environment
-from crynux_validate.tasks import Dtype, ImageTask, ModelRef
+from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, TextTask
 
 if TYPE_CHECKING:
     import torch
+
+    from crynux_validate.pipelines.image_models import LoadedModel
+    from crynux_validate.pipelines.images import ImageResult
+    from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.pipelines.text_models import LoadedText
+
+Kind = Literal["image", "text"]
+KINDS: tuple[Kind, ...] = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,20 @@ class Runner:
     model
         Which weights; of a local folder the digest is checked before it is loaded.
     kind
-        What it makes: ``image``.
+        What it makes: ``image`` (needs the extra of this name) or ``text`` (likewise).
     dtype
         ``float32``, ``float16`` or ``bfloat16``: what the weights are loaded as and the computation runs in.
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the first that is there of cuda, mps, cpu.
     safety_checker
-        Load the model's own safety checker, which must be there then.
+        Load the model's own safety checker, which must be there then; for images only.
 
     Raises
     ------
     InvalidInputError
         For a kind, dtype or device that does not exist.
+    MissingExtraError
+        Where the packages of that kind are not installed.
     ModelError
         Where the model cannot be loaded, or is not what `model` names.
     DeterminismError
@@ -70,7 +78,7 @@ class Runner:
     def __init__(
         self,
         model: ModelRef,
-        kind: Literal["image"] = "image",
+        kind: Kind = "image",
         dtype: Dtype = "float32",
         device: "str | torch.device | None" = None,
         *,
@@ -78,27 +86,45 @@ class Runner:
     ) -> None:
         if not isinstance(model, ModelRef):
             raise InvalidInputError(f"model is {model!r}; expected a ModelRef")
-        if kind != "image":
-            raise InvalidInputError(f"kind is {kind!r}; this version runs 'image'")
+        if kind not in KINDS:
+            raise InvalidInputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
         if dtype not in DTYPES:
             raise InvalidInputError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+        if safety_checker and kind != "image":
+            raise InvalidInputError("safety_checker is True; only image models have one")
         self.model = model
         self.kind = kind
         self.dtype = dtype
         self.device = find_device(device)
         self.safety_checker = safety_checker
         self._machine = local_environment(self.device)
-        with deterministic():
-            self._loaded: LoadedModel | None = load(model, dtype, self.device, safety_checker=safety_checker)
+        self._loaded: LoadedModel | LoadedText | None = self._load()
 
     @classmethod
-    def for_task(cls, task: ImageTask, device: "str | torch.device | None" = None) -> Self:
+    def for_task(cls, task: Task, device: "str | torch.device | None" = None) -> Self:
         """Load what a task names; parameters and errors as for the class."""
+        if isinstance(task, TextTask):
+            return cls(task.model, "text", task.dtype, device)
         if not isinstance(task, ImageTask):
-            raise InvalidInputError(f"task is {task!r}; expected an ImageTask")
+            raise InvalidInputError(f"task is {task!r}; expected an ImageTask or a TextTask")
         return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker)
 
-    def run(self, task: ImageTask, on_step: Callable[[Progress], None] | None = None) -> ImageResult:
+    @overload
+    def run(
+        self, task: ImageTask, on_step: Callable[[Progress], None] | None = None, on_token: None = None
+    ) -> "ImageResult": ...
+
+    @overload
+    def run(
+        self, task: TextTask, on_step: None = None, on_token: "Callable[[Token], None] | None" = None
+    ) -> "TextResult": ...
+
+    def run(
+        self,
+        task: Task,
+        on_step: Callable[[Progress], None] | None = None,
+        on_token: "Callable[[Token], None] | None" = None,
+    ) -> "ImageResult | TextResult":
         """Run a task: the same task gives the same bits, whatever ran before it.
 
         Parameters
@@ -106,33 +132,81 @@ class Runner:
         task
             A task for the loaded model, dtype and safety checker.
         on_step
-            Called after each denoising step. What it raises ends the run and reaches the caller.
+            For images: called after each denoising step. What it raises ends the run and reaches the caller.
+        on_token
+            For text: called after each token, likewise. A beam search calls it never.
 
         Raises
         ------
         InvalidInputError
-            For a task that names something else than what is loaded.
+            For a task that names something else than what is loaded, or a callback of the other kind.
         PromptTooLongError
-            For a prompt that the model's tokenizer cannot hold.
+            For a prompt that the model cannot hold.
         PipelineError
-            Where the computation fails or overflows, or the runner is closed.
+            Where the computation fails or overflows, the model cannot be given this input, or the runner is closed.
         DeterminismError
             Where a switch did not hold, or something drew from torch's own generators.
         """
         self._check(task)
         if self._loaded is None:
             raise PipelineError("this runner is closed; make a new one")
+        unused = "on_token" if self.kind == "image" else "on_step"
+        if (on_token if self.kind == "image" else on_step) is not None:
+            raise InvalidInputError(f"{unused} is given, but {type(task).__name__} runs never call it; leave it out")
+        if isinstance(task, TextTask):
+            return self._generate(task, on_token)
+        return self._draw(task, on_step)
+
+    def _load(self) -> "LoadedModel | LoadedText":
+        try:
+            with deterministic():
+                if self.kind == "text":
+                    from crynux_validate.pipelines import text_models
+
+                    return text_models.load(self.model, self.dtype, self.device)
+                from crynux_validate.pipelines import image_models
+
+                return image_models.load(self.model, self.dtype, self.device, safety_checker=self.safety_checker)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(f"a Runner for {self.kind}", self.kind, error.name or "transformers") from error
+
+    def _draw(self, task: ImageTask, on_step: Callable[[Progress], None] | None) -> "ImageResult":
+        from crynux_validate.pipelines.images import ImageResult, draw_images
 
         def report(image: int, step: int, steps: int) -> None:
             if on_step is not None:
                 on_step(Progress(image, task.images, step, steps))
 
+        loaded: Any = self._loaded
         start = time.perf_counter()
         with deterministic():
-            images, recipe = draw_images(self._loaded, task, None if on_step is None else report)
+            images, recipe = draw_images(loaded, task, None if on_step is None else report)
         seconds = time.perf_counter() - start
-        environment = Environment(self._machine.kernel, self._machine.numerics, recipe)
-        return ImageResult(task, tuple(images), ImageScore.from_images(images, task.algorithm), environment, seconds)
+        score = ImageScore.from_images(images, task.algorithm)
+        return ImageResult(task, tuple(images), score, self._environment(recipe), seconds)
+
+    def _generate(self, task: TextTask, on_token: "Callable[[Token], None] | None") -> "TextResult":
+        from crynux_validate.pipelines.text import TextResult, generate
+
+        loaded: Any = self._loaded
+        start = time.perf_counter()
+        with deterministic():
+            found, recipe = generate(loaded, task, on_token)
+        seconds = time.perf_counter() - start
+        tokens = tuple(sequence.ids for sequence in found)
+        logits = [sequence.logits for sequence in found] if task.binding == "logits" else None
+        return TextResult(
+            task=task,
+            token_ids=tokens,
+            texts=tuple(sequence.text for sequence in found),
+            finish=tuple(sequence.finish for sequence in found),
+            score=TextScore.from_tokens(tokens, logits),
+            environment=self._environment(recipe),
+            seconds=seconds,
+        )
+
+    def _environment(self, recipe: dict[str, Any]) -> Environment:
+        return Environment(self._machine.kernel, self._machine.numerics, recipe)
 
     def close(self) -> None:
         """Free the model and its memory. Closing twice is fine."""
@@ -157,14 +231,15 @@ class Runner:
         state = "closed" if self._loaded is None else "loaded"
         return f"<Runner {self.model} {self.dtype} on {self.device}, {state}>"
 
-    def _check(self, task: ImageTask) -> None:
+    def _check(self, task: Task) -> None:
         """Refuse a task that names something else than what is loaded."""
-        if not isinstance(task, ImageTask):
-            raise InvalidInputError(f"task is {task!r}; expected an ImageTask")
+        if not isinstance(task, ImageTask | TextTask):
+            raise InvalidInputError(f"task is {task!r}; expected an ImageTask or a TextTask")
         asked: dict[str, tuple[Any, Any]] = {
+            "kind": ("text" if isinstance(task, TextTask) else "image", self.kind),
             "model": (task.model, self.model),
             "dtype": (task.dtype, self.dtype),
-            "safety_checker": (task.safety_checker, self.safety_checker),
+            "safety_checker": (isinstance(task, ImageTask) and task.safety_checker, self.safety_checker),
         }
         for name, (wanted, loaded) in asked.items():
             if wanted != loaded:
@@ -173,15 +248,36 @@ class Runner:
                 )
 
 
+@overload
 def run(
     task: ImageTask,
     *,
     device: "str | torch.device | None" = None,
     on_step: Callable[[Progress], None] | None = None,
-) -> ImageResult:
+) -> "ImageResult": ...
+
+
+@overload
+def run(
+    task: TextTask,
+    *,
+    device: "str | torch.device | None" = None,
+    on_token: "Callable[[Token], None] | None" = None,
+) -> "TextResult": ...
+
+
+def run(
+    task: Task,
+    *,
+    device: "str | torch.device | None" = None,
+    on_step: Callable[[Progress], None] | None = None,
+    on_token: "Callable[[Token], None] | None" = None,
+) -> "ImageResult | TextResult":
     """Load a task's model, run the task, free the model; parameters and errors as for `Runner`.
 
-    For more than one task of a model make a `Runner`: loading takes longer than drawing.
+    For more than one task of a model make a `Runner`: loading takes longer than most tasks.
     """
     with Runner.for_task(task, device) as runner:
+        if isinstance(task, TextTask):
+            return runner.run(task, on_token=on_token)
         return runner.run(task, on_step)

@@ -2,7 +2,8 @@
 
 - `ManualClock`: time for a ledger under test
 - `fake_hardware`: processes that compute like other machines, without a GPU
-- `tiny_image_model`, `tiny_sdxl_model`: small, real diffusion pipelines that are built in a second, without a download
+- `tiny_image_model`, `tiny_sdxl_model`, `tiny_text_model`: small, real models that are built in a second, without a
+  download
 """
 
 from importlib import import_module
@@ -11,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crynux_validate.testing import fake_hardware
     from crynux_validate.testing.clock import ManualClock
-    from crynux_validate.testing.tiny_models import tiny_image_model, tiny_sdxl_model
+    from crynux_validate.testing.tiny_models import tiny_image_model, tiny_sdxl_model, tiny_text_model
 
-__all__ = ["ManualClock", "fake_hardware", "tiny_image_model", "tiny_sdxl_model"]
+__all__ = ["ManualClock", "fake_hardware", "tiny_image_model", "tiny_sdxl_model", "tiny_text_model"]
 
-_HOMES = {"ManualClock": "clock", "tiny_image_model": "tiny_models", "tiny_sdxl_model": "tiny_models"}
+_HOMES = {
+    "ManualClock": "clock",
+    "tiny_image_model": "tiny_models",
+    "tiny_sdxl_model": "tiny_models",
+    "tiny_text_model": "tiny_models",
+}
 
 
 def __getattr__(name: str) -> Any:

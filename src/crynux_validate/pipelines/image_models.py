@@ -4,31 +4,30 @@ Components are loaded one by one, so that each gets its dtype and a weight that 
 itself fills it with random numbers and a line in a log.
 """
 
-import importlib
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.loading import (
+    DTYPES,
+    READING,
+    check_complete,
+    local_folder,
+    not_found,
+    quiet,
+    reading,
+)
 from crynux_validate.pipelines.process import require
 from crynux_validate.pipelines.recipe import plain, recipe_of
-from crynux_validate.tasks import Dtype, ModelRef, folder_digest
+from crynux_validate.tasks import Dtype, ModelRef
 
 require("diffusers", "transformers")
-
-DTYPES: Final[Mapping[str, torch.dtype]] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 
 _COMMON: Final = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -45,9 +44,6 @@ PIPELINES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "StableDiffusionXLPipeline": {**_COMMON, **_SECOND_ENCODER},
 }
 """The pipeline classes that are supported, and for each its components with their library and class."""
-
-_READING: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
-"""What diffusers, transformers and safetensors raise for files that are missing, damaged or of the wrong shape."""
 
 
 @dataclass(frozen=True)
@@ -69,40 +65,6 @@ class LoadedModel:
     recipe: Mapping[str, Any]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep diffusers and transformers from writing to standard error; their own settings are put back.
-
-    What they would log there and what matters (missing weights, prompts that are too long) is an error here. Warnings
-    about their own use of old interfaces are no business of the caller's. Enter the guard first: its lock keeps two
-    threads from undoing each other's settings.
-    """
-    with warnings.catch_warnings():
-        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
-            warnings.filterwarnings("ignore", category=category, module=_LIBRARIES)
-        with _silent("transformers.utils.logging"), _silent("diffusers.utils.logging"):
-            yield
-
-
-_LIBRARIES: Final = r"(diffusers|transformers|torch|accelerate)(\.|$)"
-
-
-@contextmanager
-def _silent(module: str) -> Iterator[None]:
-    """Silence one library's log and progress bars. Importing diffusers logs which optional packages are missing."""
-    log: Any = importlib.import_module(module)
-    verbosity, bar = log.get_verbosity(), log.is_progress_bar_enabled()
-    # Errors too: diffusers logs those that it also raises.
-    log.set_verbosity(log.CRITICAL)
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bar:
-            log.enable_progress_bar()
-
-
 def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker: bool) -> LoadedModel:
     """Load a pipeline; enter the guard first.
 
@@ -111,7 +73,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
     ModelError
         Where files are missing, damaged or not those that `model` names, or the pipeline is not supported.
     """
-    with quiet():
+    with quiet("transformers", "diffusers"):
         folder = locate(model, safety_checker=safety_checker)
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
@@ -146,15 +108,7 @@ def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
         Where it is not there, or not what `model` says.
     """
     if model.digest is not None:
-        if model.path is None:
-            raise ModelError(f"where {model} lies on this machine is not known; name its folder: model.at(folder)")
-        try:
-            found = folder_digest(model.path)
-        except OSError as error:
-            raise ModelError(f"the model folder cannot be read: {error}") from error
-        if found != model.digest:
-            raise ModelError(f"{model.path} holds the model {found}, but the task asks for {model.digest}")
-        return model.path
+        return local_folder(model)
     from diffusers import DiffusionPipeline
 
     # Components that are passed are not downloaded.
@@ -163,11 +117,8 @@ def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
         folder = DiffusionPipeline.download(
             model.repository, revision=model.revision, variant=model.variant, use_safetensors=True, **unused
         )
-    except _READING as error:
-        raise ModelError(
-            f"{model} can be neither found in the local cache nor downloaded: {_first_line(error)}. Check its name, "
-            "revision and variant, and the connection; with HF_HUB_OFFLINE=1 it must be in the cache already"
-        ) from error
+    except READING as error:
+        raise not_found(model, error) from error
     return Path(folder)
 
 
@@ -185,7 +136,7 @@ def _load_part(
 
     loader = getattr({"diffusers": diffusers, "transformers": transformers}[library], class_name)
     if part.startswith("tokenizer"):
-        return _reading(part, folder, lambda: loader.from_pretrained(folder / part, local_files_only=True))
+        return reading(part, folder, lambda: loader.from_pretrained(folder / part, local_files_only=True))
     return _load_weights(loader, folder, part, variant, dtype, device, eager=library == "transformers")
 
 
@@ -193,7 +144,7 @@ def _load_weights(
     loader: Any, folder: Path, part: str, variant: str | None, dtype: Dtype, device: torch.device, *, eager: bool
 ) -> Any:
     settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
-    loaded, info = _reading(
+    loaded, info = reading(
         part,
         folder,
         lambda: loader.from_pretrained(
@@ -206,14 +157,8 @@ def _load_weights(
             **settings,
         ),
     )
-    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
-        if info.get(problem):
-            names = ", ".join(sorted(map(str, info[problem]))[:3])
-            raise ModelError(
-                f"{part} in {folder}: {len(info[problem])} {problem.replace('_', ' ')} ({names}, ...); its files do "
-                "not hold the whole component, and what is missing would be random. Get them again"
-            )
-    return _reading(part, folder, lambda: loaded.to(device).eval())
+    check_complete(part, folder, info)
+    return reading(part, folder, lambda: loaded.to(device).eval())
 
 
 def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.device) -> dict[str, Any]:
@@ -228,7 +173,7 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         StableDiffusionSafetyChecker, folder, "safety_checker", model.variant, dtype, device, eager=True
     )
     name = "feature_extractor"
-    extractor = _reading(name, folder, lambda: CLIPImageProcessorPil.from_pretrained(folder / name))
+    extractor = reading(name, folder, lambda: CLIPImageProcessorPil.from_pretrained(folder / name))
     return {"safety_checker": checker, name: extractor}
 
 
@@ -262,7 +207,7 @@ def _assemble(
         settings = {**parts, "add_watermarker": False, "force_zeros_for_empty_prompt": zeros}
     # A place holder: each image gets a scheduler of its own.
     placeholder = library.DDIMScheduler(steps_offset=1, clip_sample=False)
-    pipeline = _reading(name, folder, lambda: getattr(library, name)(scheduler=placeholder, **settings))
+    pipeline = reading(name, folder, lambda: getattr(library, name)(scheduler=placeholder, **settings))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.disable_slicing()
     pipeline.vae.disable_tiling()
@@ -278,19 +223,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{file} holds no JSON object; load a whole pipeline, as diffusers saves it")
     return value
-
-
-def _reading(part: str, folder: Path, load_it: Callable[[], Any]) -> Any:
-    """Run something that reads model files; what it raises is a `ModelError` that says which."""
-    try:
-        return load_it()
-    except _READING as error:
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise ModelError(
-            f"{part} in {folder} cannot be loaded: {reason}. Needed are its configuration and safetensors files (of "
-            "the variant that the model names, if any), undamaged"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

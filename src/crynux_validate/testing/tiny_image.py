@@ -6,33 +6,18 @@ levels are damped; so pictures have large shapes that depend on prompt, seed and
 every picture would be a weave of its random kernels.
 """
 
-import math
-from collections.abc import Mapping
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import diffusers
-import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
-from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from crynux_validate.pipelines.noise import Purpose, normal
+from crynux_validate.testing.tiny_base import WORDS, byte_symbols, fill, merged
 
 # Their constructors have no types, or wrong ones.
 _diffusers: Any = diffusers
 _transformers: Any = transformers
-
-_WORDS: Final = (
-    "a an the of in on at and with by under over red green blue yellow black white small big old new bright dark "
-    "cat dog bird fish horse tree forest flower river lake sea mountain sky sun moon star cloud rain snow fire stone "
-    "house castle city street bridge boat car train garden man woman child king queen robot dragon photo painting "
-    "drawing portrait landscape night day morning evening summer winter sleeping running flying ugly blurry"
-)
-"""Words that are one token; everything else is spelt in parts of them, in letters, or in bytes."""
 
 _TOKENS: Final = 77
 _WIDTH: Final = 32
@@ -52,7 +37,6 @@ _UNET_GAINS: Final = {
 }
 _VAE_GAINS: Final = {"conv_out": 0.5}
 _SKIP: Final = 0.2
-_BLUR: Final = 0.9
 
 _BETAS: Final = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
@@ -66,7 +50,7 @@ def stable_diffusion(seed: int, *, safety_checker: bool = False) -> Any:
         tokenizer = _tokenizer()
         parts: dict[str, Any] = {
             "tokenizer": tokenizer,
-            "text_encoder": _fill(CLIPTextModel(_text_config(tokenizer)), seed, _TEXT),
+            "text_encoder": fill(CLIPTextModel(_text_config(tokenizer)), seed, _TEXT),
             "unet": _unet(seed, cross_attention_dim=_WIDTH),
             "vae": _vae(seed, scaling_factor=0.18215),
             "scheduler": _diffusers.DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False),
@@ -87,8 +71,8 @@ def stable_diffusion_xl(seed: int) -> Any:
         return _diffusers.StableDiffusionXLPipeline(
             tokenizer=tokenizer,
             tokenizer_2=_tokenizer(),
-            text_encoder=_fill(CLIPTextModel(config), seed, _TEXT),
-            text_encoder_2=_fill(CLIPTextModelWithProjection(config), seed, _TEXT_2),
+            text_encoder=fill(CLIPTextModel(config), seed, _TEXT),
+            text_encoder_2=fill(CLIPTextModelWithProjection(config), seed, _TEXT_2),
             unet=_unet(
                 seed,
                 cross_attention_dim=2 * _WIDTH,
@@ -102,43 +86,21 @@ def stable_diffusion_xl(seed: int) -> Any:
         )
 
 
-def save(pipeline: Any, folder: Path) -> None:
-    """Write a pipeline as `from_pretrained` reads it, without progress bars for files of a few kilobytes."""
-    logging = _transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        pipeline.save_pretrained(folder, safe_serialization=True)
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _tokenizer() -> Any:
-    """Build a CLIP tokenizer that knows `_WORDS` and every byte, so that any text has tokens."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    # GPT-2's table: a byte that cannot be printed stands as a character from 256 on.
-    symbols = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+    """Build a CLIP tokenizer that knows `WORDS` and every byte, so that any text has tokens."""
+    symbols = byte_symbols()
     vocabulary = {symbol: i for i, symbol in enumerate([*symbols, *(f"{symbol}</w>" for symbol in symbols)])}
     merges: dict[tuple[str, str], int] = {}
-    for word in _WORDS.split():
+    for word in WORDS.split():
         # Later merges are tried after earlier ones, so they never take a word apart that is whole already.
-        parts = _merged([*word[:-1], f"{word[-1]}</w>"], merges)
+        parts = merged([*word[:-1], f"{word[-1]}</w>"], merges)
         while len(parts) > 1:
             merges[parts[0], parts[1]] = len(merges)
             vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
-            parts = _merged(parts, merges)
+            parts = merged(parts, merges)
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[special] = len(vocabulary)
     return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=_TOKENS)
-
-
-def _merged(parts: list[str], merges: Mapping[tuple[str, str], int]) -> list[str]:
-    """Apply byte-pair merges to the parts of a word, the earliest one first."""
-    while pairs := [(merges[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in merges]:
-        _, i = min(pairs)
-        parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
-    return parts
 
 
 def _text_config(tokenizer: Any) -> CLIPTextConfig:
@@ -168,7 +130,7 @@ def _unet(seed: int, **config: Any) -> Any:
         attention_head_dim=8,
         **config,
     )
-    _fill(unet, seed, _UNET, _UNET_GAINS)
+    fill(unet, seed, _UNET, _UNET_GAINS)
     channels = unet.config.block_out_channels[-1]
     with torch.no_grad():
         for block in unet.up_blocks:
@@ -191,7 +153,7 @@ def _vae(seed: int, scaling_factor: float) -> Any:
         norm_num_groups=8,
         scaling_factor=scaling_factor,
     )
-    return _fill(vae, seed, _VAE, _VAE_GAINS, blurred="decoder.")
+    return fill(vae, seed, _VAE, _VAE_GAINS, blurred="decoder.")
 
 
 def _safety(seed: int) -> dict[str, Any]:
@@ -208,52 +170,9 @@ def _safety(seed: int) -> dict[str, Any]:
         "projection_dim": _WIDTH,
     }
     checker = StableDiffusionSafetyChecker(_transformers.CLIPConfig(vision_config=vision, projection_dim=_WIDTH))
-    _fill(checker, seed, _SAFETY)
+    fill(checker, seed, _SAFETY)
     with torch.no_grad():
         checker.concept_embeds_weights.fill_(1)
         checker.special_care_embeds_weights.fill_(1)
     processor = _transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     return {"safety_checker": checker, "feature_extractor": processor}
-
-
-def _fill(
-    module: nn.Module, seed: int, image: int, gains: Mapping[str, float] | None = None, *, blurred: str | None = None
-) -> Any:
-    """Fill a network with noise, parameter by parameter in the order of their names, and set it to evaluation.
-
-    Parameters
-    ----------
-    seed, image
-        Of the noise; the number of the draw is that of the parameter.
-    gains
-        Factors by a part of the parameter's name.
-    blurred
-        The start of the names whose 3x3 kernels become mostly a blur.
-    """
-    embeddings = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
-    for draw, (name, parameter) in enumerate(sorted(module.named_parameters())):
-        shape = tuple(parameter.shape)
-        values = normal(seed, image=image, draw=draw, shape=shape, purpose=Purpose.WEIGHTS)
-        gain = next((factor for part, factor in (gains or {}).items() if part in name), 1.0)
-        if len(shape) >= 2:
-            inputs = 1 if name in embeddings else math.prod(shape[1:])
-            values *= np.float32(gain / math.sqrt(inputs))
-            if blurred is not None and name.startswith(blurred) and shape[2:] == (3, 3):
-                values = _blur(values)
-        elif name.endswith("bias"):
-            values *= np.float32(0.1 * gain)
-        else:
-            values = np.float32(1) + np.float32(0.1) * values
-        with torch.no_grad():
-            parameter.copy_(torch.from_numpy(np.asarray(values)))
-    return module.eval()
-
-
-def _blur(kernels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Mix each 3x3 kernel with a blur of its centre's sign and size; the mean square stays about the same."""
-    side = np.array([0.5, 1.0, 0.5])
-    window = np.outer(side, side)
-    window *= 3 / math.sqrt(float((window * window).sum()))
-    centre = kernels[:, :, 1:2, 1:2].astype(np.float64)
-    mixed = _BLUR * centre * window + math.sqrt(1 - _BLUR**2) * kernels
-    return mixed.astype(np.float32)

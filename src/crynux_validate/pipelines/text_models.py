@@ -1,0 +1,155 @@
+"""Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from crynux_validate.encoding import canonical_json
+from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.loading import (
+    DTYPES,
+    READING,
+    check_complete,
+    local_folder,
+    not_found,
+    quiet,
+    reading,
+)
+from crynux_validate.pipelines.process import require
+from crynux_validate.pipelines.recipe import digest_of, dtypes_of, plain, versions
+from crynux_validate.tasks import Dtype, ModelRef
+
+require("transformers")
+
+_LIBRARIES: Final = ("jinja2", "safetensors", "tokenizers", "transformers")
+
+
+@dataclass(frozen=True)
+class LoadedText:
+    """A language model that is ready to run, and the record of what was loaded.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Of transformers.
+    context
+        The most tokens of input and output together; None where the model does not say.
+    vocabulary
+        How many token ids the model knows.
+    end
+        The tokenizer's own end-of-sequence tokens.
+    recipe
+        What was loaded, read back: JSON values (see `Environment.recipe`).
+    """
+
+    model: Any
+    tokenizer: Any
+    context: int | None
+    vocabulary: int
+    end: Sequence[int]
+    recipe: Mapping[str, Any]
+
+
+def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
+    """Load a model with its tokenizer; enter the guard first.
+
+    Raises
+    ------
+    ModelError
+        Where files are missing, damaged or not those that `model` names, or the model is not supported.
+    """
+    with quiet("transformers"):
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+        source, where = _source(model)
+        config: Any = _read(model, "the configuration", where, AutoConfig, source)
+        _check_config(model, config)
+        tokenizer = _read(model, "the tokenizer", where, AutoTokenizer, source)
+        loaded, info = _read(
+            model,
+            "the model",
+            where,
+            AutoModelForCausalLM,
+            source,
+            config=config,
+            dtype=DTYPES[dtype],
+            variant=model.variant,
+            use_safetensors=True,
+            output_loading_info=True,
+            attn_implementation="eager",
+            experts_implementation="eager",
+        )
+        check_complete("the model", where, info)
+        loaded = reading("the model", where, lambda: loaded.to(device).eval())
+        _forget_defaults(loaded)
+    text: Any = loaded.config.get_text_config(decoder=True)
+    end = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+    context = getattr(text, "max_position_embeddings", None)
+    recipe = _recipe(model, loaded, tokenizer)
+    return LoadedText(loaded, tokenizer, context, int(text.vocab_size), end, recipe)
+
+
+def _source(model: ModelRef) -> tuple[dict[str, Any], str]:
+    """Where the files are read from: arguments of ``from_pretrained``, and the place in words."""
+    if model.digest is not None:
+        folder = str(local_folder(model))
+        return {"pretrained_model_name_or_path": folder, "local_files_only": True}, folder
+    return {"pretrained_model_name_or_path": model.repository, "revision": model.revision}, str(model)
+
+
+def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
+    """Read one part; code that lies in a repository is never run."""
+    try:
+        return reading(part, where, lambda: loader.from_pretrained(**source, trust_remote_code=False, **settings))
+    except ModelError as error:
+        cause = error.__cause__
+        if model.digest is None and isinstance(cause, OSError) and isinstance(cause, READING):
+            raise not_found(model, cause) from cause
+        raise
+
+
+def _check_config(model: ModelRef, config: Any) -> None:
+    if config.is_encoder_decoder:
+        raise ModelError(f"{model} is an encoder-decoder ({config.model_type}); supported are causal language models")
+    quantized = getattr(config, "quantization_config", None)
+    if quantized is not None:
+        raise ModelError(f"{model} holds quantized weights; supported are float32, float16 and bfloat16")
+
+
+def _forget_defaults(loaded: Any) -> None:
+    """Drop the repository's generation defaults, which leak into every call, and make sure that eager is eager."""
+    from transformers import GenerationConfig
+
+    configuration: Any = GenerationConfig
+    loaded.generation_config = configuration()
+    found = loaded.config._attn_implementation
+    if found != "eager":
+        raise ModelError(f"the model computes attention by {found!r}, although 'eager' was asked for")
+
+
+def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
+    """Describe what was loaded, read back from it. The files are pinned by the model's digest or revision."""
+    config: Any = loaded.config
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    template = tokenizer.chat_template
+    return {
+        "pipeline": type(loaded).__name__,
+        "model": model.to_dict(),
+        "config": plain(config.to_diff_dict()),
+        "dtypes": dtypes_of(loaded),
+        "attention": str(config._attn_implementation),
+        "experts": plain(config._experts_implementation),
+        "tokenizer": {
+            "class": type(tokenizer).__name__,
+            "digest": None if backend is None else digest_of(backend.to_str()),
+            "chat_template": None if template is None else digest_of(canonical_json(plain(template))),
+            "special_tokens": plain(tokenizer.special_tokens_map),
+        },
+        "cache": "dynamic",
+        "compiled": False,
+        "batch": 1,
+        "sampler": "gumbel-max, philox4x32-10",
+        "versions": versions(_LIBRARIES),
+    }

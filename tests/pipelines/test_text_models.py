@@ -1,0 +1,239 @@
+"""Loading language models: the right files, all of them, none of their defaults, and templates that nodes share."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from crynux_validate.errors import ModelError, PipelineError
+from crynux_validate.pipelines import prompts
+from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.loading import quiet
+from crynux_validate.pipelines.runner import Runner, run
+from crynux_validate.pipelines.text import TextResult
+from crynux_validate.tasks import ModelRef, TextTask
+
+ASKED = [{"role": "user", "content": "what is the sea?"}]
+TOOLS = [{"type": "function", "function": {"name": "weather"}}]
+
+
+@pytest.fixture
+def copied(text_model: ModelRef, tmp_path: Path) -> Path:
+    """A folder that a test may damage."""
+    folder = tmp_path / "copy"
+    shutil.copytree(str(text_model.path), folder)
+    return folder
+
+
+def write(folder: Path, **changes: Any) -> TextResult:
+    """Run a small task on what is in a folder now."""
+    fields: dict[str, Any] = {"model": ModelRef.local(folder), "messages": ASKED, "max_new_tokens": 6} | changes
+    return run(TextTask(**fields), device="cpu")
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    value = json.loads(file.read_text("utf-8"))
+    change(value)
+    file.write_text(json.dumps(value), "utf-8")
+
+
+def set_template(folder: Path, template: str | None) -> None:
+    (folder / "chat_template.jinja").unlink()
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template, "utf-8")
+
+
+def test_the_repositorys_generation_defaults_change_nothing(copied: Path) -> None:
+    sampled: dict[str, Any] = {"do_sample": True, "max_new_tokens": 20, "seed": 3}
+    before = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    defaults = {
+        "do_sample": True, "temperature": 0.3, "top_k": 2, "top_p": 0.5, "repetition_penalty": 4.0, "min_p": 0.5,
+        "max_length": 20, "max_new_tokens": 1, "eos_token_id": list(range(900)), "num_beams": 4, "pad_token_id": 3,
+        "no_repeat_ngram_size": 1, "suppress_tokens": list(range(100, 500)), "cache_implementation": "static",
+    }  # fmt: skip
+    (copied / "generation_config.json").write_text(json.dumps(defaults), "utf-8")
+    after = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    assert [result.token_ids for result in after] == [result.token_ids for result in before]
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+def drop_a_weight(file: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    tensors.pop("model.norm.weight")
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def quantize(config: dict[str, Any]) -> None:
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda at: cut_off(at / "model.safetensors"), "the model in .* cannot be loaded"),
+        (lambda at: (at / "model.safetensors").unlink(), "the model in .* cannot be loaded.*no file named"),
+        (lambda at: (at / "model.safetensors").rename(at / "pytorch_model.bin"), "the model in .* cannot be loaded"),
+        (lambda at: drop_a_weight(at / "model.safetensors"), "1 missing keys .model.norm.weight.*would be random"),
+        (lambda at: (at / "config.json").write_text("{"), "the configuration in .* cannot be loaded"),
+        (lambda at: (at / "config.json").unlink(), "the configuration in .* cannot be loaded"),
+        (lambda at: (at / "tokenizer.json").unlink(), "the tokenizer in .* cannot be loaded"),
+        (lambda at: edit(at / "config.json", quantize), "holds quantized weights; supported are float32"),
+        (
+            lambda at: edit(at / "config.json", lambda config: config.update(vocab_size=990)),
+            "the model in .*mismatched keys|the model in .* cannot be loaded",
+        ),
+        (
+            lambda at: (at / "config.json").write_text('{"model_type": "t5", "vocab_size": 10}'),
+            r"is an encoder-decoder \(t5\); supported are causal",
+        ),
+        (
+            lambda at: edit(at / "config.json", lambda config: config.update(model_type="mine", auto_map={})),
+            "the configuration in .* cannot be loaded",
+        ),
+    ],
+)
+def test_damaged_models(copied: Path, damage: Any, message: str) -> None:
+    damage(copied)
+    with pytest.raises(ModelError, match=message):
+        write(copied)
+
+
+def test_a_folder_that_changed_after_it_was_named(copied: Path) -> None:
+    model = ModelRef.local(copied)
+    edit(copied / "config.json", lambda config: config.update(rms_norm_eps=1e-5))
+    with pytest.raises(ModelError, match="holds the model"):
+        Runner(model, "text", "bfloat16", "cpu")
+
+
+def test_a_repository_that_is_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, text_model: ModelRef, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(str(text_model.path), tmp_path / "models--someone--tiny" / "snapshots" / ("1" * 40))
+    task = TextTask(model=ModelRef("someone/tiny", revision="1" * 40), messages=ASKED, max_new_tokens=5)
+    result = run(task, device="cpu")
+    assert result.token_ids == run(task.replace(model=text_model), device="cpu").token_ids
+    assert (result.environment.recipe or {})["model"]["revision"] == "1" * 40
+    with pytest.raises(ModelError, match=r"someone/nothing@0000.*neither found in the local cache nor downloaded"):
+        Runner(ModelRef("someone/nothing", revision="0" * 40), "text", "bfloat16", "cpu")
+
+
+def test_messages_without_a_chat_template(copied: Path) -> None:
+    set_template(copied, None)
+    with pytest.raises(PipelineError, match="no chat template for messages; give the task a prompt or token_ids"):
+        write(copied)
+    assert write(copied, messages=None, prompt="what is the sea?").finish == ("length",)
+
+
+def test_tools_for_a_template_that_knows_none(copied: Path) -> None:
+    set_template(copied, "{% for message in messages %}{{ message.content }}{% endfor %}")
+    assert write(copied).finish == ("length",)
+    with pytest.raises(PipelineError, match="chat template ignores tools; leave them out, or choose a model"):
+        write(copied, tools=TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('roles must alternate') }}", "refuses the messages: roles must alternate"),
+        ("{{ messages[0].content.nothing.more }}", "refuses the messages"),
+        ("{% for", "refuses the messages"),
+        ("{{ 1 // 0 }}", "refuses the messages"),
+        ("{{ ''.__class__.__mro__ }}", "refuses the messages|has no tokens"),
+    ],
+)
+def test_templates_that_refuse(copied: Path, template: str, message: str) -> None:
+    set_template(copied, template)
+    with pytest.raises(PipelineError, match=message):
+        write(copied)
+
+
+def test_a_template_that_asks_for_the_date_gets_the_tasks(copied: Path) -> None:
+    """Templates of widely used models write today's date: the clocks of honest nodes differ, or it is midnight."""
+    set_template(copied, "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}")
+    with pytest.raises(PipelineError, match="asks for the date, which differs between nodes; give the task one"):
+        write(copied)
+    first, second = (write(copied, date=date) for date in ("2026-01-31", "2026-02-01"))
+    assert first.token_ids != second.token_ids
+    with Runner.for_task(first.task, "cpu") as runner:
+        loaded: Any = runner._loaded
+        prompt = loaded.tokenizer.decode(prompts.input_ids(loaded, first.task))
+    assert prompt == "31 Jan 2026 what is the sea?"
+
+
+def test_the_recipe_says_what_was_loaded(text_model: ModelRef, copied: Path) -> None:
+    recipe = write(Path(str(text_model.path))).environment.recipe or {}
+    assert recipe["pipeline"] == "LlamaForCausalLM"
+    assert recipe["model"] == text_model.to_dict()
+    assert (recipe["attention"], recipe["experts"], recipe["cache"], recipe["batch"]) == (
+        "eager",
+        "eager",
+        "dynamic",
+        1,
+    )
+    assert "torch.bfloat16" in recipe["dtypes"]
+    set_template(copied, "{{ messages[0].content }}")
+    other = write(copied).environment.recipe or {}
+    assert other["tokenizer"]["chat_template"] != recipe["tokenizer"]["chat_template"]
+    assert other["tokenizer"]["digest"] == recipe["tokenizer"]["digest"]
+
+
+def test_defaults_of_torch_are_left_alone(text_model: ModelRef) -> None:
+    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype())
+    write(Path(str(text_model.path)))
+    after = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype())
+    assert after == before
+
+
+SMALL = {
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "mixture of experts": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "sliding window": ("Mistral", {"sliding_window": 16}),
+    "sliding and full layers": ("Gemma3", {"head_dim": 16, "sliding_window": 16, "pad_token_id": 0}),
+    "norms on queries and keys": ("Qwen3", {"head_dim": 16}),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_other_architectures_run_and_give_what_transformers_gives(kind: str, copied: Path) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    family, extra = ARCHITECTURES[kind]
+    config = getattr(transformers, f"{family}TextConfig" if family == "Gemma3" else f"{family}Config")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(copied)
+    (copied / "model.safetensors").unlink()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{family}ForCausalLM")(config(vocab_size=len(tokenizer), **SMALL, **extra))
+    with quiet("transformers"):
+        model.to(torch.bfloat16).save_pretrained(copied)
+    task = TextTask(model=ModelRef.local(copied), messages=ASKED, max_new_tokens=30, eos_token_ids=[])
+    with Runner.for_task(task, "cpu") as runner:
+        result = runner.run(task)
+        assert runner.run(task).score == result.score
+        sampled = task.replace(do_sample=True, binding="logits", sequences=2)
+        assert runner.run(sampled).score == runner.run(sampled).score
+        loaded: Any = runner._loaded
+        ids = torch.tensor([prompts.input_ids(loaded, task)])
+        with deterministic(), torch.inference_mode():
+            output = loaded.model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=30, do_sample=False, pad_token_id=0,
+                eos_token_id=None, disable_compile=True,
+            )  # fmt: skip
+    assert list(result.token_ids[0]) == output[0, ids.shape[1] :].tolist()
+    recipe = result.environment.recipe or {}
+    assert (recipe["attention"], recipe["experts"]) == ("eager", "eager")
