@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo demo-text test lint bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    install what images need, and show an honest group and a cheat"
+	@echo "make demo    install what tasks need, and show an honest group and a cheat"
+	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make clean   remove the environment and everything that was generated"
@@ -19,8 +20,11 @@ help:
 	@echo "PYTHON=python3.12 chooses an interpreter, VENV=folder another place for the environment."
 	@echo "On Linux without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes."
 
-demo: $(VENV)/.installed-image
+demo: $(VENV)/.installed-run
 	@$(BIN)/crynux-validate demo --out demo-output
+
+demo-text: $(VENV)/.installed-run
+	@$(BIN)/crynux-validate demo --kind text --out demo-output
 
 # The checks that take seconds come first, and the count of passed tests last.
 test: lint
@@ -42,15 +46,15 @@ clean:
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that an extra is installed; a change of what is asked for installs again.
-$(VENV)/.installed-image: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing crynux-validate with the image extra into $(VENV); the first time takes minutes"
-	@$(INSTALL) '.[image]'
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing crynux-validate with the extras image and text into $(VENV); the first time takes minutes"
+	@$(INSTALL) '.[image,text]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing crynux-validate for development into $(VENV); the first time takes minutes"
 	@$(INSTALL) '.[dev]'
-	@touch $(VENV)/.installed-image $@
+	@touch $(VENV)/.installed-run $@
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from crynux_validate import (
@@ -14,9 +15,11 @@ from crynux_validate import (
     MemoryLedger,
     ModelRef,
     Opening,
+    Outcome,
     Policy,
     draw,
     judge,
+    judge_many,
 )
 from crynux_validate.testing import ManualClock
 
@@ -38,6 +41,16 @@ def test_judge(benchmark: Any, size: int) -> None:
     verdicts = benchmark(lambda: [judge(members) for members in many])
     benchmark.extra_info["groups"] = len(many)
     assert all(verdict.outcome == "VALIDATED" for verdict in verdicts)
+
+
+@pytest.mark.parametrize("size", [3, 9])
+def test_judge_many(benchmark: Any, size: int) -> None:
+    """The same groups as arrays, each many times over; reading them into arrays is not timed."""
+    few = np.array([[score.blocks for score in members.values()] for members in groups(500, size)], np.uint64)
+    many = np.tile(few, (200, 1, 1))
+    verdicts = benchmark(lambda: judge_many(many))
+    benchmark.extra_info["groups"] = len(many)
+    assert verdicts.ended(Outcome.VALIDATED).all()
 
 
 def test_settle(benchmark: Any) -> None:

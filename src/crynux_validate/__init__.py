@@ -36,10 +36,23 @@ if TYPE_CHECKING:
         PipelineError,
         PromptTooLongError,
     )
-    from crynux_validate.hashing import PerceptualHash, block_distances, hamming, image_hash
+    from crynux_validate.hashing import (
+        Matches,
+        PerceptualHash,
+        block_distances,
+        hamming,
+        hamming_distances,
+        hamming_matrix,
+        hash_array,
+        hashes_within,
+        image_hash,
+        image_hashes,
+        nearest_hashes,
+    )
     from crynux_validate.judging import (
         Absent,
         CentreRule,
+        CrynuxRelayRule,
         Finding,
         Malformed,
         Member,
@@ -49,10 +62,12 @@ if TYPE_CHECKING:
         Withheld,
         judge,
     )
+    from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
     from crynux_validate.ledger.beacon import LocalBeacon
     from crynux_validate.ledger.interface import (
         Beacon,
         Clock,
+        Epoch,
         Event,
         Group,
         Ledger,
@@ -63,15 +78,28 @@ if TYPE_CHECKING:
         verify_chain,
     )
     from crynux_validate.ledger.memory import MemoryLedger
+    from crynux_validate.machines.admission import ClassFacts, admitted_classes, class_of, classes_of
+    from crynux_validate.machines.classes import Attestation, NodeClass
     from crynux_validate.machines.environment import Environment
     from crynux_validate.machines.gpu import GpuModel
     from crynux_validate.machines.pairing import draw, verify_draw
-    from crynux_validate.machines.roster import Candidate, Draw, Node
+    from crynux_validate.machines.pool import Candidate, Pool
+    from crynux_validate.machines.roster import Draw, Node
+    from crynux_validate.pipelines.canary import canary
     from crynux_validate.pipelines.determinism import deterministic
     from crynux_validate.pipelines.images import ImageResult
-    from crynux_validate.pipelines.probe import local_environment
+    from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
-    from crynux_validate.tasks import ImageTask, ModelRef, Task, task_from_json
+    from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.stakes import (
+        ExpectedGain,
+        RequiredStake,
+        collusion_probability,
+        expected_gain,
+        false_accept_rate,
+        required_stake,
+    )
+    from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
 
 _HOME: Final = {
     "answers": (
@@ -84,44 +112,66 @@ _HOME: Final = {
         "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError", "NotEnoughNodes", "PipelineError",
         "PromptTooLongError",
     ),
-    "hashing": ("PerceptualHash", "block_distances", "hamming", "image_hash"),
-    "judging": (
-        "Absent", "CentreRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "Verdict", "Withheld", "judge",
+    "hashing": (
+        "Matches", "PerceptualHash", "block_distances", "hamming", "hamming_distances", "hamming_matrix", "hash_array",
+        "hashes_within", "image_hash", "image_hashes", "nearest_hashes",
     ),
+    "judging": (
+        "Absent", "CentreRule", "CrynuxRelayRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "Verdict",
+        "Withheld", "judge",
+    ),
+    "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
     "ledger.beacon": ("LocalBeacon",),
     "ledger.interface": (
-        "Beacon", "Clock", "Event", "Group", "Ledger", "Policy", "Status", "Totals", "Transfer", "verify_chain",
+        "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Status", "Totals", "Transfer",
+        "verify_chain",
     ),
     "ledger.memory": ("MemoryLedger",),
+    "machines.admission": ("ClassFacts", "admitted_classes", "class_of", "classes_of"),
+    "machines.classes": ("Attestation", "NodeClass"),
     "machines.environment": ("Environment",),
     "machines.gpu": ("GpuModel",),
     "machines.pairing": ("draw", "verify_draw"),
-    "machines.roster": ("Candidate", "Draw", "Node"),
+    "machines.pool": ("Candidate", "Pool"),
+    "machines.roster": ("Draw", "Node"),
+    "pipelines.canary": ("canary",),
     "pipelines.determinism": ("deterministic",),
     "pipelines.images": ("ImageResult",),
-    "pipelines.probe": ("local_environment",),
+    "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
-    "tasks": ("ImageTask", "ModelRef", "Task", "task_from_json"),
+    "pipelines.text": ("TextResult", "Token"),
+    "stakes": (
+        "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
+        "required_stake",
+    ),
+    "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
 _MODULE_OF: Final = {name: module for module, names in _HOME.items() for name in names}
 
-_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate")
+_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2")
+_EXTRA_OF: Final = {"ImageResult": "image", "TextResult": "text", "Token": "text"}
+"""The extra that a name needs, where it is not what both kinds of task need."""
 
 __all__ = [
     "Absent",
     "Answer",
+    "Attestation",
     "Beacon",
     "Candidate",
     "CentreRule",
+    "ClassFacts",
     "Clock",
+    "CrynuxRelayRule",
     "CrynuxValidateError",
     "DeterminismError",
     "Draw",
     "Environment",
+    "Epoch",
     "ErrorReport",
     "Event",
+    "ExpectedGain",
     "Finding",
     "GpuModel",
     "Group",
@@ -136,41 +186,66 @@ __all__ = [
     "LedgerError",
     "LocalBeacon",
     "Malformed",
+    "Matches",
     "Member",
+    "MemberKind",
     "MemoryLedger",
     "MissingExtraError",
     "ModelError",
     "ModelRef",
     "Node",
+    "NodeClass",
     "NotEnoughNodes",
     "Opening",
     "Outcome",
     "PerceptualHash",
     "PipelineError",
     "Policy",
+    "Pool",
     "Progress",
     "PromptTooLongError",
+    "RequiredStake",
     "Rule",
     "Runner",
     "Score",
     "Status",
     "Task",
+    "TextResult",
     "TextScore",
+    "TextTask",
+    "Token",
     "Totals",
     "Transfer",
     "Verdict",
+    "Verdicts",
     "Withheld",
     "__version__",
+    "admitted_classes",
     "agree",
     "answer_from_bytes",
     "block_distances",
+    "canary",
     "check_answer",
+    "class_of",
+    "classes_of",
+    "collusion_probability",
     "deterministic",
     "draw",
+    "expected_gain",
+    "false_accept_rate",
     "hamming",
+    "hamming_distances",
+    "hamming_matrix",
+    "hash_array",
+    "hashes_within",
     "image_hash",
+    "image_hashes",
     "judge",
+    "judge_many",
     "local_environment",
+    "local_gpu",
+    "nearest_hashes",
+    "required_stake",
     "run",
     "similarity_score",
     "task_from_json",
@@ -190,7 +265,7 @@ def __getattr__(name: str) -> Any:
             raise
         from crynux_validate.errors import MissingExtraError
 
-        raise MissingExtraError(f"crynux_validate.{name}", "image", missing) from error
+        raise MissingExtraError(f"crynux_validate.{name}", _EXTRA_OF.get(name, "all"), missing) from error
     globals()[name] = value
     return value
 

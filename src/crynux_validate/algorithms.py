@@ -6,13 +6,13 @@ so that hashes of two kinds are never compared.
 
 from typing import Final, Literal
 
-ImageAlgorithm = Literal["phash/1"]
+ImageAlgorithm = Literal["phash/1", "phash-go/1"]
 """An id of a perceptual hash of images."""
 
 TextAlgorithm = Literal["tokens/1", "logits/1"]
 """An id of a score of generated text (protocol A1)."""
 
-IMAGE_ALGORITHMS: Final[tuple[ImageAlgorithm, ...]] = ("phash/1",)
+IMAGE_ALGORITHMS: Final[tuple[ImageAlgorithm, ...]] = ("phash/1", "phash-go/1")
 TEXT_ALGORITHMS: Final[tuple[TextAlgorithm, ...]] = ("tokens/1", "logits/1")
 
 HASH_BYTES: Final = 8

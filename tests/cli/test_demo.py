@@ -49,9 +49,46 @@ def test_the_demo_finds_the_cheat(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert (tmp_path / "group-1" / name / "image-0.png").exists()
 
 
+@pytest.mark.skipif(
+    platform.system() != "Linux" or platform.machine() != "x86_64", reason="no other kernels to imitate"
+)
+def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = demo(capsys, "--kind", "text", "--out", tmp_path, "--tasks", 2, "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["balanced"]
+    honest = [f"node-{at}" for at in range(1, 7)]
+    homes = [home["nodes"] for home in summary["classes"]]
+    assert sorted(homes) == [honest[:3], honest[3:], ["node-7"]], "the canary tells the false declarer"
+    for group in summary["groups"]:
+        assert group["outcome"] == "VALIDATED"
+        assert set(group["findings"].values()) == {"VALID"}
+        assert sorted(group["members"]) in (honest[:3], honest[3:])
+    assert len({group["class"] for group in summary["groups"]}) == 2, "both classes are given tasks"
+    liar = summary["nodes"]["node-7"]
+    assert not liar["honest"]
+    assert (liar["with_canary"]["stake"], liar["with_canary"]["earned"]) == (1000, 0)
+    last = summary["without_canary"][-1]
+    assert last["findings"]["node-7"] == "INVALID"
+    assert liar["without_canary"]["stake"] == 0
+    assert len(set(last["texts"].values())) == 2
+    assert summary["without_pairing"]["findings"]["node-4"] == "INVALID", "an honest node of the other GPU model"
+    at = summary["without_pairing"]["first_difference"]
+    assert 0 <= at < 200
+    assert f"part at token {at + 1} of 200" in err
+    assert "node-7 served nobody" in err
+    assert (tmp_path / "with-canary" / "group-1").is_dir()
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--tasks", "0"], "1 to 24"), (["--threshold", "65"], "1 to 64"), (["--tasks", "99"], "99")],
+    [
+        (["--kind", "text", "--cheat", "other-seed"], "--cheat is for images"),
+        (["--kind", "text", "--threshold", "9"], "--threshold is for images"),
+        (["--tasks", "0"], "1 to 24"),
+        (["--threshold", "65"], "1 to 64"),
+        (["--tasks", "99"], "99"),
+    ],
 )
 def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:
     code, out, err = demo(capsys, "--out", tmp_path, *arguments)

@@ -1,5 +1,8 @@
 """run and env: one node's part, from a task file to files."""
 
+import contextlib
+import copy
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +10,26 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crynux_validate import Environment, ImageTask, ModelRef, answer_from_bytes, image_hash, task_from_json
+import crynux_validate
+from crynux_validate import (
+    Environment,
+    GpuModel,
+    ImageTask,
+    ModelRef,
+    TextScore,
+    TextTask,
+    answer_from_bytes,
+    image_hash,
+    task_from_json,
+)
 from crynux_validate.cli import main
+from crynux_validate.testing.fake_hardware import Workers
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
+
+from crynux_validate.pipelines.canary import canary_of
+from crynux_validate.pipelines.canary import probes as canary_probes
 
 
 @pytest.fixture
@@ -49,6 +67,45 @@ def test_run_for_programs(task: ImageTask, tmp_path: Path, capsys: pytest.Captur
     assert found["task_digest"] == task.digest.hex()
     assert found["score"] == "".join(row["hash"] for row in found["hashes"])
     assert {"kernel_digest", "numerics_digest", "recipe_digest"} <= set(found)
+
+
+@pytest.fixture
+def asked(text_model: ModelRef, tmp_path: Path) -> TextTask:
+    messages = [{"role": "user", "content": "what is the sea?"}]
+    task = TextTask(model=text_model, messages=messages, max_new_tokens=6, sequences=2)
+    (tmp_path / "task.json").write_text(task.to_json())
+    return task
+
+
+def test_run_a_text_task(asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "result"
+    assert run(tmp_path, "--model", asked.model.path, "--out", out) == 0
+    captured = capsys.readouterr()
+    texts = [(out / f"text-{at}.txt").read_text("utf-8") for at in range(2)]
+    score = answer_from_bytes((out / "answer.bin").read_bytes())
+    for word in (*texts, asked.digest.hex(), str(score), "6 tokens, ended by the number of tokens", str(out)):
+        assert word in captured.out
+    answer = json.loads((out / "answer.json").read_text())
+    assert answer["finish"] == ["length"] * 2
+    assert TextScore.from_tokens(answer["token_ids"]) == score
+
+
+def test_run_a_text_task_for_programs(asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "result", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["task_digest"] == asked.digest.hex()
+    assert found["score"] == TextScore.from_tokens(found["token_ids"]).hex
+    assert [len(ids) for ids in found["token_ids"]] == [6, 6]
+    assert len(found["texts"]) == 2
+
+
+def test_run_a_text_task_that_this_model_cannot_do(
+    asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "task.json").write_text(asked.replace(max_new_tokens=4000).to_json())
+    assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "result") == 2
+    assert "the model's context holds 2048 together" in capsys.readouterr().err
+    assert not (tmp_path / "result").exists()
 
 
 @pytest.mark.parametrize(
@@ -104,11 +161,208 @@ def test_a_device_that_is_not_there(task: ImageTask, tmp_path: Path, capsys: pyt
     assert "cuda" in capsys.readouterr().err
 
 
-def test_env(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["env", "--device", "cpu", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert Environment.from_dict(found).kernel["device"] == "cpu"
-    assert main(["env", "--device", "cpu"]) == 0
+def env(*arguments: Any) -> int:
+    return main(["env", "--device", "cpu", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What this machine prints for programs."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert env("--json") == 0
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def test_env_for_programs(machine: dict[str, Any]) -> None:
+    assert Environment.from_dict(machine).kernel["device"] == "cpu"
+    assert GpuModel.from_dict(machine["gpu"]) == crynux_validate.local_gpu("cpu")
+    challenge = bytes.fromhex(machine["canary"]["challenge"])
+    assert challenge == b"crynux-validate env"
+    assert machine["canary"]["digest"] == crynux_validate.canary(challenge, "cpu").hex()
+    assert machine["canary"]["probes"].keys() == canary_probes(challenge, "cpu").keys()
+
+
+def test_env_for_people(machine: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert env() == 0
     text = capsys.readouterr().out
-    assert found["kernel_digest"] in text
+    for part in ("kernel", "numerics"):
+        assert f"{part}  {machine[f'{part}_digest']}" in text
     assert "cpu_threads: 1" in text
+    assert f"gpu  {GpuModel.from_dict(machine['gpu'])}" in text
+    assert f"canary  {machine['canary']['digest']}" in text
+    assert "challenge: crynux-validate env" in text
+    for name, digest in machine["canary"]["probes"].items():
+        assert f"{name}: {digest[:16]}" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "challenge", "shown"),
+    [
+        ("epoch 7", b"epoch 7", "epoch 7"),
+        ("0xfF00", b"\xff\x00", "0xff00"),
+        ("0x61", b"a", "a"),
+        ("\u00e9", b"\xc3\xa9", "0xc3a9"),
+        ("0x3078", b"0x", "0x3078"),
+    ],
+)
+def test_env_with_a_challenge(given: str, challenge: bytes, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert env("--challenge", given) == 0
+    text = capsys.readouterr().out
+    assert f"canary  {crynux_validate.canary(challenge, 'cpu').hex()}" in text
+    assert f"  challenge: {shown}\n" in text
+
+
+def write(path: Path, machine: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(machine))
+    return path
+
+
+def redigested(machine: dict[str, Any]) -> dict[str, Any]:
+    """A machine with the digests that its records and probes have now."""
+    canary = machine["canary"]
+    probes = {name: bytes.fromhex(digest) for name, digest in canary["probes"].items()}
+    digest = canary_of(bytes.fromhex(canary["challenge"]), probes).hex()
+    environment = Environment(machine["kernel"], machine["numerics"]).to_dict()
+    return {**machine, **environment, "canary": {**canary, "digest": digest}}
+
+
+def compare(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    code = env("--compare", path)
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_env_compares_equal_machines(
+    machine: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = write(tmp_path / "there.json", machine)
+    assert compare(there, capsys) == (0, ["equal: one class"])
+    assert env("--compare", there, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"equal": True, "differences": []}
+    assert env("--compare", there, "--challenge", "crynux-validate env") == 0
+
+
+def test_env_compares_by_the_challenge_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert env("--challenge", "0x00", "--json") == 0
+    there = tmp_path / "there.json"
+    there.write_text(capsys.readouterr().out)
+    assert compare(there, capsys) == (0, ["equal: one class"])
+    assert env("--compare", there, "--challenge", "0x01") == 2
+    assert "answers the challenge 0x00" in capsys.readouterr().err
+
+
+def test_env_says_what_differs_and_what_to_align(
+    machine: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = copy.deepcopy(machine)
+    changed["gpu"] |= {"name": "Other", "count": 2}
+    changed["kernel"]["torch"]["version"] = "2.14.0"
+    changed["canary"]["probes"]["rms_norm.float32"] = 64 * "0"
+    changed["canary"]["probes"]["rms_norm.float8"] = 64 * "0"
+    there = write(tmp_path / "there.json", redigested(changed))
+    code, lines = compare(there, capsys)
+    assert code == 1
+    assert lines[0].startswith("gpu.name: ")
+    assert lines[0].endswith(" here, 'Other' there; another GPU model: nothing aligns these")
+    assert lines[1] == "gpu.count: 1 here, 2 there; use as many cards on both"
+    assert lines[2].startswith("kernel.torch.version: ")
+    assert lines[2].endswith("'2.14.0' there; install the same build of torch")
+    assert lines[3].startswith("canary: 1 of ")
+    assert "give other bits (rms_norm.float32), 1 probes are of one machine only" in lines[3]
+    assert lines[3].endswith("align what stands above, then compare again")
+    assert lines[4].startswith("different: ")
+    assert len(lines) == 5
+    assert env("--compare", there, "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"equal": False, "differences": lines[:4]}
+
+
+def test_env_finds_a_machine_that_is_not_what_it_says(
+    machine: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = copy.deepcopy(machine)
+    changed["canary"]["probes"]["linear_decode.bfloat16"] = 64 * "0"
+    code, lines = compare(write(tmp_path / "there.json", redigested(changed)), capsys)
+    assert code == 1
+    assert "(linear_decode.bfloat16); what the machines say of themselves does not explain it" in lines[0]
+
+
+def test_env_tells_a_machine_with_other_kernels(
+    machine: dict[str, Any], tmp_path: Path, fake_hardware_workers: Workers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real one: what it prints differs in its capability and in its canary, and that is all."""
+    there = tmp_path / "there.json"
+    there.write_text(fake_hardware_workers["aten-default"].run(env_json))
+    code, lines = compare(there, capsys)
+    assert code == 1
+    assert lines[0].startswith("kernel.processor.capability: ")
+    assert "'DEFAULT' there; set ATEN_CPU_CAPABILITY alike" in lines[0]
+    assert lines[1].startswith("canary: ")
+    assert len(lines) == 3
+
+
+def env_json() -> str:
+    """What a fake-hardware worker runs."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        env("--json")
+    return out.getvalue()
+
+
+def test_env_refuses_the_environment_of_a_run(
+    machine: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_run = Environment(machine["kernel"], machine["numerics"], {"dtype": "float32"}).to_dict()
+    assert env("--compare", write(tmp_path / "bare.json", of_run)) == 2
+    assert "has no gpu and canary" in capsys.readouterr().err
+    assert env("--compare", write(tmp_path / "there.json", machine | of_run)) == 2
+    assert "has a recipe, which only a run has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"gpu": None}, "a GPU model is None"),
+        ({"gpu": {"name": "x", "memory_gib": 0}}, "memory_gib"),
+        ({"kernel": {}}, "kernel_digest"),
+        ({"kernel": 3}, "kernel"),
+        ({"recipe": {"model": "x"}, "recipe_digest": None}, "recipe"),
+        ({"canary": []}, "expected challenge, digest and probes"),
+        ({"canary": {"probes": {}, "digest": "00" * 32}}, "the challenge"),
+        ({"canary": {"probes": {}, "digest": "00" * 31, "challenge": "00"}}, "the digest of the canary"),
+        ({"canary": {"probes": {"a": "00"}, "digest": "00" * 32, "challenge": "00"}}, "the probe a"),
+        ({"canary": {"probes": {"\n": "00" * 32}, "digest": "00" * 32, "challenge": "00"}}, "the name of a probe"),
+        ({"canary": {"probes": {}, "digest": "00" * 32, "challenge": "00"}}, "the file was changed"),
+        ({"canary": {"probes": {}, "digest": "00" * 32, "challenge": ""}}, "1 to 256 bytes"),
+        ({"canary": {"probes": dict.fromkeys(map(str, range(2000)), "00" * 32)}}, "at most 1000"),
+    ],
+)
+def test_env_refuses_a_file_that_no_machine_wrote(
+    machine: dict[str, Any], change: dict[str, Any], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert env("--compare", write(tmp_path / "there.json", machine | change)) == 2
+    captured = capsys.readouterr()
+    assert word in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--challenge", ""], "empty"),
+        (["--challenge", "0x"], "empty"),
+        (["--challenge", "0xabc"], "hexadecimal"),
+        (["--challenge", "x" * 257], "257 bytes"),
+        (["--compare", "nowhere.json"], "cannot read"),
+    ],
+)
+def test_env_refuses_bad_arguments(
+    arguments: list[str], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert env(*arguments) == 2
+    assert word in capsys.readouterr().err
+    for text in ("no json", "[]", "{}"):
+        (tmp_path / "nowhere.json").write_text(text)
+        assert env("--compare", tmp_path / "nowhere.json") == 2

@@ -13,6 +13,7 @@ from PIL import Image
 
 import crynux_validate
 from crynux_validate.cli import main
+from crynux_validate.hashing import image_hash
 
 A, NEAR_A, FAR_FROM_A = "f0f0f0f00f0f0f0f", "f0f0f0f00f0f0f0e", "0f0f0f0ff0f0f0f0"
 
@@ -45,6 +46,34 @@ def test_hash_of_the_vectors(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["file"] for row in rows] == names
     assert {tuple(row) for row in rows} == {("file", "algorithm", "hash", "margin", "degenerate")}
     assert all(row["degenerate"] == (not 24 <= int(row["hash"], 16).bit_count() <= 40) for row in rows)
+
+
+def test_hash_of_the_live_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = Path(str(files("crynux_validate") / "vectors" / "phash"))
+    vectors = json.loads((folder / "vectors.json").read_text())["vectors"]
+    names = [str(folder / "images" / vector["file"]) for vector in vectors]
+    code, out, err = call(capsys, "hash", "--algorithm", "phash-go/1", "--threads", "3", "--json", *names)
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [(row["file"], row["hash"]) for row in rows] == [
+        (name, vector["go"]) for name, vector in zip(names, vectors, strict=True)
+    ]
+    assert {row["algorithm"] for row in rows} == {"phash-go/1"}
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (20, 20), "red").save(photo)
+    code, out, err = call(capsys, "hash", "--algorithm", "phash-go/1", str(photo), names[0])
+    assert code == 2
+    assert "is a JPEG file" in err
+    assert names[0] in out
+    assert call(capsys, "hash", "--threads", "0", names[0])[0] == 2
+
+
+def test_compare_of_the_live_network(capsys: pytest.CaptureFixture[str], picture: str) -> None:
+    code, out, _ = call(capsys, "compare", "--algorithm", "phash-go/1", "--json", picture, A)
+    found = json.loads(out)
+    assert code == 1
+    assert found["algorithm"] == "phash-go/1"
+    assert found["a"] == image_hash(picture, "phash-go/1").hex != image_hash(picture).hex
 
 
 def test_hash_for_people(capsys: pytest.CaptureFixture[str], picture: str, tmp_path: Path) -> None:
@@ -150,6 +179,50 @@ def test_judge_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "INVALID"}
 
 
+@pytest.mark.parametrize("algorithm", ["tokens/1", "logits/1"])
+def test_judge_text_of_either_letter_case(capsys: pytest.CaptureFixture[str], tmp_path: Path, algorithm: str) -> None:
+    scores = {"a": "ab" * 32, "b": "AB" * 32, "c": "cd" * 32}
+    members = {node: {"answer": "score", "score": score, "algorithm": algorithm} for node, score in scores.items()}
+    code, out, _ = judged(capsys, tmp_path, group(algorithm=algorithm, members=members))
+    assert code == 0
+    assert json.loads(out)["delivered_score"] == "ab" * 32
+    assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "INVALID"}
+    del members["c"]
+    rule = {"rule": "crynux-relay", "algorithm": algorithm, "members": members | {"c": {"answer": "absent"}}}
+    members["a"]["seconds"], members["b"]["seconds"] = 2, 1  # type: ignore[assignment]
+    code, out, _ = judged(capsys, tmp_path, json.dumps(rule))
+    assert code == 0
+    assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "ABSENT"}
+
+
+def relay(**changes: Any) -> str:
+    """A group of the live network's: the middle one agrees with both others, which do not agree."""
+    scores = {"first": "f0f0f0f00f0f0fff", "middle": A, "last": "fff0f0f00f0f0f0f"}
+    members = {
+        node: {"answer": "score", "score": score, "seconds": seconds}
+        for (node, score), seconds in zip(scores.items(), (1, 2.5, 3), strict=True)
+    }
+    return json.dumps({"rule": "crynux-relay", "threshold": 6, "members": members} | changes)
+
+
+def test_judge_as_the_live_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = judged(capsys, tmp_path, relay())
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "outcome": "VALIDATED",
+        "delivered_score": "f0f0f0f00f0f0fff",
+        "findings": {"first": "VALID", "middle": "VALID", "last": "INVALID"},
+    }
+    apart = {"answer": "score", "score": "f0f0f0f00f00f0f0", "seconds": 1}
+    value = json.loads(relay())
+    del value["threshold"]
+    value["members"]["first"] = apart
+    value["members"]["last"] = {"answer": "withheld"}
+    code, out, _ = judged(capsys, tmp_path, json.dumps(value))
+    findings = {"first": "VALID", "middle": "VALID", "last": "ABSENT"}
+    assert json.loads(out)["findings"] == findings, "20 apart, and 24 is the live network's threshold"
+
+
 def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(group().encode())))
     code, out, _ = call(capsys, "judge", "-")
@@ -166,6 +239,26 @@ def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypa
         (group(members={}), "not 0"),
         (group(members=[]), "members"),
         (group(rule="majority"), "'centre'"),
+        (group(rule="majority"), "'crynux-relay'"),
+        (group(threshold=65), "1 to 64"),
+        (group(slash_threshold=65), "slash_threshold is 65"),
+        (group(algorithm="tokens/1"), "16 characters; expected 64 hexadecimal digits"),
+        (group(algorithm=["phash/1"]), "['phash/1']"),
+        (group(members={"a": {"answer": "score", "score": A, "algorithm": "tokens/1"}}), "a is tokens/1 in a group of"),
+        (group(members={"a": {"answer": "score", "score": A, "algorithm": "dhash/1"}}), "algorithm of a is 'dhash/1'"),
+        (group(members={"a": {"answer": "score", "score": A + "f"}}), "an even number"),
+        (group(members={"a": {"answer": "score", "score": A[:-2]}}), "7 bytes"),
+        (group(members={"a": {"answer": "score", "score": A, "seconds": 1}}), "no field 'seconds'"),
+        (relay(threshold=0), "1 to 64"),
+        (relay(slash_threshold=24), "slash_threshold is not for"),
+        (relay(members=json.loads(group())["members"]), "no execution time of node-1"),
+        (
+            relay(members={n: {"answer": "score", "score": A, "seconds": -1} for n in "abc"}),
+            "execution time of a is -1",
+        ),
+        (relay(members={n: {"answer": "score", "score": A, "seconds": "1"} for n in "abc"}), "of a is '1'"),
+        (relay(members={n: {"answer": "score", "score": A, "seconds": float("nan")} for n in "abc"}), "NaN"),
+        (relay(members={n: {"answer": "score", "score": A, "seconds": 1} for n in "abcde"}), "groups of 3, not of 5"),
         (group(algorithm="dhash/1"), "dhash/1"),
         (group(threshold=0), "1 to 64"),
         (group(threshold="24"), "'24'"),

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Network, Round
 
 
+CHEAT = "fewer-steps"
+THRESHOLD = 16
+
+
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "demo",
-        help="four machines, one cheat, one verdict",
-        description="Four processes that compute with different bits join a ledger and run image tasks with a small "
-        "Stable Diffusion model that is built on the spot; the fourth cheats. Shows distances, verdicts and stakes, "
-        "and writes a picture that explains them. Needs no GPU, no download and no network.",
+        help="strangers' machines, a cheat, and what becomes of it",
+        description="With --kind image (the default) four processes that compute with different bits join a ledger and "
+        "run image tasks with a small Stable Diffusion model that is built on the spot; the fourth cheats. Shows "
+        "distances, verdicts and stakes, and writes a picture that explains them. With --kind text seven processes of "
+        "two numeric kinds run a small Llama under two declared GPU models, and one declares a model that it does not "
+        "have. Needs no GPU, no download and no network.",
         epilog="cheats: " + "; ".join(f"{name}: {words}" for name, (words, _) in CHEATS.items()),
     )
+    parser.add_argument("--kind", choices=("image", "text"), default="image", help="default: %(default)s")
     parser.add_argument("--out", default="demo-output", metavar="DIR", help="where to write, default: %(default)s")
-    parser.add_argument("--cheat", choices=CHEATS, default="fewer-steps", help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=4, metavar="N", help="at least so many, default: %(default)s")
-    parser.add_argument("--threshold", type=int, default=16, help="1 to 64, default: %(default)s")
+    parser.add_argument("--cheat", choices=CHEATS, help=f"for images, default: {CHEAT}")
+    parser.add_argument("--threshold", type=int, help=f"for images, 1 to 64, default: {THRESHOLD}")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
@@ -40,12 +47,15 @@ def main(arguments: argparse.Namespace) -> int:
 
     if not 1 <= arguments.tasks <= MAX_TASKS:
         raise InvalidInputError(f"--tasks is {arguments.tasks}; expected 1 to {MAX_TASKS}")
-    policy = Policy(min_stake=STAKE, threshold=arguments.threshold)
+    if arguments.kind == "text":
+        return _main_of_text(arguments)
+    cheat = CHEAT if arguments.cheat is None else arguments.cheat
+    policy = Policy(min_stake=STAKE, threshold=THRESHOLD if arguments.threshold is None else arguments.threshold)
     out = Path(arguments.out)
     tell = note if arguments.json else say
     started = time.monotonic()
     tell("starting four nodes and building a small Stable Diffusion model (no download) ...")
-    with Network(arguments.cheat, policy, out, tell, show_progress) as network:
+    with Network(cheat, policy, out, tell, show_progress) as network:
         model = network.build_model()
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
         task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=20, width=256, height=256)
@@ -62,6 +72,15 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         say(describe_summary(summary))
     return 0
+
+
+def _main_of_text(arguments: argparse.Namespace) -> int:
+    from crynux_validate.cli.demo_text import run_demo
+
+    for name in ("cheat", "threshold"):
+        if getattr(arguments, name) is not None:
+            raise InvalidInputError(f"--{name} is for images: text is compared for equality; leave it out")
+    return run_demo(Path(arguments.out), arguments.tasks, json=arguments.json)
 
 
 def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:

@@ -6,7 +6,7 @@ import sys
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
 from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
 from crynux_validate.errors import InvalidImageError
-from crynux_validate.hashing import image_hash
+from crynux_validate.hashing import image_hashes
 
 
 def add_parser(commands: Commands) -> None:
@@ -21,6 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a picture")
     parser.add_argument("--algorithm", choices=IMAGE_ALGORITHMS, default="phash/1", help="default: %(default)s")
     parser.add_argument("--background", metavar="COLOUR", help="flatten pictures with alpha onto this colour")
+    parser.add_argument("--threads", type=int, metavar="N", help="pictures hashed at a time, default: the processors")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
@@ -29,11 +30,16 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the hashes; a picture that cannot be hashed is told on standard error, and the others are still hashed."""
     rows = []
     failed = False
-    for file in arguments.files:
-        try:
-            found = image_hash(file, arguments.algorithm, background=arguments.background)
-        except InvalidImageError as error:
-            print(f"crynux-validate: {error}", file=sys.stderr)
+    results = image_hashes(
+        arguments.files,
+        arguments.algorithm,
+        background=arguments.background,
+        threads=arguments.threads,
+        return_errors=True,
+    )
+    for file, found in zip(arguments.files, results, strict=True):
+        if isinstance(found, InvalidImageError):
+            print(f"crynux-validate: {found}", file=sys.stderr)
             failed = True
             continue
         rows.append(

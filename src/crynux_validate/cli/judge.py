@@ -8,13 +8,25 @@ from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex, parse_json, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import DEFAULT_THRESHOLD, Absent, CentreRule, Malformed, Member, Withheld, judge
+from crynux_validate.judging import (
+    DEFAULT_THRESHOLD,
+    RELAY_THRESHOLD,
+    Absent,
+    CentreRule,
+    CrynuxRelayRule,
+    Malformed,
+    Member,
+    Rule,
+    Withheld,
+    judge,
+)
 
 MAX_BYTES: Final = 1_000_000
 
 _FIELDS: Final = ("algorithm", "rule", "threshold", "slash_threshold", "members")
+_RULES: Final = ("centre", "crynux-relay")
 _ANSWERS: Final = {
-    "score": ("score",),
+    "score": ("score", "algorithm"),
     "invalid_task": ("code",),
     "failed": ("message",),
     "malformed": ("reason",),
@@ -33,6 +45,7 @@ def add_parser(commands: Commands) -> None:
         '{"algorithm":"phash/1","rule":"centre","threshold":16,"slash_threshold":24,"members":{"node-1":'
         '{"answer":"score","score":"<hex>"},"node-2":{"answer":"invalid_task","code":"schema"},'
         '"node-3":{"answer":"absent"}}}; an answer is also failed, withheld or malformed. '
+        'The rule "crynux-relay" is the live network\'s: it takes the execution time of each member, "seconds":1.5. '
         "Exit code 0 for any verdict: read the outcome.",
     )
     parser.add_argument("file", metavar="FILE", help="a JSON file, or - for standard input")
@@ -52,30 +65,48 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read_group(value: Any) -> tuple[dict[str, Member], CentreRule]:
+def _read_group(value: Any) -> tuple[dict[str, Member], Rule]:
     group = _object(value, "the group", _FIELDS)
     rule = group.get("rule", "centre")
-    if rule != "centre":
-        raise InvalidInputError(f"rule is {shorten(rule)}; expected 'centre'")
+    if rule not in _RULES:
+        raise InvalidInputError(f"rule is {shorten(rule)}; expected {' or '.join(map(repr, _RULES))}")
     algorithm = group.get("algorithm", "phash/1")
+    _check_algorithm(algorithm, "algorithm")
+    members = group.get("members")
+    if not isinstance(members, dict):
+        raise InvalidInputError("members is missing; expected an object with an answer for each node")
+    extra = ("seconds",) if rule == "crynux-relay" else ()
+    read = {node: _read_member(node, member, algorithm, extra) for node, member in members.items()}
+    if rule == "centre":
+        return read, CentreRule(group.get("threshold", DEFAULT_THRESHOLD), group.get("slash_threshold"))
+    if "slash_threshold" in group:
+        raise InvalidInputError("slash_threshold is not for the rule 'crynux-relay', which has one threshold")
+    seconds = {node: member["seconds"] for node, member in members.items() if "seconds" in member}
+    return read, CrynuxRelayRule(group.get("threshold", RELAY_THRESHOLD), seconds=seconds)
+
+
+def _check_algorithm(algorithm: Any, what: str) -> None:
     if algorithm not in (*IMAGE_ALGORITHMS, *TEXT_ALGORITHMS):
         known = ", ".join((*IMAGE_ALGORITHMS, *TEXT_ALGORITHMS))
-        raise InvalidInputError(f"algorithm is {shorten(algorithm)}; expected one of {known}")
-    if not isinstance(group.get("members"), dict):
-        raise InvalidInputError("members is missing; expected an object with an answer for each node")
-    members = {node: _read_member(node, member, algorithm) for node, member in group["members"].items()}
-    return members, CentreRule(group.get("threshold", DEFAULT_THRESHOLD), group.get("slash_threshold"))
+        raise InvalidInputError(f"{what} is {shorten(algorithm)}; expected one of {known}")
 
 
-def _read_member(node: str, value: Any, algorithm: Any) -> Member:
+def _read_member(node: str, value: Any, algorithm: Any, extra: tuple[str, ...]) -> Member:
     what = f"the answer of {node}"
     answer = value.get("answer") if isinstance(value, dict) else None
     if not isinstance(answer, str) or answer not in _ANSWERS:
         raise InvalidInputError(f"{what} is {shorten(answer)}; expected {', '.join(_ANSWERS)}")
-    member = _object(value, what, ("answer", *_ANSWERS[answer]))
+    member = _object(value, what, ("answer", *_ANSWERS[answer], *extra))
     for name, found in member.items():
-        if not isinstance(found, str):
+        if name not in extra and not isinstance(found, str):
             raise InvalidInputError(f"{name} of {node} is {shorten(found)}; expected a string")
+    own = member.get("algorithm", algorithm)
+    _check_algorithm(own, f"algorithm of {node}")
+    if own != algorithm:
+        raise InvalidInputError(
+            f"the score of {node} is {own} in a group of {algorithm}; a group has one task and one algorithm, so an"
+            " answer of another one is malformed"
+        )
     try:
         match answer:
             case "score" if algorithm in IMAGE_ALGORITHMS:

@@ -2,20 +2,25 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import crynux_validate
 from crynux_validate.cli.common import Commands, add_json_flag, note, read_file, say, say_json, show_progress
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import MAX_TASK_BYTES, task_from_json
+from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, TextTask, task_from_json
+
+if TYPE_CHECKING:
+    from crynux_validate import ImageResult, Progress, Runner, TextResult, Token
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "run",
-        help="run a task and write images, score and environment",
-        description="Run a task as a node does: the images, the answer that would be committed, and the environment, "
-        "written to a folder. The model is the hub revision that the task pins, or a local folder that --model names.",
+        help="run a task and write result, score and environment",
+        description="Run a task as a node does: the images or texts, the answer that would be committed, and the "
+        "environment, written to a folder. The model is the hub revision that the task pins, or a local folder that "
+        "--model names.",
     )
     parser.add_argument("task", metavar="TASK.json", help="the task, or - for standard input")
     parser.add_argument("--out", required=True, metavar="DIR", help="where to write")
@@ -40,27 +45,68 @@ def main(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(f"--out {arguments.out} is a file; name a folder")
     note(f"loading {task.model}")
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
-        result = runner.run(task, on_step=_show)
-    show_progress("")
+        result: ImageResult | TextResult
+        if isinstance(task, TextTask):
+            result, found = _write(runner, task, quiet=arguments.json)
+        else:
+            result, found = _draw(runner, task)
     result.save(arguments.out)
-    hashes = [{"hash": found.hex, "margin": found.margin, "degenerate": found.degenerate} for found in result.hashes]
     environment = result.environment.to_dict()
     digests = {name: value for name, value in environment.items() if name.endswith("_digest")}
     if arguments.json:
         score = {"algorithm": result.score.algorithm, "score": result.score.hex}
-        fields = {"task_digest": task.digest.hex(), **score, "hashes": hashes, **digests}
+        fields = {"task_digest": task.digest.hex(), **score, **found, **digests}
         say_json({**fields, "seconds": result.seconds, "out": str(arguments.out)})
         return 0
     say(f"task         {task.digest.hex()}")
     say(f"score        {result.score}")
-    for at, found in enumerate(result.hashes):
-        plain = ", degenerate: too plain to tell from others" if found.degenerate else ""
-        say(f"image {at:<6} {found.hex}, margin {found.margin:.3g}{plain}")
+    for line in _lines(found):
+        say(line)
     for name, value in digests.items():
         say(f"{name.removesuffix('_digest'):<12} {value}")
     say(f"written to {arguments.out} in {result.seconds:.1f} s")
     return 0
 
 
-def _show(progress: "crynux_validate.Progress") -> None:
-    show_progress(f"image {progress.image + 1}/{progress.images}  step {progress.step}/{progress.steps}")
+def _draw(runner: "Runner", task: ImageTask) -> "tuple[ImageResult, dict[str, Any]]":
+    """Run an image task; returns what is shown besides the score."""
+
+    def show(done: "Progress") -> None:
+        show_progress(f"image {done.image + 1}/{done.images}  step {done.step}/{done.steps}")
+
+    result = runner.run(task, on_step=show)
+    show_progress("")
+    rows = [{"hash": found.hex, "margin": found.margin, "degenerate": found.degenerate} for found in result.hashes]
+    return result, {"hashes": rows}
+
+
+def _write(runner: "Runner", task: TextTask, *, quiet: bool) -> "tuple[TextResult, dict[str, Any]]":
+    """Run a text task, and print the text as it comes."""
+
+    def show(token: "Token") -> None:
+        if not quiet:
+            end = "\n" if token.step == token.steps else ""
+            print(token.text, end=end, flush=True)
+
+    result = runner.run(task, on_token=show)
+    if not quiet and "length" not in result.finish:
+        say("")
+    tokens = [list(ids) for ids in result.token_ids]
+    return result, {"finish": list(result.finish), "texts": list(result.texts), "token_ids": tokens}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for at, row in enumerate(found.get("hashes", ())):
+        plain = ", degenerate: too plain to tell from others" if row["degenerate"] else ""
+        lines.append(f"image {at:<6} {row['hash']}, margin {row['margin']:.3g}{plain}")
+    for at, (finish, ids) in enumerate(zip(found.get("finish", ()), found.get("token_ids", ()), strict=True)):
+        lines.append(f"sequence {at:<3} {len(ids)} tokens, ended by {_FINISH[finish]}")
+    return lines
+
+
+_FINISH: Final = {
+    "end": "an end-of-sequence token",
+    "stop": "a stop string",
+    "length": "the number of tokens that was asked for",
+}

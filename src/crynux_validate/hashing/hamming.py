@@ -1,16 +1,19 @@
 """How far apart two hashes are.
 
 In pure Python on purpose: a judge compares a handful of 8-byte blocks, and loading numpy would cost it more than all
-the comparisons of its life.
+the comparisons of its life. For thousands of hashes there is :mod:`crynux_validate.hashing.many`.
 """
 
+from numbers import Integral
+from typing import SupportsIndex
+
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
-from crynux_validate.encoding import parse_hex
+from crynux_validate.encoding import parse_hex, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.perceptual import PerceptualHash, degenerate_bits
 
-SingleHash = PerceptualHash | bytes | str | int
-"""One 64-bit hash: as an object, 8 bytes, 16 hexadecimal digits, or an integer in 0..2^64-1."""
+SingleHash = PerceptualHash | bytes | str | SupportsIndex
+"""One 64-bit hash: as an object, 8 bytes, 16 hexadecimal digits, or an integer in 0..2^64-1 (numpy's as well)."""
 
 
 def hamming(a: SingleHash, b: SingleHash) -> int:
@@ -34,11 +37,8 @@ def hamming(a: SingleHash, b: SingleHash) -> int:
         For anything else than one hash, and for two :class:`PerceptualHash` of different algorithms.
     """
     if isinstance(a, PerceptualHash) and isinstance(b, PerceptualHash) and a.algorithm != b.algorithm:
-        raise InvalidInputError(
-            f"a is {a.algorithm} and b is {b.algorithm}; distances of two algorithms mean nothing:"
-            " hash both pictures with one"
-        )
-    return (_as_int(a, "a") ^ _as_int(b, "b")).bit_count()
+        raise two_algorithms("a", a.algorithm, "b", b.algorithm)
+    return (single_bits(a, "a") ^ single_bits(b, "b")).bit_count()
 
 
 def block_distances(a: bytes, b: bytes) -> list[int]:
@@ -86,16 +86,24 @@ def is_degenerate(block: bytes) -> bool:
     return degenerate_bits(block)
 
 
-def _as_int(value: SingleHash, what: str) -> int:
+def single_bits(value: SingleHash, what: str) -> int:
+    """Return one hash as an integer; `what` names it in the error for what is none."""
     if isinstance(value, PerceptualHash):
         return int.from_bytes(value.bits, "big")
     if isinstance(value, bytes) and len(value) == HASH_BYTES:
         return int.from_bytes(value, "big")
     if isinstance(value, str):
         return int.from_bytes(parse_hex(value, what, HASH_BYTES), "big")
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << HASH_BITS:
-        return value
+    if isinstance(value, int | Integral) and not isinstance(value, bool) and 0 <= int(value) < 1 << HASH_BITS:
+        return int(value)
     raise InvalidInputError(
-        f"{what} is {value!r}; expected one hash: a PerceptualHash, {HASH_BYTES} bytes, {2 * HASH_BYTES} hexadecimal"
-        f" digits, or an integer in 0..2^{HASH_BITS}-1 (for scores of several images: block_distances)"
+        f"{what} is {shorten(value)}; expected one hash: a PerceptualHash, {HASH_BYTES} bytes, {2 * HASH_BYTES}"
+        f" hexadecimal digits, or an integer in 0..2^{HASH_BITS}-1 (for scores of several images: block_distances)"
+    )
+
+
+def two_algorithms(a: str, algorithm: str, b: str, other: str) -> InvalidInputError:
+    """Name two hashes that cannot be compared."""
+    return InvalidInputError(
+        f"{a} is {algorithm} and {b} is {other}; distances of two algorithms mean nothing: hash both pictures with one"
     )

@@ -8,6 +8,8 @@ import io
 import os
 import threading
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
 from crynux_validate.errors import InvalidImageError, InvalidInputError
@@ -30,24 +32,41 @@ MAX_PIXELS: Final = 2**26
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """The file formats that are read, by Pillow's names."""
 
-_MODES: Final = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "I", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow modes without alpha whose conversion to 8-bit grey is defined; values above 255 are clipped."""
-
 _warnings_lock = threading.Lock()
 
 
-def open_picture(picture: Picture, *, background: Background | None, max_pixels: int) -> "Image.Image":
-    """Return a loaded picture without alpha; the parameters and errors are those of ``image_hash``."""
+@dataclass(frozen=True)
+class Reads:
+    """Which pictures an algorithm is defined on.
+
+    Parameters
+    ----------
+    modes
+        Pillow's names of their modes, after alpha was put on a background.
+    alpha
+        Whether the algorithm says itself what alpha means; a background is then the caller's choice.
+    check
+        Refuses, before a pixel is decoded, what else it is not defined on: given the opened picture, and what to call
+        it in an error.
+    """
+
+    modes: tuple[str, ...]
+    alpha: bool = False
+    check: Callable[["Image.Image", str], None] | None = None
+
+
+def open_picture(picture: Picture, reads: Reads, *, background: Background | None, max_pixels: int) -> "Image.Image":
+    """Return a loaded picture that `reads` allows; the other parameters and the errors are those of ``image_hash``."""
     from PIL import Image
 
     if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         raise InvalidInputError(f"max_pixels is {max_pixels!r}; expected an integer of 1 or more")
     if isinstance(picture, Image.Image):
         _check_header(picture, "the picture", max_pixels)
-        return _decoded(picture, "the picture", background)
+        return _decoded(picture, "the picture", reads, background)
     if isinstance(picture, bytes | bytearray | memoryview):
         what = f"the file of {len(picture)} bytes"
-        return _from_file(io.BytesIO(picture), what, background, max_pixels)
+        return _from_file(io.BytesIO(picture), what, reads, background, max_pixels)
     if isinstance(picture, str | os.PathLike):
         path = os.fspath(picture)
         what = f"the file {path!r}"
@@ -57,15 +76,17 @@ def open_picture(picture: Picture, *, background: Background | None, max_pixels:
                 kind = "a folder" if os.path.isdir(path) else "not a regular file"
                 raise InvalidImageError(f"{what} is {kind}; expected the path of a picture")
             with open(path, "rb") as file:
-                return _from_file(file, what, background, max_pixels)
+                return _from_file(file, what, reads, background, max_pixels)
         except InvalidInputError:
             raise
         except (OSError, ValueError) as error:
             raise InvalidImageError(f"{what} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return _decoded(_from_array(picture, max_pixels), "the array", background)
+    return _decoded(_from_array(picture, max_pixels), "the array", reads, background)
 
 
-def _from_file(file: IO[bytes], what: str, background: Background | None, max_pixels: int) -> "Image.Image":
+def _from_file(
+    file: IO[bytes], what: str, reads: Reads, background: Background | None, max_pixels: int
+) -> "Image.Image":
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -87,7 +108,7 @@ def _from_file(file: IO[bytes], what: str, background: Background | None, max_pi
     except Exception as error:  # decoders of hostile bytes raise errors of any kind
         raise InvalidImageError(f"{what} is broken: {_reason(error)}") from error
     with image:
-        return _decoded(image, what, background)
+        return _decoded(image, what, reads, background)
 
 
 def _check_header(image: "Image.Image", what: str, max_pixels: int) -> None:
@@ -110,14 +131,16 @@ def _check_header(image: "Image.Image", what: str, max_pixels: int) -> None:
         )
 
 
-def _decoded(image: "Image.Image", what: str, background: Background | None) -> "Image.Image":
-    """Decode the pixels, put what has alpha on the background, and check that the mode has a grey form."""
+def _decoded(image: "Image.Image", what: str, reads: Reads, background: Background | None) -> "Image.Image":
+    """Check and decode the pixels, and put what has alpha on the background."""
+    if reads.check is not None:
+        reads.check(image, what)
     try:
         image.load()
         alpha = image.has_transparency_data
     except Exception as error:  # as above; Pillow reports most truncations as OSError, but not all
         raise InvalidImageError(f"{what} is broken or truncated: {_reason(error)}") from error
-    if alpha:
+    if alpha and not (reads.alpha and background is None):
         if background is None:
             raise InvalidImageError(
                 f"{what} has alpha (mode {image.mode}), and what hides under transparent pixels would decide the hash;"
@@ -126,10 +149,10 @@ def _decoded(image: "Image.Image", what: str, background: Background | None) -> 
         return _flattened(image, what, background)
     if background is not None:
         _colour(background)
-    if image.mode not in _MODES:
+    if image.mode not in reads.modes:
+        expected = ", ".join(reads.modes)
         raise InvalidImageError(
-            f"{what} has mode {image.mode}, whose samples have no fixed range; expected 8-bit samples:"
-            ' convert it to "RGB" or "L" first'
+            f'{what} has mode {image.mode}; expected one of {expected}: convert it to "RGB" or "L" first'
         )
     return image
 

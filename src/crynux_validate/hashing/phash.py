@@ -4,12 +4,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.errors import PipelineError
+from crynux_validate.hashing.images import Reads
 from crynux_validate.hashing.perceptual import PerceptualHash
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+READS: Final = Reads(
+    modes=("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "I", "I;16", "I;16L", "I;16B", "I;16N")
+)
+"""Modes without alpha whose conversion to 8-bit grey is defined; values above 255 are clipped."""
 
 _SIDE: Final = 32
 _LANCZOS: Final = 1  # PIL.Image.Resampling.LANCZOS, whose import waits until a picture is hashed
@@ -26,7 +32,7 @@ def phash_1(image: "Image.Image") -> PerceptualHash:
     Parameters
     ----------
     image
-        A checked picture (:func:`crynux_validate.hashing.images.open_picture`).
+        A checked picture (:func:`crynux_validate.hashing.images.open_picture` with `READS`).
 
     Raises
     ------

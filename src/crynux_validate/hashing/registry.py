@@ -1,18 +1,23 @@
 """Every image hash by its id; a new one is one file in this folder and one line here."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Literal, overload
 
 from crynux_validate.algorithms import ImageAlgorithm
-from crynux_validate.hashing.images import MAX_PIXELS, Background, Picture, open_picture
+from crynux_validate.errors import InvalidImageError, InvalidInputError
+from crynux_validate.hashing.images import MAX_PIXELS, Background, Picture, Reads, open_picture
 from crynux_validate.hashing.perceptual import PerceptualHash, unknown_algorithm
-from crynux_validate.hashing.phash import phash_1
+from crynux_validate.hashing.phash import READS, phash_1
+from crynux_validate.hashing.phash_go import READS as READS_OF_GO
+from crynux_validate.hashing.phash_go import phash_go_1
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_HASHES: Final[dict[ImageAlgorithm, Callable[["Image.Image"], PerceptualHash]]] = {
-    "phash/1": phash_1,
+_HASHES: Final[dict[ImageAlgorithm, tuple[Callable[["Image.Image"], PerceptualHash], Reads]]] = {
+    "phash/1": (phash_1, READS),
+    "phash-go/1": (phash_go_1, READS_OF_GO),
 }
 
 
@@ -32,10 +37,12 @@ def image_hash(
         path of a file; or the bytes of a file (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM). The stored pixels count: an
         EXIF orientation is ignored.
     algorithm
-        The id of the hash.
+        The id of the hash: ``phash/1`` is what the Python library ImageHash computes, ``phash-go/1`` what the nodes of
+        the live network submit, of PNG files and pictures in memory only. Hashes of the two are never compared.
     background
-        A picture with alpha is refused, since what hides under transparent pixels would decide the bits; a Pillow
-        colour here (``"white"``, ``"#808080"``, ``(255, 255, 255)``) puts it on that ground instead.
+        ``phash/1`` refuses a picture with alpha, since what hides under transparent pixels would decide the bits, and
+        ``phash-go/1`` takes it as if it lay on black. A Pillow colour here (``"white"``, ``"#808080"``,
+        ``(255, 255, 255)``) puts it on that ground instead.
     max_pixels
         The largest width x height that is decoded; a file's header is asked before its pixels are read.
 
@@ -43,11 +50,86 @@ def image_hash(
     ------
     InvalidImageError
         Not a picture, a broken or truncated file, several frames, alpha without a background, no pixels or too many,
-        samples of another type than 8 bits can be made of.
+        samples or a file format that the algorithm is not defined on.
     InvalidInputError
         An unknown algorithm or background, or a limit below 1.
     """
-    hasher = _HASHES.get(algorithm) if isinstance(algorithm, str) else None
-    if hasher is None:
+    known = _HASHES.get(algorithm) if isinstance(algorithm, str) else None
+    if known is None:
         raise unknown_algorithm(algorithm)
-    return hasher(open_picture(image, background=background, max_pixels=max_pixels))
+    hasher, reads = known
+    return hasher(open_picture(image, reads, background=background, max_pixels=max_pixels))
+
+
+@overload
+def image_hashes(
+    images: Iterable[Picture],
+    algorithm: ImageAlgorithm = "phash/1",
+    *,
+    background: Background | None = None,
+    max_pixels: int = MAX_PIXELS,
+    threads: int | None = None,
+    return_errors: Literal[False] = False,
+) -> list[PerceptualHash]: ...
+
+
+@overload
+def image_hashes(
+    images: Iterable[Picture],
+    algorithm: ImageAlgorithm = "phash/1",
+    *,
+    background: Background | None = None,
+    max_pixels: int = MAX_PIXELS,
+    threads: int | None = None,
+    return_errors: Literal[True],
+) -> list[PerceptualHash | InvalidImageError]: ...
+
+
+def image_hashes(
+    images: Iterable[Picture],
+    algorithm: ImageAlgorithm = "phash/1",
+    *,
+    background: Background | None = None,
+    max_pixels: int = MAX_PIXELS,
+    threads: int | None = None,
+    return_errors: bool = False,
+) -> list[PerceptualHash] | list[PerceptualHash | InvalidImageError]:
+    """Hash many pictures at once, each as `image_hash` does, in the order that they were given in.
+
+    Threads are enough: most of the time of a file goes into decoding it, and there other threads may run.
+
+    Parameters
+    ----------
+    images
+        What `image_hash` takes; paths of files for choice, of which no more are open than there are threads.
+    algorithm, background, max_pixels
+        As for `image_hash`.
+    threads
+        How many are hashed at the same time, 1 or more; as many as the machine has processors by default.
+    return_errors
+        Give the error in the place of a picture that cannot be hashed, and go on; otherwise the first one is raised.
+
+    Raises
+    ------
+    InvalidImageError, InvalidInputError
+        As for `image_hash`; and for threads below 1.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise InvalidInputError(f"threads is {threads!r}; expected an integer of 1 or more, or None")
+
+    def one(image: Picture) -> PerceptualHash | InvalidImageError:
+        try:
+            return image_hash(image, algorithm, background=background, max_pixels=max_pixels)
+        except InvalidImageError as error:
+            if not return_errors:
+                raise
+            return error
+
+    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, "image-hashes")
+    try:
+        return list(pool.map(one, images))
+    finally:
+        # After an error the pictures that nobody has begun are left alone.
+        pool.shutdown(cancel_futures=True)

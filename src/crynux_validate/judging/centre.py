@@ -1,137 +1,22 @@
-"""Do the answers of a group agree, and who was right? (protocol J1-J6)
-
-`judge` is pure: it sees answers, nothing else, and the order of the members never matters.
-"""
+"""The rule of this library (protocol J1-J6)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Final
 
 from crynux_validate.algorithms import HASH_BITS
-from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
-from crynux_validate.encoding import check_id
+from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, unjudged
 
-GROUP_SIZES: Final = (3, 5, 7, 9)
 DEFAULT_THRESHOLD: Final = 16
 """One unrelated picture in 45,000 passes it; honest numeric noise was 0 to 2 (protocol J2)."""
 
 DEFAULT_SLASH_THRESHOLD: Final = 24
 """98% of unrelated pictures are this far away or farther (protocol J2)."""
 
-
-class Outcome(StrEnum):
-    """What became of a group."""
-
-    VALIDATED = "VALIDATED"
-    TASK_FAULT = "TASK_FAULT"
-    NO_QUORUM = "NO_QUORUM"
-
-
-class Finding(StrEnum):
-    """What became of a member."""
-
-    VALID = "VALID"
-    """It agrees with a centre: paid."""
-    INVALID = "INVALID"
-    """It answered wrongly, or reported a task as invalid that others ran: slashed."""
-    BORDERLINE = "BORDERLINE"
-    """Too far to be paid, too near to be slashed."""
-    UNDECIDED = "UNDECIDED"
-    """A score or a malformed answer where there is no centre."""
-    ERROR = "ERROR"
-    """A report that is not slashed."""
-    ABSENT = "ABSENT"
-    """It never committed."""
-    WITHHELD = "WITHHELD"
-    """It committed and did not reveal: slashed, under every outcome."""
-
-
-@dataclass(frozen=True)
-class Malformed:
-    """A member revealed an answer that does not fit the task (C4)."""
-
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"malformed: {self.reason}" if self.reason else "malformed"
-
-
-@dataclass(frozen=True)
-class Absent:
-    """A member never committed (C3)."""
-
-    def __str__(self) -> str:
-        return "absent"
-
-
-@dataclass(frozen=True)
-class Withheld:
-    """A member committed and did not reveal by the deadline (C3)."""
-
-    def __str__(self) -> str:
-        return "withheld"
-
-
-Member = Answer | Malformed | Absent | Withheld
-"""What a member of a group did."""
-
 Distances = Mapping[str, Mapping[str, int | None]]
 """For each node the similarity score of its score to every other; None where the two cannot be compared."""
-
-
-class Rule(Protocol):
-    """How a group is judged. Pass one to `judge`; implement one to judge otherwise."""
-
-    def judge(self, members: Mapping[str, Member]) -> "Verdict":
-        """Return the verdict on members that `judge` has checked."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What `judge` says of a group.
-
-    Parameters
-    ----------
-    outcome
-        What became of the group.
-    findings
-        What became of each member.
-    delivered_score
-        The score that stands for the result, with ``VALIDATED`` only (J6); the result digest is a member's, not its.
-    distances
-        The similarity score of each member's score to the delivered one; members without a score, or with one that
-        cannot be compared, are left out.
-    """
-
-    outcome: Outcome
-    findings: Mapping[str, Finding]
-    delivered_score: Score | None
-    distances: Mapping[str, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return outcome, delivered score and findings for JSON."""
-        return {
-            "outcome": self.outcome.value,
-            "delivered_score": None if self.delivered_score is None else self.delivered_score.hex,
-            "findings": {node: finding.value for node, finding in self.findings.items()},
-        }
-
-    def to_json(self) -> str:
-        """Return `to_dict` as JSON text."""
-        import json  # not at the top: judging alone does not need it
-
-        return json.dumps(self.to_dict())
-
-    def __str__(self) -> str:
-        width = max(len(node) for node in self.findings)
-        lines = [f"{self.outcome}, delivered score {self.delivered_score or '-'}"]
-        for node, finding in self.findings.items():
-            distance = self.distances.get(node)
-            apart = "" if distance is None else f"  distance {distance}"
-            lines.append(f"  {node:<{width}}  {finding:<10}{apart}".rstrip())
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -218,7 +103,7 @@ class CentreRule:
             elif isinstance(member, Malformed) or (isinstance(member, ErrorReport) and member.invalid_task):
                 findings[node] = Finding.INVALID  # J2, J3: a false claim that anyone can check
             else:
-                findings[node] = _without_score(member)
+                findings[node] = unjudged(member)
         distances = {node: distance for node, distance in apart[chosen].items() if distance is not None}
         # Equal scores can have different result digests; were one of them taken, the order of members would matter.
         return Verdict(Outcome.VALIDATED, findings, replace(delivered, result_digest=None), distances)
@@ -227,43 +112,8 @@ class CentreRule:
     def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
         codes = [m.code for m in members.values() if isinstance(m, ErrorReport) and m.invalid_task]
         fault = any(codes.count(code) >= quorum for code in codes)
-        findings = {node: _without_score(member) for node, member in members.items()}
+        findings = {node: unjudged(member) for node, member in members.items()}
         return Verdict(Outcome.TASK_FAULT if fault else Outcome.NO_QUORUM, findings, None, {})
-
-
-def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
-    """Judge the answers of one group (protocol J1-J6).
-
-    Parameters
-    ----------
-    members
-        For each node id its answer, or `Malformed`, `Absent`, `Withheld`. Groups have 3, 5, 7 or 9 members.
-    rule
-        `CentreRule()` if left out.
-
-    Returns
-    -------
-    Verdict
-        The same for every order of the members; its findings stand in the order given.
-
-    Raises
-    ------
-    InvalidInputError
-        For another group size, a node id that is not printable ASCII, and a member that is no answer.
-    """
-    if not isinstance(members, Mapping):
-        raise InvalidInputError(f"members is a {type(members).__name__}; expected a mapping of node ids to answers")
-    if len(members) not in GROUP_SIZES:
-        sizes = ", ".join(map(str, GROUP_SIZES))
-        raise InvalidInputError(f"a group has {sizes} members, not {len(members)}")
-    for node, member in members.items():
-        check_id(node, "a node id")
-        if not isinstance(member, Member):
-            raise InvalidInputError(
-                f"the answer of {node} is a {type(member).__name__}; expected an ImageScore, TextScore, ErrorReport, "
-                "Malformed, Absent or Withheld"
-            )
-    return (rule or CentreRule()).judge(members)
 
 
 def _apart(scores: Mapping[str, Score]) -> Distances:
@@ -300,15 +150,3 @@ def _is_far(score: Score, delivered: Score, slashes_from: int) -> bool:
     plain = delivered.degenerate
     pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
     return any((own ^ other).bit_count() >= slashes_from for at, (own, other) in pairs if at not in plain)
-
-
-def _without_score(member: Member) -> Finding:
-    match member:
-        case ErrorReport():
-            return Finding.ERROR
-        case Absent():
-            return Finding.ABSENT
-        case Withheld():
-            return Finding.WITHHELD
-        case _:
-            return Finding.UNDECIDED

@@ -1,0 +1,254 @@
+"""The text demo's network: seven nodes in processes of their own, and ledgers with and without the canary."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import crynux_validate as cv
+from crynux_validate.cli import demo_text_node
+from crynux_validate.cli.demo_text_node import Written
+from crynux_validate.errors import FakeHardwareError, PipelineError
+from crynux_validate.ledger.interface import Group, Policy
+from crynux_validate.ledger.memory import MemoryLedger
+from crynux_validate.machines.admission import ClassFacts, classes_of
+from crynux_validate.machines.classes import Attestation
+from crynux_validate.machines.environment import Environment
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.tasks import ModelRef, TextTask
+from crynux_validate.testing import ManualClock, fake_hardware
+
+Tell = Callable[[str], None]
+
+CARDS: Final = (GpuModel("NVIDIA GeForce RTX 4090", 24), GpuModel("NVIDIA A100-SXM4-40GB", 40))
+OTHER_KINDS: Final = ("aten-default", "oldest", "mkl-compatible", "onednn-sse41")
+"""The numeric kinds that stand for the second GPU model, the most telling for text first."""
+
+STAKE: Final = 1_000
+MIN_STAKE: Final = 500
+"""Three nodes with a stake of 1,000 are a class that text tasks go to: twice what a group must have."""
+
+FEE: Final = 300
+FUNDS: Final = 2_000
+WORK_SECONDS: Final = 600
+"""How long a node may take for one task before the demo gives up."""
+
+NO_CANARY: Final = bytes(32)
+"""What every node attests where the canary is off."""
+
+
+@dataclass
+class TextNode:
+    """One node: what it declares, and how its process computes.
+
+    Parameters
+    ----------
+    id, card, kind
+        Its id, the GPU model that it declares, and the numeric kind of its process.
+    claims
+        The node whose kernel and numerics it claims to have; itself, if it is honest.
+    """
+
+    id: str
+    card: GpuModel
+    kind: str
+    claims: str
+    worker: fake_hardware.Worker = field(repr=False)
+
+    @property
+    def owner(self) -> str:
+        """The account behind it."""
+        return f"owner-of-{self.id}"
+
+    @property
+    def honest(self) -> bool:
+        """Whether it declares what it has."""
+        return self.claims == self.id
+
+
+@dataclass(frozen=True)
+class Served:
+    """What became of one task: the settled group, what each member wrote, and its stakes before and after."""
+
+    task: TextTask
+    group: Group
+    written: Mapping[str, Written]
+    stakes: Mapping[str, tuple[int, int]]
+
+
+class TextNetwork:
+    """Seven nodes; use it in a ``with`` statement, which ends the processes.
+
+    Parameters
+    ----------
+    out
+        Where the model and the nodes' results are written.
+    tell
+        Called with each line for people.
+    progress
+        Called with a line that replaces the one before it.
+    """
+
+    def __init__(self, out: Path, tell: Tell, progress: Tell) -> None:
+        self.nodes: list[TextNode] = []
+        self._environments: dict[str, Environment] = {}
+        self._out = out
+        self._tell = tell
+        self._progress = progress
+        self._processes = ExitStack()
+
+    def __enter__(self) -> "TextNetwork":
+        try:
+            self._start_processes()
+        except BaseException:
+            self._processes.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._processes.close()
+
+    def _start_processes(self) -> None:
+        try:
+            known = {kind.name: kind for kind in fake_hardware.kinds()}
+        except FakeHardwareError as error:
+            self._tell(f"{error}; all nodes compute alike here, so nothing can tell them apart")
+            known = {"native": fake_hardware.NumericKind("native", {}, "this processor as it is")}
+        other = next((name for name in OTHER_KINDS if name in known), "native")
+        for at in range(1, 8):
+            card, kind = (CARDS[0], "native") if at <= 3 else (CARDS[1], other)
+            claims = f"node-{at}"
+            if at == 7:
+                card, claims = CARDS[0], "node-1"
+            worker = self._processes.enter_context(fake_hardware.Worker(known[kind]))
+            self.nodes.append(TextNode(f"node-{at}", card, kind, claims, worker))
+
+    def build_model(self) -> ModelRef:
+        """Build the small model, in the first node's process: this one never loads torch."""
+        from crynux_validate.testing import tiny_text_model
+
+        folder = self._out / "tiny-llama"
+        path = self.nodes[0].worker.run(tiny_text_model, folder).path or folder
+        return ModelRef.local(path)
+
+    def load(self, task: TextTask) -> None:
+        """Let every node load the task's model and read its environment."""
+        loading = {node.id: node.worker.submit(demo_text_node.load, task) for node in self.nodes}
+        self._environments = {name: future.result(WORK_SECONDS) for name, future in loading.items()}
+
+    def ledger(self, name: str, *, canary: bool) -> "DemoLedger":
+        """Return a ledger that all nodes have joined and attested to, with or without the canary."""
+        made = DemoLedger(name)
+        for node in self.nodes:
+            made.ledger.deposit(node.owner, FUNDS)
+            made.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
+        answering = {}
+        if canary:
+            challenge = made.challenge()
+            answering = {node.id: node.worker.submit(demo_text_node.canary, challenge) for node in self.nodes}
+        epoch = made.ledger.epoch().number
+        attestations = {
+            node.id: Attestation.of(
+                self._environments[node.claims],
+                epoch=epoch,
+                canary=answering[node.id].result(WORK_SECONDS) if canary else NO_CANARY,
+            )
+            for node in self.nodes
+        }
+        made.attest(attestations)
+        return made
+
+    def serve(self, on: "DemoLedger", task: TextTask, group: Group) -> Served:
+        """Let the members of a drawn group run its task, commit, reveal; settle it."""
+        members = [node for node in self.nodes if node.id in group.members]
+        before = {node.id: on.ledger.node(node.id).stake for node in members}
+        written = self.write(task, members, on.ledger.id, group.id)
+        settled = on.answer(group, {name: done.score for name, done in written.items()})
+        return Served(task, settled, written, {name: (before[name], on.ledger.node(name).stake) for name in before})
+
+    def write(self, task: TextTask, nodes: Sequence[TextNode], *where: str) -> dict[str, Written]:
+        """Let nodes run a task, all at once, and save their results in a folder of the output."""
+        folder = self._out.joinpath(*where)
+        steps: dict[str, str] = {}
+
+        def heard(node: str, done: tuple[int, int]) -> None:
+            steps[node] = f"{node}: token {done[0]}/{done[1]}"
+            self._progress("   ".join(steps[name] for name in sorted(steps)))
+
+        futures = {
+            node.id: node.worker.submit(
+                demo_text_node.answer, task, folder / node.id, on_message=partial(heard, node.id)
+            )
+            for node in nodes
+        }
+        try:
+            results = {name: future.result(WORK_SECONDS) for name, future in futures.items()}
+        except TimeoutError as error:
+            raise PipelineError(
+                f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
+            ) from error
+        self._progress("")
+        return results
+
+
+class DemoLedger:
+    """A ledger with a clock of its own, so that nobody waits for windows and beacons.
+
+    Parameters
+    ----------
+    name
+        The ledger's id.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._clock = ManualClock(1_000 * Policy().epoch_seconds)
+        self.ledger = MemoryLedger(Policy(min_stake=MIN_STAKE), ledger_id=name, clock=self._clock)
+        self.ledger.deposit("creator", 100 * FEE)
+
+    def challenge(self) -> bytes:
+        """Return the present epoch's challenge, once it is public."""
+        while (found := self.ledger.epoch().challenge) is None:
+            self._clock.advance(1)
+        return found
+
+    def attest(self, attestations: Mapping[str, Attestation]) -> None:
+        """Commit to all attestations, reveal them, and wait until they are in force."""
+        self.challenge()
+        epoch = self.ledger.epoch()
+        nonces = {name: secrets.token_bytes(32) for name in attestations}
+        for name, attested in attestations.items():
+            bound = attested.commitment(ledger=self.ledger.id, node=name, nonce=nonces[name])
+            self.ledger.attest_commit(name, bound, epoch=epoch.number)
+        self._clock.advance(epoch.commit_deadline - self._clock())
+        for name, attested in attestations.items():
+            self.ledger.attest_reveal(name, attested, nonces[name])
+        self._clock.advance(epoch.reveal_deadline - self._clock())
+
+    def classes(self) -> Sequence[ClassFacts]:
+        """Return the classes that there are, the heaviest first."""
+        policy = self.ledger.policy
+        found = classes_of(
+            self.ledger.nodes(),
+            epoch=self.ledger.epoch().in_force,
+            min_stake=policy.min_stake,
+            weight_unit=policy.weight_unit,
+        )
+        return tuple(found.values())
+
+    def open(self, task: TextTask, gpu_class: str | None = None) -> Group:
+        """Open a group for a task and draw it."""
+        group = self.ledger.open_group(task, creator="creator", fee=FEE, gpu_class=gpu_class)
+        self._clock.advance(1)
+        return self.ledger.draw(group.id)
+
+    def answer(self, group: Group, scores: Mapping[str, cv.TextScore]) -> Group:
+        """Commit to all answers, reveal them, settle."""
+        openings = {name: cv.Opening.of(score) for name, score in scores.items()}
+        for name, opening in openings.items():
+            self.ledger.commit(group.id, name, opening.commitment(ledger=self.ledger.id, group=group.id, node=name))
+        for name, opening in openings.items():
+            self.ledger.reveal(group.id, name, opening)
+        return self.ledger.settle(group.id)

@@ -1,0 +1,77 @@
+"""``crynux-validate stake``: the stake that makes a counterfeit a loss, and what a threshold costs."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import DEFAULT_THRESHOLD
+from crynux_validate.stakes import SOURCES, required_stake
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "stake",
+        help="the stake that makes a counterfeit a loss",
+        description="Print the stake at which a counterfeit is expected to gain nothing, for groups of three from a "
+        "pool of honest and dishonest nodes, with every part of the formula. The counterfeit is blind: a picture that "
+        "has nothing to do with the task. One that is made from the task agrees far more often. A sampling rate below "
+        "1 presupposes sealed jobs.",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--threshold", type=int, default=DEFAULT_THRESHOLD, help="1 to 64, default: %(default)s")
+    kind.add_argument("--text", action="store_true", help="text tasks: nothing agrees by chance")
+    parser.add_argument("--slash-threshold", type=int, metavar="N", help="default: the larger of 24 and the threshold")
+    parser.add_argument("--images", type=int, default=1, help="pictures of a task, default: %(default)s")
+    parser.add_argument(
+        "--sampling-rate", default="1", metavar="R", help="share of tasks that a group validates, default: 1"
+    )
+    parser.add_argument("--price", default="1", help="price of a task, default: 1 (the stake is then a factor)")
+    parser.add_argument("--honest", type=int, required=True, help="nodes of the pool that can be drawn together")
+    parser.add_argument("--dishonest", type=int, required=True, help="those of them that collude")
+    parser.add_argument(
+        "--source",
+        choices=SOURCES,
+        default="measured",
+        help="of the chance that unrelated pictures agree; measured reaches up to 24; default: %(default)s",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw stake over threshold: .png, .svg or .pdf")
+    add_json_flag(parser)
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the stake and its parts; with ``--plot`` also draw it."""
+    pool = {
+        "honest": arguments.honest,
+        "dishonest": arguments.dishonest,
+        "sampling_rate": _number(arguments.sampling_rate, "--sampling-rate"),
+        "price": _number(arguments.price, "--price"),
+    }
+    images: dict[str, Any] = {"slash_threshold": arguments.slash_threshold, "images": arguments.images}
+    threshold = None if arguments.text else arguments.threshold
+    required = required_stake(**pool, **images, threshold=threshold, source=arguments.source)
+    live = required_stake(**pool, threshold=None, view="network")
+    if arguments.plot:
+        if threshold is None:
+            raise InvalidInputError("--plot draws the stake over the threshold, which --text does not have")
+        from crynux_validate.cli.stake_plot import draw_plot  # matplotlib: only here
+
+        note(f"wrote {draw_plot(arguments.plot, required, **pool, **images)}")
+    if arguments.json:
+        say_json(required.to_dict() | {"live_network": live.to_dict()})
+    else:
+        amount = "infinite" if math.isinf(live.s) else f"{live.s:.6g}"
+        say(f"{required}\nthe live network's formula, by the share of all groups that collude, without f: {amount}")
+    return 0
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{flag} is {shorten(text)}; expected a number such as 0.1") from error

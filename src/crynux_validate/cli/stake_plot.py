@@ -1,0 +1,110 @@
+"""The picture of ``crynux-validate stake --plot``: what a threshold costs in stake."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.stakes import MEASURED, RequiredStake, Source, required_stake
+
+try:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+except ModuleNotFoundError as error:
+    raise MissingExtraError("--plot", "plot", error.name or "matplotlib") from error
+
+LAST: Final = 48
+"""The highest threshold drawn; beyond it nearly every pair of pictures agrees, and the curve leaves any paper."""
+
+FORMATS: Final = (".png", ".svg", ".pdf")
+
+INK, PALE, LINE, POINT, LOUD = "#1c2430", "#5b6675", "#2f4d7a", "#9a6700", "#c0262d"
+
+
+def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
+    """Draw the required stake over the threshold; returns the path.
+
+    Parameters
+    ----------
+    path
+        Its suffix chooses the format: ``.png``, ``.svg`` or ``.pdf``.
+    chosen
+        The stake that is pointed out.
+    arguments
+        Of `required_stake`, without threshold and source.
+
+    Raises
+    ------
+    InvalidInputError
+        For another suffix, and where the file cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
+    figure = _figure(chosen, arguments)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
+    if not chosen.price:
+        raise InvalidInputError("--plot has a logarithmic axis, and a price of 0 needs no stake: give another --price")
+    fixed = arguments["slash_threshold"]
+    last = fixed or LAST  # a threshold is at most the slash threshold
+    curve = _stakes(range(1, last + 1), "binomial", arguments)
+    top = max(MEASURED)  # of the slash threshold as well, which is 24 by default
+    measured = [at for at in MEASURED if at <= last] if (fixed or top) <= top else []
+    points = _stakes(measured, "measured", arguments)
+    figure = Figure(figsize=(8, 5), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.set_title(f"What a threshold costs in stake\n{_conditions(chosen)}", fontsize=11, color=INK, loc="left")
+    axes.set_xlabel("threshold: two pictures agree where their hashes differ in fewer bits", color=INK)
+    axes.set_ylabel("required stake of a member, in the unit of the price", color=INK)
+    axes.set_xlim(0, last + 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=PALE)
+    if math.isinf(chosen.s):
+        axes.axhline(1, color=LOUD, linewidth=2)
+        axes.set_ylim(0, 1.1)
+        axes.set_yticks([1], ["∞"], fontsize=16)
+        axes.text(
+            last / 2, 0.5, "infinite at every threshold: no stake\nmakes a counterfeit a loss in this pool",
+            ha="center", va="center", fontsize=13, color=LOUD,
+        )  # fmt: skip
+        return figure
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
+    axes.plot(list(curve), list(curve.values()), color=LINE, label="chance of agreement: 64 tosses of a coin")
+    axes.plot(list(points), list(points.values()), "o", color=POINT, label="chance of agreement: measured, up to 24")
+    if chosen.threshold is not None and chosen.threshold <= last:
+        axes.plot([chosen.threshold], [chosen.s], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
+        axes.annotate(
+            f"threshold {chosen.threshold}: stake {chosen.s:,.4g}", (chosen.threshold, chosen.s), color=LOUD,
+            xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
+        )  # fmt: skip
+    drawn = [*curve.values(), *points.values()]
+    axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least
+    axes.legend(frameon=False, loc="upper left", labelcolor=INK)
+    return figure
+
+
+def _stakes(thresholds: Iterable[int], source: Source, arguments: dict[str, Any]) -> dict[int, float]:
+    return {at: required_stake(**arguments, threshold=at, source=source).s for at in thresholds}
+
+
+def _conditions(chosen: RequiredStake) -> str:
+    images = "one picture" if chosen.images == 1 else f"{chosen.images} independent pictures"
+    rate = (
+        "every task validated"
+        if chosen.sampling_rate == 1
+        else f"{chosen.sampling_rate:.2%} of tasks validated, jobs sealed"
+    )
+    return (
+        f"groups of three from {chosen.honest} honest and {chosen.dishonest} dishonest nodes, price {chosen.price:g}\n"
+        f"{rate}; blind counterfeits of {images}"
+    )

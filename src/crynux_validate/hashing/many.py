@@ -1,0 +1,276 @@
+"""Distances of many hashes at once, on arrays of 64-bit integers.
+
+For who keeps a million hashes. Everything is one exclusive or and one count of bits, done in pieces that fit into the
+cache, so that it runs at the speed of memory and needs little of it; no index beats that before there are many
+millions. One pair, or two answers of a group, are faster in :mod:`crynux_validate.hashing.hamming`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
+from crynux_validate.encoding import parse_hex, shorten
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.hashing.hamming import SingleHash, single_bits, two_algorithms
+from crynux_validate.hashing.perceptual import PerceptualHash
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    ManyHashes: TypeAlias = "NDArray[np.uint64] | bytes | str | Sequence[SingleHash]"
+else:
+    ManyHashes = object
+
+_AT_ONCE: Final = 2**14
+"""Distances that are counted at once: 128 KiB of 64-bit integers stay in the cache."""
+
+
+class Matches(NamedTuple):
+    """Hashes that were found, nearest first, those of one distance in the order of their indices.
+
+    Parameters
+    ----------
+    indices
+        Their places in what was searched, counted from 0; integers of shape (found,).
+    distances
+        Their distances, 0..64; ``uint8`` of shape (found,).
+    """
+
+    indices: "NDArray[np.intp]"
+    distances: "NDArray[np.uint8]"
+
+
+def hash_array(hashes: ManyHashes) -> "NDArray[np.uint64]":
+    """Turn hashes into an array of integers, which every function here takes without work.
+
+    Parameters
+    ----------
+    hashes
+        An array of ``uint64`` of any shape and byte order; bytes, 8 for each hash; hexadecimal digits, 16 for each
+        hash; or a sequence of single hashes of any form; or one hash. Bytes and digits are big-endian, as in a score.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``uint64`` in the machine's byte order: the shape of an array, otherwise (hashes,).
+
+    Raises
+    ------
+    InvalidInputError
+        For another type or dtype, a length that is no multiple of a hash's, digits that are none, and
+        :class:`PerceptualHash` of different algorithms.
+    """
+    return _read(hashes, "hashes")[0]
+
+
+def hamming_distances(a: ManyHashes | SingleHash, b: ManyHashes | SingleHash) -> "NDArray[np.uint8]":
+    """Return the distances of hashes pair by pair, block by block.
+
+    Parameters
+    ----------
+    a, b
+        As for `hash_array`. Shapes are broadcast as numpy does it: arrays of one shape are compared pair by pair, one
+        hash with each of many, the blocks of one score, of shape (images,), with those of each of many scores, of
+        shape (scores, images). Distances of blocks are never summed (protocol A3).
+
+    Returns
+    -------
+    numpy.ndarray
+        ``uint8`` of the broadcast shape, each 0..64.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `hash_array`; for shapes that do not fit each other, and hashes of two algorithms.
+    """
+    import numpy as np
+
+    left, right = _read_both(a, b)
+    try:
+        left, right = np.broadcast_arrays(left, right)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"a has shape {left.shape} and b {right.shape}; expected one shape, or one hash and many: for every hash of"
+            " a with every hash of b use hamming_matrix"
+        ) from error
+    distances = np.empty(left.shape, np.uint8)
+    _count(left, right, distances, np.empty(min(_AT_ONCE, left.size), np.uint64))
+    return distances
+
+
+def hamming_matrix(a: ManyHashes, b: ManyHashes | None = None) -> "NDArray[np.uint8]":
+    """Return the distance of every hash of `a` from every hash of `b`, or from every one of its own.
+
+    Parameters
+    ----------
+    a, b
+        As for `hash_array`, of shapes (n,) and (m,).
+
+    Returns
+    -------
+    numpy.ndarray
+        ``uint8`` of shape (n, m): a byte for each pair, 100 MB for ten thousand hashes among themselves. Where only
+        the near ones count, `hashes_within` for each hash needs no such memory.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `hash_array`; for arrays of other shapes, and hashes of two algorithms.
+    """
+    left, right = _read_both(a, a if b is None else b)
+    return hamming_distances(_row(left, "a")[:, None], _row(right, "b"))
+
+
+def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
+    """Find all hashes that are at most `distance` away from one.
+
+    Parameters
+    ----------
+    one
+        A single hash.
+    many
+        As for `hash_array`, of shape (hashes,).
+    distance
+        0..64, itself included: two images agree under a threshold where the distance is at most threshold - 1.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `hash_array`; for an array of another shape, a distance outside 0..64, and hashes of two algorithms.
+    """
+    import numpy as np
+
+    _check_count(distance, "distance", 0, HASH_BITS)
+    found = []
+    for first, distances in _from_one(one, many):
+        hits = np.flatnonzero(distances <= distance)
+        found.append(Matches(hits + first, distances[hits]))
+    return _nearest_first(found)
+
+
+def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
+    """Find the `k` hashes that are nearest to one; all of them where there are fewer.
+
+    Of hashes at the same distance those with lower indices come first, so that the result is the same everywhere.
+
+    Parameters
+    ----------
+    one
+        A single hash.
+    many
+        As for `hash_array`, of shape (hashes,).
+    k
+        1 or more.
+
+    Raises
+    ------
+    InvalidInputError
+        As for `hash_array`; for an array of another shape, a `k` below 1, and hashes of two algorithms.
+    """
+    import numpy as np
+
+    _check_count(k, "k", 1, None)
+    best = _nearest_first([])
+    for first, distances in _from_one(one, many):
+        # Who comes later must be nearer than the last of them.
+        limit = best.distances[-1] if len(best.distances) == k else HASH_BITS + 1
+        hits = np.flatnonzero(distances < limit)
+        if len(hits):
+            found = _nearest_first([best, Matches(hits + first, distances[hits])])
+            best = Matches(found.indices[:k], found.distances[:k])
+    return best
+
+
+def _from_one(one: SingleHash, many: ManyHashes) -> "Iterator[tuple[int, NDArray[np.uint8]]]":
+    """Yield the distances from one hash piece by piece, each with the index of its first; the next overwrites it."""
+    import numpy as np
+
+    integer = np.uint64(single_bits(one, "one"))
+    array, algorithm = _read(many, "many")
+    if isinstance(one, PerceptualHash) and algorithm is not None and one.algorithm != algorithm:
+        raise two_algorithms("one", one.algorithm, "many", algorithm)
+    different, counts = np.empty(_AT_ONCE, np.uint64), np.empty(_AT_ONCE, np.uint8)
+    for first in range(0, len(_row(array, "many")), _AT_ONCE):
+        part = array[first : first + _AT_ONCE]
+        np.bitwise_xor(part, integer, out=different[: len(part)])
+        yield first, np.bitwise_count(different[: len(part)], out=counts[: len(part)])
+
+
+def _nearest_first(parts: list[Matches]) -> Matches:
+    import numpy as np
+
+    indices = np.concatenate([np.empty(0, np.intp), *(part.indices for part in parts)])
+    distances = np.concatenate([np.empty(0, np.uint8), *(part.distances for part in parts)])
+    order = np.argsort(distances, kind="stable")
+    return Matches(indices[order], distances[order])
+
+
+def _check_count(value: int, what: str, least: int, most: int | None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        expected = f"an integer of {least} or more" if most is None else f"an integer in {least}..{most}"
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
+
+
+def _count(
+    left: "NDArray[np.uint64]", right: "NDArray[np.uint64]", counts: "NDArray[np.uint8]", scratch: "NDArray[np.uint64]"
+) -> None:
+    """Count the different bits of arrays of one shape into `counts`, as many at once as `scratch` holds."""
+    import numpy as np
+
+    if counts.size <= len(scratch):
+        different = scratch[: counts.size].reshape(counts.shape)
+        np.bitwise_count(np.bitwise_xor(left, right, out=different), out=counts)
+        return
+    step = max(len(scratch) // counts[0].size, 1)
+    for first in range(0, len(counts), step):
+        # A row that is too long itself is taken apart; a step of several rows is not.
+        part = first if step == 1 and counts.ndim > 1 else slice(first, first + step)
+        _count(left[part], right[part], counts[part], scratch)
+
+
+# ------------------------------------------------------------------------------------------------ forms
+
+
+def _read(hashes: ManyHashes | SingleHash, what: str) -> "tuple[NDArray[np.uint64], str | None]":
+    """Return hashes as integers, and their algorithm where they say it."""
+    import numpy as np
+
+    if isinstance(hashes, np.ndarray):
+        if hashes.dtype.kind != "u" or hashes.dtype.itemsize != HASH_BYTES:
+            raise InvalidInputError(
+                f"{what} has dtype {hashes.dtype} and shape {hashes.shape}; expected uint64: for rows of {HASH_BYTES}"
+                " bytes pass their tobytes()"
+            )
+        return hashes.astype(np.uint64, copy=False), None
+    if isinstance(hashes, str):
+        hashes = parse_hex(hashes, what)
+    if isinstance(hashes, bytes | bytearray | memoryview):
+        data = bytes(hashes)
+        if len(data) % HASH_BYTES:
+            raise InvalidInputError(f"{what} has {len(data)} bytes; expected {HASH_BYTES} for each hash")
+        return np.frombuffer(data, ">u8").astype(np.uint64), None
+    if not isinstance(hashes, Sequence):
+        algorithm = hashes.algorithm if isinstance(hashes, PerceptualHash) else None
+        return np.array([single_bits(hashes, what)], np.uint64), algorithm
+    algorithms = {value.algorithm: at for at, value in enumerate(hashes) if isinstance(value, PerceptualHash)}
+    if len(algorithms) > 1:
+        (first, at), (other, place) = list(algorithms.items())[:2]
+        raise two_algorithms(f"{what}[{at}]", first, f"{what}[{place}]", other)
+    integers = (single_bits(value, f"{what}[{at}]") for at, value in enumerate(hashes))
+    return np.fromiter(integers, np.uint64, len(hashes)), next(iter(algorithms), None)
+
+
+def _read_both(
+    a: ManyHashes | SingleHash, b: ManyHashes | SingleHash
+) -> "tuple[NDArray[np.uint64], NDArray[np.uint64]]":
+    (left, algorithm), (right, other) = _read(a, "a"), _read(b, "b")
+    if algorithm is not None and other is not None and algorithm != other:
+        raise two_algorithms("a", algorithm, "b", other)
+    return left, right
+
+
+def _row(array: "NDArray[np.uint64]", what: str) -> "NDArray[np.uint64]":
+    if array.ndim != 1:
+        raise InvalidInputError(f"{what} has shape {array.shape}; expected hashes in one row, of shape (hashes,)")
+    return array

@@ -1,0 +1,269 @@
+"""Many groups at once: arrays in, findings out, the verdicts of `CentreRule` (protocol J1-J6).
+
+For who goes through a whole history: an audit, a simulation, the choice of a threshold. One group is judged faster, and
+more readably, by `judge`.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from crynux_validate.algorithms import DEGENERATE_OUTSIDE
+from crynux_validate.answers import ErrorReport
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging.centre import CentreRule
+from crynux_validate.judging.verdict import GROUP_SIZES, Absent, Finding, Malformed, Member, Outcome, Withheld
+from crynux_validate.tasks import MAX_IMAGES
+
+OUTCOMES: Final = tuple(Outcome)
+"""What the numbers in `Verdicts.outcomes` stand for."""
+
+FINDINGS: Final = tuple(Finding)
+"""What the numbers in `Verdicts.findings` stand for."""
+
+_AT_ONCE: Final = 4096
+"""Groups that are judged together: their arrays fit a processor's cache."""
+
+_OUTCOME: Final = {outcome: np.uint8(at) for at, outcome in enumerate(OUTCOMES)}
+_FINDING: Final = {finding: np.uint8(at) for at, finding in enumerate(FINDINGS)}
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+
+
+class MemberKind(IntEnum):
+    """What a member of a group did, as a number for arrays."""
+
+    SCORE = 0
+    MALFORMED = 1
+    SCHEMA = 2
+    """The report of an invalid task with the code ``schema``; the next two likewise."""
+    LIMITS = 3
+    UNSUPPORTED = 4
+    FAILED = 5
+    """The report of a machine that could not run the task."""
+    ABSENT = 6
+    WITHHELD = 7
+
+    @classmethod
+    def of(cls, member: Member) -> "MemberKind":
+        """Return the kind of a member that `judge` would take."""
+        match member:
+            case ErrorReport():
+                return cls[member.code.upper()]
+            case Malformed():
+                return cls.MALFORMED
+            case Absent():
+                return cls.ABSENT
+            case Withheld():
+                return cls.WITHHELD
+            case _:
+                return cls.SCORE
+
+
+_REPORTS: Final = (MemberKind.SCHEMA, MemberKind.LIMITS, MemberKind.UNSUPPORTED)
+
+
+def _table(findings: dict[MemberKind, Finding]) -> Bytes:
+    return np.array([_FINDING[findings[kind]] for kind in MemberKind], np.uint8)
+
+
+_WITHOUT_CENTRE: Final = _table(
+    {
+        MemberKind.SCORE: Finding.UNDECIDED,
+        MemberKind.MALFORMED: Finding.UNDECIDED,
+        MemberKind.SCHEMA: Finding.ERROR,
+        MemberKind.LIMITS: Finding.ERROR,
+        MemberKind.UNSUPPORTED: Finding.ERROR,
+        MemberKind.FAILED: Finding.ERROR,
+        MemberKind.ABSENT: Finding.ABSENT,
+        MemberKind.WITHHELD: Finding.WITHHELD,
+    }
+)
+_WITH_CENTRE: Final = _table(
+    {
+        MemberKind.SCORE: Finding.BORDERLINE,
+        MemberKind.MALFORMED: Finding.INVALID,
+        MemberKind.SCHEMA: Finding.INVALID,
+        MemberKind.LIMITS: Finding.INVALID,
+        MemberKind.UNSUPPORTED: Finding.INVALID,
+        MemberKind.FAILED: Finding.ERROR,
+        MemberKind.ABSENT: Finding.ABSENT,
+        MemberKind.WITHHELD: Finding.WITHHELD,
+    }
+)
+"""Of a score only where it is neither valid nor invalid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What `judge_many` says of each group.
+
+    Parameters
+    ----------
+    outcomes
+        uint8 of shape (groups,): places in `OUTCOMES`.
+    findings
+        uint8 of shape (groups, members): places in `FINDINGS`.
+    delivered
+        int8 of shape (groups,): which member's score is delivered (J6), the first of those with equal ones; -1 where
+        the outcome is not ``VALIDATED``.
+    """
+
+    outcomes: Bytes
+    findings: Bytes
+    delivered: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def ended(self, outcome: Outcome) -> Bools:
+        """Which groups have this outcome: bool of shape (groups,)."""
+        ended: Bools = self.outcomes == _OUTCOME[outcome]
+        return ended
+
+    def found(self, finding: Finding) -> Bools:
+        """Which members have this finding: bool of shape (groups, members)."""
+        found: Bools = self.findings == _FINDING[finding]
+        return found
+
+    def count(self) -> dict[str, int]:
+        """How often each outcome and each finding occurs, by name."""
+        outcomes = {outcome.value: int(self.ended(outcome).sum()) for outcome in OUTCOMES}
+        return outcomes | {finding.value: int(self.found(finding).sum()) for finding in FINDINGS}
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {count}" for name, count in self.count().items() if count)
+        return f"{len(self)} groups: {counts}" if counts else "0 groups"
+
+
+def judge_many(
+    hashes: Hashes, kinds: npt.NDArray[np.integer] | None = None, rule: CentreRule | None = None
+) -> Verdicts:
+    """Judge many groups of image scores at once, as `judge` would each of them.
+
+    Parameters
+    ----------
+    hashes
+        uint64 of shape (groups, members, images): each member's perceptual hashes, first bit highest
+        (`ImageScore.blocks`), all of one algorithm; 3, 5, 7 or 9 members, 1 to 16 images. What stands where a member
+        has no score does not matter.
+    kinds
+        Integers of shape (groups, members): what each member did (`MemberKind`). All gave scores if left out. A score
+        of another length or algorithm than its task's is ``MALFORMED`` (A3, C4).
+    rule
+        `CentreRule()` if left out.
+
+    Returns
+    -------
+    Verdicts
+        In the order of the groups and members given.
+
+    Raises
+    ------
+    InvalidInputError
+        For arrays of other types or shapes, a number that is no `MemberKind`, and another rule than `CentreRule`.
+    """
+    rule = CentreRule() if rule is None else rule
+    if not isinstance(rule, CentreRule):
+        raise InvalidInputError(f"rule is a {type(rule).__name__}; many groups at once are judged by a CentreRule only")
+    _check_hashes(hashes)
+    kinds = _checked_kinds(kinds, hashes.shape[:2])
+    count, members = kinds.shape
+    outcomes = np.empty(count, np.uint8)
+    findings = np.empty((count, members), np.uint8)
+    delivered = np.empty(count, np.int8)
+    for start in range(0, count, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        outcomes[part], findings[part], delivered[part] = _judge_part(hashes[part], kinds[part], rule)
+    return Verdicts(outcomes, findings, delivered)
+
+
+def _judge_part(hashes: Hashes, kinds: Bytes, rule: CentreRule) -> tuple[Bytes, Bytes, npt.NDArray[np.int8]]:
+    members = kinds.shape[1]
+    quorum = members // 2 + 1
+    scored = kinds == MemberKind.SCORE
+    apart = _apart(hashes)
+    linked = (apart < rule.threshold) & scored[:, :, None] & scored[:, None, :]
+    agreements = linked.sum(axis=2)
+    centres = agreements >= quorum
+    validated = centres.any(axis=1)
+    chosen = _chosen(hashes, apart, scored, agreements, centres)
+    valid = (linked & centres[:, :, None]).any(axis=1)
+    reached = valid
+    for _ in range(members - 2):  # the longest chain from a valid score
+        reached = reached | (linked & reached[:, :, None]).any(axis=1)
+    far = _far(hashes, chosen, rule.slashes_from)
+    findings = np.where(validated[:, None], _WITH_CENTRE[kinds], _WITHOUT_CENTRE[kinds])
+    findings[valid] = _FINDING[Finding.VALID]
+    findings[validated[:, None] & scored & ~reached & far] = _FINDING[Finding.INVALID]
+    fault = np.logical_or.reduce([(kinds == report).sum(axis=1) >= quorum for report in _REPORTS])
+    outcomes = np.where(fault, _OUTCOME[Outcome.TASK_FAULT], _OUTCOME[Outcome.NO_QUORUM])
+    outcomes[validated] = _OUTCOME[Outcome.VALIDATED]
+    return outcomes, findings, np.where(validated, chosen, -1).astype(np.int8)
+
+
+def _apart(hashes: Hashes) -> Bytes:
+    """The similarity score of every pair (A3): uint8 of shape (groups, members, members)."""
+    count, members, _ = hashes.shape
+    apart = np.zeros((count, members, members), np.uint8)
+    for a in range(members):
+        for b in range(a + 1, members):
+            apart[:, a, b] = apart[:, b, a] = np.bitwise_count(hashes[:, a] ^ hashes[:, b]).max(axis=1)
+    return apart
+
+
+def _chosen(
+    hashes: Hashes, apart: Bytes, scored: Bools, agreements: npt.NDArray[np.integer], centres: Bools
+) -> npt.NDArray[np.intp]:
+    """J6: most agreements, then the smallest sum of similarity scores, then the smallest bytes, then the first."""
+    total = (apart * scored[:, None, :]).sum(axis=2, dtype=np.int64)
+    rank = np.where(centres, agreements * 1024 - total, np.iinfo(np.int64).min)  # 1024 > 9 members * 64 bits
+    left = rank == rank.max(axis=1, keepdims=True)
+    for image in range(hashes.shape[2]):
+        block = np.where(left, hashes[:, :, image], np.iinfo(np.uint64).max)
+        left &= block == block.min(axis=1, keepdims=True)
+    chosen: npt.NDArray[np.intp] = left.argmax(axis=1)
+    return chosen
+
+
+def _far(hashes: Hashes, chosen: npt.NDArray[np.intp], slashes_from: int) -> Bools:
+    """J2 (b): far from the delivered score in a block where that is not degenerate."""
+    delivered = hashes[np.arange(len(hashes)), chosen]
+    fewest, most = DEGENERATE_OUTSIDE
+    weight = np.bitwise_count(delivered)
+    telling = (weight >= fewest) & (weight <= most)
+    distances = np.bitwise_count(hashes ^ delivered[:, None, :])
+    far: Bools = np.logical_or.reduce((distances >= slashes_from) & telling[:, None, :], axis=2)
+    return far
+
+
+def _check_hashes(hashes: object) -> None:
+    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64:
+        found = f"an array of {hashes.dtype}" if isinstance(hashes, np.ndarray) else f"a {type(hashes).__name__}"
+        raise InvalidInputError(f"hashes is {found}; expected a numpy array of uint64")
+    if hashes.ndim != 3 or hashes.shape[1] not in GROUP_SIZES or not 1 <= hashes.shape[2] <= MAX_IMAGES:
+        sizes = ", ".join(map(str, GROUP_SIZES))
+        raise InvalidInputError(
+            f"hashes has the shape {hashes.shape}; expected (groups, members, images) with {sizes} members and 1 to"
+            f" {MAX_IMAGES} images"
+        )
+
+
+def _checked_kinds(kinds: object, shape: tuple[int, ...]) -> Bytes:
+    if kinds is None:
+        return np.zeros(shape, np.uint8)
+    if not isinstance(kinds, np.ndarray) or not np.issubdtype(kinds.dtype, np.integer) or kinds.shape != shape:
+        found = f"an array of {kinds.dtype} {kinds.shape}" if isinstance(kinds, np.ndarray) else type(kinds).__name__
+        raise InvalidInputError(f"kinds is {found}; expected integers of the shape {shape}, one for each member")
+    known = (kinds >= 0) & (kinds < len(MemberKind))
+    if not known.all():
+        group, member = (int(at) for at in np.argwhere(~known)[0])
+        raise InvalidInputError(
+            f"kinds[{group}, {member}] is {kinds[group, member]}; expected a MemberKind, 0 to {len(MemberKind) - 1}"
+        )
+    return kinds.astype(np.uint8)

@@ -1,0 +1,133 @@
+"""What is said of a group and of its members, and the Protocol that says it (protocol, "Judging")."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from crynux_validate.answers import Answer, ErrorReport, Score
+
+GROUP_SIZES: Final = (3, 5, 7, 9)
+
+
+class Outcome(StrEnum):
+    """What became of a group."""
+
+    VALIDATED = "VALIDATED"
+    TASK_FAULT = "TASK_FAULT"
+    NO_QUORUM = "NO_QUORUM"
+
+
+class Finding(StrEnum):
+    """What became of a member."""
+
+    VALID = "VALID"
+    """It agrees with a centre: paid."""
+    INVALID = "INVALID"
+    """It answered wrongly, or reported a task as invalid that others ran: slashed."""
+    BORDERLINE = "BORDERLINE"
+    """Too far to be paid, too near to be slashed."""
+    UNDECIDED = "UNDECIDED"
+    """A score or a malformed answer where there is no centre."""
+    ERROR = "ERROR"
+    """A report that is not slashed."""
+    ABSENT = "ABSENT"
+    """It never committed."""
+    WITHHELD = "WITHHELD"
+    """It committed and did not reveal: slashed, under every outcome."""
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A member revealed an answer that does not fit the task (C4)."""
+
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"malformed: {self.reason}" if self.reason else "malformed"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A member never committed (C3)."""
+
+    def __str__(self) -> str:
+        return "absent"
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A member committed and did not reveal by the deadline (C3)."""
+
+    def __str__(self) -> str:
+        return "withheld"
+
+
+Member = Answer | Malformed | Absent | Withheld
+"""What a member of a group did."""
+
+
+class Rule(Protocol):
+    """How a group is judged. Pass one to `judge`; implement one to judge otherwise."""
+
+    def judge(self, members: Mapping[str, Member]) -> "Verdict":
+        """Return the verdict on members that `judge` has checked."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `judge` says of a group.
+
+    Parameters
+    ----------
+    outcome
+        What became of the group.
+    findings
+        What became of each member.
+    delivered_score
+        The score that stands for the result, with ``VALIDATED`` only (J6); the result digest is a member's, not its.
+    distances
+        The similarity score of each member's score to the delivered one; members without a score, or with one that
+        cannot be compared, are left out.
+    """
+
+    outcome: Outcome
+    findings: Mapping[str, Finding]
+    delivered_score: Score | None
+    distances: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return outcome, delivered score and findings for JSON."""
+        return {
+            "outcome": self.outcome.value,
+            "delivered_score": None if self.delivered_score is None else self.delivered_score.hex,
+            "findings": {node: finding.value for node, finding in self.findings.items()},
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        import json  # not at the top: judging alone does not need it
+
+        return json.dumps(self.to_dict())
+
+    def __str__(self) -> str:
+        width = max(len(node) for node in self.findings)
+        lines = [f"{self.outcome}, delivered score {self.delivered_score or '-'}"]
+        for node, finding in self.findings.items():
+            distance = self.distances.get(node)
+            apart = "" if distance is None else f"  distance {distance}"
+            lines.append(f"  {node:<{width}}  {finding:<10}{apart}".rstrip())
+        return "\n".join(lines)
+
+
+def unjudged(member: Member) -> Finding:
+    """Return the finding of a member of which no quorum says anything (J4, J5)."""
+    match member:
+        case ErrorReport():
+            return Finding.ERROR
+        case Absent():
+            return Finding.ABSENT
+        case Withheld():
+            return Finding.WITHHELD
+        case _:
+            return Finding.UNDECIDED
