@@ -158,6 +158,17 @@ def test_alpha_multiplies_the_colours(array: np.ndarray[Any, np.dtype[np.uint8]]
     assert image_hash(array, GO).hex == image_hash(saved(Image.fromarray(array)), GO).hex == expected
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["LA", "RGBA"]))
+@settings(max_examples=20, deadline=None)
+def test_alpha_of_what_needs_no_reducing_has_16_bits(seed: int, mode: str) -> None:
+    array = noise((64, 64, len(mode)), seed)
+    wide = array.astype(int)
+    planes = np.moveaxis(wide[:, :, :-1] * 257 * wide[:, :, -1:] // 255, 2, 0)
+    image = Image.merge(mode, [Image.fromarray(plane) for plane in np.moveaxis(array, 2, 0).copy()])
+    assert (phash_go._reduced(image) == planes).all()
+    assert image_hash(image, GO).hex == image_hash(saved(image), GO).hex
+
+
 @given(samples(), st.sampled_from([2, 7, 256]), st.data())
 @settings(max_examples=40, deadline=None)
 def test_palettes_are_samples_of_16_bits(
@@ -168,7 +179,7 @@ def test_palettes_are_samples_of_16_bits(
     palette = np.zeros((256, 3), int)
     palette[: len(used) // 3] = np.reshape(used, (-1, 3))
     alpha = np.full((256, 1), 255)
-    match data.draw(st.sampled_from(["none", "one", "each", "in the palette"])):
+    match data.draw(st.sampled_from(["none", "one", "each", "in the palette", "in both"])):
         case "one":
             image.info["transparency"] = data.draw(st.integers(0, len(used) // 3 - 1))
             alpha[image.info["transparency"]] = 0
@@ -179,6 +190,12 @@ def test_palettes_are_samples_of_16_bits(
             alpha[: len(used) // 3, 0] = np.random.default_rng(1).integers(0, 256, len(used) // 3)
             entries = np.concatenate([palette, alpha], axis=1)[: len(used) // 3].astype(np.uint8)
             image.putpalette(entries.tobytes(), "RGBA")
+        case "in both":
+            replaced = np.random.default_rng(2).integers(0, 256, (256, 1))
+            entries = np.concatenate([palette, replaced], axis=1)[: len(used) // 3].astype(np.uint8)
+            image.putpalette(entries.tobytes(), "RGBA")
+            image.info["transparency"] = 0
+            alpha[0] = 0
     planes = (palette * 257 * alpha // 255).astype(np.uint16)[np.asarray(image)]
     expected = by_the_book([planes[:, :, plane] for plane in range(3)])
     assert image_hash(image, GO).hex == image_hash(saved(image), GO).hex == expected
@@ -245,6 +262,16 @@ def test_sums_in_another_order_differ_by_less_than_the_short_cut_allows(
     grey = phash_go._grey(phash_go._reduced(Image.fromarray(array)))
     product = phash_go._basis() @ grey @ phash_go._basis().T
     assert np.abs(product - phash_go._lowest(grey)).max() < phash_go._SURE / 1000
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_the_transform_has_every_bit_of_the_recursion(seed: int) -> None:
+    """The last bit of a coefficient decides few hashes, so it is looked at itself."""
+    grey = phash_go._grey(noise((3, 64, 64), seed))
+    columns = transposed([dct(row) for row in grey.tolist()])[:8]
+    expected = transposed([dct(column) for column in columns])[:8]
+    assert phash_go._lowest(grey).tolist() == expected
 
 
 def test_the_transform_is_a_dct() -> None:

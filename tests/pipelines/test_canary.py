@@ -44,7 +44,7 @@ def test_the_bytes_are_as_specified() -> None:
     assert canary_of(CHALLENGE, dict(reversed(found.items()))) == canary(CHALLENGE, "cpu")
     # One probe from its specification alone.
     seed = int.from_bytes(canary_digest(prefixed(b"seed"), prefixed(CHALLENGE))[:8], "big") >> 11
-    values = normal(seed, shape=(131_071,), purpose=Purpose.WEIGHTS)
+    values = normal(seed, shape=(131_071,), purpose=Purpose.CANARY)
     operands = torch.tensor(values[: 77 * 768 + 2 * 768])
     x, weight, bias = operands[: 77 * 768].reshape(1, 77, 768), operands[-1536:-768], operands[-768:]
     with deterministic():

@@ -127,9 +127,6 @@ def image_hashes(
                 raise
             return error
 
-    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, "image-hashes")
-    try:
+    # After an error, map leaves those alone that no thread has begun.
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "image-hashes") as pool:
         return list(pool.map(one, images))
-    finally:
-        # After an error the pictures that nobody has begun are left alone.
-        pool.shutdown(cancel_futures=True)
