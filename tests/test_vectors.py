@@ -1,15 +1,24 @@
 """The shipped vectors, recomputed from the protocol's text ("Bytes") without this library's own encoders."""
 
 import hashlib
+import itertools
 import json
+import runpy
+from collections.abc import Mapping
+from fractions import Fraction
 from importlib.resources import files
+from math import comb
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 import crynux_validate as cv
 from crynux_validate.answers import logits_digest
+from crynux_validate.vectors_check import FILES, check_vector, judged, load_vectors
 
+ROOT = Path(__file__).parents[1]
 Vector = dict[str, Any]
 
 
@@ -118,3 +127,297 @@ def by_the_book(vector: Vector, beacon: bytes) -> list[str]:
                 left = [row for row in left if row[1] != owner]
                 break
     return members
+
+
+# ------------------------------------------------------------------------------------------------ verdicts
+
+
+@each("verdicts")
+def test_verdict(vector: Vector) -> None:
+    group, said = vector["group"], vector["verdict"]
+    rule = centre_by_the_book if group["rule"] == "centre" else relay_by_the_book
+    assert rule(group) == said
+    members = list(group["members"].items())
+    orders = itertools.permutations(members) if len(members) < 6 else [members, members[::-1]]
+    for order in orders:
+        assert judged(group | {"members": dict(order)}).to_dict() == said, "the verdict hangs on the members' order"
+
+
+def blocks(score: str) -> list[int]:
+    return [int(score[at : at + 16], 16) for at in range(0, len(score), 16)]
+
+
+def apart(group: Vector, one: str, other: str) -> int | None:
+    """The similarity score of two members' scores (A3); None where they cannot be compared."""
+    a, b = (group["members"][node]["score"] for node in (one, other))
+    if group["algorithm"] in ("tokens/1", "logits/1"):
+        return 0 if a == b else None
+    if len(a) != len(b):
+        return None
+    return max((x ^ y).bit_count() for x, y in zip(blocks(a), blocks(b), strict=True))
+
+
+def centre_by_the_book(group: Vector) -> Vector:
+    """J1 to J6 as the protocol words them."""
+    members: dict[str, Vector] = group["members"]
+    quorum = (len(members) + 1) // 2
+    scored = [node for node, member in members.items() if member["answer"] == "score"]
+
+    def agree(one: str, other: str) -> bool:
+        distance = apart(group, one, other)
+        return distance is not None and distance < group["threshold"]
+
+    agreements = {node: [other for other in scored if agree(node, other)] for node in scored}
+    centres = [node for node in scored if len(agreements[node]) >= quorum]
+    if not centres:
+        codes = [member.get("code") for member in members.values() if member["answer"] == "invalid_task"]
+        fault = any(codes.count(code) >= quorum for code in codes)
+        findings = {node: without_centre(member) for node, member in members.items()}
+        return {
+            "outcome": "TASK_FAULT" if fault else "NO_QUORUM", "delivered_score": None, "findings": findings,
+        }  # fmt: skip
+
+    def order(node: str) -> tuple[int, int, bytes]:
+        distances = [apart(group, node, other) for other in scored]
+        total = sum(64 if distance is None else distance for distance in distances)
+        return -len(agreements[node]), total, bytes.fromhex(members[node]["score"])
+
+    delivered = min(centres, key=order)
+    linked = set(centres)
+    for _ in members:
+        linked |= {other for node in linked for other in agreements[node]}
+
+    def found(node: str, member: Vector) -> str:
+        match member["answer"]:
+            case "score" if any(other in centres for other in agreements[node]):
+                return "VALID"
+            case "score":
+                return "INVALID" if node not in linked and slashed(group, node, delivered) else "BORDERLINE"
+            case "malformed" | "invalid_task":
+                return "INVALID"
+            case _:
+                return without_centre(member)
+
+    return {
+        "outcome": "VALIDATED",
+        "delivered_score": members[delivered]["score"],
+        "findings": {node: found(node, member) for node, member in members.items()},
+    }
+
+
+def slashed(group: Vector, node: str, delivered: str) -> bool:
+    """J2 (b)."""
+    own, other = (group["members"][name]["score"] for name in (node, delivered))
+    if group["algorithm"] in ("tokens/1", "logits/1") or len(own) != len(other):
+        return True
+    pairs = zip(blocks(own), blocks(other), strict=True)
+    return any((x ^ y).bit_count() >= group["slash_threshold"] for x, y in pairs if 24 <= y.bit_count() <= 40)
+
+
+def without_centre(member: Vector) -> str:
+    found = {"score": "UNDECIDED", "malformed": "UNDECIDED", "absent": "ABSENT", "withheld": "WITHHELD"}
+    return found.get(member["answer"], "ERROR")
+
+
+def relay_by_the_book(group: Vector) -> Vector:
+    """The live network's table, row by row."""
+    members: dict[str, Vector] = group["members"]
+    kinds = {"score": "S", "invalid_task": "E", "failed": "E"}
+    in_time = sorted(members, key=lambda node: (members[node].get("seconds", 10**9), node))
+    row = "".join(kinds.get(members[node]["answer"], "T") for node in in_time)
+
+    def agree(one: int, other: int) -> bool:
+        if row[one] != "S" or row[other] != "S":
+            return False
+        distance = apart(group, in_time[one], in_time[other])
+        return distance is not None and distance < group["threshold"]
+
+    pairs = "".join("1" if agree(*pair) else "0" for pair in ((0, 1), (0, 2), (1, 2)))
+    three = {
+        "111": "VRR", "100": "VRI", "010": "VIR", "001": "IVR", "110": "VRR", "101": "VRI", "011": "VIR", "000": "AAA",
+    }  # fmt: skip
+    two = {"SSE": "VRI", "SES": "VIR", "ESS": "IVR", "SST": "VRA"}
+    lone = {"SEE": "IAA", "ESE": "AIA", "EES": "AAI"}
+    letters = three[pairs] if row == "SSS" else lone.get(row, two.get(row, "AAA") if "1" in pairs else "AAA")
+    outcome = "VALIDATED" if "V" in letters else "TASK_FAULT" if row.count("E") > 1 and "T" not in row else "NO_QUORUM"
+    of_aborted = {"S": "UNDECIDED", "E": "ERROR", "T": "ABSENT"}
+    findings = {
+        node: {"V": "VALID", "R": "VALID", "I": "INVALID", "A": of_aborted[kind]}[letter]
+        for node, letter, kind in zip(in_time, letters, row, strict=True)
+    }
+    validated = in_time[letters.index("V")] if "V" in letters else None
+    return {
+        "outcome": outcome,
+        "delivered_score": None if validated is None else members[validated]["score"],
+        "findings": {node: findings[node] for node in members},
+    }
+
+
+def test_verdicts_show_every_finding_under_both_rules() -> None:
+    seen = {"centre": set[str](), "crynux-relay": set[str]()}
+    outcomes = {"centre": set[str](), "crynux-relay": set[str]()}
+    for vector in load("verdicts"):
+        seen[vector["group"]["rule"]] |= set(vector["verdict"]["findings"].values())
+        outcomes[vector["group"]["rule"]].add(vector["verdict"]["outcome"])
+    assert seen["centre"] == {finding.value for finding in cv.Finding}
+    assert seen["crynux-relay"] == {"VALID", "INVALID", "UNDECIDED", "ERROR", "ABSENT"}
+    assert outcomes["centre"] == outcomes["crynux-relay"] == {outcome.value for outcome in cv.Outcome}
+
+
+# ------------------------------------------------------------------------------------------------ stakes
+
+
+@each("stakes")
+def test_stake(vector: Vector) -> None:
+    given = vector["given"]
+    h, d, k, r = given["honest"], given["dishonest"], Fraction(given["price"]), Fraction(given["sampling_rate"])
+    if given["view"] == "network":
+        p = Fraction(comb(d, 2) * h + comb(d, 3), comb(h + d, 3))
+    else:
+        p = 1 - Fraction(comb(h, 2), comb(h + d - 1, 2))
+    f, near = chances(given)
+    e, x = p + (1 - p) * f, (1 - p) * (1 - near)
+    unpunished = k * (1 - r + r * e)
+    for name, value in {"p": p, "f": f, "e": e, "x": x}.items():
+        assert float(vector[name]) == float(value), name
+    assert float(vector["s"]) == (float(unpunished / (r * x)) if x else 0.0 if not unpunished else float("inf"))
+    assert (vector["s"] == "infinity") == ("infinite" in vector["flags"])
+    for stake, gain in vector["gains"].items():
+        assert float(gain) == float((1 - r) * k + r * (e * k - x * Fraction(stake)))
+
+
+def chances(given: Vector) -> tuple[Fraction, Fraction]:
+    """That a counterfeit agrees, and that it is not far enough to be slashed: of all of a task's pictures."""
+    at = given["threshold"]
+    if at is None:
+        return Fraction(0), Fraction(0)
+    slash = given["slash_threshold"] or max(24, at)
+    if given["source"] == "binomial":
+        below = [Fraction(sum(comb(64, bits) for bits in range(limit)), 2**64) for limit in (at, slash)]
+    else:
+        table = {10: "6e-8", 12: "2.8e-7", 16: "2.2e-5", 20: "9.5e-4", 24: "1.76e-2"}
+        below = [Fraction(next(rate for measured, rate in table.items() if limit <= measured)) for limit in (at, slash)]
+    return below[0] ** given["images"], below[1] ** given["images"]
+
+
+def test_the_protocols_worked_examples_are_vectors() -> None:
+    stakes = {vector["id"]: float(vector["s"]) for vector in load("stakes")}
+    for name, s in (("live-1", 9.2647), ("live-2", 110.2411), ("live-3", 332.3333)):
+        assert stakes[f"stake/{name}"] == pytest.approx(s, abs=5e-5)
+    for name, s in (("drawn-1", 11.11), ("drawn-2", 152.5), ("drawn-3", 599), ("measured-24", 11.33)):
+        assert stakes[f"stake/{name}"] == pytest.approx(s, rel=5e-4)
+
+
+# ------------------------------------------------------------------------------------------------ classes
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 for what these vectors hold: ASCII, and numbers that are written alike."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@each("classes")
+def test_class(vector: Vector) -> None:
+    found = cv.NodeClass.from_dict(vector["class"])
+    assert (found.digest.hex(), found.declaration.hex()) == (vector["digest"], vector["declaration"])
+    declared = {name: value for name, value in vector["class"].items() if name != "canary"}
+    for value, digest in ((vector["class"], vector["digest"]), (declared, vector["declaration"])):
+        assert hashlib.sha256(prefixed(b"crynux-validate/class/1", canonical(value))).hexdigest() == digest
+
+
+def test_a_declaration_leaves_the_canary_out() -> None:
+    classes = {vector["id"]: vector for vector in load("classes")}
+    plain, other = classes["class/plain"], classes["class/other-canary"]
+    assert plain["digest"] != other["digest"]
+    assert plain["declaration"] == other["declaration"]
+    assert len({vector["declaration"] for vector in classes.values()}) == len(classes) - 1
+
+
+@each("attestations")
+def test_attestation(vector: Vector) -> None:
+    attestation, nonce = vector["attestation"], bytes.fromhex(vector["nonce"])
+    found = cv.Attestation.from_dict(attestation)
+    assert found.commitment(ledger=vector["ledger"], node=vector["node"], nonce=nonce).hex() == vector["commitment"]
+    preimage = prefixed(b"crynux-validate/attestation/1", vector["ledger"].encode())
+    preimage += attestation["epoch"].to_bytes(8, "big") + prefixed(vector["node"].encode())
+    preimage += b"".join(bytes.fromhex(attestation[name]) for name in ("kernel", "numerics", "canary")) + nonce
+    assert hashlib.sha256(preimage).hexdigest() == vector["commitment"]
+
+
+@each("pools")
+def test_pool(vector: Vector) -> None:
+    rows = vector["pool"]
+    for order in (rows, rows[::-1]):
+        assert cv.Pool(cv.Candidate(*row) for row in order).digest.hex() == vector["digest"]
+    rows = sorted(rows, key=lambda row: row[0].encode())
+    ids, owners = ("\n".join(row[at] for row in rows).encode() for at in (0, 1))
+    preimage = prefixed(b"crynux-validate/pool/1", ids, owners)
+    preimage += b"".join(weight.to_bytes(4, "big") for _, _, weight in rows)
+    assert hashlib.sha256(preimage).hexdigest() == vector["digest"]
+
+
+# ------------------------------------------------------------------------------------------------ logs
+
+
+@each("events")
+def test_event(vector: Vector) -> None:
+    events = [cv.Event(**event) for event in vector["events"]]
+    cv.verify_chain(events, vector["head"])
+    assert [event.digest for event in events] == vector["digests"]
+    previous = "0" * 64
+    for seq, (event, digest) in enumerate(zip(vector["events"], vector["digests"], strict=True)):
+        assert (event["seq"], event["previous"]) == (seq, previous)
+        previous = hashlib.sha256(prefixed(b"crynux-validate/event/1", canonical(event))).hexdigest()
+        assert previous == digest
+    assert previous == vector["head"]
+    assert vector["events"][0]["kind"] == "genesis"
+
+
+# ------------------------------------------------------------------------------------------------ all of them
+
+
+def schema() -> Any:
+    return json.loads((files("crynux_validate") / "vectors" / "schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", FILES.values())
+def test_the_files_have_their_schema(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    value = json.loads(files("crynux_validate").joinpath("vectors", *name.split("/")).read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(value)
+    first = value["vectors"][0]
+    for broken in (
+        {**first, "extra": 1},
+        {key: first[key] for key in list(first)[1:]},
+        {**first, next(iter(first)): 7},
+    ):
+        assert not validator.is_valid({**value, "vectors": [*value["vectors"], broken]}), "the schema allows anything"
+    assert not validator.is_valid({**value, "schema": "crynux-validate/vectors/0"})
+
+
+def test_every_file_of_vectors_is_known() -> None:
+    folder = files("crynux_validate") / "vectors"
+    shipped = {item.name for item in folder.iterdir() if item.name.endswith(".json")} - {"schema.json"}
+    assert shipped | {"phash/vectors.json"} == set(FILES.values())
+
+
+def test_every_vector_holds_and_names_its_kind_and_reason() -> None:
+    vectors = load_vectors()
+    assert {vector.kind for vector in vectors} == set(FILES)
+    assert len({vector.id for vector in vectors}) == len(vectors)
+    for vector in vectors:
+        assert vector.reason
+        if vector.kind != "phash":  # those are checked one by one in tests/hashing
+            assert check_vector(vector) is None, vector.id
+
+
+def test_the_tool_makes_what_is_shipped() -> None:
+    """But for logs, which show a ledger's policy: what it holds later does not make an older log wrong."""
+    tool = runpy.run_path(str(ROOT / "tools" / "make_vectors.py"))
+    made: Mapping[str, list[Vector]] = tool["all_vectors"]()
+    assert {f"{name}.json" for name in made} == set(FILES.values()) - {"phash/vectors.json"}
+    for name, vectors in made.items():
+        if name != "events":
+            text = (files("crynux_validate") / "vectors" / f"{name}.json").read_text(encoding="utf-8")
+            assert tool["written"](vectors) == text, name

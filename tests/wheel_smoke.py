@@ -6,6 +6,7 @@ import sys
 from importlib.resources import files
 
 import crynux_validate
+from crynux_validate.cli import main as main_of_commands
 from crynux_validate.hashing import hamming, image_hash
 
 
@@ -31,6 +32,8 @@ def main() -> int:
             problems.append(f"{vector['file']} hashes to {found}, not to {vector['imagehash']}")
     if not checked:
         problems.append("no vector was checked")
+    if main_of_commands(["vectors", "--verify"]) != 0:
+        problems.append("a vector does not hold")
     sys.stderr.writelines(f"wheel: {problem}\n" for problem in problems)
     sys.stdout.write(f"wheel: {checked} pictures hashed, {len(problems)} problems\n")
     return 1 if problems else 0

@@ -1,18 +1,22 @@
 """Make the test vectors that the wheel carries: ``python tools/make_vectors.py``.
 
 Each vector has an id, a reason and flags, so that a failure explains itself. What is written is what this library
-computes; `tests/test_vectors.py` recomputes the same bytes from the protocol's text alone.
+computes; `tests/test_vectors.py` recomputes the same from the protocol's text alone. Values that were published do not
+change: other bits are a new id. The perceptual hashes in ``vectors/phash`` are of other programs, and made elsewhere.
 """
 
 import json
 import math
 import struct
+from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import crynux_validate as cv
 from crynux_validate.answers import logits_digest
 from crynux_validate.tasks import WARPERS
+from crynux_validate.vectors_check import judged
 
 FOLDER = Path(__file__).parent.parent / "src" / "crynux_validate" / "vectors"
 
@@ -146,17 +150,371 @@ def draw_vectors() -> list[dict[str, Any]]:
     return vectors
 
 
-def main() -> None:
-    """Write one file for each kind."""
-    made = {
+A = 0xF0F0F0F00F0F0F0F
+FLAT = 1 << 63
+
+ABSENT: dict[str, Any] = {"answer": "absent"}
+WITHHELD: dict[str, Any] = {"answer": "withheld"}
+MALFORMED: dict[str, Any] = {"answer": "malformed", "reason": "another number of images"}
+FAILED: dict[str, Any] = {"answer": "failed", "message": "out of memory"}
+
+
+def score(*hashes: int) -> dict[str, Any]:
+    """A member with the perceptual hashes of some images."""
+    return {"answer": "score", "score": "".join(f"{value:016x}" for value in hashes)}
+
+
+def far(bits: int, start: int = 0) -> int:
+    """A hash that is so many bits away from A."""
+    return A ^ (((1 << bits) - 1) << start)
+
+
+def report(code: str) -> dict[str, Any]:
+    """A member that says that the task is invalid."""
+    return {"answer": "invalid_task", "code": code}
+
+
+def text(byte: int) -> dict[str, Any]:
+    """A member with a text score."""
+    return {"answer": "score", "score": f"{byte:02x}" * 32}
+
+
+def group(*members: Mapping[str, Any], **rule: Any) -> dict[str, Any]:
+    """A group as ``crynux-validate judge`` reads it."""
+    rule = {"algorithm": "phash/1", "rule": "centre"} | rule
+    if rule["rule"] == "centre":
+        rule = {"threshold": 16, "slash_threshold": 24} | rule
+    return rule | {"members": {f"node-{at}": dict(member) for at, member in enumerate(members, 1)}}
+
+
+def centre_groups() -> list[tuple[str, str, dict[str, Any]]]:
+    """Groups for the rule of this library (J1-J6)."""
+    a = score(A)
+    left, right = far(12), far(12, 12)
+    link = far(12, 24)
+    end, loner = link ^ (((1 << 12) - 1) << 36), far(24, 40)
+    plain, other_plain = score(FLAT), score(0)
+    return [
+        ("all-equal", "three equal scores", group(a, a, a)),
+        ("below-threshold", "15 bits away agrees at 16", group(a, a, score(far(15)))),
+        ("at-threshold", "16 bits away does not agree at 16: neither paid nor slashed", group(a, a, score(far(16)))),
+        ("below-slash-threshold", "23 bits away is not slashed at 24", group(a, a, score(far(23)))),
+        ("at-slash-threshold", "24 bits away is slashed at 24", group(a, a, score(far(24)))),
+        ("inverse", "all 64 bits differ", group(a, score(far(64)), a)),
+        ("live-thresholds-near", "23 bits away agrees at 24",
+         group(a, a, score(far(23)), threshold=24, slash_threshold=24)),
+        ("live-thresholds-far", "24 bits away is slashed at 24",
+         group(a, a, score(far(24)), threshold=24, slash_threshold=24)),
+        ("strictest", "at 1 only equal scores agree; one bit is not slashed", group(a, a, score(far(1)), threshold=1)),
+        ("strictest-slash", "at 1 and 1 one bit is slashed",
+         group(a, a, score(far(1)), threshold=1, slash_threshold=1)),
+        ("loosest", "at 64 only the inverse does not agree; one that agrees with both is the centre",
+         group(a, score(far(63)), score(far(64)), threshold=64, slash_threshold=64)),
+        ("chain", "the outer two do not agree, the middle one with both: it is the only centre",
+         group(score(left), a, score(right), threshold=13)),
+        ("chain-of-seven", "who is linked to a centre by agreements is not slashed, however far away",
+         group(a, score(left), score(right), score(link), score(end), score(loner), ABSENT, threshold=13)),
+        ("nobody-agrees", "three scores, no two agree", group(a, score(far(30)), score(far(30, 30)))),
+        ("two-of-five", "two that agree are no quorum of five",
+         group(a, a, score(far(30)), score(far(30, 30)), ABSENT)),
+        ("quorum-counts-absent", "one score of three is no centre", group(a, ABSENT, ABSENT)),
+        ("three-of-five", "three that agree, a cheat, a malformed answer",
+         group(a, score(far(2)), score(far(40)), MALFORMED, a)),
+        ("two-quorums-of-five", "three and three share a member: all that agree with a centre are valid",
+         group(score(left), score(left), a, score(right), score(right), threshold=13)),
+        ("everything-else", "with a centre: absent, withheld, failed", group(a, a, a, ABSENT, FAILED, WITHHELD, a)),
+        ("false-report", "a report of an invalid task beside a centre is a false claim (J3)",
+         group(a, report("schema"), a)),
+        ("failed", "a machine that could not run it is not slashed", group(a, FAILED, a)),
+        ("malformed", "a malformed answer beside a centre is slashed", group(MALFORMED, a, a)),
+        ("withheld", "withholding has a finding of its own", group(a, a, WITHHELD)),
+        ("withheld-no-quorum", "also where there is no quorum", group(a, WITHHELD, WITHHELD)),
+        ("degenerate-delivered", "where the delivered picture is flat, no distance slashes",
+         group(plain, plain, score(far(0)))),
+        ("degenerate-other", "a flat picture beside two that are not is slashed", group(a, a, other_plain)),
+        ("degenerate-block", "far in the flat block only", group(score(A, FLAT), score(A, FLAT), score(A, A))),
+        ("degenerate-other-block", "far in the block that is not flat",
+         group(score(A, FLAT), score(A, FLAT), score(far(40), FLAT))),
+        ("never-summed", "two blocks of 12 bits each are 12 apart, not 24",
+         group(score(A, A), score(A, A), score(far(12), far(12)))),
+        ("one-block-far", "one block of two decides", group(score(A, A), score(A, A), score(A, far(24)))),
+        ("other-length", "scores of other lengths cannot be compared", group(a, a, score(A, A))),
+        ("delivered-sum", "of two centres with as many agreements the one with the smaller sum of distances",
+         group(score(far(6)), score(far(2)), a)),
+        ("delivered-bytes", "of two with equal sums the smaller bytes",
+         group(score(far(4)), a, score(far(4)), a, ABSENT)),
+        ("delivered-agreements", "more agreements come before a smaller sum",
+         group(a, a, a, score(left), score(left ^ (((1 << 12) - 1) << 12)), threshold=13)),
+        ("task-fault", "two equal reports, and a score that is not slashed",
+         group(report("schema"), a, report("schema"))),
+        ("task-fault-of-five", "three reports of one code, one of another, a malformed answer",
+         group(*[report("limits")] * 3, report("unsupported"), MALFORMED)),
+        ("codes-differ", "reports of two codes do not agree", group(report("schema"), report("limits"), a)),
+        ("all-failed", "failed agrees with nothing", group(FAILED, FAILED, FAILED)),
+        ("nobody-there", "three that never committed", group(ABSENT, ABSENT, ABSENT)),
+        ("go", "hashes of the other kind, by the same rule",
+         group(a, score(far(3)), score(far(30)), algorithm="phash-go/1")),
+        ("text", "text agrees where it is equal", group(text(1), text(1), text(2), algorithm="tokens/1")),
+        ("text-no-quorum", "three texts", group(text(1), text(2), text(3), algorithm="tokens/1")),
+        ("text-of-five", "thresholds mean nothing for text",
+         group(*[text(7)] * 3, text(6), ABSENT, algorithm="logits/1", threshold=64, slash_threshold=64)),
+    ]  # fmt: skip
+
+
+def relay_groups() -> list[tuple[str, str, dict[str, Any]]]:
+    """The live network's table, row by row; members stand in the order of time."""
+    x, y, z = (A ^ (((1 << 12) - 1) << (12 * at)) for at in range(3))
+    first, error, out = score(A), report("schema"), ABSENT
+    rows = [
+        ("SSS-all", "all agree: V R R", score(A), score(A), score(A)),
+        ("SSS-12", "only 1~2: V R I", score(x), score(x), score(y)),
+        ("SSS-13", "only 1~3: V I R", score(x), score(y), score(x)),
+        ("SSS-23", "only 2~3: I V R", score(y), score(x), score(x)),
+        ("SSS-12-13", "1~2 and 1~3: V R R", score(A), score(x), score(y)),
+        ("SSS-12-23", "1~2 and 2~3: V R I, though the third agrees with the second", score(x), score(A), score(y)),
+        ("SSS-13-23", "1~3 and 2~3: V I R", score(x), score(y), score(A)),
+        ("SSS-none", "none agree: A A A", score(x), score(y), score(z)),
+        ("SSE", "two that agree slash an error report", first, first, error),
+        ("SES", "also where it came in between", first, error, first),
+        ("ESS", "or first", error, first, first),
+        ("SSE-differ", "two that differ: A A A", score(x), score(y), error),
+        ("SEE", "two error reports slash a lone score", first, error, report("limits")),
+        ("ESE", "whatever their order", error, first, FAILED),
+        ("EES", "whatever their order", error, error, first),
+        ("EEE", "A A A", error, error, error),
+        ("SST", "two that agree: V R A", first, first, out),
+        ("SST-differ", "two that differ: A A A", score(x), score(y), out),
+        ("SET", "A for all", first, error, out),
+        ("EET", "A for all", error, error, WITHHELD),
+        ("STT", "A for all", first, out, MALFORMED),
+        ("ETT", "A for all", error, out, out),
+        ("TTT", "A for all", out, out, out),
+    ]  # fmt: skip
+    found = []
+    for name, why, *members in rows:
+        timed = [
+            member | ({"seconds": 1.5 * at} if member["answer"] in ("score", "invalid_task", "failed") else {})
+            for at, member in enumerate(members)
+        ]
+        found.append((name, why, group(*timed, rule="crynux-relay", threshold=24)))
+    tie = [member | {"seconds": 2} for member in (score(x), score(A), score(y))]
+    texts = [member | {"seconds": at} for at, member in enumerate((text(1), text(2), text(1)))]
+    return [
+        *found,
+        ("same-time", "equal times: the smaller node id first", group(*tie, rule="crynux-relay", threshold=24)),
+        ("strict", "at 5, as it was at first", group(
+            *[member | {"seconds": at} for at, member in enumerate((score(A), score(far(4)), score(far(5))))],
+            rule="crynux-relay", threshold=5)),
+        ("text", "text agrees where it is equal", group(
+            *texts, rule="crynux-relay", threshold=24, algorithm="tokens/1")),
+    ]  # fmt: skip
+
+
+def verdict_vectors() -> list[dict[str, Any]]:
+    """Groups as ``crynux-validate judge`` reads them, and what it says of them."""
+    named = [(f"centre-{name}", why, found) for name, why, found in centre_groups()]
+    named += [(f"relay-{name}", why, found) for name, why, found in relay_groups()]
+    return [
+        {"id": f"verdict/{name}", "reason": why, "flags": [], "group": found, "verdict": judged(found).to_dict()}
+        for name, why, found in named
+    ]
+
+
+def stake_vectors() -> list[dict[str, Any]]:
+    """Required stakes with their parts, and what a counterfeit gains with other stakes; decimal strings."""
+    live: dict[str, Any] = {"threshold": None, "view": "network"}
+    drawn: dict[str, Any] = {"threshold": None}
+    cases: list[tuple[str, str, int, int, dict[str, Any]]] = [
+        ("live-1", "the live network's first example: s = 9.2647", 90, 10, live | {"sampling_rate": "0.1"}),
+        ("live-2", "its second: s = 110.2411", 80, 20, live | {"sampling_rate": "0.01"}),
+        ("live-3", "its third: s = 332.3333", 2, 3, live | {"sampling_rate": "0.01"}),
+        ("drawn-1", "the first as a node sees it that is drawn: s = 11.11", 90, 10, drawn | {"sampling_rate": "0.1"}),
+        ("drawn-2", "the second: s = 152.5", 80, 20, drawn | {"sampling_rate": "0.01"}),
+        ("drawn-3", "the third: s = 599 exactly", 2, 3, drawn | {"sampling_rate": "0.01"}),
+        ("measured-24", "a counterfeit that agrees by chance: s = 11.33", 90, 10,
+         {"threshold": 24, "sampling_rate": "0.1"}),
+        ("defaults", "threshold 16, slashed from 24 on, every task validated", 90, 10, {}),
+        ("slash-threshold", "slashed from the threshold on", 90, 10, {"threshold": 20, "slash_threshold": 20}),
+        ("between", "13 counts as 16, the next that was measured", 90, 10, {"threshold": 13}),
+        ("images", "three independent pictures", 90, 10, {"threshold": 24, "images": 3}),
+        ("binomial", "64 tosses of a fair coin", 90, 10, {"threshold": 32, "source": "binomial"}),
+        ("binomial-64", "almost anything agrees: large, not infinite", 90, 10,
+         {"threshold": 64, "source": "binomial"}),
+        ("price", "the stake has the unit of the price", 50, 5, {"price": "12.5", "sampling_rate": "0.25"}),
+        ("no-honest", "nobody can disagree: no stake helps", 0, 5, {}),
+        ("one-honest", "two colluders are in every group: no stake helps", 1, 5, {}),
+        ("free", "nothing is gained, no stake is needed", 1, 5, {"price": "0"}),
+        ("no-collusion", "one dishonest node in the live network's count", 9, 1, live),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, honest, dishonest, changes in cases:
+        given = {
+            "honest": honest, "dishonest": dishonest, "threshold": 16, "slash_threshold": None, "images": 1,
+            "sampling_rate": "1", "price": "1", "source": "measured", "view": "drawn",
+        } | changes  # fmt: skip
+        exact = given | {name: Fraction(given[name]) for name in ("sampling_rate", "price")}
+        required = cv.required_stake(**exact)
+        gains = {stake: cv.expected_gain(Fraction(stake), **exact).gain for stake in ("0", "1", "1000")}
+        vectors.append(
+            {
+                "id": f"stake/{name}",
+                "reason": why,
+                "flags": ["infinite"] if math.isinf(required.s) else [],
+                "given": given,
+                "tolerance": "1e-12",
+                **{part: decimal(getattr(required, part)) for part in ("p", "f", "e", "x", "s")},
+                "gains": {stake: decimal(gain) for stake, gain in gains.items()},
+            }
+        )
+    return vectors
+
+
+def decimal(value: float) -> str:
+    """The shortest decimal that is read back as this float64."""
+    return "infinity" if math.isinf(value) else repr(float(value))
+
+
+def class_vectors() -> list[dict[str, Any]]:
+    """Classes, their digests and declarations."""
+    card = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
+    digests = {name: bytes([at]) * 32 for at, name in enumerate(("kernel", "numerics", "canary"), 1)}
+    cases = [
+        ("plain", "one card", cv.NodeClass(card, **digests)),
+        ("other-canary", "another canary: another digest, the same declaration",
+         cv.NodeClass(card, **digests | {"canary": bytes(32)})),
+        ("other-memory", "memory is part of the identity",
+         cv.NodeClass(cv.GpuModel("NVIDIA GeForce RTX 4090", 48), **digests)),
+        ("platform", "a platform", cv.NodeClass(cv.GpuModel("NVIDIA GeForce RTX 4090", 24, "docker"), **digests)),
+        ("two-cards", "two cards, each with layers of its own",
+         cv.NodeClass(cv.GpuModel("NVIDIA GeForce RTX 4090", 24, "docker", 2), **digests)),
+        ("tensor-parallel", "two cards that share each layer: only then is tensor_parallel written",
+         cv.NodeClass(cv.GpuModel("2x NVIDIA GeForce RTX 4090 TP+docker", 24), **digests)),
+    ]  # fmt: skip
+    return [
+        {
+            "id": f"class/{name}", "reason": why, "flags": [], "class": found.to_dict(),
+            "digest": found.digest.hex(), "declaration": found.declaration.hex(),
+        }
+        for name, why, found in cases
+    ]  # fmt: skip
+
+
+def attestation_vectors() -> list[dict[str, Any]]:
+    """Attestations and the commitments to them."""
+    digests = {name: bytes([at]) * 32 for at, name in enumerate(("kernel", "numerics", "canary"), 1)}
+    first = cv.Attestation(0, **digests)
+    nonce = bytes(range(100, 132))
+    cases = [
+        ("first-epoch", "epoch 0", first, "node-1"),
+        ("last-epoch", "the largest epoch", cv.Attestation(2**53 - 1, **digests), "node-1"),
+        ("other-node", "a commitment is its node's alone", first, "node-2"),
+        ("odd-name", "ids are printable ASCII, with spaces", first, " ~"),
+        ("other-canary", "the canary is bound", cv.Attestation(0, **digests | {"canary": bytes(32)}), "node-1"),
+    ]
+    vectors = []
+    for name, why, attestation, node in cases:
+        commitment = attestation.commitment(ledger="ledger-1", node=node, nonce=nonce).hex()
+        given = {"ledger": "ledger-1", "node": node, "attestation": attestation.to_dict(), "nonce": nonce.hex()}
+        vectors.append({"id": f"attestation/{name}", "reason": why, "flags": [], **given, "commitment": commitment})
+    return vectors
+
+
+def pool_vectors() -> list[dict[str, Any]]:
+    """Pools and their digests."""
+    cases: list[tuple[str, str, list[cv.Candidate]]] = [
+        ("three", "three nodes of three owners", [cv.Candidate(f"n{i}", f"o{i}", i + 1) for i in range(3)]),
+        ("order", "the same in another order: the same digest",
+         [cv.Candidate(f"n{i}", f"o{i}", i + 1) for i in (2, 0, 1)]),
+        ("bytewise", "ids are sorted byte by byte", [
+            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a b")]),
+        ("weights", "the least and the largest weight", [cv.Candidate("a", "o", 1), cv.Candidate("b", "o", 2**32 - 1)]),
+        ("empty", "nobody", []),
+    ]  # fmt: skip
+    return [
+        {
+            "id": f"pool/{name}", "reason": why, "flags": [],
+            "pool": [[candidate.id, candidate.owner, candidate.weight] for candidate in pool],
+            "digest": cv.Pool(pool).digest.hex(),
+        }
+        for name, why, pool in cases
+    ]  # fmt: skip
+
+
+def event_vectors() -> list[dict[str, Any]]:
+    """Logs of ledgers from genesis on, and the digest of each event."""
+    cases = [
+        ("membership", "deposits, a node that joins, tops up and leaves", membership_log()),
+        ("settled-group", "a group of three with a cheat, from its opening to its settlement", settled_log()),
+    ]
+    return [
+        {
+            "id": f"event/{name}", "reason": why, "flags": [],
+            "events": [event.to_dict() for event in log],
+            "digests": [event.digest for event in log], "head": log[-1].digest,
+        }
+        for name, why, log in cases
+    ]  # fmt: skip
+
+
+def membership_log() -> list[cv.Event]:
+    """A ledger with one node."""
+    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: 1_700_000_000, beacon=cv.LocalBeacon(bytes(32)))
+    ledger.deposit("owner-1", 10**30)
+    ledger.join("node-1", owner="owner-1", gpu=cv.GpuModel("NVIDIA GeForce RTX 4090", 24), stake=400)
+    ledger.top_up("node-1", 100)
+    ledger.leave("node-1")
+    ledger.withdraw("owner-1", 10**30)
+    return list(ledger.events())
+
+
+def settled_log() -> list[cv.Event]:
+    """A ledger with a settled group, two of whose members agree."""
+    time = iter(range(1_700_000_000, 1_700_001_000))
+    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: next(time), beacon=cv.LocalBeacon(bytes(32)))
+    ledger.deposit("app", 1_000)
+    for at in (1, 2, 3):
+        ledger.deposit(f"owner-{at}", 500)
+        ledger.join(f"node-{at}", owner=f"owner-{at}", gpu=cv.GpuModel("NVIDIA GeForce RTX 4090", 24), stake=500)
+    task = cv.ImageTask(model=HUB, prompt="a red cat")
+    opened = ledger.open_group(task, creator="app", fee=100)
+    drawn = ledger.draw(opened.id)
+    for at, node in enumerate(drawn.members):
+        answer = cv.ImageScore((far(30) if at == 2 else A).to_bytes(8, "big"), bytes([at]) * 32)
+        opening = cv.Opening(answer.to_bytes(), bytes([at]) * 32)
+        ledger.commit(opened.id, node, opening.commitment(ledger=ledger.id, group=opened.id, node=node))
+    for at, node in enumerate(drawn.members):
+        answer = cv.ImageScore((far(30) if at == 2 else A).to_bytes(8, "big"), bytes([at]) * 32)
+        ledger.reveal(opened.id, node, cv.Opening(answer.to_bytes(), bytes([at]) * 32))
+    ledger.settle(opened.id)
+    return list(ledger.events())
+
+
+def all_vectors() -> dict[str, list[dict[str, Any]]]:
+    """Every kind, by the name of its file."""
+    return {
         "tasks": task_vectors(),
         "answers": answer_vectors(),
         "text-scores": text_score_vectors(),
         "draws": draw_vectors(),
+        "verdicts": verdict_vectors(),
+        "stakes": stake_vectors(),
+        "classes": class_vectors(),
+        "attestations": attestation_vectors(),
+        "pools": pool_vectors(),
+        "events": event_vectors(),
     }
-    for name, vectors in made.items():
-        text = json.dumps({"schema": "crynux-validate/vectors/1", "vectors": vectors}, indent=1, ensure_ascii=True)
-        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def written(vectors: list[dict[str, Any]]) -> str:
+    """The text of a file."""
+    text = json.dumps({"schema": "crynux-validate/vectors/1", "vectors": vectors}, indent=1, ensure_ascii=True)
+    return text + "\n"
+
+
+def main() -> None:
+    """Write one file for each kind."""
+    for name, vectors in all_vectors().items():
+        (FOLDER / f"{name}.json").write_text(written(vectors), encoding="utf-8")
 
 
 if __name__ == "__main__":

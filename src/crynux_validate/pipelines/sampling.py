@@ -73,12 +73,20 @@ def top_k(found: Candidates, _seen: TokenIds, *, k: int) -> Candidates:
 
 
 def top_p(found: Candidates, _seen: TokenIds, *, p: float) -> Candidates:
-    """Cut the least likely tokens that together have at most 1 - p; of equal ones the highest id goes first."""
-    order = np.lexsort((-found.ids, found.scores))
-    cut = np.cumsum(probabilities(found.scores)[order]) <= 1.0 - p
-    cut[-1] = False
-    kept = np.ones(len(found.ids), dtype=np.bool_)
-    kept[order[cut]] = False
+    """Keep the most likely tokens until they have `p` together; of equal ones the lowest id comes first."""
+    likely = probabilities(found.scores)
+    size = _MANY
+    while True:
+        # Only the head is sorted: it has nearly all of the probability.
+        least = np.partition(found.scores, -size)[-size] if size < len(likely) else found.scores.min()
+        head = np.flatnonzero(found.scores >= least)
+        head = head[np.lexsort((found.ids[head], -found.scores[head]))]
+        together = np.cumsum(likely[head])
+        if len(head) == len(likely) or together[-1] >= p:
+            break
+        size *= 8
+    kept = np.zeros(len(likely), dtype=np.bool_)
+    kept[head[: 1 + int((together[:-1] < p).sum())]] = True
     return found.keep(kept)
 
 

@@ -10,6 +10,7 @@ from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import SchedulerArgument, check_scheduler
+from crynux_validate.tasks import crynux
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size
 
 MAX_PROMPT_BYTES: Final = 8_192
@@ -70,6 +71,45 @@ class ImageTask(BaseTask):
     dtype: Dtype = "float32"
     safety_checker: bool = False
     algorithm: ImageAlgorithm = "phash/1"
+
+    @classmethod
+    def from_crynux(
+        cls,
+        value: str | bytes | Mapping[str, Any],
+        *,
+        revision: str,
+        algorithm: ImageAlgorithm = "phash-go/1",
+        allow_unpinned: bool = False,
+    ) -> Self:
+        """Read the live Crynux network's image task arguments (protocol T4).
+
+        What they do not name has the live network's default: DPMSolverMultistepScheduler, 1 step, 512 x 512, 6 images,
+        cfg 5, seed 0, with the safety checker. As there, weights of the variant ``fp16`` are computed in float16,
+        whatever `dtype` says, and ``auto`` is float32 otherwise. The pictures are not those of the live network's
+        nodes, whose noise is another: only groups in which everybody uses this library agree
+        (``docs/live-network.md``).
+
+        Parameters
+        ----------
+        value
+            JSON of at most 4 MiB, or the dictionary that it stands for. Its ranges are the live network's, and ours;
+            null is as good as not named.
+        revision
+            The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
+            weights.
+        algorithm
+            The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
+        allow_unpinned
+            Accept a revision that can move; for runs on one machine.
+
+        Raises
+        ------
+        InvalidTaskError
+            Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
+            another type, one that nobody knows, and one that cannot be carried over (``lora``, ``controlnet``,
+            ``vae``, ``unet``, ``refiner``, ``textual_inversion``, other arguments of a scheduler).
+        """
+        return crynux.image_task(cls, value, revision=revision, algorithm=algorithm, allow_unpinned=allow_unpinned)
 
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):

@@ -3,12 +3,13 @@
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 from crynux_validate.algorithms import TextAlgorithm
 from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
+from crynux_validate.tasks import crynux
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
 
 Binding = Literal["tokens", "logits"]
@@ -128,6 +129,61 @@ class TextTask(BaseTask):
     eos_token_ids: Sequence[int] | None = None
     dtype: Dtype = "bfloat16"
     binding: Binding = "tokens"
+
+    @classmethod
+    def from_crynux(
+        cls,
+        value: str | bytes | Mapping[str, Any],
+        *,
+        revision: str,
+        auto_dtype: Dtype = "bfloat16",
+        model_defaults: Mapping[str, Any] | None = None,
+        binding: Binding = "tokens",
+        allow_unpinned: bool = False,
+    ) -> Self:
+        """Read the live Crynux network's text task arguments (protocol T4).
+
+        Where `do_sample` is false, the live network ignores temperature, typical_p, top_k, top_p and min_p; so they are
+        dropped. ``num_beams`` becomes `beams`, ``num_return_sequences`` `sequences`, ``stop_strings`` `stop`. The
+        tokens are not those of the live network's nodes, whose random numbers are others: only groups in which
+        everybody uses this library agree (``docs/live-network.md``).
+
+        Parameters
+        ----------
+        value
+            JSON of at most 4 MiB, or the dictionary that it stands for; null is as good as not named.
+        revision
+            The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
+            weights.
+        auto_dtype
+            What ``auto`` becomes. There it is the dtype that the weights are stored in, which only the model says; of
+            most chat models that is bfloat16.
+        model_defaults
+            The content of the model's ``generation_config.json`` at that revision. There it holds for what the task
+            does not name, as whether to sample at all; of it the fields count that a task can name. Left out,
+            transformers' defaults hold: no sampling, or 50 for top_k where the task samples. A task that names a
+            temperature but not `do_sample` needs it.
+        binding
+            What the score binds.
+        allow_unpinned
+            Accept a revision that can move; for runs on one machine.
+
+        Raises
+        ------
+        InvalidTaskError
+            Names the field in the live network's spelling (``generation_config.num_beams``): one that is out of range
+            or of another type, one that nobody knows, and one that cannot be carried over (``quantize_bits``,
+            ``template_args``, pictures in messages).
+        """
+        return crynux.text_task(
+            cls,
+            value,
+            revision=revision,
+            auto_dtype=auto_dtype,
+            model_defaults=model_defaults,
+            binding=binding,
+            allow_unpinned=allow_unpinned,
+        )
 
     @property
     def algorithm(self) -> TextAlgorithm:

@@ -1,0 +1,442 @@
+"""Task arguments of the live network: carried over, or refused by name (protocol T4)."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crynux_validate import ImageTask, InvalidTaskError, ModelRef, TextTask, task_from_json
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+IMAGE: dict[str, Any] = {"base_model": "crynux-network/sdxl-turbo", "prompt": "a red cat", "task_config": {}}
+TEXT: dict[str, Any] = {"model": "Qwen/Qwen2.5-7B", "messages": [{"role": "user", "content": "what is the sea?"}]}
+
+
+def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
+    value = arguments | changes if isinstance(arguments, dict) else arguments
+    return ImageTask.from_crynux(value, revision=COMMIT)
+
+
+def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
+    value = arguments | changes if isinstance(arguments, dict) else arguments
+    return TextTask.from_crynux(value, revision=COMMIT, model_defaults=model_defaults)
+
+
+# ------------------------------------------------------------------------------------------------ images
+
+
+def test_an_image_task_that_names_nothing_has_the_live_networks_defaults() -> None:
+    for arguments in (IMAGE, {name: IMAGE[name] for name in ("base_model", "prompt")}):
+        assert image(arguments) == ImageTask(
+            model=ModelRef("crynux-network/sdxl-turbo", revision=COMMIT),
+            prompt="a red cat",
+            negative_prompt="",
+            seed=0,
+            steps=1,
+            width=512,
+            height=512,
+            guidance_scale=5,
+            images=6,
+            scheduler="DPMSolverMultistepScheduler",
+            dtype="float32",
+            safety_checker=True,
+            algorithm="phash-go/1",
+        )
+
+
+def test_every_field_of_an_image_task() -> None:
+    arguments = {
+        "version": "2.5.0",
+        "base_model": {"name": "owner/model", "variant": "fp16"},
+        "dtype": "float16",
+        "unet": "",
+        "prompt": "a",
+        "negative_prompt": "b",
+        "task_config": {
+            "image_width": 768, "image_height": 64, "steps": 100, "seed": 2**31 - 1, "num_images": 10,
+            "safety_checker": False, "cfg": 0,
+        },
+        "lora": None,
+        "controlnet": None,
+        "scheduler": {
+            "method": "DPMSolverMultistepScheduler",
+            "args": {
+                "timestep_spacing": "trailing", "steps_offset": 1, "solver_order": 2, "algorithm_type": "dpmsolver++",
+                "solver_type": "heun", "euler_at_final": True, "use_karras_sigmas": True,
+                "final_sigmas_type": "sigma_min", "beta_start": None,
+            },
+        },
+        "vae": "",
+        "refiner": None,
+        "textual_inversion": "",
+    }  # fmt: skip
+    task = image(arguments)
+    given_args: dict[str, Any] = {**arguments["scheduler"]["args"]}  # type: ignore[index,dict-item]
+    assert task == ImageTask(
+        model=ModelRef("owner/model", revision=COMMIT, variant="fp16"), prompt="a", negative_prompt="b", width=768,
+        height=64, steps=100, seed=2**31 - 1, images=10, safety_checker=False, guidance_scale=0,
+        scheduler="DPMSolverMultistepScheduler", dtype="float16", algorithm="phash-go/1",
+        scheduler_args={name: value for name, value in given_args.items() if value is not None},
+    )  # fmt: skip
+    assert image(json.dumps(arguments)) == image(json.dumps(arguments).encode()) == task
+    assert task_from_json(task.to_json()) == task
+    assert "beta_start" not in task.to_json()
+
+
+configs = st.fixed_dictionaries(
+    {},
+    optional={
+        "image_width": st.integers(8, 512).map(lambda side: 8 * side),
+        "image_height": st.integers(8, 512).map(lambda side: 8 * side),
+        "steps": st.integers(1, 50),
+        "seed": st.integers(0, 2**31 - 1),
+        "num_images": st.integers(1, 10),
+        "safety_checker": st.booleans(),
+        "cfg": st.integers(0, 20) | st.floats(0, 20),
+    },
+)
+SCHEDULERS = ("DPMSolverMultistepScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler")
+COUNTERPARTS = {
+    "image_width": "width", "image_height": "height", "steps": "steps", "seed": "seed", "num_images": "images",
+    "safety_checker": "safety_checker", "cfg": "guidance_scale",
+}  # fmt: skip
+
+
+@given(configs, st.text(min_size=1, max_size=50), st.text(max_size=50), st.sampled_from(SCHEDULERS))
+def test_image_fields_are_carried_over_one_by_one(
+    config: dict[str, Any], prompt: str, negative_prompt: str, method: str
+) -> None:
+    task = image(prompt=prompt, negative_prompt=negative_prompt, task_config=config, scheduler={"method": method})
+    plain = image()
+    assert (task.prompt, task.negative_prompt, task.scheduler) == (prompt, negative_prompt, method)
+    for there, here in COUNTERPARTS.items():
+        assert getattr(task, here) == config.get(there, getattr(plain, here)), there
+
+
+@pytest.mark.parametrize(
+    ("variant", "dtype", "found"),
+    [
+        (None, "auto", "float32"),
+        (None, "bfloat16", "bfloat16"),
+        (None, "float16", "float16"),
+        ("fp16", "auto", "float16"),
+        ("fp16", "float32", "float16"),
+        ("other", "auto", "float32"),
+    ],
+)
+def test_the_dtype_of_an_image_task(variant: str | None, dtype: str, found: str) -> None:
+    task = image(base_model={"name": "owner/model", "variant": variant}, dtype=dtype)
+    assert task.dtype == found
+    assert task.model.variant == variant
+
+
+def test_lcm_has_its_limit_written_in() -> None:
+    assert image(scheduler={"method": "LCMScheduler"}).scheduler_args == {"original_inference_steps": 50}
+    given_args = {"method": "LCMScheduler", "args": {"original_inference_steps": 80}}
+    assert image(scheduler=given_args, task_config={"steps": 70}).steps == 70
+
+
+def test_the_callers_choices() -> None:
+    assert ImageTask.from_crynux(IMAGE, revision=COMMIT, algorithm="phash/1").algorithm == "phash/1"
+    with pytest.raises(InvalidTaskError, match="can move") as caught:
+        ImageTask.from_crynux(IMAGE, revision="main")
+    assert caught.value.field == "revision"
+    assert not ImageTask.from_crynux(IMAGE, revision="main", allow_unpinned=True).model.pinned
+    with pytest.raises(TypeError, match="revision"):
+        ImageTask.from_crynux(IMAGE)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"lora": {"model": "owner/lora", "weight": 80}}, "lora", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet", "unsupported"),
+        ({"vae": "owner/vae"}, "vae", "unsupported"),
+        ({"unet": "owner/unet"}, "unet", "unsupported"),
+        ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
+        ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
+        ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet", "unsupported"),
+        ({"unknown": 1}, "unknown", "unsupported"),
+        ({"version": "two"}, "version", "schema"),
+        ({"base_model": ""}, "base_model", "limits"),
+        ({"base_model": None}, "base_model", "schema"),
+        ({"base_model": "../../etc"}, "base_model", "schema"),
+        ({"base_model": {}}, "base_model.name", "schema"),
+        ({"base_model": {"name": "a b"}}, "base_model.name", "schema"),
+        ({"base_model": {"name": "a/b", "variant": "../x"}}, "base_model.variant", "schema"),
+        ({"base_model": {"name": "a/b", "variant": 16}}, "base_model.variant", "schema"),
+        ({"base_model": {"name": "a/b", "revision": "main"}}, "base_model.revision", "unsupported"),
+        ({"dtype": "int8"}, "dtype", "unsupported"),
+        ({"dtype": None}, "dtype", "schema"),
+        ({"prompt": ""}, "prompt", "limits"),
+        ({"prompt": None}, "prompt", "schema"),
+        ({"prompt": "a" * 8_193}, "prompt", "limits"),
+        ({"negative_prompt": 1}, "negative_prompt", "schema"),
+        ({"task_config": []}, "task_config", "schema"),
+        ({"task_config": {"strength": 1}}, "task_config.strength", "unsupported"),
+        ({"task_config": {"image_width": 65}}, "task_config.image_width", "limits"),
+        ({"task_config": {"image_height": 8_192}}, "task_config.image_height", "limits"),
+        ({"task_config": {"steps": 0}}, "task_config.steps", "limits"),
+        ({"task_config": {"steps": 101}}, "task_config.steps", "limits"),
+        ({"task_config": {"steps": 2.0}}, "task_config.steps", "schema"),
+        ({"task_config": {"steps": True}}, "task_config.steps", "schema"),
+        ({"task_config": {"seed": -1}}, "task_config.seed", "limits"),
+        ({"task_config": {"seed": 2**31}}, "task_config.seed", "limits"),
+        ({"task_config": {"num_images": 0}}, "task_config.num_images", "limits"),
+        ({"task_config": {"num_images": 11}}, "task_config.num_images", "limits"),
+        ({"task_config": {"safety_checker": 1}}, "task_config.safety_checker", "schema"),
+        ({"task_config": {"cfg": 20.5}}, "task_config.cfg", "limits"),
+        ({"task_config": {"cfg": True}}, "task_config.cfg", "schema"),
+        ({"scheduler": "LCMScheduler"}, "scheduler", "schema"),
+        ({"scheduler": {"method": "DDIMScheduler"}}, "scheduler.method", "unsupported"),
+        ({"scheduler": {"method": ["LCMScheduler"]}}, "scheduler.method", "schema"),
+        ({"scheduler": {"args": []}}, "scheduler.args", "schema"),
+        ({"scheduler": {"args": {"beta_start": 0.1}}}, "scheduler.args.beta_start", "unsupported"),
+        ({"scheduler": {"args": {"use_exponential_sigmas": True}}}, "scheduler.args.use_exponential_sigmas",
+         "unsupported"),
+        ({"scheduler": {"args": {"use_exponential_sigmas": False}}}, "scheduler.args.use_exponential_sigmas",
+         "unsupported"),
+        ({"scheduler": {"args": {"solver_order": 9}}}, "scheduler.args.solver_order", "limits"),
+        ({"scheduler": {"args": {"solver_order": True}}}, "scheduler.args.solver_order", "limits"),
+        ({"scheduler": {"method": "LCMScheduler", "args": {"solver_order": 2}}}, "scheduler.args.solver_order",
+         "unsupported"),
+        ({"scheduler": {"method": "LCMScheduler"}, "task_config": {"steps": 51}}, "task_config.steps", "limits"),
+    ],
+)  # fmt: skip
+def test_image_arguments_that_are_refused(changes: dict[str, Any], field: str, code: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        image(**changes)
+    assert (caught.value.field, caught.value.code) == (field, code)
+    assert str(caught.value).startswith(field)
+
+
+@pytest.mark.parametrize("missing", ["base_model", "prompt"])
+def test_an_image_task_needs_a_model_and_a_prompt(missing: str) -> None:
+    with pytest.raises(InvalidTaskError, match="missing") as caught:
+        image({name: value for name, value in IMAGE.items() if name != missing})
+    assert caught.value.field == missing
+
+
+# ------------------------------------------------------------------------------------------------ text
+
+
+def test_a_text_task_that_names_nothing() -> None:
+    assert text() == TextTask(
+        model=ModelRef("Qwen/Qwen2.5-7B", revision=COMMIT),
+        messages=TEXT["messages"],
+        max_new_tokens=256,
+        sequences=1,
+        seed=0,
+        dtype="bfloat16",
+    )
+    nothing = {"tools": None, "generation_config": None, "quantize_bits": None, "template_args": None}
+    assert text(**nothing) == text()
+
+
+def test_every_field_of_a_text_task() -> None:
+    tools = [{"type": "function", "function": {"name": "rain", "parameters": {}}}]
+    call = {"id": "1", "type": "function", "function": {"name": "rain", "arguments": {}}}
+    arguments = {
+        "model": "owner/model",
+        "messages": [
+            {"role": "system", "content": "brief"},
+            {"role": "user", "content": "rain?", "tool_call_id": None, "tool_calls": None},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "yes", "tool_call_id": "1"},
+        ],
+        "tools": tools,
+        "generation_config": {
+            "max_new_tokens": 30, "do_sample": True, "num_beams": 1, "temperature": 0.7, "typical_p": 0.9, "top_k": 20,
+            "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.1, "num_return_sequences": 3, "stop_strings": ["END"],
+        },
+        "seed": 42,
+        "dtype": "float16",
+        "quantize_bits": None,
+    }  # fmt: skip
+    task = text(arguments)
+    assert task == TextTask(
+        model=ModelRef("owner/model", revision=COMMIT), tools=tools, seed=42, dtype="float16", max_new_tokens=30,
+        do_sample=True, temperature=0.7, typical_p=0.9, top_k=20, top_p=0.95, min_p=0.05, repetition_penalty=1.1,
+        sequences=3, stop=["END"],
+        messages=[
+            {"role": "system", "content": "brief"}, {"role": "user", "content": "rain?"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "yes", "tool_call_id": "1"},
+        ],
+    )  # fmt: skip
+    assert text(json.dumps(arguments)) == task
+    assert task_from_json(task.to_json()) == task
+
+
+sampling = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.floats(0.01, 100),
+        "typical_p": st.floats(0.01, 1),
+        "top_k": st.integers(0, 1000),
+        "top_p": st.floats(0.01, 1),
+        "min_p": st.floats(0, 1),
+    },
+)
+
+
+@given(sampling)
+def test_what_only_sampling_uses_counts_only_with_it(config: dict[str, Any]) -> None:
+    sampled = text(generation_config=config | {"do_sample": True})
+    assert sampled.do_sample
+    for name, value in config.items():
+        assert getattr(sampled, name) == value
+    assert sampled.top_k == config.get("top_k", 50), "transformers takes 50 where nobody says"
+    assert text(generation_config=config | {"do_sample": False}) == text()
+    assert text(generation_config=config, model_defaults={}) == text()
+    if config:
+        with pytest.raises(InvalidTaskError, match="model_defaults") as caught:
+            text(generation_config=config)
+        assert caught.value.field == "generation_config.do_sample"
+
+
+def test_zero_is_a_temperature_that_nobody_reads() -> None:
+    assert text(generation_config={"do_sample": False, "temperature": 0}).temperature == 1
+    with pytest.raises(InvalidTaskError) as caught:
+        text(generation_config={"do_sample": True, "temperature": 0})
+    assert caught.value.field == "generation_config.temperature"
+
+
+def test_beams_and_sequences() -> None:
+    task = text(generation_config={"num_beams": 4, "num_return_sequences": 2, "repetition_penalty": 2})
+    assert (task.beams, task.sequences, task.repetition_penalty) == (4, 2, 2)
+
+
+def test_what_the_model_says_holds_where_the_task_does_not() -> None:
+    """As a file of a real model reads: most of it is not for tasks."""
+    model: dict[str, Any] = {
+        "bos_token_id": 1, "eos_token_id": [1, 2], "transformers_version": "5.0.0", "max_new_tokens": 9,
+        "num_return_sequences": 7, "do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
+        "repetition_penalty": 1.05, "typical_p": None,
+    }  # fmt: skip
+    task = text(model_defaults=model)
+    assert (task.do_sample, task.temperature, task.top_k, task.top_p) == (True, 0.6, 20, 0.95)
+    assert (task.repetition_penalty, task.max_new_tokens, task.sequences) == (1.05, 256, 1)
+    named = text(model_defaults=model, generation_config={"temperature": 0.9, "top_k": 0, "top_p": None})
+    assert (named.temperature, named.top_k, named.top_p, named.repetition_penalty) == (0.9, 0, 0.95, 1.05)
+    greedy = text(model_defaults=model, generation_config={"do_sample": False})
+    assert (greedy.do_sample, greedy.temperature, greedy.repetition_penalty) == (False, 1, 1.05)
+    wrong: list[tuple[Any, str]] = [({"temperature": "hot"}, "model_defaults.temperature"), ([1], "model_defaults")]
+    for defaults, field in wrong:
+        with pytest.raises(InvalidTaskError) as caught:
+            text(model_defaults=defaults)
+        assert caught.value.field == field
+
+
+def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
+    assert text(dtype="auto").dtype == "bfloat16"
+    assert TextTask.from_crynux(TEXT, revision=COMMIT, auto_dtype="float32").dtype == "float32"
+    named = TextTask.from_crynux(TEXT | {"dtype": "float16"}, revision=COMMIT, auto_dtype="float32", binding="logits")
+    assert (named.dtype, named.binding) == ("float16", "logits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
+        ({"template_args": {"enable_thinking": False}}, "template_args", "unsupported"),
+        ({"stream": True}, "stream", "unsupported"),
+        ({"model": ""}, "model", "limits"),
+        ({"model": "a b"}, "model", "schema"),
+        ({"messages": None}, "messages", "schema"),
+        ({"messages": []}, "messages", "schema"),
+        ({"messages": ["hello"]}, "messages.0", "schema"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "developer", "content": "x"}]}, "messages.0.role", "unsupported"),
+        ({"messages": [{"role": "user", "content": "x", "name": "ann"}]}, "messages.0.name", "unsupported"),
+        ({"tools": {}}, "tools", "schema"),
+        ({"tools": ["rain"]}, "tools.0", "schema"),
+        ({"seed": -1}, "seed", "limits"),
+        ({"seed": 1.5}, "seed", "schema"),
+        ({"dtype": "int4"}, "dtype", "unsupported"),
+        ({"generation_config": []}, "generation_config", "schema"),
+        ({"generation_config": {"length_penalty": 1}}, "generation_config.length_penalty", "unsupported"),
+        ({"generation_config": {"max_new_tokens": 0}}, "generation_config.max_new_tokens", "limits"),
+        ({"generation_config": {"max_new_tokens": "9"}}, "generation_config.max_new_tokens", "schema"),
+        ({"generation_config": {"num_beams": 17}}, "generation_config.num_beams", "limits"),
+        ({"generation_config": {"num_return_sequences": 17}}, "generation_config.num_return_sequences", "limits"),
+        ({"generation_config": {"num_beams": 2, "num_return_sequences": 3}}, "generation_config.num_return_sequences",
+         "limits"),
+        ({"generation_config": {"num_beams": 2, "do_sample": True}}, "generation_config.do_sample", "limits"),
+        ({"generation_config": {"stop_strings": [""]}}, "generation_config.stop_strings.0", "limits"),
+        ({"generation_config": {"stop_strings": "END"}}, "generation_config.stop_strings", "schema"),
+        ({"generation_config": {"do_sample": 1}}, "generation_config.do_sample", "schema"),
+        ({"generation_config": {"do_sample": False, "temperature": "hot"}}, "generation_config.temperature", "schema"),
+        ({"generation_config": {"do_sample": False, "top_k": True}}, "generation_config.top_k", "schema"),
+        ({"generation_config": {"do_sample": True, "top_p": 1.5}}, "generation_config.top_p", "limits"),
+        ({"generation_config": {"repetition_penalty": 0}}, "generation_config.repetition_penalty", "limits"),
+    ],
+)  # fmt: skip
+def test_text_arguments_that_are_refused(changes: dict[str, Any], field: str, code: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        text(**changes)
+    assert (caught.value.field, caught.value.code) == (field, code)
+    assert str(caught.value).startswith(field)
+
+
+# ------------------------------------------------------------------------------------------------ strangers
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("", "not JSON"),
+        ("[]", "JSON object"),
+        (b"\xff", "UTF-8"),
+        (json.dumps(IMAGE).replace('"a red cat"', '"a", "prompt": "b"'), "twice"),
+        (json.dumps(IMAGE | {"task_config": {"cfg": math.nan}}), "NaN"),
+        (IMAGE | {"task_config": {"cfg": math.inf}}, "Infinity"),
+        (IMAGE | {"prompt": "\ud800"}, "surrogate"),
+        (IMAGE | {"prompt": b"bytes"}, "bytes"),
+        (IMAGE | {"unknown": 10**30}, "31 digits"),
+        ("[" * 60_000, "nested"),
+        (" " * 5_000_000, "4194304"),
+        (None, "None"),
+        (7, "7"),
+    ],
+)
+def test_strangers_json(value: Any, word: str) -> None:
+    for read in (ImageTask, TextTask):
+        with pytest.raises(InvalidTaskError, match=word):
+            read.from_crynux(value, revision=COMMIT)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+PLACES = (
+    "base_model", "model", "prompt", "messages", "tools", "task_config", "generation_config", "scheduler", "dtype",
+    "version", "lora", "seed", "scheduler.args", "messages.0",
+)  # fmt: skip
+
+
+@given(st.sampled_from(PLACES), anything)
+def test_any_json_is_a_task_or_an_error(place: str, value: Any) -> None:
+    name, _, inner = place.partition(".")
+    changed = {name: [value] if inner == "0" else {inner: value} if inner else value}
+    for read, plain in ((ImageTask, IMAGE), (TextTask, TEXT)):
+        for arguments in (plain | changed, json.dumps(plain | changed), value):
+            try:
+                task = read.from_crynux(arguments, revision=COMMIT)
+            except InvalidTaskError:
+                continue
+            assert task_from_json(task.to_json()) == task
+
+
+def test_a_dictionary_is_not_changed() -> None:
+    config = {"do_sample": True, "temperature": 0.5}
+    arguments = TEXT | {"generation_config": config}
+    before = json.dumps(arguments)
+    text(arguments)
+    assert json.dumps(arguments) == before
