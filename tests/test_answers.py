@@ -35,7 +35,9 @@ digests = st.binary(min_size=32, max_size=32)
 image_scores = st.builds(
     ImageScore, st.integers(1, 16).flatmap(lambda n: st.binary(min_size=8 * n, max_size=8 * n)), digests
 )
-text_scores = st.builds(TextScore, digests, digests, st.sampled_from(["tokens/1", "logits/1"]))
+text_scores = digests.map(lambda score: TextScore(score, score)) | st.builds(
+    TextScore, digests, digests, st.just("logits/1")
+)
 reports = st.builds(ErrorReport, st.sampled_from(["schema", "limits", "unsupported"])) | st.builds(
     ErrorReport, st.just("failed"), st.text(max_size=200)
 )

@@ -18,8 +18,12 @@ ASKED = [{"role": "user", "content": "what is the sea?"}]
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"b": 1, "a": 2.0}}}
 TASK = TextTask(model=MODEL, messages=ASKED)
 
+floats = st.floats(allow_nan=False, allow_infinity=False).filter(
+    # Integers fit 2^53-1, and a float that canonical JSON writes as an integer is one.
+    lambda value: not 2**53 <= abs(value) < 1e21
+)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e9, 1e9) | st.text(max_size=9),
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | floats | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
@@ -60,6 +64,15 @@ others = st.fixed_dictionaries(
         "binding": st.sampled_from(["tokens", "logits"]),
     },
 )
+
+
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 tasks = st.builds(lambda *parts: TextTask(model=MODEL, **{k: v for p in parts for k, v in p.items()}), inputs,
                   samplings, others)  # fmt: skip
 
@@ -110,6 +123,22 @@ def test_nothing_in_a_task_can_be_changed() -> None:
         assert again == task
 
 
+def test_numbers_beyond_integers_and_names_without_end() -> None:
+    task = TASK.replace(tools=[{"maximum": 1e21, "a": 2.0**53 - 1, "b": -1e300}])
+    assert task_from_json(task.to_json()) == task
+    for value in (1e18, 2.0**53, -1e20):
+        with pytest.raises(InvalidTaskError) as caught:
+            TASK.replace(tools=[{"maximum": value}])
+        assert (caught.value.field, caught.value.code) == ("tools.0", "schema")
+    for changes in ({"\x1b[31m" + "k" * 500_000: 1}, {"messages": [{"\x1b" * 999: 1, "role": "user", "content": ""}]}):
+        with pytest.raises(InvalidTaskError) as caught:
+            TASK.replace(**changes)
+        assert len(str(caught.value)) < 900
+        assert "\x1b" not in str(caught.value)
+    with pytest.raises(InvalidTaskError):
+        TASK.replace(tools=[deep(5000)])
+
+
 def test_kinds_of_tasks_are_never_equal() -> None:
     assert TextTask(model=MODEL, prompt="a") != ImageTask(model=MODEL, prompt="a")
     assert TASK.algorithm == "tokens/1"
@@ -142,6 +171,9 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"messages": [{"role": "user", "content": "\udfff"}]}, "messages.0", "schema"),
         ({"tools": [{"a": math.nan}]}, "tools.0", "schema"),
         ({"tools": [{"a": 2**53}]}, "tools.0", "schema"),
+        ({"tools": [{"a": 10**5000}]}, "tools.0", "schema"),
+        ({"tools": [deep(40)]}, "", "limits"),
+        ({"messages": [{"role": "r" * 500_000, "content": "a"}]}, "messages.0.role", "unsupported"),
         ({"tools": [{"a": object()}]}, "tools.0", "schema"),
         ({"tools": "weather"}, "tools", "schema"),
         ({"date": "1.2.2026"}, "date", "schema"),

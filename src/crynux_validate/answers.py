@@ -138,6 +138,8 @@ class TextScore:
             known = ", ".join(TEXT_ALGORITHMS)
             raise InvalidAnswerError(f"no text score is called {self.algorithm!r}; expected one of {known}")
         _check_digest(self.result_digest)
+        if self.algorithm == "tokens/1" and self.result_digest not in (None, self.score):
+            raise InvalidAnswerError("the result digest of a tokens/1 score is that score, and not another digest (A1)")
 
     @classmethod
     def from_tokens(

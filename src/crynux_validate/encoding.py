@@ -62,6 +62,9 @@ def canonical_json(value: Any) -> bytes:
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"no canonical JSON (RFC 8785) exists for this value: {error}") from error
+    except (RecursionError, ValueError) as error:
+        # Nesting beyond the stack, and integers of thousands of digits, which Python does not print.
+        raise InvalidInputError("no canonical JSON (RFC 8785) exists for this value: too deep, or too large") from error
 
 
 def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
@@ -96,7 +99,7 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
             raise InvalidInputError(f"{what} has the key {twice!r} twice in one object")
         return result
 
-    _check_depth(raw, what)
+    check_depth(raw, what)
     try:
         value = json.loads(
             raw.decode("utf-8"),
@@ -115,8 +118,8 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     return value
 
 
-def _check_depth(raw: bytes, what: str) -> None:
-    """Refuse deep nesting before it is parsed: where the parser gives up hangs on its caller's stack."""
+def check_depth(raw: bytes, what: str) -> None:
+    """Refuse JSON that is nested deeply, before it is parsed: where a parser gives up hangs on its caller's stack."""
     depth = 0
     for bracket in re.findall(rb"[\[{\]}]", _STRING.sub(b"", raw)):
         depth += 1 if bracket in b"[{" else -1
@@ -130,6 +133,11 @@ def shorten(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def shorten_name(name: str) -> str:
+    """Return a name from a stranger as an error message shows it: printable, and not without end."""
+    return name if name.isprintable() and len(name) <= 80 else shorten(name)
 
 
 def check_id(value: object, what: str) -> str:

@@ -173,6 +173,45 @@ def test_a_template_that_asks_for_the_date_gets_the_tasks(copied: Path) -> None:
     assert prompt == "31 Jan 2026 what is the sea?"
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ ['a', 'b'] | random }}", "asks for random text .. random"),
+        ("{{ lipsum(1) }}", "asks for random text .lipsum"),
+        ("{{ messages[0].items }}", "whose place in memory differs between nodes"),
+        ("{{ strftime_now('%s') }}", "asks for '%s' of the date, which may differ between nodes"),
+        ("{{ strftime_now('%c') }}", "asks for '%c' of the date"),
+        ("{{ '{}'.format() }}", "refuses the messages"),
+        ("{{ '\\ud800' }}", "tokenizer refuses the input|refuses the messages"),
+    ],
+)
+def test_templates_that_honest_nodes_would_fill_in_otherwise(copied: Path, template: str, message: str) -> None:
+    set_template(copied, template)
+    with pytest.raises(PipelineError, match=message):
+        write(copied, date="2026-01-31")
+
+
+def test_a_date_is_written_in_english_whatever_the_machine_speaks(copied: Path) -> None:
+    set_template(copied, "{{ strftime_now('%A %a %d %-d %e %B %b %m %-m %Y %y %F %H:%M:%S 100%%') }}")
+    task = TextTask(model=ModelRef.local(copied), messages=ASKED, date="2026-02-01", max_new_tokens=1)
+    with Runner.for_task(task, "cpu") as runner:
+        loaded: Any = runner._loaded
+        prompt = loaded.tokenizer.decode(prompts.input_ids(loaded, task))
+    assert prompt == "Sunday Sun 01 1  1 February Feb 02 2 2026 26 2026-02-01 00:00:00 100%"
+
+
+def test_a_tokenizer_that_cuts_words_at_random(copied: Path) -> None:
+    edit(copied / "tokenizer.json", lambda value: value["model"].update(dropout=0.3))
+    with pytest.raises(ModelError, match=r"cuts words at random .dropout 0.3"):
+        write(copied)
+
+
+def test_an_adapter_that_would_be_applied_on_some_nodes_only(copied: Path) -> None:
+    (copied / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ModelError, match="holds an adapter"):
+        write(copied)
+
+
 def test_the_recipe_says_what_was_loaded(text_model: ModelRef, copied: Path) -> None:
     recipe = write(Path(str(text_model.path))).environment.recipe or {}
     assert recipe["pipeline"] == "LlamaForCausalLM"

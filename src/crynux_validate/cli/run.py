@@ -1,6 +1,7 @@
 """``crynux-validate run``: one node's part of a task."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,13 +87,20 @@ def _write(runner: "Runner", task: TextTask, *, quiet: bool) -> "tuple[TextResul
     def show(token: "Token") -> None:
         if not quiet:
             end = "\n" if token.step == token.steps else ""
-            print(token.text, end=end, flush=True)
+            print(_printable(token.text), end=end, flush=True)
 
     result = runner.run(task, on_token=show)
     if not quiet and "length" not in result.finish:
         say("")
     tokens = [list(ids) for ids in result.token_ids]
     return result, {"finish": list(result.finish), "texts": list(result.texts), "token_ids": tokens}
+
+
+def _printable(text: str) -> str:
+    """Return a model's text as a terminal can show it: control characters and what it has no bytes for are replaced."""
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

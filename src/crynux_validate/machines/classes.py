@@ -96,7 +96,10 @@ class NodeClass:
 class Attestation:
     """What a node reveals once an epoch: how its kernels and numerics are set, and its canary (protocol P6).
 
-    The kernel and the numerics come with every attestation, so that an operator may upgrade between two epochs. It is
+    The kernel and the numerics come with every attestation, so that an operator may upgrade from one epoch to the
+    next: attest with the new environment, but answer with the old one until the new epoch's attestations are in force
+    and every group that was opened before is settled. Until then the node is drawn for its old class, and other bits
+    cost its stake. (Whoever has only one environment leaves the ledger, upgrades, and joins again.) It is
     committed to before any is revealed, so that nobody can copy another's; colluders who share one machine's canary are
     not stopped.
 

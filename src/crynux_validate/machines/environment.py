@@ -77,8 +77,9 @@ class Environment:
             One sentence for each value that differs, like ``kernel.torch.version: '2.13.0' here, '2.14.0' there;
             install the same build of torch``; empty where all three records are equal.
         """
-        found = []
+        found: list[str] = []
         for part in ("kernel", "numerics", "recipe"):
+            before = len(found)
             here, there = _flat(part, getattr(self, part)), _flat(part, getattr(other, part))
             for name in sorted(_leaves(here.keys() | there.keys())):
                 if name not in here or name not in there or not _same(here[name], there[name]):
@@ -87,6 +88,9 @@ class Environment:
                     # Another machine chose its names: none of them may write to a terminal as it likes.
                     shown = name if name.isprintable() else ascii(name)
                     found.append(f"{shown}: {values}" + (f"; {advice}" if advice else ""))
+            digests = (getattr(self, f"{part}_digest"), getattr(other, f"{part}_digest"))
+            if len(found) == before and digests[0] != digests[1]:
+                found.append(f"{part}: the same names and values, put together in another way; compare the records")
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from crynux_validate.errors import InvalidInputError
 PLATFORMS: Final = ("docker", "Linux", "Windows", "Darwin")
 """How nodes of the live network run; the suffix behind a ``+`` in its names."""
 
+MAX_MEMORY_GIB: Final = 65_536
+"""The most memory of one card, in GiB."""
+
 _TENSOR_PARALLEL: Final = " TP"
 _COUNT: Final = re.compile(r"([0-9]{1,5})x (.+)")
 _UNITS: Final = {"MiB": 1024, "": 1024, "GiB": 1}
@@ -60,7 +63,7 @@ class GpuModel:
             raise InvalidInputError(
                 f"a GPU model has a name and a platform as text, not {shorten(self.name)}, {shorten(self.platform)}"
             )
-        for what, value, most in (("memory_gib", self.memory_gib, 65_536), ("count", self.count, 1_024)):
+        for what, value, most in (("memory_gib", self.memory_gib, MAX_MEMORY_GIB), ("count", self.count, 1_024)):
             _check_number(what, value, most)
         if type(self.tensor_parallel) is not bool:
             raise InvalidInputError(f"tensor_parallel is {shorten(self.tensor_parallel)}; expected True or False")

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 require("torch")
 
 _KERNEL_PACKAGES: Final = (
-    "apache-tvm-ffi", "apex", "bitsandbytes", "flash-attn", "flash-attn-3", "flashinfer-python", "kernels", "numpy",
-    "nvidia-cutlass-dsl", "sageattention", "torchao", "triton", "triton-rocm", "triton-windows", "xformers",
+    "apache-tvm-ffi", "apex", "bitsandbytes", "flash-attn", "flash-attn-3", "flashinfer-python", "jinja2", "kernels",
+    "numpy", "nvidia-cutlass-dsl", "sageattention", "tokenizers", "torchao", "transformers", "triton", "triton-rocm",
+    "triton-windows", "xformers",
 )  # fmt: skip
-"""Distributions that bring kernels of their own, or (numpy) compute a scheduler's tables."""
+"""Distributions that bring kernels of their own, compute a scheduler's tables (numpy), or say what a language model
+computes on what tokens (transformers, tokenizers, jinja2)."""
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _COUNTS: Final = ("num_logical_cores", "num_physical_cores", "num_sockets")

@@ -1,15 +1,50 @@
 """From a text task's input to token ids: the chat template, the tools, the date, the context."""
 
 import datetime
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from crynux_validate.errors import PipelineError, PromptTooLongError
 from crynux_validate.frozen import thaw
-from crynux_validate.pipelines.loading import READING, first_line
+from crynux_validate.pipelines.loading import first_line
 from crynux_validate.pipelines.text_models import LoadedText
 from crynux_validate.tasks import TextTask
+
+_REFUSED: Final = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+"""What a stranger's template or tokenizer raises."""
+
+_RANDOM: Final = re.compile(r"\|\s*random\b|\blipsum\b")
+"""What of jinja2 gives each node something else."""
+
+_ADDRESS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
+"""How Python writes an object that is no value, with its place in memory."""
+
+_MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_FORMATS: Final[Mapping[str, Callable[[datetime.date], str]]] = {
+    "%Y": lambda day: f"{day.year:04}",
+    "%y": lambda day: f"{day.year % 100:02}",
+    "%m": lambda day: f"{day.month:02}",
+    "%-m": lambda day: f"{day.month}",
+    "%d": lambda day: f"{day.day:02}",
+    "%-d": lambda day: f"{day.day}",
+    "%e": lambda day: f"{day.day:2}",
+    "%B": lambda day: _MONTHS[day.month - 1],
+    "%b": lambda day: _MONTHS[day.month - 1][:3],
+    "%A": lambda day: _DAYS[day.weekday()],
+    "%a": lambda day: _DAYS[day.weekday()][:3],
+    "%F": lambda day: day.isoformat(),
+    "%H": lambda _day: "00",
+    "%M": lambda _day: "00",
+    "%S": lambda _day: "00",
+    "%%": lambda _day: "%",
+}
+"""How a template may ask for the date: what no machine's language or time zone changes. The time is midnight."""
 
 
 def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
@@ -26,7 +61,7 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     if task.messages is not None:
         ids = _of_messages(loaded, task)
     elif task.prompt is not None:
-        ids = [int(token) for token in loaded.tokenizer(task.prompt).input_ids]
+        ids = _tokens(loaded.tokenizer, task.prompt)
     else:
         ids = list(task.token_ids or ())
     if not ids:
@@ -43,49 +78,80 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
 
 
 def _of_messages(loaded: LoadedText, task: TextTask) -> list[int]:
-    if loaded.tokenizer.chat_template is None:
+    tokenizer = loaded.tokenizer
+    if tokenizer.chat_template is None:
         raise PipelineError("the model has no chat template for messages; give the task a prompt or token_ids")
-    text = _render(loaded.tokenizer, task, thaw(task.tools) or None)
-    if task.tools and text == _render(loaded.tokenizer, task, None):
+    text = _render(tokenizer, task, thaw(task.tools) or None)
+    if task.tools and text == _render(tokenizer, task, None):
         raise PipelineError(
             "the model's chat template ignores tools; leave them out, or choose a model that knows them"
         )
-    return [int(token) for token in loaded.tokenizer(text, add_special_tokens=False).input_ids]
+    return _tokens(tokenizer, text, add_special_tokens=False)
+
+
+def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
+    try:
+        return [int(token) for token in tokenizer(text, **settings).input_ids]
+    except _REFUSED as error:
+        raise PipelineError(f"the model's tokenizer refuses the input: {first_line(error)}") from error
 
 
 def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
+    """Fill in the chat template; refuse what would give honest nodes different texts."""
     try:
+        template = str(tokenizer.get_chat_template(tools=tools))
+        if found := _RANDOM.search(template):
+            raise PipelineError(
+                f"the model's chat template asks for random text ({found.group().strip()}), which differs between nodes"
+            )
         with _today(task.date):
-            return str(
+            text = str(
                 tokenizer.apply_chat_template(
                     thaw(task.messages), tools=tools, add_generation_prompt=True, tokenize=False
                 )
             )
     except PipelineError:
         raise
-    except (*READING, ArithmeticError) as error:
-        raise PipelineError(f"the model's chat template refuses the messages: {first_line(error)}") from error
     except Exception as error:
-        # jinja2's own errors are no subclass of the above; whatever a stranger's template raises is the model's fault.
-        if type(error).__module__.partition(".")[0] != "jinja2":
+        # jinja2's own errors have no base class in Python's; what a stranger's template raises is the model's fault.
+        if not isinstance(error, _REFUSED) and type(error).__module__.partition(".")[0] != "jinja2":
             raise
         raise PipelineError(f"the model's chat template refuses the messages: {first_line(error)}") from error
+    if found := _ADDRESS.search(text):
+        raise PipelineError(
+            f"the model's chat template writes {found.group()!r}, whose place in memory differs between nodes"
+        )
+    return text
 
 
-class _Clock:
+class _Day:
     """Stands in for ``datetime.datetime`` while a template is filled in."""
 
     def __init__(self, date: str | None) -> None:
         self._date = date
 
-    def now(self) -> datetime.date:
+    def now(self) -> "_Day":
         """Return the task's day."""
         if self._date is None:
             raise PipelineError(
                 "the model's chat template asks for the date, which differs between nodes; give the task one, like "
                 "date='2026-01-31'"
             )
-        return datetime.date.fromisoformat(self._date)
+        return self
+
+    def strftime(self, form: str) -> str:
+        """Write it, in English."""
+        day = datetime.date.fromisoformat(self._date or "")
+
+        def written(found: re.Match[str]) -> str:
+            if found.group() not in _FORMATS:
+                raise PipelineError(
+                    f"the model's chat template asks for {found.group()!r} of the date, which may differ between "
+                    f"nodes; supported are {' '.join(_FORMATS)}"
+                )
+            return _FORMATS[found.group()](day)
+
+        return re.sub(r"%-?.?", written, str(form), flags=re.DOTALL)
 
 
 @contextmanager
@@ -98,7 +164,7 @@ def _today(date: str | None) -> Iterator[None]:
 
     module: Any = chat_template_utils
     kept = module.datetime
-    module.datetime = _Clock(date)
+    module.datetime = _Day(date)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ So two machines whose logits are equal choose equal tokens, whatever their proce
 that transformers' own keeps, but where float32 rounds a probability to the other side of a limit.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.elementary import Float64s, exp, log
 from crynux_validate.pipelines.noise import gumbel, token_uniform
 from crynux_validate.tasks import TextTask
@@ -143,7 +145,7 @@ def choose(
     chain
         Its `warpers`.
     logits
-        One float32 for each token of the vocabulary: no NaN.
+        One float32 for each token of the vocabulary; the largest is finite.
     seen
         The ids of the input and of what was generated.
     sequence, step
@@ -157,11 +159,22 @@ def choose(
     if not chain and not task.do_sample:
         return int(logits.argmax())
     found = Candidates(np.arange(len(logits), dtype=np.int64), logits)
-    for warper in chain:
-        found = warper(found, seen)
+    with np.errstate(over="ignore"):
+        for warper in chain:
+            found = warper(found, seen)
+            check_finite(float(found.scores.max()), step)
     if not task.do_sample:
         return int(found.ids[found.scores.argmax()])
     return int(found.ids[noisy_argmax(found, task.seed, sequence, step)])
+
+
+def check_finite(largest: float, step: int) -> None:
+    """Refuse logits whose largest is no number: it is not, where any is NaN or infinite, or all are minus infinity."""
+    if not math.isfinite(largest):
+        raise PipelineError(
+            f"the logits of token {step} are no numbers: an overflow, likely in float16 or by a low temperature; use "
+            "bfloat16 or float32"
+        )
 
 
 def noisy_argmax(found: Candidates, seed: int, sequence: int, step: int) -> int:

@@ -20,7 +20,7 @@ from crynux_validate.pipelines import results
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.loading import RUNNING, first_line, quiet
 from crynux_validate.pipelines.prompts import input_ids
-from crynux_validate.pipelines.sampling import Float32s, choose, warpers
+from crynux_validate.pipelines.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text_models import LoadedText
 from crynux_validate.tasks import TextTask
 
@@ -201,11 +201,7 @@ def _forward(loaded: LoadedText, prompt: list[int], ids: list[int]) -> Iterator[
                 row = output.logits[0, -1].to(device="cpu", dtype=torch.float32).numpy()
         except RUNNING as error:
             raise _failed(len(ids), error) from error
-        if np.isnan(row).any() or row.max() == np.inf:
-            raise PipelineError(
-                f"the logits of token {len(ids)} are no numbers: an overflow, likely in float16; use bfloat16 or "
-                "float32"
-            )
+        check_finite(float(row.max()), len(ids))
         yield row
         new = ids[-1:]
 
@@ -234,7 +230,14 @@ def _search(loaded: LoadedText, task: TextTask, prompt: list[int]) -> list[Gener
     tokens = torch.tensor([prompt], dtype=torch.int64, device=loaded.model.device)
     try:
         with torch.inference_mode():
-            output = loaded.model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=settings)
+            output = loaded.model.generate(
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                generation_config=settings,
+                logits_processor=[_check_scores],
+            )
+    except PipelineError:
+        raise
     except RUNNING as error:
         raise _failed(0, error) from error
     generators.check()
@@ -244,6 +247,12 @@ def _search(loaded: LoadedText, task: TextTask, prompt: list[int]) -> list[Gener
         ids = row if stop is None else row[: stop + 1]
         found.append(Generated(tuple(ids), _text(loaded, ids), "length" if stop is None else "end", ()))
     return found
+
+
+def _check_scores(seen: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Stand among transformers' own processors, and refuse what is no number."""
+    check_finite(float(scores.amax(dim=-1).sum()), seen.shape[1])
+    return scores
 
 
 def _end(loaded: LoadedText, task: TextTask) -> frozenset[int]:

@@ -1,5 +1,6 @@
 """Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -64,9 +65,11 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         source, where = _source(model)
+        _check_no_adapter(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
         _check_config(model, config)
-        tokenizer = _read(model, "the tokenizer", where, AutoTokenizer, source)
+        tokenizer = _read(model, "the tokenizer", where, AutoTokenizer, source, mistral_format=False)
+        _check_tokenizer(model, tokenizer)
         loaded, info = _read(
             model,
             "the model",
@@ -118,6 +121,29 @@ def _check_config(model: ModelRef, config: Any) -> None:
         raise ModelError(f"{model} holds quantized weights; supported are float32, float16 and bfloat16")
 
 
+def _check_no_adapter(model: ModelRef, where: str, source: Mapping[str, Any]) -> None:
+    """Refuse a repository with an adapter, which transformers applies only where another package is installed."""
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    given = {name: value for name, value in source.items() if name != "pretrained_model_name_or_path"}
+    name = source["pretrained_model_name_or_path"]
+    if reading("the adapter", where, lambda: find_adapter_config_file(name, **given)) is not None:
+        raise ModelError(
+            f"{model} holds an adapter (adapter_config.json), which is applied only where peft is installed; merge it "
+            "into the weights, or remove it"
+        )
+
+
+def _check_tokenizer(model: ModelRef, tokenizer: Any) -> None:
+    """Refuse a tokenizer that is not the fast one, or that cuts words at random."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"{model} has a {type(tokenizer).__name__}; supported are fast tokenizers (tokenizer.json)")
+    dropout = json.loads(backend.to_str()).get("model", {}).get("dropout")
+    if dropout:
+        raise ModelError(f"the tokenizer of {model} cuts words at random (dropout {dropout}); set it to null")
+
+
 def _forget_defaults(loaded: Any) -> None:
     """Drop the repository's generation defaults, which leak into every call, and make sure that eager is eager."""
     from transformers import GenerationConfig
@@ -132,7 +158,6 @@ def _forget_defaults(loaded: Any) -> None:
 def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
     """Describe what was loaded, read back from it. The files are pinned by the model's digest or revision."""
     config: Any = loaded.config
-    backend = getattr(tokenizer, "backend_tokenizer", None)
     template = tokenizer.chat_template
     return {
         "pipeline": type(loaded).__name__,
@@ -143,7 +168,7 @@ def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
         "experts": plain(config._experts_implementation),
         "tokenizer": {
             "class": type(tokenizer).__name__,
-            "digest": None if backend is None else digest_of(backend.to_str()),
+            "digest": digest_of(tokenizer.backend_tokenizer.to_str()),
             "chat_template": None if template is None else digest_of(canonical_json(plain(template))),
             "special_tokens": plain(tokenizer.special_tokens_map),
         },

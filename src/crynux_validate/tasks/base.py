@@ -6,8 +6,15 @@ from typing import Any, ClassVar, Final, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, InstanceOf, ValidationError
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
-from crynux_validate.errors import InvalidTaskError, ReportCode
+from crynux_validate.encoding import (
+    canonical_json,
+    check_depth,
+    digest,
+    length_prefixed,
+    shorten,
+    shorten_name,
+)
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
 from crynux_validate.tasks.model import ModelRef
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -42,6 +49,10 @@ class BaseTask(BaseModel):
         except ValidationError as error:
             _raise_first(type(self), error)
         self._complete()
+        try:
+            check_depth(self.canonical_bytes, "the task")
+        except InvalidInputError as error:
+            raise InvalidTaskError("", str(error), "limits") from error
         size = len(self.canonical_bytes)
         if size > self.max_bytes:
             raise InvalidTaskError(
@@ -116,7 +127,7 @@ def _raise_first(kind: type[BaseTask], error: ValidationError) -> NoReturn:
     """Turn pydantic's first complaint into ours; a wrong type comes before an unknown value."""
     problems = []
     for item in error.errors(include_url=False, include_context=False):
-        name = ".".join(str(part) for part in item["loc"][:2])
+        name = shorten_name(".".join(str(part) for part in item["loc"][:2]))
         code: ReportCode = "schema"
         problem = f"is {shorten(item['input'])}; {item['msg'][:1].lower()}{item['msg'][1:]}"
         if item["type"] == "missing":

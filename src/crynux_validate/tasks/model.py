@@ -7,7 +7,7 @@ from dataclasses import replace as dataclass_replace
 from os import PathLike
 from pathlib import Path
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
+from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten, shorten_name
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -115,7 +115,9 @@ class ModelRef:
         for key in value:
             if key not in ("repository", "revision", "variant", "digest"):
                 known = "repository, revision, digest, variant"
-                raise InvalidTaskError(f"model.{key}", f"no such field; a model has {known}", "unsupported")
+                raise InvalidTaskError(
+                    f"model.{shorten_name(str(key))}", f"no such field; a model has {known}", "unsupported"
+                )
         return cls(**value, allow_unpinned=allow_unpinned)
 
     def __str__(self) -> str:

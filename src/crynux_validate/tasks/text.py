@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 from crynux_validate.algorithms import TextAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten, shorten_name
 from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
 from crynux_validate.tasks import crynux
@@ -90,7 +90,8 @@ class TextTask(BaseTask):
         Width of a beam search, 1 to 16; 1 is none. A beam search does not sample, has no stop strings, and binds tokens
         only. All its beams are computed in one batch.
     stop
-        Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them.
+        Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
+        has no special tokens; for those use `eos_token_ids`.
     eos_token_ids
         The ids that end a sequence; None for the tokenizer's own end-of-sequence token, empty for none.
     dtype
@@ -300,13 +301,13 @@ def _check_message(name: str, message: Mapping[str, Any]) -> None:
     for key in message:
         if key not in _MESSAGE:
             raise InvalidTaskError(
-                f"{name}.{key}", f"no such field; a message has {', '.join(_MESSAGE)}", "unsupported"
+                f"{name}.{shorten_name(str(key))}", f"no such field; a message has {', '.join(_MESSAGE)}", "unsupported"
             )
     role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
     if not isinstance(role, str):
         raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}")
     if role not in ROLES:
-        raise InvalidTaskError(f"{name}.role", f"is {role!r}; expected one of {', '.join(ROLES)}", "unsupported")
+        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}", "unsupported")
     if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
         raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
     if not isinstance(content, str) and not (content is None and calls):
@@ -326,7 +327,16 @@ def _canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
     found = []
     for at, value in enumerate(values):
         try:
-            found.append(json.loads(canonical_json(thaw(value))))
+            found.append(freeze(json.loads(canonical_json(thaw(value)), parse_int=_integer)))
         except InvalidInputError as error:
             raise InvalidTaskError(f"{name}.{at}", str(error)) from error
-    return freeze(found)
+        except RecursionError as error:
+            raise InvalidTaskError(f"{name}.{at}", "is nested too deeply", "limits") from error
+    return tuple(found)
+
+
+def _integer(digits: str) -> int:
+    """Read what canonical JSON writes as an integer: a float like 1e18 as well, which others could not read back."""
+    if len(digits) > 20 or abs(int(digits)) > MAX_SAFE_INTEGER:
+        raise InvalidInputError(f"holds the number {digits}; expected at most 2^53-1 where it is an integer")
+    return int(digits)
