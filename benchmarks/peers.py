@@ -1,12 +1,18 @@
 """What the benchmarks of hashing share: turns that are fair to each, and peers, skipped where they are missing."""
 
 import importlib
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+
+RECORD: Final = "CRYNUX_VALIDATE_BENCHMARK_RECORD"
+"""Names the file that `report` adds to, where somebody wants it."""
 
 
 def medians(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -23,7 +29,10 @@ def medians(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 
 def report(capsys: pytest.CaptureFixture[str], title: str, times: Mapping[str, float], to: str) -> None:
-    """Print the times, and each as a multiple of one of them."""
+    """Print the times, and each as a multiple of one of them; write them down for `benchmarks.table`."""
+    if RECORD in os.environ:
+        with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"title": title, "times": dict(times), "to": to}) + "\n")
     with capsys.disabled():
         print(f"\n{title}")
         for name, seconds in times.items():

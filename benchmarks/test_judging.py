@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from crynux_validate import (
-    Candidate,
     GpuModel,
     ImageScore,
     ImageTask,
@@ -17,7 +16,6 @@ from crynux_validate import (
     Opening,
     Outcome,
     Policy,
-    draw,
     judge,
     judge_many,
 )
@@ -76,10 +74,3 @@ def test_settle(benchmark: Any) -> None:
         return str(ledger.settle(group.id).status)
 
     assert benchmark(one_group) == "SETTLED"
-
-
-@pytest.mark.parametrize("nodes", [100, 10_000])
-def test_draw(benchmark: Any, nodes: int) -> None:
-    pool = [Candidate(f"node-{at:06}", f"owner-{at}", 1 + at) for at in range(nodes)]
-    found = benchmark(lambda: draw(pool, 3, ledger="l", group="g", beacon=b"beacon"))
-    assert len(found.members) == 3
