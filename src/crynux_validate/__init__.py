@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         NotEnoughNodes,
         PipelineError,
         PromptTooLongError,
+        StorageBusyError,
+        StorageError,
     )
     from crynux_validate.hashing import (
         Matches,
@@ -63,8 +65,10 @@ if TYPE_CHECKING:
         judge,
     )
     from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
+    from crynux_validate.ledger.base import Store, StoringLedger
     from crynux_validate.ledger.beacon import LocalBeacon
     from crynux_validate.ledger.interface import (
+        LEDGER_VERSION,
         Beacon,
         Clock,
         Epoch,
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
         verify_chain,
     )
     from crynux_validate.ledger.memory import MemoryLedger
+    from crynux_validate.ledger.sql import SqlLedger
     from crynux_validate.machines.admission import ClassFacts, admitted_classes, class_of, classes_of
     from crynux_validate.machines.classes import Attestation, NodeClass
     from crynux_validate.machines.environment import Environment
@@ -110,7 +115,7 @@ _HOME: Final = {
     "errors": (
         "CrynuxValidateError", "DeterminismError", "InvalidAnswerError", "InvalidImageError", "InvalidInputError",
         "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError", "NotEnoughNodes", "PipelineError",
-        "PromptTooLongError",
+        "PromptTooLongError", "StorageBusyError", "StorageError",
     ),
     "hashing": (
         "Matches", "PerceptualHash", "block_distances", "hamming", "hamming_distances", "hamming_matrix", "hash_array",
@@ -121,12 +126,14 @@ _HOME: Final = {
         "Withheld", "judge",
     ),
     "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
+    "ledger.base": ("Store", "StoringLedger"),
     "ledger.beacon": ("LocalBeacon",),
     "ledger.interface": (
-        "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Status", "Totals", "Transfer",
-        "verify_chain",
+        "LEDGER_VERSION", "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Status", "Totals",
+        "Transfer", "verify_chain",
     ),
     "ledger.memory": ("MemoryLedger",),
+    "ledger.sql": ("SqlLedger",),
     "machines.admission": ("ClassFacts", "admitted_classes", "class_of", "classes_of"),
     "machines.classes": ("Attestation", "NodeClass"),
     "machines.environment": ("Environment",),
@@ -150,11 +157,12 @@ _HOME: Final = {
 
 _MODULE_OF: Final = {name: module for module, names in _HOME.items() for name in names}
 
-_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2")
-_EXTRA_OF: Final = {"ImageResult": "image", "TextResult": "text", "Token": "text"}
+_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2", "sqlalchemy")
+_EXTRA_OF: Final = {"ImageResult": "image", "SqlLedger": "sql", "TextResult": "text", "Token": "text"}
 """The extra that a name needs, where it is not what both kinds of task need."""
 
 __all__ = [
+    "LEDGER_VERSION",
     "Absent",
     "Answer",
     "Attestation",
@@ -208,7 +216,12 @@ __all__ = [
     "Rule",
     "Runner",
     "Score",
+    "SqlLedger",
     "Status",
+    "StorageBusyError",
+    "StorageError",
+    "Store",
+    "StoringLedger",
     "Task",
     "TextResult",
     "TextScore",

@@ -8,6 +8,8 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
     │   ├── InvalidAnswerError              an answer, opening or commitment that is not well-formed
     │   └── InvalidImageError               not a picture, a broken one, one with alpha, or one that is too large
     ├── MissingExtraError (ImportError)     says what to install
+    ├── StorageError (RuntimeError)         a ledger's database could not be opened, read or written
+    │   └── StorageBusyError                others held it for too long; nothing has changed, try again
     ├── PipelineError (RuntimeError)        this machine could not run the task
     │   ├── DeterminismError                a switch that could not be set, or one that did not hold
     │   ├── PromptTooLongError              a prompt that the model's tokenizer cannot hold
@@ -88,6 +90,17 @@ class MissingExtraError(CrynuxValidateError, ImportError):
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
         """Pickle with every argument: the error crosses process borders."""
         return type(self), (self.wanted, self.extra, self.missing)
+
+
+class StorageError(CrynuxValidateError, RuntimeError):
+    """A ledger's database could not be opened, read or written.
+
+    The action that it ended has not happened, unless the message says that this is not known.
+    """
+
+
+class StorageBusyError(StorageError):
+    """Others held a ledger's database for longer than this one waits; nothing has changed, try again."""
 
 
 class PipelineError(CrynuxValidateError, RuntimeError):

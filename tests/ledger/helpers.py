@@ -12,7 +12,6 @@ from crynux_validate import (
     Group,
     ImageScore,
     ImageTask,
-    MemoryLedger,
     ModelRef,
     NodeClass,
     Opening,
@@ -23,6 +22,7 @@ from crynux_validate import (
 )
 from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.testing import ManualClock
+from tests.ledger import backends
 
 TASK = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
 CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)
@@ -70,7 +70,7 @@ class Network:
 
     def __init__(self, nodes: int = 5, policy: Policy = POLICY, stake: int = 1000) -> None:
         self.clock = ManualClock()
-        self.ledger = MemoryLedger(policy, ledger_id="test", clock=self.clock, beacon=LocalBeacon(b"secret"))
+        self.ledger = backends.current.make(policy, ledger_id="test", clock=self.clock, beacon=LocalBeacon(b"secret"))
         self.openings: dict[tuple[str, str], Opening] = {}
         self.attestations: dict[str, tuple[Attestation, bytes]] = {}
         self.fill(nodes, stake)

@@ -14,12 +14,12 @@ from crynux_validate import (
     GpuModel,
     InvalidInputError,
     Ledger,
-    MemoryLedger,
     Node,
     NodeClass,
     NotEnoughNodes,
     Policy,
     Status,
+    StoringLedger,
     class_of,
     classes_of,
     verify_draw,
@@ -33,6 +33,7 @@ from crynux_validate.errors import (
     UnknownIdError,
 )
 from crynux_validate.ledger.beacon import LocalBeacon
+from tests.ledger import backends
 from tests.ledger.helpers import (
     CARD,
     CHEAT_TEXT,
@@ -58,9 +59,9 @@ def opening(network: Network, **change: Any) -> Callable[[], Any]:
     return lambda: network.ledger.open_group(task, **fields)
 
 
-def replayed(network: Network) -> MemoryLedger:
+def replayed(network: Network) -> StoringLedger:
     """The same ledger from its log, without its beacon; it is equal in all that can be asked of it."""
-    again = MemoryLedger.replay(network.ledger.events(), clock=network.clock, beacon=SilentBeacon())
+    again = backends.current.replay(network.ledger.events(), clock=network.clock, beacon=SilentBeacon())
     assert again.events() == network.ledger.events()
     assert again.nodes() == network.ledger.nodes()
     assert again.totals() == network.ledger.totals()
@@ -85,7 +86,7 @@ def test_the_challenge_is_the_first_value_that_becomes_public_in_the_epoch() -> 
     network = Network(nodes=0)
     for period in (1, 7, 300, 999):
         beacon = LocalBeacon(b"secret", period=period)
-        ledger = MemoryLedger(POLICY, clock=network.clock, beacon=beacon)
+        ledger = backends.current.make(POLICY, clock=network.clock, beacon=beacon)
         for start in (5_000_000 + 1_000 * at for at in range(3)):
             published = -(-start // period) * period
             for now in (start, published - 1, published, start + 999):
@@ -166,7 +167,7 @@ def test_an_old_commitment_opens_nothing_in_a_new_epoch() -> None:
 
 def test_without_a_challenge_there_is_nothing_to_attest() -> None:
     network = Network(nodes=0)
-    network.ledger = MemoryLedger(POLICY, clock=network.clock, beacon=SilentBeacon())
+    network.ledger = backends.current.make(POLICY, clock=network.clock, beacon=SilentBeacon())
     network.fill(1)
     assert network.ledger.epoch().challenge is None
     refused(network, TooEarlyError, lambda: network.attest_commit("n0"), "challenge of epoch 1000 is not public")
@@ -460,4 +461,4 @@ def test_a_forged_attestation_in_a_log_is_not_replayed() -> None:
     action["attestation"] = replace(forged, canary=bytes(32)).to_dict()
     events[at] = replace(events[at], payload={**events[at].payload, "action": action})
     with pytest.raises(CrynuxValidateError, match="attest_reveal"):
-        MemoryLedger.replay(events)
+        backends.current.replay(events)

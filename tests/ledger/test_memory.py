@@ -14,7 +14,6 @@ from crynux_validate import (
     GpuModel,
     InvalidInputError,
     LedgerError,
-    MemoryLedger,
     ModelRef,
     NotEnoughNodes,
     Opening,
@@ -36,6 +35,7 @@ from crynux_validate.errors import (
     TooLateError,
     UnknownIdError,
 )
+from tests.ledger import backends
 from tests.ledger.helpers import CARD, CHEAT, FALSE_REPORT, HONEST, MALFORMED, POLICY, TASK, Network
 
 
@@ -326,10 +326,14 @@ def test_between_opening_and_draw_nothing_can_be_changed() -> None:
     group = ledger.open_group(TASK, creator="app", fee=100)
     refused(network, TooEarlyError, lambda: ledger.draw(group.id), match="not public yet")
     refused(network, NodeStateError, lambda: ledger.leave("n0"), match="in the pool")
+    refused(network, NodeStateError, lambda: ledger.leave("n4"), match="in the pool")
     refused(network, NodeStateError, lambda: ledger.top_up("n0", 5), match="weight")
     refused(network, TooEarlyError, lambda: network.commit(group.id, "n0"), match="not been drawn")
     refused(network, TooEarlyError, lambda: ledger.settle(group.id), match="not been drawn")
     ledger.join("late", owner="o0", gpu=CARD, stake=400)
+    ledger.leave("late")
+    ledger.join("late", owner="o0", gpu=CARD, stake=400)
+    ledger.top_up("late", 1)
     network.clock.advance(1)
     drawn = ledger.draw(group.id)
     assert "late" not in {candidate.id for candidate in drawn.pool}
@@ -342,7 +346,7 @@ def test_between_opening_and_draw_nothing_can_be_changed() -> None:
 def test_a_group_that_cannot_be_drawn_is_refunded() -> None:
     network = Network()
     silent = Network()
-    silent.ledger = MemoryLedger(POLICY, clock=silent.clock, beacon=SilentBeacon())
+    silent.ledger = backends.current.make(POLICY, clock=silent.clock, beacon=SilentBeacon())
     silent.fill(5)
     late = silent.ledger.open_group(TASK, creator="app", fee=100)
     silent.clock.advance(19)
@@ -410,7 +414,7 @@ def test_what_a_replay_refuses() -> None:
         for at in range(1, len(log)):
             log[at] = replace(log[at], previous=log[at - 1].digest)
         with pytest.raises(BrokenLogError):
-            MemoryLedger.replay(log)
+            backends.current.replay(log)
 
     broken([first, replace(events[1], time=events[1].time + 9), *events[2:]])
     broken([first, replace(events[1], time="now"), *events[2:]])  # type: ignore[arg-type]
@@ -420,7 +424,7 @@ def test_what_a_replay_refuses() -> None:
     broken([replace(first, payload={"action": {"ledger": "test"}, "result": {}})])
     broken([replace(first, payload={"action": {"ledger": "", "policy": POLICY.to_dict()}, "result": {}})])
     broken([first, replace(events[1], payload={})])
-    assert MemoryLedger.replay([first]).policy == POLICY
+    assert backends.current.replay([first]).policy == POLICY
 
 
 def test_money() -> None:
@@ -450,7 +454,7 @@ def test_the_log() -> None:
     events = list(network.ledger.events())
     head = events[-1].digest
     verify_chain(events, head)
-    again = MemoryLedger.replay(events)
+    again = backends.current.replay(events)
     assert again.events() == network.ledger.events()
     assert again.totals() == network.ledger.totals()
     assert again.nodes() == network.ledger.nodes()
@@ -485,12 +489,12 @@ def test_a_forged_log_is_not_replayed() -> None:
     assert events[settle].kind == "settle"
     lie = {**events[settle].payload, "result": {**events[settle].payload["result"], "outcome": "NO_QUORUM"}}
     with pytest.raises(BrokenLogError, match="says something else"):
-        MemoryLedger.replay(rechained(settle, lie))
+        backends.current.replay(rechained(settle, lie))
     poor = {"action": {"account": "app", "amount": "1"}, "result": {}}
     with pytest.raises(BrokenLogError, match="cannot be repeated"):
-        MemoryLedger.replay(rechained(1, poor))
+        backends.current.replay(rechained(1, poor))
     with pytest.raises(BrokenLogError, match="genesis"):
-        MemoryLedger.replay(events[1:])
+        backends.current.replay(events[1:])
 
 
 def test_policies() -> None:
@@ -543,7 +547,7 @@ def test_without_slashes_no_stake_can_cover_a_fee() -> None:
 
 def test_the_clock_gives_integers() -> None:
     with pytest.raises(InvalidInputError, match="integer seconds"):
-        MemoryLedger(clock=lambda: 1.5)  # type: ignore[arg-type, return-value]
+        backends.current.make(clock=lambda: 1.5)
 
 
 def test_time_never_runs_backwards() -> None:

@@ -1,11 +1,11 @@
 """Random sequences of actions: money is conserved, errors change nothing, text is computed on equal machines only, and
-the log replays (protocol L1-L6, P2, P6)."""
+the log replays (protocol L1-L7, P2, P6)."""
 
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from crynux_validate import (
     Group,
@@ -13,12 +13,14 @@ from crynux_validate import (
     InvalidInputError,
     LedgerError,
     MemoryLedger,
+    SqlLedger,
     Status,
+    StoringLedger,
     TextTask,
     class_of,
-    verify_chain,
     verify_draw,
 )
+from tests.ledger import backends
 from tests.ledger.helpers import (
     CARD,
     CHEAT,
@@ -61,10 +63,11 @@ class LedgerMachine(RuleBasedStateMachine):
         except (LedgerError, InvalidInputError):
             assert self.everything() == before
 
-    def everything(self) -> tuple[object, ...]:
-        balances = {account: self.ledger.account(account) for account in ("app", *(f"o{at}" for at in range(OWNERS)))}
-        groups = [self.ledger.group(group) for group in self.groups]
-        return len(self.ledger.events()), self.ledger.totals(), self.ledger.nodes(), balances, groups
+    def everything(self, ledger: StoringLedger | None = None) -> tuple[object, ...]:
+        ledger = ledger or self.ledger
+        balances = {account: ledger.account(account) for account in ("app", *(f"o{at}" for at in range(OWNERS)))}
+        groups = [ledger.group(group) for group in self.groups]
+        return ledger.events(), ledger.totals(), ledger.nodes(), balances, groups
 
     @rule(account=accounts, amount=amounts)
     def deposit(self, account: str, amount: int) -> None:
@@ -192,15 +195,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert epochs == sorted(set(epochs))
             assert len(epochs) <= 2
 
+    @invariant()
+    def what_was_said_is_stored(self) -> None:
+        """A process that dies here and starts again knows all of it (L7)."""
+        if isinstance(self.ledger, SqlLedger):
+            again = backends.current.again(self.ledger)
+            assert self.everything(again) == self.everything()
+
     def teardown(self) -> None:
         events = self.ledger.events()
-        verify_chain(events, events[-1].digest)
-        again = MemoryLedger.replay(events)
-        assert again.events() == events
-        assert again.totals() == self.ledger.totals()
-        assert again.nodes() == self.ledger.nodes()
-        assert [again.group(group) for group in self.groups] == [self.ledger.group(group) for group in self.groups]
+        assert self.ledger.verify_log() == events[-1].digest
+        for again in (MemoryLedger.replay(events), backends.current.replay(events)):
+            assert self.everything(again) == self.everything()
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
-TestLedger = LedgerMachine.TestCase
+EXAMPLES = {"memory": 60, "sqlite": 8, "postgresql": 2}
+"""What takes longer gets fewer."""
+
+
+def test_ledger(backend: backends.Backend) -> None:
+    examples = settings(max_examples=EXAMPLES[backend.name], stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(LedgerMachine, settings=examples)

@@ -3,7 +3,7 @@
 Money is integers of the smallest unit. Times are integers, seconds since the epoch of the ledger's clock.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -34,6 +34,9 @@ MAX_MONEY: Final = 2**256 - 1
 
 GENESIS: Final = "0" * 64
 """What the first event has as the digest of the one before it (L5)."""
+
+LEDGER_VERSION: Final = 1
+"""The version of the `Ledger` Protocol; a method that comes, goes or changes its meaning raises it."""
 
 _POLICY_MONEY: Final = ("min_stake", "weight_unit", "min_class_stake")
 
@@ -118,9 +121,10 @@ class Policy:
         many nodes under one name. Names cost nothing: it does not keep out one person with many.
     min_class_stake
         What the nodes of such a class must have at stake together, in the smallest unit; None is twice what a group of
-        nodes with the least stake has. It is the price of an invented class, whatever names it has. Who pays it still
-        gets tasks only while every heavier class is too busy, or by outweighing them all; and who fills a group with
-        its own nodes is never slashed. Set it to what the fees of such a time are worth, or keep a list.
+        nodes with the least stake has. It is the price of an invented class, whatever names it has. Who pays it
+        gets tasks by outweighing all others, or where no heavier class can serve: too busy (which a few small fees can
+        bring about), with too little memory for the task, or with too little stake for its fee. Who fills a group with
+        its own nodes is never slashed. Where fees are worth that, keep a list, and let size admit none.
     """
 
     group_size: int = 3
@@ -372,18 +376,23 @@ class Event:
         return {**fields, "previous": self.previous}
 
     @cached_property
+    def canonical_bytes(self) -> bytes:
+        """RFC 8785 JSON of the event: what a log holds."""
+        return canonical_json(self.to_dict())
+
+    @cached_property
     def digest(self) -> str:
-        """What the next event has as `previous`: 64 hexadecimal digits, over RFC 8785 JSON of the event."""
-        return digest("event", length_prefixed(canonical_json(self.to_dict()))).hex()
+        """What the next event has as `previous`: 64 hexadecimal digits, over the canonical bytes."""
+        return digest("event", length_prefixed(self.canonical_bytes)).hex()
 
 
-def verify_chain(events: Sequence[Event], head: str | None = None) -> None:
+def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     """Check that a log from its first event on is one chain (L5).
 
     Parameters
     ----------
     events
-        All events from seq 0 on.
+        All events from seq 0 on, in order; read one by one.
     head
         The digest of the last event, as it was kept elsewhere; without it a log that was cut off or rewritten from some
         event on is not found.
@@ -407,7 +416,9 @@ def verify_chain(events: Sequence[Event], head: str | None = None) -> None:
 class Ledger(Protocol):
     """Membership and stakes, groups, commitments, answers, verdicts, money.
 
-    Every action happens whole or not at all; an error changes nothing (L1). This Protocol is not frozen yet.
+    Every action happens whole or not at all; an error changes nothing (L1). This is version `LEDGER_VERSION`. What
+    stores can build on `StoringLedger`, which has all of these methods; a chain that runs the rules itself implements
+    the Protocol.
     """
 
     @property

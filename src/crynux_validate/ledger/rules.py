@@ -4,7 +4,7 @@
 nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -46,7 +46,7 @@ from crynux_validate.ledger.interface import MAX_MONEY, Epoch, Group, Policy, St
 from crynux_validate.ledger.pools import choose_pool, slashable_stake_needed
 from crynux_validate.ledger.settlement import settle_group
 from crynux_validate.machines.classes import Attestation, check_digest
-from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.gpu import MAX_MEMORY_GIB, GpuModel
 from crynux_validate.machines.pairing import draw, is_available
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task, TextTask
@@ -70,10 +70,10 @@ class State(Protocol):
     def find_group(self, group: str) -> Group | None:
         """Return a group."""
 
-    def waiting_groups(self) -> Iterable[Group]:
-        """Return the groups that are open and not drawn."""
+    def waiting_group_of(self, node: str) -> str | None:
+        """Return a group that is open and not drawn and has a node in its pool; None where there is none."""
 
-    def changed_nodes(self, group: str) -> Collection[str]:
+    def changed_nodes(self, group: str) -> Iterable[Node]:
         """Return the nodes whose record changed since a waiting group opened; more of them do no harm."""
 
     def group_count(self) -> int:
@@ -237,7 +237,8 @@ def _present_epoch(state: State, number: object, now: int) -> Epoch:
         raise InvalidInputError(f"the epoch is {shorten(number)}; expected an integer, now {epoch.number}")
     if number != epoch.number:
         error = TooEarlyError if number > epoch.number else TooLateError
-        raise error(f"it is epoch {epoch.number}, from {epoch.starts} on; there is no attesting in epoch {number}")
+        wanted = f"there is no attesting in epoch {shorten(number)}"
+        raise error(f"it is epoch {epoch.number}, from {epoch.starts} on; {wanted}")
     return epoch
 
 
@@ -249,8 +250,10 @@ def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> No
         raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
     check_id(action.creator, "the creator")
     _check_money(action.fee, "fee", policy.group_size, "one unit for each member (L3)")
-    if type(action.min_memory_gib) is not int or action.min_memory_gib < 0:
-        raise InvalidInputError(f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0")
+    if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
+        raise InvalidInputError(
+            f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
+        )
     if action.gpu_class is not None:
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):
@@ -291,8 +294,8 @@ def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
         return
     least = slashable_stake_needed(group.policy, group.fee)
     # Who has not changed since the pool was fixed can still serve: only the others are looked at.
-    changed = (node for node in state.changed_nodes(group.id) if group.pool.position(node) is not None)
-    unavailable = {node for node in changed if not _can_serve(state, node, least)}
+    changed = (node for node in state.changed_nodes(group.id) if not is_available(node, least))
+    unavailable = {node.id for node in changed if group.pool.position(node.id) is not None}
     try:
         chosen = draw(
             group.pool,
@@ -316,11 +319,6 @@ def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
     for member in chosen.members:
         change.nodes[member] = replace(_joined(state, member), group=group.id)
     change.result = {"members": list(chosen.members), "unavailable": sorted(chosen.unavailable)}
-
-
-def _can_serve(state: State, node: str, least: int) -> bool:
-    found = state.find_node(node)
-    return found is not None and is_available(found, least)
 
 
 def _close(state: State, change: Change, group: Group, reason: str) -> None:
@@ -444,9 +442,9 @@ def _drawn(state: State, group: str, node: str, number: int) -> Group:
 
 def _check_not_waiting(state: State, node: Node, what: str) -> None:
     """A node of a pool that is not drawn yet can neither leave nor change its weight (P4)."""
-    for group in state.waiting_groups():
-        if group.pool.position(node.id) is not None:
-            raise NodeStateError(f"node {node.id} is in the pool of {group.id}; it can {what} when that is drawn (P4)")
+    group = state.waiting_group_of(node.id)
+    if group is not None:
+        raise NodeStateError(f"node {node.id} is in the pool of {group}; it can {what} when that is drawn (P4)")
 
 
 def _check_money(value: object, what: str, least: int, why: str = "") -> None:

@@ -1,0 +1,216 @@
+"""``crynux-validate ledger``: show what is in a ledger's database, and check that it is what its log says."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
+from crynux_validate.encoding import DIGEST_BYTES, parse_hex
+from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
+
+if TYPE_CHECKING:
+    from crynux_validate.ledger.interface import Group, Totals
+    from crynux_validate.ledger.sql import SqlLedger
+    from crynux_validate.machines.admission import ClassFacts
+    from crynux_validate.machines.roster import Node
+
+DEFAULT_GROUPS: Final = 20
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command with its two parts."""
+    parser = commands.add_parser(
+        "ledger",
+        help="show or check a ledger's database",
+        description="Look into a ledger that is stored in a database; nothing in it is changed.",
+    )
+    parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
+    show = parts.add_parser(
+        "show",
+        help="nodes, classes, groups, verdicts, money",
+        description="Print the nodes, the classes of machines, the groups that opened last with their verdicts, and "
+        "where all money is.",
+    )
+    show.add_argument(
+        "--groups", type=int, default=DEFAULT_GROUPS, metavar="N", help=f"how many groups (default {DEFAULT_GROUPS})"
+    )
+    show.set_defaults(main=main_show)
+    verify = parts.add_parser(
+        "verify",
+        help="check the file, the log and the records",
+        description="Check the file, the chain of the log, and that doing every action of the log again gives what is "
+        "stored. Exit code 0 where all of it holds, 1 where something does not.",
+    )
+    verify.add_argument(
+        "--head",
+        metavar="HEX",
+        help="the digest of the last event, as you kept it elsewhere: without it, a log that was rewritten or "
+        "shortened by whoever keeps the database is not found",
+    )
+    verify.set_defaults(main=main_verify)
+    for part in (show, verify):
+        part.add_argument("database", metavar="FILE", help="a SQLite file, or a URL such as postgresql+psycopg://...")
+        add_json_flag(part)
+
+
+def main_show(arguments: argparse.Namespace) -> int:
+    """Print what is in a ledger."""
+    from crynux_validate import classes_of
+
+    with _open(arguments.database) as ledger:
+        head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()
+        groups = ledger.last_groups(arguments.groups)
+        # By the time of the last event: this machine's clock need not be the ledger's.
+        in_force = policy.epoch_at(head.time).in_force
+        classes = classes_of(nodes, epoch=in_force, min_stake=policy.min_stake, weight_unit=policy.weight_unit).values()
+        if arguments.json:
+            say_json(
+                {
+                    "id": ledger.id,
+                    "events": head.seq + 1,
+                    "head": head.digest,
+                    "time": head.time,
+                    "policy": policy.to_dict(),
+                    "money": _money(totals),
+                    "accounts": {name: str(balance) for name, balance in ledger.accounts().items()},
+                    "nodes": [_node_row(node) for node in nodes],
+                    "classes": [
+                        {"class": facts.node_class.hex, "gpu": str(facts.node_class.gpu), "owners": facts.owners,
+                         "available": facts.available, "stake": str(facts.stake)}
+                        for facts in classes
+                    ],
+                    "groups": [_group_row(group) for group in groups],
+                }
+            )  # fmt: skip
+            return 0
+        say(f"ledger {ledger.id}: {head.seq + 1} events, the last {_when(head.time)}\nhead {head.digest}")
+        say(f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}\n")
+        _say_money(totals, len(ledger.accounts()))
+        _say_nodes(nodes, list(classes))
+        _say_groups(groups)
+    return 0
+
+
+def main_verify(arguments: argparse.Namespace) -> int:
+    """Check a ledger; 1 where something does not hold."""
+    kept = None if arguments.head is None else parse_hex(arguments.head, "--head", DIGEST_BYTES).hex()
+    done: list[str] = []
+    problem = None
+    with _open(arguments.database) as ledger:
+        head = ledger.head()
+        try:
+            ledger.verify_storage()
+            done.append("the database is whole")
+            ledger.verify_log(kept)
+            done.append(f"the log is one chain of {head.seq + 1} events" + (" and ends as it should" if kept else ""))
+            ledger.verify_records()
+            done.append("doing every action again gives what is stored, and all money is accounted for")
+        except (BrokenLogError, StorageError) as error:
+            problem = str(error)
+    if arguments.json:
+        say_json({"holds": problem is None, "problem": problem, "checked": done, "head": head.digest})
+    else:
+        for line in done:
+            say(f"holds: {line}")
+        if problem is None:
+            say(f"head {head.digest}")
+        else:
+            say(f"does not hold: {problem}")
+    return 0 if problem is None else 1
+
+
+def _open(database: str) -> "SqlLedger":
+    from crynux_validate import SqlLedger
+
+    if "://" in database:
+        return SqlLedger(database)
+    path = Path(database)
+    if not path.is_file():
+        raise InvalidInputError(f"there is no file {database}; expected a SQLite file, or a URL")
+    return SqlLedger(f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true")
+
+
+def _when(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):
+        return f"at {seconds}"  # a clock of its own
+
+
+def _money(totals: "Totals") -> dict[str, str]:
+    names = ("accounts", "stakes", "escrows", "burnt", "deposited", "withdrawn")
+    return {name: str(getattr(totals, name)) for name in names}
+
+
+def _state_of(node: "Node") -> str:
+    if not node.joined:
+        return "left"
+    if node.suspended:
+        return "suspended"
+    return f"in {node.group}" if node.group else "free"
+
+
+def _node_row(node: "Node") -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "owner": node.owner,
+        "gpu": str(node.gpu),
+        "stake": str(node.stake),
+        "state": _state_of(node),
+        "absences": node.absences,
+    }
+
+
+def _group_row(group: "Group") -> dict[str, Any]:
+    return {
+        "id": group.id,
+        "status": group.status.value,
+        "task": group.task.digest.hex(),
+        "creator": group.creator,
+        "fee": str(group.fee),
+        "opened": group.opened,
+        "pool": len(group.pool),
+        "members": list(group.members),
+        "verdict": None if group.verdict is None else group.verdict.to_dict(),
+        "delivered_by": group.delivered_by,
+    }
+
+
+def _say_money(totals: "Totals", accounts: int) -> None:
+    rows = [
+        (f"in {accounts} accounts", totals.accounts),
+        ("at stake", totals.stakes),
+        ("in escrow", totals.escrows),
+        ("burnt", totals.burnt),
+        ("deposited less withdrawn", totals.deposited - totals.withdrawn),
+    ]
+    _say_table("money", [[name, str(amount)] for name, amount in rows])
+    if not totals.balanced:
+        say("these do not add up: the database was edited or damaged\n")
+
+
+def _say_nodes(nodes: "Sequence[Node]", classes: "Sequence[ClassFacts]") -> None:
+    rows = [[node.id, node.owner, str(node.gpu), str(node.stake), _state_of(node)] for node in nodes]
+    _say_table(f"{sum(node.joined for node in nodes)} nodes: id, owner, GPU, stake, state", rows)
+    _say_table(f"{len(classes)} classes of equal machines", [[str(facts)] for facts in classes])
+
+
+def _say_groups(groups: "Sequence[Group]") -> None:
+    rows = []
+    for group in groups:
+        outcome = "-" if group.verdict is None else str(group.verdict.outcome)
+        findings = {} if group.verdict is None else group.verdict.findings
+        who = ", ".join(f"{node} {findings.get(node, '')}".strip() for node in group.members) or "-"
+        rows.append([group.id, str(group.status), f"fee {group.fee}", outcome, who])
+    _say_table("groups, the last first: id, status, fee, outcome, members", rows)
+
+
+def _say_table(title: str, rows: Iterable[Sequence[str]]) -> None:
+    rows = list(rows)
+    say(title if rows else f"{title}: none")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say("")

@@ -1,0 +1,426 @@
+"""What every ledger that stores has in common: public methods that check and apply the rules, hooks that store.
+
+A storing ledger is a `Store`, which reads and writes records, and a subclass of `StoringLedger` that gives one within a
+transaction.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from crynux_validate.commitment import Opening
+from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, shorten
+from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError, UnknownIdError
+from crynux_validate.frozen import thaw
+from crynux_validate.ledger.actions import (
+    Action,
+    AttestCommit,
+    AttestReveal,
+    Commit,
+    Deposit,
+    DrawGroup,
+    Join,
+    Leave,
+    OpenGroup,
+    Reveal,
+    Settle,
+    TopUp,
+    Withdraw,
+    action_from_dict,
+    action_to_dict,
+)
+from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.interface import (
+    GENESIS,
+    Beacon,
+    Clock,
+    Epoch,
+    Event,
+    Group,
+    Policy,
+    Totals,
+    verify_chain,
+)
+from crynux_validate.ledger.rules import Change, State, apply
+from crynux_validate.machines.classes import Attestation, NodeClass
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.roster import Node
+from crynux_validate.tasks import Task
+
+_REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
+"""What a log that somebody else wrote can raise when it is repeated."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a log ends: the number, time and digest of its last event."""
+
+    seq: int
+    time: int
+    digest: str
+
+    @classmethod
+    def of(cls, event: Event) -> "Head":
+        """Return the head of a log that ends with an event."""
+        return cls(event.seq, event.time, event.digest)
+
+
+class Store(State, Protocol):
+    """The records of a ledger, as one transaction sees them."""
+
+    @property
+    def head(self) -> Head:
+        """Where the log ends."""
+
+    def write(self, change: Change, event: Event) -> None:
+        """Store a change and its event; what is read afterwards in this transaction has it."""
+
+    def events(self, since: int) -> Iterator[Event]:
+        """Read the events from a number on."""
+
+    def totals(self) -> Totals:
+        """Return where all money is, added up from the records (L2)."""
+
+
+class StoringLedger(ABC):
+    """A `crynux_validate.Ledger` that runs the rules itself and stores what they change.
+
+    A subclass implements `_reading` and `_writing`, and nothing else. It does not override the public methods: what
+    they check holds for every ledger.
+
+    Parameters
+    ----------
+    ledger_id
+        1 to 128 printable ASCII characters; part of every commitment and draw.
+    policy
+        The parameters.
+    clock
+        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
+        reading counts as the time of the last event.
+    beacon
+        Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
+    """
+
+    def __init__(self, ledger_id: str, policy: Policy, *, clock: Clock | None = None, beacon: Beacon | None = None):
+        self._id = check_id(ledger_id, "the ledger id")
+        self._policy = policy
+        self._clock: Clock = clock or system_clock
+        self._beacon: Beacon = beacon or LocalBeacon()
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Store]:
+        """Give the records as they are at one moment; nothing is written."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Store]:
+        """Give the records to nobody else, until what was written is stored for good (L7).
+
+        Where the block or the storing of it fails, nothing has changed (L1).
+        """
+
+    @property
+    def id(self) -> str:
+        """The ledger's id."""
+        return self._id
+
+    @property
+    def policy(self) -> Policy:
+        """The parameters for groups that open now."""
+        return self._policy
+
+    def deposit(self, account: str, amount: int) -> int:
+        """Bring money in; returns the new balance."""
+        with self._writing() as store:
+            self._act(store, Deposit(account, amount))
+            return store.balance(account)
+
+    def withdraw(self, account: str, amount: int) -> int:
+        """Take money out; returns the new balance."""
+        with self._writing() as store:
+            self._act(store, Withdraw(account, amount))
+            return store.balance(account)
+
+    def join(self, node: str, *, owner: str, gpu: GpuModel, stake: int) -> Node:
+        """Join with a stake from the owner's account; a suspended node leaves first and joins again."""
+        with self._writing() as store:
+            self._act(store, Join(node, owner, gpu, stake))
+            return _node(store, node)
+
+    def leave(self, node: str) -> Node:
+        """Leave; the stake goes back to the owner's account."""
+        with self._writing() as store:
+            self._act(store, Leave(node))
+            return _node(store, node)
+
+    def top_up(self, node: str, amount: int) -> Node:
+        """Add to a stake from the owner's account."""
+        with self._writing() as store:
+            self._act(store, TopUp(node, amount))
+            return _node(store, node)
+
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> Node:
+        """Bind a node to its attestation for the present epoch: `Attestation.commitment` (P6).
+
+        Raises
+        ------
+        TooEarlyError, TooLateError
+            Where the epoch is another, its challenge is not public yet, or its commitments are over.
+        AlreadyDoneError
+            Where the node has committed in this epoch.
+        """
+        with self._writing() as store:
+            now = self._now(store)
+            self._record(store, AttestCommit(node, epoch, self._epoch_at(now).challenge, commitment), now)
+            return _node(store, node)
+
+    def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
+        """Open a node's commitment to its attestation; anyone may hand it in (P6).
+
+        Raises
+        ------
+        TooEarlyError, TooLateError
+            Where the epoch is another, or its reveals have not begun or are over.
+        AlreadyDoneError
+            Where the node has revealed in this epoch.
+        CommitmentMismatchError
+            Where the node has not committed, or to something else.
+        """
+        with self._writing() as store:
+            self._act(store, AttestReveal(node, attestation, nonce))
+            return _node(store, node)
+
+    def open_group(
+        self,
+        task: Task,
+        *,
+        creator: str,
+        fee: int,
+        min_memory_gib: int = 0,
+        gpu_class: NodeClass | str | None = None,
+    ) -> Group:
+        """Escrow the fee and fix the pool; the members are drawn by a beacon round that is not public yet (P4).
+
+        Parameters
+        ----------
+        task
+            What is asked; its model is pinned.
+        creator
+            Whose account pays; its own nodes are left out.
+        fee
+            In the smallest unit, at least one for each member.
+        min_memory_gib
+            The memory of one card that the task needs; 0 for any.
+        gpu_class
+            For a text task, the class to take the members from, or its digest as hexadecimal digits; whether it can be
+            trusted is the caller's business. Left out, it is the heaviest class that the policy admits and that has
+            enough owners with an available node (P3).
+
+        Raises
+        ------
+        NotEnoughNodes
+            Where too few owners have a node that could be drawn; nothing changes.
+        InsufficientFundsError
+            Where the creator's account does not cover the fee.
+        """
+        name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
+        with self._writing() as store:
+            now = self._now(store)
+            beacon_round = self._beacon.next_round(now)
+            opened = self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
+            return _group(store, "" if opened is None else opened.payload["result"]["group"])
+
+    def draw(self, group: str) -> Group:
+        """Draw the members; anyone may. A group that cannot be drawn any more is closed and refunded."""
+        with self._writing() as store:
+            now = self._now(store)
+            value = self._beacon.value(_group(store, group).beacon_round, now)
+            self._record(store, DrawGroup(group, value), now)
+            return _group(store, group)
+
+    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> Group:  # noqa: A002
+        """Bind a member to its answer, once (C2)."""
+        with self._writing() as store:
+            self._act(store, Commit(group, node, round, commitment))
+            return _group(store, group)
+
+    def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
+        """Open a member's commitment; anyone may hand it in (C2)."""
+        data = opening.to_bytes() if isinstance(opening, Opening) else opening
+        with self._writing() as store:
+            self._act(store, Reveal(group, node, round, data))
+            return _group(store, group)
+
+    def settle(self, group: str) -> Group:
+        """Judge and pay; anyone may, and again changes nothing (L6)."""
+        with self._writing() as store:
+            self._act(store, Settle(group))
+            return _group(store, group)
+
+    def epoch(self) -> Epoch:
+        """Return the present epoch, with its challenge once that is public (P6).
+
+        The challenge is the value of the first beacon round that becomes public at or after the epoch's start.
+        """
+        with self._reading() as store:
+            now = self._now(store)
+        return self._epoch_at(now)
+
+    def account(self, account: str) -> int:
+        """Return a balance; 0 for an account that was never used."""
+        check_id(account, "the account")
+        with self._reading() as store:
+            return store.balance(account)
+
+    def node(self, node: str) -> Node:
+        """Return a node, also one that has left."""
+        with self._reading() as store:
+            return _node(store, node)
+
+    def nodes(self) -> Sequence[Node]:
+        """Return all nodes that have joined."""
+        with self._reading() as store:
+            return tuple(store.joined_nodes())
+
+    def group(self, group: str) -> Group:
+        """Return a group."""
+        with self._reading() as store:
+            return _group(store, group)
+
+    def events(self, since: int = 0) -> Sequence[Event]:
+        """Return the events from number `since` on."""
+        if type(since) is not int or not 0 <= since <= MAX_SAFE_INTEGER:
+            raise InvalidInputError(f"since is {shorten(since)}; expected the number of an event, from 0 to 2^53-1")
+        with self._reading() as store:
+            return tuple(store.events(since))
+
+    def totals(self) -> Totals:
+        """Return where all money is (L2)."""
+        with self._reading() as store:
+            return store.totals()
+
+    def head(self) -> Head:
+        """Return where the log ends; kept elsewhere, its digest shows a log that was rewritten or shortened (L5)."""
+        with self._reading() as store:
+            return store.head
+
+    def verify_log(self, head: str | None = None) -> str:
+        """Check that the log is one chain, from its first event to where this ledger says that it ends (L5).
+
+        Parameters
+        ----------
+        head
+            The digest of the last event, as it was kept elsewhere. Without it a log that was rewritten or shortened by
+            whoever keeps this ledger is not found.
+
+        Returns
+        -------
+        str
+            The digest of the last event: what to keep elsewhere.
+
+        Raises
+        ------
+        BrokenLogError
+            Names the first event that does not fit.
+        """
+        with self._reading() as store:
+            ends = store.head
+            verify_chain(store.events(0), ends.digest)
+        if head is not None and head != ends.digest:
+            raise BrokenLogError(f"the log ends with {ends.digest}, not with the head {head}: cut off or rewritten")
+        return ends.digest
+
+    def _repeat(self, store: Store, events: Sequence[Event]) -> None:
+        """Do every action of a log again, in a ledger that was made with `genesis_of` the same log (L5)."""
+        try:
+            first = genesis_event(self.id, self.policy, _checked_time(events[0].time))
+        except _REFUSED as error:
+            raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+        _check_repeated(0, events[0], first)
+        for seq, event in enumerate(events[1:], 1):
+            try:
+                if _checked_time(event.time) < store.head.time:
+                    raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
+                action = action_from_dict(event.kind, thaw(event.payload["action"]))
+                again = self._record(store, action, event.time)
+            except _REFUSED as error:
+                raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
+            _check_repeated(seq, event, again)
+
+    def _now(self, store: Store) -> int:
+        return max(_checked_time(self._clock()), store.head.time)
+
+    def _epoch_at(self, now: int) -> Epoch:
+        starts = self.policy.epoch_at(now).starts
+        return self.policy.epoch_at(now, self._beacon.value(self._beacon.next_round(starts - 1), now))
+
+    def _act(self, store: Store, action: Action) -> Event | None:
+        return self._record(store, action, self._now(store))
+
+    def _record(self, store: Store, action: Action, now: int) -> Event | None:
+        """Store what an action changes together with its event; None where nothing changes."""
+        change = apply(store, action, now)
+        if change is None:
+            return None
+        head = store.head
+        payload = {"action": action_to_dict(action), "result": change.result}
+        event = Event(head.seq + 1, now, action.kind, payload, head.digest)
+        _ = event.digest  # raises here, before anything is stored, if the event has no canonical form
+        store.write(change, event)
+        return event
+
+
+def system_clock() -> int:
+    """Return the system's time in integer seconds."""
+    return int(time.time())
+
+
+def genesis_event(ledger_id: str, policy: Policy, now: int) -> Event:
+    """Return the first event of a ledger; raises `InvalidInputError` where the policy has no canonical form."""
+    payload = {"action": {"ledger": ledger_id, "policy": policy.to_dict()}, "result": {}}
+    genesis = Event(0, _checked_time(now), "genesis", payload, GENESIS)
+    _ = genesis.digest
+    return genesis
+
+
+def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
+    """Return the id, the policy and the time that a log begins with; raises `BrokenLogError` where it does not."""
+    if not events or events[0].kind != "genesis":
+        raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
+    try:
+        start = thaw(events[0].payload["action"])
+        ledger_id = check_id(start["ledger"], "the ledger id")
+        return ledger_id, Policy.from_dict(start["policy"]), _checked_time(events[0].time)
+    except _REFUSED as error:
+        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+
+
+def _check_repeated(seq: int, event: Event, again: Event | None) -> None:
+    """Compare an event of a log with what repeating it gave."""
+    if again is None or again.digest != event.digest:
+        raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")
+
+
+def _checked_time(now: object) -> int:
+    if type(now) is not int:
+        raise InvalidInputError(f"the time is {now!r}; expected integer seconds")
+    return now
+
+
+def _node(store: Store, node: str) -> Node:
+    found = store.find_node(check_id(node, "the node id"))
+    if found is None:
+        raise UnknownIdError(f"this ledger has no node {node!r}")
+    return found
+
+
+def _group(store: Store, group: str) -> Group:
+    found = store.find_group(check_id(group, "the group id"))
+    if found is None:
+        raise UnknownIdError(f"this ledger has no group {group!r}")
+    return found
+
+
+__all__ = ["Head", "Store", "StoringLedger", "genesis_event", "genesis_of", "system_clock"]

@@ -1,0 +1,367 @@
+"""A ledger that stores: what an acknowledged action did survives the death of the process (protocol L7)."""
+
+import json
+import os
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, insert, select, text
+
+from crynux_validate.encoding import canonical_json, shorten
+from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageBusyError, StorageError, UnknownIdError
+from crynux_validate.ledger.base import Head, StoringLedger, genesis_event, genesis_of, system_clock
+from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
+from crynux_validate.ledger.memory import MemoryLedger
+from crynux_validate.ledger.sql.engine import (
+    claim_file,
+    for_reading,
+    for_writing,
+    keep_a_write_ahead_log,
+    open_engine,
+    read_url,
+    shown,
+    storage_errors,
+)
+from crynux_validate.ledger.sql.records import readable
+from crynux_validate.ledger.sql.store import Known, SqlStore
+from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, is_new
+from crynux_validate.machines.pool import Pool
+from crynux_validate.machines.roster import Node
+
+T = TypeVar("T")
+
+_CREATION_LOCK: Final = 0x6372796E7578  # one number that all who make a ledger in PostgreSQL agree on
+
+
+class SqlLedger(StoringLedger):
+    """A `crynux_validate.Ledger` in a database, through SQLAlchemy.
+
+    Threads and processes may share it: actions happen one after the other, and each sees all that were acknowledged
+    before. Every action is one transaction with its event (L1), and is acknowledged when it is on the disk (L7).
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///ledger.db`` (three slashes and a relative path, four and an absolute one), a file on a local
+        disk; or ``postgresql+psycopg://user@host/database``, a database or schema of its own. What is not there yet is
+        made.
+    policy
+        The parameters; those that the database has if left out, and `Policy()` for a new one.
+    ledger_id
+        1 to 128 printable ASCII characters; part of every commitment and draw. The one that the database has if left
+        out, and a random one for a new one, so that no two ledgers have the same.
+    clock
+        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
+        reading counts as the time of the last event.
+    beacon
+        Public randomness. Left out, it is a `LocalBeacon` whose secret is in the database, the same for all processes:
+        whoever reads the database knows the draws beforehand.
+    timeout
+        How many seconds an action waits for other processes.
+
+    Raises
+    ------
+    InvalidInputError
+        For a URL that names no such database, and for a policy or an id that is not the one that the database has.
+    StorageError
+        Where the database cannot be opened, is damaged, holds something else, or was written by a newer version.
+    StorageBusyError
+        Also of every action: others held the database for longer than `timeout`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        policy: Policy | None = None,
+        *,
+        ledger_id: str | None = None,
+        clock: Clock | None = None,
+        beacon: Beacon | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._connect(url, policy, ledger_id, clock, beacon, timeout, ())
+
+    def _connect(
+        self,
+        url: str,
+        policy: Policy | None,
+        ledger_id: str | None,
+        clock: Clock | None,
+        beacon: Beacon | None,
+        timeout: float,
+        log: Sequence[Event],
+    ) -> None:
+        parsed = read_url(url)
+        if type(timeout) not in (int, float) or not 0 <= timeout <= 86_400:
+            raise InvalidInputError(f"timeout is {shorten(timeout)}; expected seconds, 0 to 86,400")
+        # For a database that is new; checked before anything is made.
+        now = (clock or system_clock)()
+        new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
+        super().__init__(new_id, policy or Policy(), clock=clock, beacon=beacon)
+        genesis = genesis_event(self._id, self._policy, now)
+        self._where = shown(parsed)
+        self._timeout = timeout
+        self._engine = open_engine(parsed, timeout)
+        self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
+        self._known = Known()
+        self._turn = threading.Lock()
+        self._process = os.getpid()
+        self._inherited: list[object] = []
+        self._finalizer = weakref.finalize(self, _dispose, self._engine, self._process)
+        claim_file(parsed, timeout)
+        try:
+            with self._transaction(write=False) as connection:
+                new = is_new(connection, self._where)
+            if new or log:
+                self._make(genesis, log)
+            with self._transaction(write=False) as connection:
+                self._adopt(connection, policy, ledger_id, beacon)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def replay(
+        cls,
+        events: Sequence[Event],
+        url: str,
+        *,
+        clock: Clock | None = None,
+        beacon: Beacon | None = None,
+        timeout: float = 30.0,
+    ) -> Self:
+        """Build the ledger that a log describes in a new database, by doing every action of it again (L5).
+
+        It is made in one transaction: a log that cannot be repeated leaves the database empty.
+
+        Raises
+        ------
+        BrokenLogError
+            Names the first event that the rules do not allow, or whose result they do not give.
+        StorageError
+            Where the database holds something.
+        """
+        ledger_id, policy, began = genesis_of(events)
+        ledger = cls.__new__(cls)
+        ledger._connect(url, policy, ledger_id, lambda: began, beacon, timeout, events)
+        ledger._clock = clock or system_clock
+        return ledger
+
+    def close(self) -> None:
+        """Give back the connections; the ledger can still be used, and then opens new ones."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SqlLedger {self.id} in {self._where}>"
+
+    def accounts(self) -> Mapping[str, int]:
+        """Return all balances, by the accounts' names."""
+        with self._reading() as store:
+            return store.accounts()
+
+    def all_nodes(self) -> Sequence[Node]:
+        """Return all nodes, also those that have left."""
+        with self._reading() as store:
+            return tuple(store.all_nodes())
+
+    def last_groups(self, count: int | None = None) -> Sequence[Group]:
+        """Return the groups that opened last, the newest first; all of them if no number is given."""
+        if count is not None and (type(count) is not int or count < 1):
+            raise InvalidInputError(f"count is {shorten(count)}; expected how many groups, at least 1")
+        with self._reading() as store:
+            return tuple(store.last_groups(count))
+
+    def verify_storage(self) -> None:
+        """Let the database check its own files, where it can: SQLite reads all of its file.
+
+        Raises
+        ------
+        StorageError
+            Says what is damaged.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return
+        with self._transaction(write=False) as connection:
+            problems = connection.scalars(text("PRAGMA integrity_check")).all()
+            orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
+        if problems != ["ok"] or orphans:
+            found = "; ".join(map(str, problems[:3])) if problems != ["ok"] else f"{len(orphans)} rows refer to nothing"
+            raise StorageError(f"{self._where}: the file is damaged ({found}); go back to a copy of it")
+
+    def verify_records(self) -> None:
+        """Do every action of the log again, in memory, and compare all that is stored with what that gives (L5).
+
+        Raises
+        ------
+        BrokenLogError
+            Names the first event that the rules do not allow, or the first record that is not what the log says.
+        """
+        with self._reading() as store:
+            again = MemoryLedger.replay(tuple(store.events(0)))
+            if (again.id, again.policy) != (self.id, self.policy):
+                raise BrokenLogError("the ledger's id or policy is not what the log says")
+            accounts, nodes = store.accounts(), store.all_nodes()
+            for name, balance in accounts.items():
+                _compare(f"account {name}", balance, again.account(name))
+            for node in nodes:
+                _compare(f"node {node.id}", node, _recorded(again.node, node.id))
+            groups = 0
+            for group in store.every_group():
+                _compare(f"group {group.id}", group, _recorded(again.group, group.id))
+                groups += 1
+            _compare("the number of groups", (groups, groups), (store.group_count(), again.group_count))
+            _compare("the money", store.totals(), again.totals())
+            _compare("the nodes that have joined", tuple(node for node in nodes if node.joined), tuple(again.nodes()))
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        self._check_process()
+        with storage_errors(self._where):
+            if not write:
+                with self._reader.begin() as connection:
+                    yield connection
+                return
+            # Threads of one process take turns here: a database makes them wait by asking again and again.
+            if not self._turn.acquire(timeout=self._timeout):
+                raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
+            try:
+                with self._writer.begin() as connection:
+                    yield connection
+            finally:
+                self._turn.release()
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqlStore]:
+        with self._transaction(write=False) as connection:
+            store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=False)
+            try:
+                yield store
+            finally:
+                store.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[SqlStore]:
+        known = self._known
+        try:
+            with self._transaction(write=True) as connection:
+                store = SqlStore(connection, self._policy, known, self._reload_pool, write=True)
+                try:
+                    yield store
+                finally:
+                    store.close()
+        except BaseException:
+            self._known = Known()  # it may hold what was read of a transaction that did not happen
+            raise
+
+    def _reload_pool(self, group: str) -> Pool:
+        with self._reading() as store:
+            return store.load_pool(group)
+
+    def _make(self, genesis: Event, log: Sequence[Event]) -> None:
+        """Make the tables with the first event, or with all that a log says."""
+        if self._engine.dialect.name == "sqlite":
+            with storage_errors(self._where):
+                keep_a_write_ahead_log(self._engine, self._timeout)
+        with self._transaction(write=True) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(text(f"pg_advisory_xact_lock({_CREATION_LOCK})")))
+            if not is_new(connection, self._where):
+                if log:
+                    raise StorageError(f"{self._where} holds a ledger; a log is replayed into a new database")
+                return  # somebody else was quicker
+            METADATA.create_all(connection)
+            head = Head.of(genesis)
+            connection.execute(
+                insert(LEDGER),
+                {
+                    "one": 1,
+                    "schema": SCHEMA,
+                    "id": self._id,
+                    "policy": canonical_json(self._policy.to_dict()).decode("utf-8"),
+                    "beacon_secret": secrets.token_bytes(32),
+                    "seq": head.seq,
+                    "time": head.time,
+                    "digest": head.digest,
+                    "group_count": 0,
+                    "deposited": "0",
+                    "withdrawn": "0",
+                    "burnt": "0",
+                },
+            )
+            body = genesis.canonical_bytes.decode("utf-8")
+            connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
+            if log:
+                store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=True)
+                self._repeat(store, log)
+                store.close()
+        if self._engine.dialect.name == "sqlite":
+            # The file itself then holds the tables: without its write-ahead log it is an old ledger, never a new one.
+            with storage_errors(self._where), self._engine.connect() as connection:
+                connection.exec_driver_sql("COMMIT")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.exec_driver_sql("BEGIN")
+
+    def _adopt(
+        self, connection: Connection, policy: Policy | None, ledger_id: str | None, beacon: Beacon | None
+    ) -> None:
+        """Take what the database says of its ledger, and refuse what the caller says otherwise."""
+        row = connection.execute(select(LEDGER)).one()
+        with readable("the ledger's policy"):
+            found = Policy.from_dict(_policy_fields(json.loads(row.policy)))
+        if ledger_id is not None and ledger_id != row.id:
+            raise InvalidInputError(f"{self._where} holds the ledger {row.id!r}, not {ledger_id!r}; leave the id out")
+        if policy is not None and policy != found:
+            mine, theirs = policy.to_dict(), found.to_dict()
+            name = next(name for name in theirs if mine[name] != theirs[name])
+            raise InvalidInputError(
+                f"{self._where} holds a ledger of another policy: {name} is {shorten(theirs[name])} there and "
+                f"{shorten(mine[name])} here; leave the policy out, or begin a new ledger"
+            )
+        self._id, self._policy = row.id, found
+        if beacon is None:
+            self._beacon = LocalBeacon(row.beacon_secret)
+
+    def _check_process(self) -> None:
+        """A process that was forked has its parent's connections, which it must neither use nor close."""
+        if self._process != os.getpid():
+            self._inherited.append(self._engine.pool)
+            self._engine.dispose(close=False)
+            self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
+            self._turn = threading.Lock()
+            self._known = Known()
+            self._process = os.getpid()
+            self._finalizer = weakref.finalize(self, _dispose, self._engine, self._process)
+
+
+def _dispose(engine: Engine, process: int) -> None:
+    """Close the connections of a ledger that is gone, in the process that opened them."""
+    if process == os.getpid():
+        engine.dispose()
+
+
+def _recorded(query: Callable[[str], T], name: str) -> T | None:
+    try:
+        return query(name)
+    except UnknownIdError:
+        return None
+
+
+def _compare(what: str, stored: object, replayed: object) -> None:
+    if stored != replayed:
+        raise BrokenLogError(f"{what} is not what the log says: {shorten(stored)} is stored, {shorten(replayed)} said")
+
+
+def _policy_fields(value: Any) -> dict[str, Any]:
+    """JSON has no tuples."""
+    return {**value, "admitted_declarations": tuple(value["admitted_declarations"])}

@@ -1,0 +1,159 @@
+"""Nodes, groups and verdicts as rows of a database, and back."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+from crynux_validate.algorithms import IMAGE_ALGORITHMS
+from crynux_validate.answers import ImageScore, Score, TextScore
+from crynux_validate.encoding import canonical_json
+from crynux_validate.errors import StorageError
+from crynux_validate.judging import Finding, Outcome, Verdict
+from crynux_validate.ledger.interface import Group, Transfer
+from crynux_validate.ledger.sql.tables import NODES
+from crynux_validate.machines.classes import Attestation, NodeClass
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.roster import Node
+
+NODE_COLUMNS: Final = tuple(
+    NODES.c[name]
+    for name in (
+        "id", "owner", "gpu", "stake", "joined", "suspended", "absences", "group_id", "attest_epoch",
+        "attest_commitment", "attestations",
+    )
+)  # fmt: skip
+
+_ATTESTATION_BYTES: Final = 8 + 3 * 32
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Say what could not be read where the content of a row is not what this library writes."""
+    try:
+        yield
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise StorageError(f"{what} cannot be read: the database was damaged or edited ({error})") from error
+
+
+def node_to_row(node: Node, seq: int) -> dict[str, Any]:
+    """Return the columns of a node that event `seq` changed, all but its number."""
+    epoch, commitment = (None, None) if node.attest_commitment is None else node.attest_commitment
+    return {
+        "id": node.id,
+        "owner": node.owner,
+        "gpu": _text(node.gpu.to_dict()),
+        "stake": str(node.stake),
+        "joined": node.joined,
+        "suspended": node.suspended,
+        "absences": node.absences,
+        "group_id": node.group,
+        "attest_epoch": epoch,
+        "attest_commitment": commitment,
+        "attestations": b"".join(
+            made.epoch.to_bytes(8, "big") + made.kernel + made.numerics + made.canary for made in node.attestations
+        ),
+        "changed": seq,
+    }
+
+
+def nodes_from_rows(rows: Iterable[Any]) -> list[Node]:
+    """Read nodes, many at a time; a row has the columns of `NODE_COLUMNS`, in their order."""
+    found = []
+    with readable("the row of a node"):
+        for name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested in rows:
+            committed = None if epoch is None else (epoch, commitment)
+            found.append(
+                Node(
+                    name,
+                    owner,
+                    _gpu(gpu),
+                    int(stake),
+                    joined,
+                    suspended,
+                    absences,
+                    group,
+                    committed,
+                    _attestations(attested) if attested else (),
+                )
+            )
+    return found
+
+
+def group_progress(group: Group) -> dict[str, Any]:
+    """Return the columns of a group that change after it opened."""
+    return {
+        "status": group.status.value,
+        "escrow": str(group.escrow) if group.escrow else None,
+        "beacon": None if group.draw is None else group.draw.beacon,
+        "unavailable": None if group.draw is None else "\n".join(sorted(group.draw.unavailable)),
+        "members": None if group.draw is None else "\n".join(group.members),
+        "commit_deadline": group.commit_deadline,
+        "reveal_deadline": group.reveal_deadline,
+        "verdict": None if group.verdict is None else _text(_verdict_to_dict(group.verdict)),
+        "delivered_by": group.delivered_by,
+        "transfers": _text([[t.source, t.target, str(t.amount), t.why] for t in group.transfers]),
+    }
+
+
+def class_to_text(node_class: NodeClass | None) -> str | None:
+    """Return a class as JSON."""
+    return None if node_class is None else _text(node_class.to_dict())
+
+
+def class_from_text(text: str | None) -> NodeClass | None:
+    """Read what `class_to_text` writes."""
+    return None if text is None else NodeClass.from_dict(json.loads(text))
+
+
+def lines(text: str | None) -> tuple[str, ...]:
+    """Return the ids that a column holds, one a line; an id has no line feed."""
+    return tuple(text.split("\n")) if text else ()
+
+
+def verdict_from_text(text: str | None) -> Verdict | None:
+    """Read a verdict."""
+    if text is None:
+        return None
+    value = json.loads(text)
+    findings = {node: Finding(finding) for node, finding in value["findings"]}
+    return Verdict(Outcome(value["outcome"]), findings, _score(value["score"]), dict(value["distances"]))
+
+
+def transfers_from_text(text: str) -> tuple[Transfer, ...]:
+    """Read the movements of money of a settlement."""
+    return tuple(Transfer(source, target, int(amount), why) for source, target, amount, why in json.loads(text))
+
+
+def _verdict_to_dict(verdict: Verdict) -> Mapping[str, Any]:
+    """Pairs, not objects: canonical JSON sorts the keys of an object, and findings stand in the order of the draw."""
+    score = verdict.delivered_score
+    return {
+        "outcome": verdict.outcome.value,
+        "findings": [[node, finding.value] for node, finding in verdict.findings.items()],
+        "score": None if score is None else [score.algorithm, score.hex],
+        "distances": [[node, distance] for node, distance in verdict.distances.items()],
+    }
+
+
+def _score(value: list[str] | None) -> Score | None:
+    if value is None:
+        return None
+    algorithm, digits = value
+    kind = ImageScore if algorithm in IMAGE_ALGORITHMS else TextScore
+    return kind(bytes.fromhex(digits), None, algorithm)  # type: ignore[arg-type]  # the constructor checks it
+
+
+@lru_cache(maxsize=1_024)
+def _gpu(text: str) -> GpuModel:
+    return GpuModel.from_dict(json.loads(text))
+
+
+def _attestations(body: bytes) -> tuple[Attestation, ...]:
+    parts = [body[at : at + _ATTESTATION_BYTES] for at in range(0, len(body), _ATTESTATION_BYTES)]
+    return tuple(Attestation(int.from_bytes(part[:8], "big"), part[8:40], part[40:72], part[72:104]) for part in parts)
+
+
+def _text(value: Any) -> str:
+    return canonical_json(value).decode("utf-8")

@@ -1,0 +1,174 @@
+"""The tables of a `SqlLedger`, and how to tell a database that holds them from any other.
+
+Money and what can be larger than 64 bits is text. What a group fixes and many share, its task and the weights of all
+nodes, is stored once and named by its digest.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    inspect,
+    select,
+)
+
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import StorageError
+
+SCHEMA_VERSION: Final = 1
+SCHEMA: Final = f"crynux-validate/sql-ledger/{SCHEMA_VERSION}"
+"""What the ledger's row says of the tables. A change of any of them is a new version."""
+
+METADATA: Final = MetaData()
+
+LEDGER: Final = Table(
+    "ledger",
+    METADATA,
+    Column("one", Integer, CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
+    Column("schema", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("beacon_secret", LargeBinary, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("group_count", BigInteger, nullable=False),
+    Column("deposited", Text, nullable=False),
+    Column("withdrawn", Text, nullable=False),
+    Column("burnt", Text, nullable=False),
+)
+"""One row: what holds for the whole ledger, and where its log ends. Who writes locks it first."""
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""The log: canonical JSON."""
+
+ACCOUNTS: Final = Table(
+    "accounts",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("balance", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+TASKS: Final = Table(
+    "tasks",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""Canonical JSON, by the task's digest."""
+
+WEIGHTS: Final = Table(
+    "weights",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""The weights of all nodes, by their numbers, as they were when some group opened (`pools.py`)."""
+
+GROUPS: Final = Table(
+    "groups",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("escrow", Text),
+    Column("creator", Text, nullable=False),
+    Column("fee", Text, nullable=False),
+    Column("min_memory_gib", BigInteger, nullable=False),
+    Column("gpu_class", Text),
+    Column("task", LargeBinary, ForeignKey("tasks.digest"), nullable=False),
+    Column("beacon_round", BigInteger, nullable=False),
+    Column("opened", BigInteger, nullable=False),
+    Column("opened_seq", BigInteger, nullable=False),
+    Column("draw_deadline", BigInteger, nullable=False),
+    Column("weights", LargeBinary, ForeignKey("weights.digest"), nullable=False),
+    Column("pool", LargeBinary, nullable=False),
+    Column("beacon", LargeBinary),
+    Column("unavailable", Text),
+    Column("members", Text),
+    Column("commit_deadline", BigInteger, nullable=False),
+    Column("reveal_deadline", BigInteger, nullable=False),
+    Column("verdict", Text),
+    Column("delivered_by", Text),
+    Column("transfers", Text),
+)
+Index(
+    "groups_unsettled",
+    GROUPS.c.id,
+    sqlite_where=GROUPS.c.escrow.isnot(None),
+    postgresql_where=GROUPS.c.escrow.isnot(None),
+)
+
+ANSWERS: Final = Table(
+    "answers",
+    METADATA,
+    Column("group_id", Text, ForeignKey("groups.id"), primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("opening", LargeBinary),
+    sqlite_with_rowid=False,
+)
+"""What the members of a group handed in."""
+
+NODES: Final = Table(
+    "nodes",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("gpu", Text, nullable=False),
+    Column("stake", Text, nullable=False),
+    Column("joined", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("absences", BigInteger, nullable=False),
+    Column("group_id", Text, ForeignKey("groups.id")),
+    Column("attest_epoch", BigInteger),
+    Column("attest_commitment", LargeBinary),
+    Column("attestations", LargeBinary, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+"""Nodes are numbered 0, 1, 2, ... as they first join; `changed` is the number of the event that changed one last."""
+Index("nodes_changed", NODES.c.changed)
+
+
+def is_new(connection: Connection, where: str) -> bool:
+    """Whether a database is empty; false where it holds a ledger that this version of the library reads.
+
+    Raises
+    ------
+    StorageError
+        Where it holds something else, or a ledger that was written by a newer version.
+    """
+    names = set(inspect(connection).get_table_names())
+    if not names:
+        return True
+    of_ledger = {column["name"] for column in inspect(connection).get_columns("ledger")} if "ledger" in names else set()
+    if not {"one", "schema"} <= of_ledger:
+        shown = ", ".join(sorted(names)[:5])
+        raise StorageError(f"{where} holds tables of something else ({shown}); give a ledger a database of its own")
+    found = connection.scalar(select(LEDGER.c.schema))
+    if found == SCHEMA:
+        return False
+    kind, _, version = str(found).rpartition("/")
+    if kind == SCHEMA.rpartition("/")[0] and version.isdecimal() and int(version) > SCHEMA_VERSION:
+        raise StorageError(
+            f"{where} was written by a newer version of crynux_validate: its tables are version {version}, this one "
+            f"reads up to {SCHEMA_VERSION}; upgrade crynux-validate"
+        )
+    raise StorageError(f"{where} says that its tables are {shorten(found)}; expected {SCHEMA!r}")

@@ -1,0 +1,93 @@
+"""``crynux-validate ledger``, as a user or a program calls it."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
+
+from sqlalchemy import update
+
+import crynux_validate as cv
+from crynux_validate.cli import main
+from crynux_validate.ledger.sql.tables import ACCOUNTS
+from tests.ledger import backends
+from tests.ledger.conftest import using
+from tests.ledger.helpers import CHEAT, HONEST, Network
+
+
+@pytest.fixture(scope="module", autouse=True, params=["sqlite"])
+def backend(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
+    yield from using(request.param, request)
+
+
+@pytest.fixture
+def network() -> Network:
+    found = Network()
+    found.attest()
+    found.answered(HONEST, HONEST, CHEAT)
+    found.ledger.leave(next(node.id for node in found.ledger.nodes() if node.stake))
+    found.ledger.open_group(cv.ImageTask(model=cv.ModelRef("a/b", revision="0" * 40), prompt="x"), creator="app", fee=3)
+    return found
+
+
+def file_of(network: Network) -> str:
+    return backends.current.url_of(network.ledger).removeprefix("sqlite:///")
+
+
+def test_show(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = network.ledger
+    assert main(["ledger", "show", file_of(network)]) == 0
+    shown = capsys.readouterr().out
+    assert f"ledger test: {len(ledger.events())} events, the last 1970-01-12" in shown
+    assert ledger.head().digest in shown
+    settled = ledger.group("group-1")
+    for expected in ("VALIDATED", "OPEN", "1 classes of equal machines", "left", f"{settled.members[2]} INVALID"):
+        assert expected in shown
+    assert "do not add up" not in shown
+    for node in ledger.nodes():
+        assert node.id in shown
+    assert main(["ledger", "show", "--json", "--groups", "1", backends.current.url_of(ledger)]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [group["id"] for group in value["groups"]] == ["group-2"]
+    assert (value["head"], value["events"]) == (ledger.head().digest, len(ledger.events()))
+    assert value["accounts"]["app"] == str(ledger.account("app"))
+    assert len(value["nodes"]) == 5
+    assert value["money"]["burnt"] == "1000"
+
+
+def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    file, head = file_of(network), network.ledger.head().digest
+    assert main(["ledger", "verify", file, "--head", head.upper()]) == 0
+    assert f"head {head}" in capsys.readouterr().out
+    assert main(["ledger", "verify", file, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["holds"], value["problem"], value["head"], len(value["checked"])) == (True, None, head, 3)
+    assert main(["ledger", "verify", file, "--head", "00" * 32]) == 1
+    assert "does not hold: the log ends with" in capsys.readouterr().out
+    assert isinstance(network.ledger, cv.SqlLedger)
+    with network.ledger._engine.begin() as connection:
+        connection.execute(update(ACCOUNTS).where(ACCOUNTS.c.name == "app").values(balance="9"))
+    assert main(["ledger", "verify", file, "--json"]) == 1
+    value = json.loads(capsys.readouterr().out)
+    assert value["problem"].startswith("account app is not what the log says: 9 is stored")
+    assert len(value["checked"]) == 2
+    assert main(["ledger", "show", file]) == 0
+    assert "do not add up" in capsys.readouterr().out
+
+
+def test_bad_input(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a b%3F?.db"
+        assert main(["ledger", "show", str(path)]) == 2
+        assert not path.exists(), "looking makes nothing"
+        path.write_bytes(Path(file_of(network)).read_bytes())
+        path.with_name(f"{path.name}-wal").write_bytes(Path(f"{file_of(network)}-wal").read_bytes())
+        assert main(["ledger", "verify", str(path)]) == 0
+    assert "there is no file" in capsys.readouterr().err
+    assert main(["ledger", "verify", file_of(network), "--head", "00"]) == 2
+    assert main(["ledger", "show", file_of(network), "--groups", "0"]) == 2
+    assert "count is 0" in capsys.readouterr().err

@@ -1,0 +1,370 @@
+"""Ledgers in a database: what was acknowledged stays, whoever acts at once and whatever dies (protocol L1, L2, L7)."""
+
+import multiprocessing
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
+
+from benchmarks import soak
+from sqlalchemy import text, update
+
+import crynux_validate as cv
+from crynux_validate.errors import BrokenLogError, InsufficientFundsError, UnknownIdError
+from crynux_validate.ledger.actions import Join, OpenGroup
+from crynux_validate.ledger.sql.tables import ACCOUNTS, EVENTS, GROUPS, LEDGER, NODES, WEIGHTS
+from tests.ledger import backends
+from tests.ledger.conftest import using
+from tests.ledger.helpers import CARD, CHEAT, HONEST, HONEST_TEXT, POLICY, TASK, TEXT, Network
+
+
+@pytest.fixture(scope="module", autouse=True, params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
+    yield from using(request.param, request)
+
+
+def sql(network: Network) -> cv.SqlLedger:
+    assert isinstance(network.ledger, cv.SqlLedger)
+    return network.ledger
+
+
+def edit(ledger: cv.SqlLedger, statement: object) -> None:
+    """Change the database behind the ledger's back."""
+    with ledger._engine.begin() as connection:
+        done = connection.execute(statement)  # type: ignore[call-overload]
+        assert done.rowcount == 1
+
+
+def test_everything_is_there_again(backend: backends.Backend) -> None:
+    network = Network(nodes=8)
+    network.attest()
+    settled = network.answered(HONEST_TEXT, HONEST_TEXT, HONEST_TEXT, task=TEXT)
+    slashed = network.answered(HONEST, HONEST, CHEAT)
+    drawn = network.drawn()
+    network.commit(drawn.id, drawn.members[0])
+    network.ledger.leave(next(node.id for node in network.ledger.nodes() if node.group is None))
+    waiting = network.ledger.open_group(TASK, creator="app", fee=3)
+    network.ledger.deposit("rich", 2**255)
+    again = backend.again(network.ledger)
+    assert isinstance(again, cv.SqlLedger)
+    assert (again.id, again.policy) == ("test", POLICY)
+    for group in (settled, slashed, network.ledger.group(drawn.id), waiting):
+        assert again.group(group.id) == group
+        assert pickle.loads(pickle.dumps(again.group(group.id))) == group
+    assert again.account("rich") == 2**255
+    assert again.events() == network.ledger.events()
+    assert again.events(since=5) == again.events()[5:]
+    assert again.totals() == network.ledger.totals()
+    assert again.nodes() == network.ledger.nodes()
+    assert [group.id for group in again.last_groups()] == ["group-4", "group-3", "group-2", "group-1"]
+    assert [group.id for group in again.last_groups(2)] == ["group-4", "group-3"]
+    assert sum(again.accounts().values()) == again.totals().accounts
+    assert len(again.all_nodes()) == len(again.nodes()) + 1
+    assert again.verify_log() == again.events()[-1].digest == again.head().digest
+    assert again.head().seq == len(again.events()) - 1
+    again.verify_records()
+    again.verify_storage()
+
+
+def test_processes_have_one_beacon(backend: backends.Backend) -> None:
+    ledger = backend.make(POLICY, clock=lambda: 1_000_000)
+    again = backend.again(ledger)
+    assert ledger.epoch().challenge is not None
+    assert ledger.epoch() == again.epoch()
+    assert backend.make(POLICY, clock=lambda: 1_000_000).epoch() != ledger.epoch()
+
+
+def test_another_policy_or_id_is_refused(backend: backends.Backend) -> None:
+    url = backend.url_of(Network().ledger)
+    with pytest.raises(cv.InvalidInputError, match="another policy: threshold is 16 there and 5 here"):
+        cv.SqlLedger(url, replace(POLICY, threshold=5))
+    with pytest.raises(cv.InvalidInputError, match="holds the ledger 'test', not 'mine'"):
+        cv.SqlLedger(url, ledger_id="mine")
+    assert cv.SqlLedger(url, POLICY, ledger_id="test").account("app") == 10_000
+    listed = replace(POLICY, admitted_declarations=("ab" * 32,))
+    assert cv.SqlLedger(backend.url_of(Network(policy=listed).ledger), listed).policy == listed
+    assert backend.make().id != backend.make().id, "no two ledgers have one id"
+
+
+def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> None:
+    ledger = sql(Network())
+    url = backend.url_of(ledger)
+    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/2"))
+    with pytest.raises(cv.StorageError, match=r"newer version .* version 2, this one reads up to 1; upgrade"):
+        cv.SqlLedger(url)
+    edit(ledger, update(LEDGER).values(schema="my-ledger/1"))
+    with pytest.raises(cv.StorageError, match="says that its tables are 'my-ledger/1'"):
+        cv.SqlLedger(url)
+    other = sql(Network())
+    with other._engine.begin() as connection:
+        for table in reversed(LEDGER.metadata.sorted_tables):
+            table.drop(connection)
+        connection.execute(text("CREATE TABLE ledger (id TEXT)"))
+    with pytest.raises(cv.StorageError, match="holds tables of something else"):
+        cv.SqlLedger(backend.url_of(other))
+
+
+def test_a_log_is_replayed_into_a_new_database_only(backend: backends.Backend) -> None:
+    network = Network()
+    network.answered(HONEST, HONEST, CHEAT)
+    events = network.ledger.events()
+    url = backend.url_of(backend.make(POLICY))
+    with pytest.raises(cv.StorageError, match="holds a ledger"):
+        cv.SqlLedger.replay(events, url)
+    forged = [*events[:-1], replace(events[-1], kind="draw")]
+    with pytest.raises(BrokenLogError):
+        backend.replay(forged)
+    again = backend.replay(events, clock=network.clock)
+    assert (again.id, again.policy, again.events()) == ("test", POLICY, events)
+    assert again.deposit("more", 5) == 5
+
+
+def test_an_edited_record_or_event_is_found(backend: backends.Backend) -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, CHEAT)
+    ledger = sql(network)
+    head = ledger.verify_log()
+
+    def is_found(statement: object, undo: object, match: str) -> None:
+        edit(ledger, statement)
+        with pytest.raises(BrokenLogError, match=match):
+            ledger.verify_records()
+        edit(ledger, undo)
+        ledger.verify_records()
+
+    balance, stake = ACCOUNTS.c.name == "app", NODES.c.id == group.members[0]
+    is_found(
+        update(ACCOUNTS).where(balance).values(balance="10001"),
+        update(ACCOUNTS).where(balance).values(balance=str(ledger.account("app"))),
+        "account app is not what the log says: 10001 is stored",
+    )
+    is_found(update(NODES).where(stake).values(stake="1"), update(NODES).where(stake).values(stake="1000"), "node n")
+    is_found(update(GROUPS).values(fee="9"), update(GROUPS).values(fee="100"), "group group-1 is not")
+    is_found(update(LEDGER).values(burnt="0"), update(LEDGER).values(burnt="1000"), "the money")
+    with pytest.raises(BrokenLogError, match="not with the head 00"):
+        ledger.verify_log("00" * 32)
+    assert ledger.verify_log(head) == head
+    body = ledger.events()[3].canonical_bytes.decode()
+    edit(ledger, update(EVENTS).where(EVENTS.c.seq == 3).values(body=body.replace('"time":', '"time":1')))
+    with pytest.raises(BrokenLogError, match="event 4 "):
+        ledger.verify_log()
+    edit(ledger, update(EVENTS).where(EVENTS.c.seq == 3).values(body="{}"))
+    with pytest.raises(BrokenLogError, match="event 3 cannot be read"):
+        ledger.events()
+    edit(ledger, update(NODES).where(stake).values(gpu="{"))
+    with pytest.raises(cv.StorageError, match="cannot be read: the database was damaged or edited"):
+        ledger.nodes()
+
+
+def test_a_log_that_was_cut_off_is_found(backend: backends.Backend) -> None:
+    ledger = sql(Network())
+    head = ledger.verify_log()
+    edit(ledger, EVENTS.delete().where(EVENTS.c.seq == len(ledger.events()) - 1))
+    with pytest.raises(BrokenLogError, match="cut off or rewritten"):
+        ledger.verify_log(head)
+    with pytest.raises(BrokenLogError, match="cut off or rewritten"):
+        ledger.verify_log()
+
+
+def test_an_action_that_fails_half_way_changes_nothing(
+    backend: backends.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever statement of an action fails, all others are undone with it (L1)."""
+    network = Network()
+    group = network.drawn()
+    for node in group.members:
+        network.commit(group.id, node)
+    for node in group.members:
+        network.reveal(group.id, node)
+    ledger = sql(network)
+    before = (ledger.events(), ledger.totals(), ledger.all_nodes(), ledger.accounts(), ledger.group(group.id))
+    from crynux_validate.ledger.sql.store import SqlStore
+
+    for name in ("_write_group", "_write_node", "append", "_write_balance"):
+        original = getattr(SqlStore, name)
+        calls: list[object] = []
+
+        def failing(store: SqlStore, *arguments: object, original=original, calls=calls) -> None:  # type: ignore[no-untyped-def]
+            calls.append(arguments)
+            original(store, *arguments)
+            raise RuntimeError("the machine stopped here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlStore, name, failing)
+            with pytest.raises(RuntimeError):
+                ledger.settle(group.id)
+        assert calls
+        again = backend.again(ledger)
+        assert isinstance(again, cv.SqlLedger)
+        assert (again.events(), again.totals(), again.all_nodes(), again.accounts(), again.group(group.id)) == before
+    assert ledger.settle(group.id).status is cv.Status.SETTLED
+
+
+def test_threads_act_one_after_the_other(backend: backends.Backend) -> None:
+    ledger = backend.make(POLICY)
+    others = [ledger, backend.again(ledger)]
+
+    def pay(at: int) -> None:
+        others[at % 2].deposit("all", 1)
+        others[at % 2].deposit(f"a{at}", 5)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(pay, range(60)))
+    assert ledger.account("all") == 60
+    assert ledger.totals().deposited == 360
+    assert [event.seq for event in ledger.events()] == list(range(121))
+    ledger.verify_log()
+
+
+def test_only_one_of_many_gets_the_last_of_it(backend: backends.Backend) -> None:
+    ledger = backend.make(POLICY)
+    ledger.deposit("a", 10)
+    start = threading.Barrier(6)
+
+    def take(_: int) -> bool:
+        mine = backend.again(ledger)
+        start.wait()
+        try:
+            mine.withdraw("a", 10)
+        except InsufficientFundsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(take, range(6))) == 1
+
+
+def test_readers_see_one_moment(backend: backends.Backend) -> None:
+    """Money moves from an account to a stake and back: no reading sees it twice, or not at all."""
+    ledger = backend.make(POLICY)
+    ledger.deposit("o", 1_000)
+    other = backend.again(ledger)
+    stop = threading.Event()
+
+    def move() -> None:
+        while not stop.is_set():
+            other.join("n", owner="o", gpu=CARD, stake=1_000)
+            other.leave("n")
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        for _ in range(100):
+            totals = ledger.totals()
+            assert totals.balanced, totals
+            assert totals.accounts + totals.stakes == 1_000
+    finally:
+        stop.set()
+        mover.join()
+
+
+def connection_of(ledger: cv.SqlLedger) -> int:
+    with ledger._engine.connect() as connection:
+        return id(connection.connection.dbapi_connection)
+
+
+def _in_a_child(ledger: cv.SqlLedger, results: "multiprocessing.Queue[tuple[int, int]]") -> None:
+    results.put((ledger.deposit("a", 1), connection_of(ledger)))
+
+
+def test_a_forked_process_opens_its_own_connections(backend: backends.Backend) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this platform has no fork")
+    ledger = sql(Network())
+    mine = connection_of(ledger)
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.Queue[tuple[int, int]] = context.Queue()
+    child = context.Process(target=_in_a_child, args=(ledger, results))
+    child.start()
+    balance, theirs = results.get(timeout=60)
+    child.join()
+    assert balance == 1
+    assert theirs != mine, "an object that lives in both processes stands at one address"
+    assert connection_of(ledger) == mine
+    assert ledger.deposit("a", 1) == 2
+    ledger.verify_log()
+
+
+def test_what_was_undone_is_not_remembered(backend: backends.Backend) -> None:
+    """A node that joined in a transaction that failed gives its number to the next one that joins."""
+    ledger = sql(Network(nodes=3))
+    ledger.deposit("o3", 1_000)
+
+    def fail() -> None:
+        with ledger._writing() as store:
+            ledger._act(store, Join("never", "o3", CARD, 500))
+            ledger._act(store, OpenGroup(TASK, "app", 3, 0, None, 1_000_001))
+            raise RuntimeError("the machine stopped here")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    ledger.join("later", owner="o3", gpu=CARD, stake=700)
+    group = ledger.open_group(TASK, creator="app", fee=3)
+    assert group.pool.ids == ("later", "n0", "n1", "n2")
+    assert ledger.group(group.id).pool == group.pool
+    ledger.verify_records()
+
+
+def test_processes_act_all_at_once(backend: backends.Backend) -> None:
+    url = backend.url_of(backend.make(soak.POLICY, ledger_id="soak", clock=soak.milliseconds))
+    soak.set_up(url)
+    assert soak.act_together(url, processes=4, actions=25) > 100
+
+
+def test_nothing_acknowledged_is_lost_when_a_process_is_killed(backend: backends.Backend) -> None:
+    url = backend.url_of(backend.make(soak.POLICY, ledger_id="soak", clock=soak.milliseconds))
+    soak.set_up(url)
+    acknowledged, events = soak.kill_while_writing(url, kills=3)
+    assert 3 <= acknowledged <= events
+
+
+def test_the_soak_sees_what_is_lost(backend: backends.Backend) -> None:
+    url = backend.url_of(backend.make(soak.POLICY, ledger_id="soak", clock=soak.milliseconds))
+    soak.set_up(url)
+    said = soak._line("deposit", {"account": "app", "amount": str(10**9)})
+    soak.check(url, [said])
+    with pytest.raises(AssertionError, match="acknowledged and lost"):
+        soak.check(url, [said, said])
+
+
+def test_pools_of_many_groups_are_stored_once(backend: backends.Backend) -> None:
+    network = Network(nodes=5)
+    ledger = sql(network)
+    groups = [ledger.open_group(TASK, creator="app", fee=3) for _ in range(4)]
+    ledger.join("late", owner="o0", gpu=CARD, stake=401)
+    groups.append(ledger.open_group(TASK, creator="app", fee=3))
+    groups.append(ledger.open_group(TASK, creator="o1", fee=3))
+    with ledger._engine.connect() as connection:
+        assert len(connection.execute(WEIGHTS.select()).all()) == 2
+    again = backend.again(ledger)
+    for group in groups:
+        assert again.group(group.id).pool == group.pool
+        assert again.group(group.id).pool.digest == group.pool.digest
+    assert [len(group.pool) for group in groups] == [5, 5, 5, 5, 6, 5]
+    assert again.group(groups[4].id).pool[0].weight == 401
+    stored = again.group(groups[0].id).pool
+    assert isinstance(stored, cv.Pool)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = stored.nothing  # type: ignore[attr-defined]
+
+
+def test_questions_and_their_errors(backend: backends.Backend) -> None:
+    ledger = sql(Network())
+    with pytest.raises(UnknownIdError):
+        ledger.group("group-9")
+    for since in (-1, True, "0", None, 2**63):
+        with pytest.raises(cv.InvalidInputError, match="since"):
+            ledger.events(since)  # type: ignore[arg-type]
+    for count in (0, -1, True, "1"):
+        with pytest.raises(cv.InvalidInputError, match="count"):
+            ledger.last_groups(count)  # type: ignore[arg-type]
+    with cv.SqlLedger(backend.url_of(ledger)) as inside:
+        assert inside.account("app") == 10_000
+    assert inside.account("app") == 10_000, "a closed ledger opens again"
+    assert "SqlLedger test in" in repr(ledger)
