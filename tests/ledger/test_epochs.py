@@ -208,7 +208,7 @@ def test_a_class_holds_until_the_next_reveals_are_over_and_then_lapses() -> None
 
 
 @given(st.lists(st.integers(0, 99), min_size=3, max_size=3), st.lists(st.integers(0, 99), min_size=3, max_size=3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_machines_that_keep_attesting_are_one_class_at_every_moment(commits: list[int], reveals: list[int]) -> None:
     network = Network(nodes=3)
     network.attest()
@@ -307,7 +307,7 @@ machines = st.sampled_from([MACHINE, OTHER_DRIVER, OTHER_TORCH, FALSE_DECLARER])
 
 
 @given(st.lists(machines, min_size=6, max_size=9), st.integers(1, 4), st.integers(0, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_text_is_never_paired_on_unequal_machines(kinds: list[Machine], owners: int, own: int) -> None:
     network = Network(nodes=0)
     ledger = network.ledger

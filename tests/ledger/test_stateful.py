@@ -209,7 +209,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.everything(again) == self.everything()
 
 
-EXAMPLES = {"memory": 60, "sqlite": 8, "postgresql": 2}
+EXAMPLES = {"memory": 60, "sqlite": 3, "postgresql": 1}
 """What takes longer gets fewer."""
 
 
