@@ -1,8 +1,7 @@
 """The demo's network: four nodes in processes of their own, a ledger, and the way of a task from asking to verdict."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_node
-from crynux_validate.errors import FakeHardwareError, PipelineError, TooEarlyError
+from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell
+from crynux_validate.errors import TooEarlyError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.ledger.memory import MemoryLedger
 from crynux_validate.machines.gpu import GpuModel
@@ -19,8 +19,6 @@ from crynux_validate.testing import fake_hardware
 
 if TYPE_CHECKING:
     from crynux_validate import ImageResult
-
-Tell = Callable[[str], None]
 
 CARDS: Final = (
     GpuModel("NVIDIA GeForce RTX 4090", 24),
@@ -45,8 +43,6 @@ FUNDS: Final = 2_000
 """What every owner has before its node joins."""
 
 MAX_TASKS: Final = 24
-WORK_SECONDS: Final = 600
-"""How long a node may take for one task before the demo gives up."""
 
 
 @dataclass
@@ -75,7 +71,7 @@ class Round:
     stakes: Mapping[str, tuple[int, int]]
 
 
-class Network:
+class Network(Processes):
     """Four nodes and a ledger; use it in a ``with`` statement, which ends the processes.
 
     Parameters
@@ -93,38 +89,20 @@ class Network:
     """
 
     def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell, progress: Tell) -> None:
+        super().__init__(tell, progress)
         self.ledger = MemoryLedger(policy, ledger_id="demo")
         self.nodes: list[DemoNode] = []
         self.served: set[str] = set()
         self._cheat = cheat
         self._out = out
-        self._tell = tell
-        self._progress = progress
-        self._processes = ExitStack()
-
-    def __enter__(self) -> "Network":
-        try:
-            self._start_processes()
-        except BaseException:
-            self._processes.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._processes.close()
 
     def _start_processes(self) -> None:
-        try:
-            known = {kind.name: kind for kind in fake_hardware.kinds()}
-        except FakeHardwareError as error:
-            self._tell(f"{error}; all nodes compute alike here, so their pixels will be equal")
-            known = {"native": fake_hardware.NumericKind("native", {}, "this processor as it is")}
+        known = self._known_kinds("all nodes compute alike here, so their pixels will be equal")
         spare = [name for name in known if name not in KINDS]
         for at, (wanted, card) in enumerate(zip(KINDS, CARDS, strict=True), 1):
             name = wanted if wanted in known else (spare.pop() if spare else "native")
             cheat = self._cheat if at == len(CARDS) else "none"
-            worker = self._processes.enter_context(fake_hardware.Worker(known[name]))
-            self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, worker))
+            self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, self._start(known[name])))
 
     def build_model(self) -> ModelRef:
         """Build the small model, in the first node's process: this one never loads torch."""
@@ -177,24 +155,12 @@ class Network:
                 time.sleep(0.1)
 
     def _work(self, group: Group, task: ImageTask, members: Sequence[DemoNode]) -> dict[str, "ImageResult"]:
-        folder = self._out / group.id
-        steps: dict[str, str] = {}
-
-        def heard(node: str, done: tuple[int, int]) -> None:
-            steps[node] = f"{node}: step {done[0]}/{done[1]}"
-            self._progress("   ".join(steps[name] for name in sorted(steps)))
-
-        futures = {
-            node.id: node.worker.submit(
-                demo_node.answer, task, node.cheat, folder / node.id, on_message=partial(heard, node.id)
-            )
-            for node in members
-        }
-        try:
-            results = {node: future.result(WORK_SECONDS) for node, future in futures.items()}
-        except TimeoutError as error:
-            raise PipelineError(
-                f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
-            ) from error
-        self._progress("")
-        return results
+        folder, heard = self._out / group.id, self._steps("step")
+        return self._results(
+            {
+                node.id: node.worker.submit(
+                    demo_node.answer, task, node.cheat, folder / node.id, on_message=partial(heard, node.id)
+                )
+                for node in members
+            }
+        )

@@ -1,8 +1,7 @@
 """The text demo's network: seven nodes in processes of their own, and ledgers with and without the canary."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_text_node
+from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell
 from crynux_validate.cli.demo_text_node import Written
-from crynux_validate.errors import FakeHardwareError, PipelineError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.ledger.memory import MemoryLedger
 from crynux_validate.machines.admission import ClassFacts, classes_of
@@ -20,8 +19,6 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import ManualClock, fake_hardware
-
-Tell = Callable[[str], None]
 
 CARDS: Final = (GpuModel("NVIDIA GeForce RTX 4090", 24), GpuModel("NVIDIA A100-SXM4-40GB", 40))
 OTHER_KINDS: Final = ("aten-default", "oldest", "mkl-compatible", "onednn-sse41")
@@ -33,9 +30,6 @@ MIN_STAKE: Final = 500
 
 FEE: Final = 300
 FUNDS: Final = 2_000
-WORK_SECONDS: Final = 600
-"""How long a node may take for one task before the demo gives up."""
-
 NO_CANARY: Final = bytes(32)
 """What every node attests where the canary is off."""
 
@@ -79,7 +73,7 @@ class Served:
     stakes: Mapping[str, tuple[int, int]]
 
 
-class TextNetwork:
+class TextNetwork(Processes):
     """Seven nodes; use it in a ``with`` statement, which ends the processes.
 
     Parameters
@@ -93,38 +87,20 @@ class TextNetwork:
     """
 
     def __init__(self, out: Path, tell: Tell, progress: Tell) -> None:
+        super().__init__(tell, progress)
         self.nodes: list[TextNode] = []
         self._environments: dict[str, Environment] = {}
         self._out = out
-        self._tell = tell
-        self._progress = progress
-        self._processes = ExitStack()
-
-    def __enter__(self) -> "TextNetwork":
-        try:
-            self._start_processes()
-        except BaseException:
-            self._processes.close()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._processes.close()
 
     def _start_processes(self) -> None:
-        try:
-            known = {kind.name: kind for kind in fake_hardware.kinds()}
-        except FakeHardwareError as error:
-            self._tell(f"{error}; all nodes compute alike here, so nothing can tell them apart")
-            known = {"native": fake_hardware.NumericKind("native", {}, "this processor as it is")}
+        known = self._known_kinds("all nodes compute alike here, so nothing can tell them apart")
         other = next((name for name in OTHER_KINDS if name in known), "native")
         for at in range(1, 8):
             card, kind = (CARDS[0], "native") if at <= 3 else (CARDS[1], other)
             claims = f"node-{at}"
             if at == 7:
                 card, claims = CARDS[0], "node-1"
-            worker = self._processes.enter_context(fake_hardware.Worker(known[kind]))
-            self.nodes.append(TextNode(f"node-{at}", card, kind, claims, worker))
+            self.nodes.append(TextNode(f"node-{at}", card, kind, claims, self._start(known[kind])))
 
     def build_model(self) -> ModelRef:
         """Build the small model, in the first node's process: this one never loads torch."""
@@ -137,7 +113,7 @@ class TextNetwork:
     def load(self, task: TextTask) -> None:
         """Let every node load the task's model and read its environment."""
         loading = {node.id: node.worker.submit(demo_text_node.load, task) for node in self.nodes}
-        self._environments = {name: future.result(WORK_SECONDS) for name, future in loading.items()}
+        self._environments = self._results(loading)
 
     def ledger(self, name: str, *, canary: bool) -> "DemoLedger":
         """Return a ledger that all nodes have joined and attested to, with or without the canary."""
@@ -171,27 +147,15 @@ class TextNetwork:
 
     def write(self, task: TextTask, nodes: Sequence[TextNode], *where: str) -> dict[str, Written]:
         """Let nodes run a task, all at once, and save their results in a folder of the output."""
-        folder = self._out.joinpath(*where)
-        steps: dict[str, str] = {}
-
-        def heard(node: str, done: tuple[int, int]) -> None:
-            steps[node] = f"{node}: token {done[0]}/{done[1]}"
-            self._progress("   ".join(steps[name] for name in sorted(steps)))
-
-        futures = {
-            node.id: node.worker.submit(
-                demo_text_node.answer, task, folder / node.id, on_message=partial(heard, node.id)
-            )
-            for node in nodes
-        }
-        try:
-            results = {name: future.result(WORK_SECONDS) for name, future in futures.items()}
-        except TimeoutError as error:
-            raise PipelineError(
-                f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
-            ) from error
-        self._progress("")
-        return results
+        folder, heard = self._out.joinpath(*where), self._steps("token")
+        return self._results(
+            {
+                node.id: node.worker.submit(
+                    demo_text_node.answer, task, folder / node.id, on_message=partial(heard, node.id)
+                )
+                for node in nodes
+            }
+        )
 
 
 class DemoLedger:
