@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     )
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
+        BrokenEvidenceError,
+        BrokenLogError,
         CrynuxValidateError,
         DeterminismError,
         InvalidAnswerError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         NotEnoughNodes,
         PipelineError,
         PromptTooLongError,
+        SignatureError,
         StorageBusyError,
         StorageError,
     )
@@ -65,8 +68,10 @@ if TYPE_CHECKING:
         judge,
     )
     from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
+    from crynux_validate.keyed import KeyedScore
     from crynux_validate.ledger.base import Store, StoringLedger
     from crynux_validate.ledger.beacon import LocalBeacon
+    from crynux_validate.ledger.evidence import CheckedEvidence, Evidence, verify_evidence
     from crynux_validate.ledger.interface import (
         LEDGER_VERSION,
         Beacon,
@@ -76,6 +81,8 @@ if TYPE_CHECKING:
         Group,
         Ledger,
         Policy,
+        Round,
+        Signature,
         Status,
         Totals,
         Transfer,
@@ -96,6 +103,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
     from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
         ExpectedGain,
         RequiredStake,
@@ -113,9 +121,9 @@ _HOME: Final = {
     ),
     "commitment": ("Opening",),
     "errors": (
-        "CrynuxValidateError", "DeterminismError", "InvalidAnswerError", "InvalidImageError", "InvalidInputError",
-        "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError", "NotEnoughNodes", "PipelineError",
-        "PromptTooLongError", "StorageBusyError", "StorageError",
+        "BrokenEvidenceError", "BrokenLogError", "CrynuxValidateError", "DeterminismError", "InvalidAnswerError",
+        "InvalidImageError", "InvalidInputError", "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError",
+        "NotEnoughNodes", "PipelineError", "PromptTooLongError", "SignatureError", "StorageBusyError", "StorageError",
     ),
     "hashing": (
         "Matches", "PerceptualHash", "block_distances", "hamming", "hamming_distances", "hamming_matrix", "hash_array",
@@ -128,9 +136,11 @@ _HOME: Final = {
     "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
     "ledger.base": ("Store", "StoringLedger"),
     "ledger.beacon": ("LocalBeacon",),
+    "keyed": ("KeyedScore",),
+    "ledger.evidence": ("CheckedEvidence", "Evidence", "verify_evidence"),
     "ledger.interface": (
-        "LEDGER_VERSION", "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Status", "Totals",
-        "Transfer", "verify_chain",
+        "LEDGER_VERSION", "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Round", "Signature",
+        "Status", "Totals", "Transfer", "verify_chain",
     ),
     "ledger.memory": ("MemoryLedger",),
     "ledger.sql": ("SqlLedger",),
@@ -147,6 +157,7 @@ _HOME: Final = {
     "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
     "pipelines.text": ("TextResult", "Token"),
+    "signatures": ("SigningKey",),
     "stakes": (
         "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
         "required_stake",
@@ -167,8 +178,11 @@ __all__ = [
     "Answer",
     "Attestation",
     "Beacon",
+    "BrokenEvidenceError",
+    "BrokenLogError",
     "Candidate",
     "CentreRule",
+    "CheckedEvidence",
     "ClassFacts",
     "Clock",
     "CrynuxRelayRule",
@@ -179,6 +193,7 @@ __all__ = [
     "Epoch",
     "ErrorReport",
     "Event",
+    "Evidence",
     "ExpectedGain",
     "Finding",
     "GpuModel",
@@ -190,6 +205,7 @@ __all__ = [
     "InvalidImageError",
     "InvalidInputError",
     "InvalidTaskError",
+    "KeyedScore",
     "Ledger",
     "LedgerError",
     "LocalBeacon",
@@ -213,9 +229,13 @@ __all__ = [
     "Progress",
     "PromptTooLongError",
     "RequiredStake",
+    "Round",
     "Rule",
     "Runner",
     "Score",
+    "Signature",
+    "SignatureError",
+    "SigningKey",
     "SqlLedger",
     "Status",
     "StorageBusyError",
@@ -264,6 +284,7 @@ __all__ = [
     "task_from_json",
     "verify_chain",
     "verify_draw",
+    "verify_evidence",
 ]
 
 

@@ -160,9 +160,7 @@ class TextScore:
         InvalidAnswerError
             For no sequence, more than 16, what is no token id, and digests that do not fit the tokens.
         """
-        if not 1 <= len(sequences) <= MAX_SEQUENCES:
-            raise InvalidAnswerError(f"a text score has 1 to {MAX_SEQUENCES} sequences, not {len(sequences)}")
-        tokens = [[_token_bytes(token) for token in sequence] for sequence in sequences]
+        tokens = _checked_tokens(sequences)
         plain = _text_digest("tokens", tokens)
         if logits is None:
             return cls(plain, plain)
@@ -380,6 +378,23 @@ def logits_digest(row: bytes) -> bytes:
     return digest("logits", row)
 
 
+def token_sequences_bytes(sequences: Sequence[Sequence[int]]) -> bytes:
+    """Return the bytes of a text result: the number of sequences, then each one's length and token ids ("Bytes").
+
+    Raises
+    ------
+    InvalidAnswerError
+        For no sequence, more than 16, and what is no token id.
+    """
+    return _sequences_bytes(_checked_tokens(sequences))
+
+
+def _checked_tokens(sequences: Sequence[Sequence[int]]) -> list[list[bytes]]:
+    if not 1 <= len(sequences) <= MAX_SEQUENCES:
+        raise InvalidAnswerError(f"a text score has 1 to {MAX_SEQUENCES} sequences, not {len(sequences)}")
+    return [[_token_bytes(token) for token in sequence] for sequence in sequences]
+
+
 def _token_bytes(token: int) -> bytes:
     try:
         return operator.index(token).to_bytes(4, "little")
@@ -388,10 +403,14 @@ def _token_bytes(token: int) -> bytes:
 
 
 def _text_digest(binding: Binding, sequences: Sequence[Sequence[bytes]]) -> bytes:
-    parts = [length_prefixed(binding), len(sequences).to_bytes(4, "big")]
+    return digest("text-score", length_prefixed(binding), _sequences_bytes(sequences))
+
+
+def _sequences_bytes(sequences: Sequence[Sequence[bytes]]) -> bytes:
+    parts = [len(sequences).to_bytes(4, "big")]
     for tokens in sequences:
         parts += [len(tokens).to_bytes(4, "big"), *tokens]
-    return digest("text-score", *parts)
+    return b"".join(parts)
 
 
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:

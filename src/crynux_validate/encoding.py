@@ -16,7 +16,7 @@ from crynux_validate.errors import InvalidInputError
 
 Thing = Literal[
     "task", "folder", "event", "commitment", "text-score", "pixels", "draw", "keyed-seed", "canary", "signature",
-    "environment", "logits", "class", "attestation", "pool",
+    "environment", "logits", "class", "attestation", "pool", "keyed-score",
 ]  # fmt: skip
 """What a digest is of; it is part of the tag, so that digests of two things never collide."""
 

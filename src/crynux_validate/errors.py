@@ -26,6 +26,8 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
         ├── TooLateError                    the deadline has passed
         ├── AlreadyDoneError                it was done before and cannot be replaced
         ├── CommitmentMismatchError         the opening does not open the member's commitment
+        ├── SignatureError                  a commitment without the signature of its node
+        ├── BrokenEvidenceError             evidence that does not show what it says
         └── BrokenLogError                  an event log that does not fit together
 """
 
@@ -181,6 +183,14 @@ class AlreadyDoneError(LedgerError):
 
 class CommitmentMismatchError(LedgerError):
     """The opening does not open the member's own commitment (protocol C1, C2)."""
+
+
+class SignatureError(LedgerError):
+    """A commitment whose signature is missing, is not wanted, or is not its node's (protocol L8)."""
+
+
+class BrokenEvidenceError(LedgerError):
+    """Evidence of a finding that does not show what it says (protocol L8)."""
 
 
 class BrokenLogError(LedgerError):

@@ -95,8 +95,8 @@ def test_another_policy_or_id_is_refused(backend: backends.Backend) -> None:
 def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> None:
     ledger = sql(Network())
     url = backend.url_of(ledger)
-    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/2"))
-    with pytest.raises(cv.StorageError, match=r"newer version .* version 2, this one reads up to 1; upgrade"):
+    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/3"))
+    with pytest.raises(cv.StorageError, match=r"newer version .* version 3, this one reads up to 2; upgrade"):
         cv.SqlLedger(url)
     edit(ledger, update(LEDGER).values(schema="my-ledger/1"))
     with pytest.raises(cv.StorageError, match="says that its tables are 'my-ledger/1'"):

@@ -38,6 +38,7 @@ class Join:
     owner: str
     gpu: GpuModel
     stake: int
+    public_key: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Commit:
     node: str
     round: int
     commitment: bytes
+    signature: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,15 @@ Action = (
 
 _KINDS: Final[Mapping[str, type[Action]]] = {action.kind: action for action in get_args(Action)}
 _MONEY: Final = ("amount", "stake", "fee")
-_BYTES: Final = ("beacon", "challenge", "commitment", "nonce", "opening")
+_BYTES: Final = ("beacon", "challenge", "commitment", "nonce", "opening", "public_key", "signature")
+_OPTIONAL: Final = ("public_key", "signature")
+"""Fields that an action has only where they are given."""
 
 
 def action_to_dict(action: Action) -> dict[str, Any]:
     """Return an action's fields as JSON values: money as decimal strings, bytes as hexadecimal digits."""
-    return {item.name: _to_json(item.name, getattr(action, item.name)) for item in fields(action)}
+    given = {item.name: _to_json(item.name, getattr(action, item.name)) for item in fields(action)}
+    return {name: value for name, value in given.items() if value is not None or name not in _OPTIONAL}
 
 
 def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
@@ -163,7 +168,7 @@ def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
     if kind not in _KINDS:
         raise InvalidInputError(f"no action is called {kind!r}; expected one of {', '.join(_KINDS)}")
     names = {item.name for item in fields(_KINDS[kind])}
-    if set(value) != names:
+    if not names - set(_OPTIONAL) <= set(value) <= names:
         raise InvalidInputError(f"the action {kind} has the fields {sorted(value)}; expected {sorted(names)}")
     return _KINDS[kind](**{name: _from_json(name, found) for name, found in value.items()})
 

@@ -33,6 +33,7 @@ from crynux_validate.ledger.actions import (
     action_to_dict,
 )
 from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import (
     GENESIS,
     Beacon,
@@ -143,10 +144,13 @@ class StoringLedger(ABC):
             self._act(store, Withdraw(account, amount))
             return store.balance(account)
 
-    def join(self, node: str, *, owner: str, gpu: GpuModel, stake: int) -> Node:
-        """Join with a stake from the owner's account; a suspended node leaves first and joins again."""
+    def join(self, node: str, *, owner: str, gpu: GpuModel, stake: int, public_key: bytes | None = None) -> Node:
+        """Join with a stake from the owner's account; a suspended node leaves first and joins again.
+
+        With a `SigningKey.public_key`, every commitment of the node must be signed from then on (L8).
+        """
         with self._writing() as store:
-            self._act(store, Join(node, owner, gpu, stake))
+            self._act(store, Join(node, owner, gpu, stake, public_key))
             return _node(store, node)
 
     def leave(self, node: str) -> Node:
@@ -240,10 +244,18 @@ class StoringLedger(ABC):
             self._record(store, DrawGroup(group, value), now)
             return _group(store, group)
 
-    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> Group:  # noqa: A002
-        """Bind a member to its answer, once (C2)."""
+    def commit(
+        self,
+        group: str,
+        node: str,
+        commitment: bytes,
+        *,
+        round: int = 1,  # noqa: A002
+        signature: bytes | None = None,
+    ) -> Group:
+        """Bind a member to its answer, once in each round (C2); signed where the node joined with a key (L8)."""
         with self._writing() as store:
-            self._act(store, Commit(group, node, round, commitment))
+            self._act(store, Commit(group, node, round, commitment, signature))
             return _group(store, group)
 
     def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
@@ -288,6 +300,10 @@ class StoringLedger(ABC):
         """Return a group."""
         with self._reading() as store:
             return _group(store, group)
+
+    def evidence(self, group: str, node: str) -> Evidence:
+        """Return what a third person needs to check a member's finding in a settled group: `verify_evidence` (L8)."""
+        return Evidence(self.id, node, self.group(group))
 
     def events(self, since: int = 0) -> Sequence[Event]:
         """Return the events from number `since` on."""

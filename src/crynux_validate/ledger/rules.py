@@ -1,4 +1,4 @@
-"""The protocol as pure transitions: state + action + time -> what changes (protocol C2, C3, P2-P7, L1-L6).
+"""The protocol as pure transitions: state + action + time -> what changes (protocol C2-C5, P2-P7, L1-L8).
 
 `apply` reads a `State` and returns a `Change`: the records that are new, and what came of the action. It writes
 nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
@@ -20,6 +20,7 @@ from crynux_validate.errors import (
     NodeStateError,
     NotAMemberError,
     NotEnoughNodes,
+    SignatureError,
     StakeTooLowError,
     TooEarlyError,
     TooLateError,
@@ -42,13 +43,14 @@ from crynux_validate.ledger.actions import (
     TopUp,
     Withdraw,
 )
-from crynux_validate.ledger.interface import MAX_MONEY, Epoch, Group, Policy, Status
+from crynux_validate.ledger.interface import MAX_MONEY, Epoch, Group, Policy, Round, Signature, Status
 from crynux_validate.ledger.pools import choose_pool, slashable_stake_needed
 from crynux_validate.ledger.settlement import settle_group
 from crynux_validate.machines.classes import Attestation, check_digest
 from crynux_validate.machines.gpu import MAX_MEMORY_GIB, GpuModel
 from crynux_validate.machines.pairing import draw, is_available
 from crynux_validate.machines.roster import Node
+from crynux_validate.signatures import check_public_key, is_signed
 from crynux_validate.tasks import Task, TextTask
 
 
@@ -158,6 +160,8 @@ def _join(state: State, change: Change, action: Join) -> None:
     _check_money(action.stake, "stake", 0)
     if not isinstance(action.gpu, GpuModel):
         raise InvalidInputError(f"gpu is a {type(action.gpu).__name__}; expected a GpuModel")
+    if action.public_key is not None:
+        check_public_key(action.public_key)
     known = state.find_node(action.node)
     if known is not None and known.joined:
         raise AlreadyDoneError(f"node {action.node} has joined; leave first to join again, or top up its stake")
@@ -168,7 +172,7 @@ def _join(state: State, change: Change, action: Join) -> None:
             f"the stake of {action.node} is {action.stake}; the policy asks for at least {state.policy.min_stake}"
         )
     _charge(state, change, action.owner, action.stake, f"the stake of {action.node}")
-    change.nodes[action.node] = Node(action.node, action.owner, action.gpu, action.stake)
+    change.nodes[action.node] = Node(action.node, action.owner, action.gpu, action.stake, public_key=action.public_key)
 
 
 def _leave(state: State, change: Change, action: Leave) -> None:
@@ -258,6 +262,11 @@ def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> No
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):
             raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
+    if policy.second_algorithm is not None and not isinstance(action.task, TextTask):
+        raise InvalidInputError(
+            f"the policy's second answers ({policy.second_algorithm}) compare results bit for bit, and the images of "
+            "honest nodes differ: give the ledger text tasks, or a policy without second_algorithm"
+        )
     _charge(state, change, action.creator, action.fee, "the fee")
     node_class, pool = choose_pool(state.joined_nodes(), action, policy, now)
     group = Group(
@@ -308,17 +317,17 @@ def _draw(state: State, change: Change, action: DrawGroup, now: int) -> None:
     except NotEnoughNodes as error:
         _close(state, change, group, str(error))
         return
-    commit_deadline = now + group.policy.commit_seconds
-    change.groups[group.id] = replace(
-        group,
-        status=Status.DRAWN,
-        draw=chosen,
-        commit_deadline=commit_deadline,
-        reveal_deadline=commit_deadline + group.policy.reveal_seconds,
-    )
+    change.groups[group.id] = replace(group, status=Status.DRAWN, draw=chosen, rounds=_rounds_from(group.policy, now))
     for member in chosen.members:
         change.nodes[member] = replace(_joined(state, member), group=group.id)
     change.result = {"members": list(chosen.members), "unavailable": sorted(chosen.unavailable)}
+
+
+def _rounds_from(policy: Policy, now: int) -> tuple[Round, ...]:
+    """All deadlines are fixed by the draw; the second round follows the first (C2, C5)."""
+    length = policy.commit_seconds + policy.reveal_seconds
+    starts = [now + at * length for at in range(policy.rounds)]
+    return tuple(Round(start + policy.commit_seconds, start + length) for start in starts)
 
 
 def _close(state: State, change: Change, group: Group, reason: str) -> None:
@@ -328,39 +337,63 @@ def _close(state: State, change: Change, group: Group, reason: str) -> None:
 
 
 def _commit(state: State, change: Change, action: Commit, now: int) -> None:
-    group = _drawn(state, action.group, action.node, action.round)
+    group, answering = _answering(state, action, now)
     if not isinstance(action.commitment, bytes) or len(action.commitment) != DIGEST_BYTES:
         raise InvalidAnswerError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
-    if action.node in group.commitments:
+    if action.node in answering.commitments:
         raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
-    if now >= group.commit_deadline:
-        raise TooLateError(f"group {group.id} took commitments until {group.commit_deadline}; it is {now}")
-    commitments = FrozenMapping({**group.commitments, action.node: action.commitment})
-    change.groups[group.id] = replace(group, commitments=commitments)
+    if now >= answering.commit_deadline:
+        raise TooLateError(f"group {group.id} took commitments until {answering.commit_deadline}; it is {now}")
+    changes: dict[str, Any] = {"commitments": FrozenMapping({**answering.commitments, action.node: action.commitment})}
+    signature = _checked_signature(state, group, action)
+    if signature is not None:
+        changes["signatures"] = FrozenMapping({**answering.signatures, action.node: signature})
+    change.groups[group.id] = group.with_round(action.round, **changes)
+
+
+def _checked_signature(state: State, group: Group, action: Commit) -> Signature | None:
+    """A node that joined with a key signs its commitments, and no other does (L8)."""
+    key = _joined(state, action.node).public_key
+    if key is None:
+        if action.signature is not None:
+            raise SignatureError(f"node {action.node} joined without a key: leave the signature out")
+        return None
+    if action.signature is None:
+        raise SignatureError(
+            f"node {action.node} joined with a key: give the signature that SigningKey.sign makes (L8)"
+        )
+    ids = {"ledger": state.id, "group": group.id, "node": action.node}
+    if not is_signed(action.signature, key, action.commitment, **ids, round=action.round):
+        raise SignatureError(
+            f"this is no signature of {action.node} on this commitment for round {action.round} of {group.id}: another "
+            "key, commitment, node, round, group or ledger"
+        )
+    return Signature(key, action.signature)
 
 
 def _reveal(state: State, change: Change, action: Reveal, now: int) -> None:
-    group = _drawn(state, action.group, action.node, action.round)
+    group, answering = _answering(state, action, now)
     opening = Opening.from_bytes(action.opening)
-    if not group.reveals_open(now):
-        missing = len(group.members) - len(group.commitments)
+    if not group.reveals_open(now, action.round):
+        missing = len(group.asked(action.round)) - len(answering.commitments)
         raise TooEarlyError(
-            f"group {group.id} waits for {missing} commitments until {group.commit_deadline}; it is {now}: reveal then"
+            f"group {group.id} waits for {missing} commitments until {answering.commit_deadline}; it is {now}: "
+            "reveal then"
         )
-    if action.node not in group.commitments:
+    if action.node not in answering.commitments:
         raise CommitmentMismatchError(f"node {action.node} has not committed in group {group.id}: nothing to open")
-    if action.node in group.openings:
+    if action.node in answering.openings:
         raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
-    if now >= group.reveal_deadline:
-        raise TooLateError(f"group {group.id} took reveals until {group.reveal_deadline}; it is {now}")
+    if now >= answering.reveal_deadline:
+        raise TooLateError(f"group {group.id} took reveals until {answering.reveal_deadline}; it is {now}")
     bound = opening.commitment(ledger=state.id, group=group.id, node=action.node, round=action.round)
-    if bound != group.commitments[action.node]:
+    if bound != answering.commitments[action.node]:
         raise CommitmentMismatchError(
             f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
-            "or a commitment that was made for another node, group or ledger"
+            "or a commitment that was made for another node, round, group or ledger"
         )
-    openings = FrozenMapping({**group.openings, action.node: opening})
-    change.groups[group.id] = replace(group, openings=openings)
+    openings = FrozenMapping({**answering.openings, action.node: opening})
+    change.groups[group.id] = group.with_round(action.round, openings=openings)
 
 
 def _settle(state: State, change: Change, action: Settle, now: int) -> Change | None:
@@ -372,8 +405,10 @@ def _settle(state: State, change: Change, action: Settle, now: int) -> Change | 
             f"group {group.id} has not been drawn; draw it first, which closes it if it cannot be drawn"
         )
     if not group.can_settle(now):
-        waiting = [node for node in group.members if node not in group.openings]
-        until = group.reveal_deadline if group.reveals_open(now) else group.commit_deadline
+        number = next(at for at in range(1, len(group.rounds) + 1) if not group.is_over(now, at))
+        answering = group.rounds[number - 1]
+        waiting = [node for node in group.asked(number) if node not in answering.openings]
+        until = answering.reveal_deadline if group.reveals_open(now, number) else answering.commit_deadline
         raise TooEarlyError(f"group {group.id} waits for {', '.join(waiting)} until {until}; it is {now}")
     nodes = {member: _joined(state, member) for member in group.members}
     settlement = settle_group(group, nodes)
@@ -427,17 +462,24 @@ def _group(state: State, group: str) -> Group:
     return found
 
 
-def _drawn(state: State, group: str, node: str, number: int) -> Group:
-    found = _group(state, group)
-    if found.status is Status.OPEN:
-        raise TooEarlyError(f"group {group} has not been drawn")
-    if found.status is not Status.DRAWN:
-        raise TooLateError(f"group {group} is {found.status}")
-    if node not in found.members:
-        raise NotAMemberError(f"node {node!r} is not a member of group {group} ({', '.join(found.members)})")
-    if type(number) is not int or number != 1:
-        raise InvalidInputError(f"the round is {shorten(number)}; this policy has one round, number 1")
-    return found
+def _answering(state: State, action: Commit | Reveal, now: int) -> tuple[Group, Round]:
+    """The group and the round that a member acts in (C2, C5)."""
+    group, node, number = _group(state, action.group), action.node, action.round
+    if group.status is Status.OPEN:
+        raise TooEarlyError(f"group {group.id} has not been drawn")
+    if group.status is not Status.DRAWN:
+        raise TooLateError(f"group {group.id} is {group.status}")
+    if node not in group.members:
+        raise NotAMemberError(f"node {node!r} is not a member of group {group.id} ({', '.join(group.members)})")
+    if type(number) is not int or not 1 <= number <= len(group.rounds):
+        known = "one round, number 1" if len(group.rounds) == 1 else "the rounds 1 and 2"
+        raise InvalidInputError(f"the round is {shorten(number)}; this policy has {known}")
+    if number == 2:
+        if not group.is_over(now):
+            raise TooEarlyError(f"the first round of group {group.id} is not over: answer in the second one then (C5)")
+        if node not in group.asked(2):
+            raise NotAMemberError(f"node {node} revealed no score in the first round of {group.id}: none is asked now")
+    return group, group.rounds[number - 1]
 
 
 def _check_not_waiting(state: State, node: Node, what: str) -> None:

@@ -1,16 +1,14 @@
-"""What a group's members did, what `judge` says of it, and where the money goes (protocol J1-J6, L3, L4, C3)."""
+"""What a group's members did, what `judge` says of it, and where the money goes (protocol J1-J6, L3, L4, C3, C5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from crynux_validate.answers import ErrorReport, check_answer
-from crynux_validate.errors import InvalidAnswerError
-from crynux_validate.judging import Absent, Finding, Malformed, Member, Outcome, Verdict, Withheld, judge
-from crynux_validate.ledger.interface import PPM, Group, Transfer
+from crynux_validate.answers import ErrorReport
+from crynux_validate.judging import Finding, Malformed, Member, Outcome, Verdict, judge
+from crynux_validate.keyed import KeyedScore
+from crynux_validate.ledger.group import Group, Transfer
+from crynux_validate.ledger.policy import PPM
 from crynux_validate.machines.roster import Node
-
-_SLASHED: Final = (Finding.INVALID, Finding.WITHHELD)
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,23 @@ class Settlement:
 
 
 def members_of(group: Group) -> dict[str, Member]:
-    """Return what each member did, in the order of the draw (C3, C4)."""
-    return {node: _member(group, node) for node in group.members}
+    """Return what each member did, in the order of the draw (C3, C4, C5).
+
+    Where there are second answers, a score counts only with the one that a quorum gave. Keyed scores agree where they
+    are equal, so there is at most one such; whoever gave another agrees with nobody who gave it, not even through
+    others.
+    """
+    members = {node: group.first_answer(node) for node in group.members}
+    if len(group.rounds) < 2:
+        return members
+    seconds = {node: group.second_answer(node) for node in group.asked(2)}
+    given = [answer for answer in seconds.values() if isinstance(answer, KeyedScore)]
+    for node, answer in seconds.items():
+        if not isinstance(answer, KeyedScore):
+            members[node] = answer
+        elif 2 * given.count(answer) <= len(members):
+            members[node] = Malformed("in the second round: no quorum gave this answer")
+    return members
 
 
 def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
@@ -49,20 +62,7 @@ def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
     if group.fee > paid:
         transfers.append(Transfer(group.id, group.creator, group.fee - paid, "refund"))
     transfers += _slashes(group, verdict, nodes)
-    return Settlement(verdict, _delivered_by(members, verdict), tuple(transfers))
-
-
-def _member(group: Group, node: str) -> Member:
-    if node not in group.commitments:
-        return Absent()
-    if node not in group.openings:
-        return Withheld()
-    try:
-        answer = group.openings[node].answer()
-        check_answer(group.task, answer)
-    except InvalidAnswerError as error:
-        return Malformed(str(error))
-    return answer
+    return Settlement(verdict, delivered_by(members, verdict), tuple(transfers))
 
 
 def _payments(
@@ -92,8 +92,8 @@ def _slashes(group: Group, verdict: Verdict, nodes: Mapping[str, Node]) -> list[
     return slashes
 
 
-def _delivered_by(members: Mapping[str, Member], verdict: Verdict) -> str | None:
-    """The member with the delivered score that was drawn first (J6)."""
+def delivered_by(members: Mapping[str, Member], verdict: Verdict) -> str | None:
+    """Return the member with the delivered score that was drawn first (J6); members stand in the order of the draw."""
     if verdict.delivered_score is None:
         return None
     delivered = (verdict.delivered_score.algorithm, verdict.delivered_score.hex)

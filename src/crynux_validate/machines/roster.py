@@ -33,6 +33,8 @@ class Node:
     attestations
         What it revealed of the two epochs last attested, the older first: one is in force while the other is taken
         (P6). Leaving clears both, and the commitment.
+    public_key
+        The Ed25519 key that it joined with, 32 bytes, and that its commitments are signed with (L8); None for none.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Node:
     group: str | None = None
     attest_commitment: tuple[int, bytes] | None = None
     attestations: tuple[Attestation, ...] = ()
+    public_key: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
@@ -318,15 +318,15 @@ class SqlLedger(StoringLedger):
         """Take what the database says of its ledger, and refuse what the caller says otherwise."""
         row = connection.execute(select(LEDGER)).one()
         with readable("the ledger's policy"):
-            found = Policy.from_dict(_policy_fields(json.loads(row.policy)))
+            found = Policy.from_dict(json.loads(row.policy))
         if ledger_id is not None and ledger_id != row.id:
             raise InvalidInputError(f"{self._where} holds the ledger {row.id!r}, not {ledger_id!r}; leave the id out")
         if policy is not None and policy != found:
             mine, theirs = policy.to_dict(), found.to_dict()
-            name = next(name for name in theirs if mine[name] != theirs[name])
+            name = next(name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name))
             raise InvalidInputError(
-                f"{self._where} holds a ledger of another policy: {name} is {shorten(theirs[name])} there and "
-                f"{shorten(mine[name])} here; leave the policy out, or begin a new ledger"
+                f"{self._where} holds a ledger of another policy: {name} is {shorten(theirs.get(name))} there and "
+                f"{shorten(mine.get(name))} here; leave the policy out, or begin a new ledger"
             )
         self._id, self._policy = row.id, found
         if beacon is None:
@@ -360,8 +360,3 @@ def _recorded(query: Callable[[str], T], name: str) -> T | None:
 def _compare(what: str, stored: object, replayed: object) -> None:
     if stored != replayed:
         raise BrokenLogError(f"{what} is not what the log says: {shorten(stored)} is stored, {shorten(replayed)} said")
-
-
-def _policy_fields(value: Any) -> dict[str, Any]:
-    """JSON has no tuples."""
-    return {**value, "admitted_declarations": tuple(value["admitted_declarations"])}

@@ -1,17 +1,23 @@
 """Nodes, groups and verdicts as rows of a database, and back."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-from crynux_validate.algorithms import IMAGE_ALGORITHMS
-from crynux_validate.answers import ImageScore, Score, TextScore
+from crynux_validate.commitment import Opening
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import StorageError
-from crynux_validate.judging import Finding, Outcome, Verdict
-from crynux_validate.ledger.interface import Group, Transfer
+from crynux_validate.frozen import FrozenMapping
+from crynux_validate.judging import Verdict
+from crynux_validate.ledger.group_json import (
+    transfers_from_list,
+    transfers_to_list,
+    verdict_from_dict,
+    verdict_to_dict,
+)
+from crynux_validate.ledger.interface import Group, Round, Signature, Transfer
 from crynux_validate.ledger.sql.tables import NODES
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
@@ -21,7 +27,7 @@ NODE_COLUMNS: Final = tuple(
     NODES.c[name]
     for name in (
         "id", "owner", "gpu", "stake", "joined", "suspended", "absences", "group_id", "attest_epoch",
-        "attest_commitment", "attestations",
+        "attest_commitment", "attestations", "public_key",
     )
 )  # fmt: skip
 
@@ -54,6 +60,7 @@ def node_to_row(node: Node, seq: int) -> dict[str, Any]:
         "attestations": b"".join(
             made.epoch.to_bytes(8, "big") + made.kernel + made.numerics + made.canary for made in node.attestations
         ),
+        "public_key": node.public_key,
         "changed": seq,
     }
 
@@ -62,7 +69,7 @@ def nodes_from_rows(rows: Iterable[Any]) -> list[Node]:
     """Read nodes, many at a time; a row has the columns of `NODE_COLUMNS`, in their order."""
     found = []
     with readable("the row of a node"):
-        for name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested in rows:
+        for name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested, key in rows:
             committed = None if epoch is None else (epoch, commitment)
             found.append(
                 Node(
@@ -76,6 +83,7 @@ def nodes_from_rows(rows: Iterable[Any]) -> list[Node]:
                     group,
                     committed,
                     _attestations(attested) if attested else (),
+                    key,
                 )
             )
     return found
@@ -89,12 +97,34 @@ def group_progress(group: Group) -> dict[str, Any]:
         "beacon": None if group.draw is None else group.draw.beacon,
         "unavailable": None if group.draw is None else "\n".join(sorted(group.draw.unavailable)),
         "members": None if group.draw is None else "\n".join(group.members),
-        "commit_deadline": group.commit_deadline,
-        "reveal_deadline": group.reveal_deadline,
-        "verdict": None if group.verdict is None else _text(_verdict_to_dict(group.verdict)),
+        "deadlines": _text([[one.commit_deadline, one.reveal_deadline] for one in group.rounds]),
+        "verdict": None if group.verdict is None else _text(verdict_to_dict(group.verdict)),
         "delivered_by": group.delivered_by,
-        "transfers": _text([[t.source, t.target, str(t.amount), t.why] for t in group.transfers]),
+        "transfers": _text(transfers_to_list(group.transfers)),
     }
+
+
+def rounds_from_rows(deadlines: str, answers: Iterable[Any]) -> tuple[Round, ...]:
+    """Read the rounds of a group; an answer's row has its round, node, commitment, key, signature and opening."""
+    commitments: dict[int, dict[str, bytes]] = {}
+    signatures: dict[int, dict[str, Signature]] = {}
+    openings: dict[int, dict[str, Opening]] = {}
+    for number, node, commitment, key, signature, opening in answers:
+        commitments.setdefault(number, {})[node] = commitment
+        if signature is not None:
+            signatures.setdefault(number, {})[node] = Signature(key, signature)
+        if opening is not None:
+            openings.setdefault(number, {})[node] = Opening.from_bytes(opening)
+    return tuple(
+        Round(
+            commit,
+            reveal,
+            FrozenMapping(commitments.get(number)),
+            FrozenMapping(openings.get(number)),
+            FrozenMapping(signatures.get(number)),
+        )
+        for number, (commit, reveal) in enumerate(json.loads(deadlines), 1)
+    )
 
 
 def class_to_text(node_class: NodeClass | None) -> str | None:
@@ -114,35 +144,12 @@ def lines(text: str | None) -> tuple[str, ...]:
 
 def verdict_from_text(text: str | None) -> Verdict | None:
     """Read a verdict."""
-    if text is None:
-        return None
-    value = json.loads(text)
-    findings = {node: Finding(finding) for node, finding in value["findings"]}
-    return Verdict(Outcome(value["outcome"]), findings, _score(value["score"]), dict(value["distances"]))
+    return None if text is None else verdict_from_dict(json.loads(text))
 
 
 def transfers_from_text(text: str) -> tuple[Transfer, ...]:
     """Read the movements of money of a settlement."""
-    return tuple(Transfer(source, target, int(amount), why) for source, target, amount, why in json.loads(text))
-
-
-def _verdict_to_dict(verdict: Verdict) -> Mapping[str, Any]:
-    """Pairs, not objects: canonical JSON sorts the keys of an object, and findings stand in the order of the draw."""
-    score = verdict.delivered_score
-    return {
-        "outcome": verdict.outcome.value,
-        "findings": [[node, finding.value] for node, finding in verdict.findings.items()],
-        "score": None if score is None else [score.algorithm, score.hex],
-        "distances": [[node, distance] for node, distance in verdict.distances.items()],
-    }
-
-
-def _score(value: list[str] | None) -> Score | None:
-    if value is None:
-        return None
-    algorithm, digits = value
-    kind = ImageScore if algorithm in IMAGE_ALGORITHMS else TextScore
-    return kind(bytes.fromhex(digits), None, algorithm)  # type: ignore[arg-type]  # the constructor checks it
+    return transfers_from_list(json.loads(text))
 
 
 @lru_cache(maxsize=1_024)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from crynux_validate.commitment import Opening
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import BrokenLogError, StorageError
-from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.base import Head
-from crynux_validate.ledger.interface import Event, Group, Policy, Status, Totals
+from crynux_validate.ledger.interface import Event, Group, Policy, Round, Status, Totals
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql.pools import (
     StoredPool,
@@ -32,6 +30,7 @@ from crynux_validate.ledger.sql.records import (
     node_to_row,
     nodes_from_rows,
     readable,
+    rounds_from_rows,
     transfers_from_text,
     verdict_from_text,
 )
@@ -84,9 +83,15 @@ _NEW_EVENT: Final = insert(EVENTS)
 _NEW_ANSWER: Final = insert(ANSWERS)
 _TASK: Final = select(TASKS.c.body).where(TASKS.c.digest == bindparam("digest"))
 _WEIGHTS: Final = select(WEIGHTS.c.body).where(WEIGHTS.c.digest == bindparam("digest"))
-_ANSWERS: Final = select(ANSWERS).where(ANSWERS.c.group_id == bindparam("group")).order_by(ANSWERS.c.node)
+_ANSWERS: Final = (
+    select(*(ANSWERS.c[name] for name in ("round", "node", "commitment", "public_key", "signature", "opening")))
+    .where(ANSWERS.c.group_id == bindparam("group"))
+    .order_by(ANSWERS.c.round, ANSWERS.c.node)
+)
 _SET_OPENING: Final = update(ANSWERS).where(
-    ANSWERS.c.group_id == bindparam("group"), ANSWERS.c.node == bindparam("of_node")
+    ANSWERS.c.group_id == bindparam("group"),
+    ANSWERS.c.round == bindparam("of_round"),
+    ANSWERS.c.node == bindparam("of_node"),
 )
 _EVENTS: Final = select(EVENTS).where(EVENTS.c.seq >= bindparam("since")).order_by(EVENTS.c.seq).limit(_PAGE)
 
@@ -329,13 +334,25 @@ class SqlStore:
         elif before.status is not group.status:
             self._connection.execute(_SET_GROUP, {**group_progress(group), "group": group.id})
         else:
-            for node in group.commitments.keys() - before.commitments.keys():
-                row = {"group_id": group.id, "node": node, "commitment": group.commitments[node]}
-                self._connection.execute(_NEW_ANSWER, row)
-            for node in group.openings.keys() - before.openings.keys():
-                keys = {"group": group.id, "of_node": node}
-                self._connection.execute(_SET_OPENING, {**keys, "opening": group.openings[node].to_bytes()})
+            for number, (old, new) in enumerate(zip(before.rounds, group.rounds, strict=True), 1):
+                self._write_answers(group.id, number, old, new)
         self._groups[group.id] = group
+
+    def _write_answers(self, group: str, number: int, old: Round, new: Round) -> None:
+        for node in new.commitments.keys() - old.commitments.keys():
+            signature = new.signatures.get(node)
+            row = {
+                "group_id": group,
+                "round": number,
+                "node": node,
+                "commitment": new.commitments[node],
+                "public_key": None if signature is None else signature.public_key,
+                "signature": None if signature is None else signature.value,
+            }
+            self._connection.execute(_NEW_ANSWER, row)
+        for node in new.openings.keys() - old.openings.keys():
+            keys = {"group": group, "of_round": number, "of_node": node}
+            self._connection.execute(_SET_OPENING, {**keys, "opening": new.openings[node].to_bytes()})
 
     def _insert_group(self, group: Group, seq: int) -> None:
         digest = group.task.digest
@@ -383,16 +400,13 @@ class SqlStore:
         with readable(f"group {name}"):
             status = Status(row.status)
             pool = StoredPool(lambda: self.load_pool(name) if self._open else self._reload_pool(name))
-            commitments: dict[str, bytes] = {}
-            openings: dict[str, Opening] = {}
-            found = None
+            found: Draw | None = None
+            rounds: tuple[Round, ...] = ()
             if row.members is not None:
                 unavailable = frozenset(lines(row.unavailable))
                 found = Draw(self.id, name, row.beacon, pool, unavailable, lines(row.members))
-                for answer in self._connection.execute(_ANSWERS, {"group": name}):
-                    commitments[answer.node] = answer.commitment
-                    if answer.opening is not None:
-                        openings[answer.node] = Opening.from_bytes(answer.opening)
+                answers = self._connection.execute(_ANSWERS, {"group": name})
+                rounds = rounds_from_rows(row.deadlines, answers)
             return Group(
                 id=name,
                 task=self._task(row.task),
@@ -407,10 +421,7 @@ class SqlStore:
                 gpu_class=class_from_text(row.gpu_class),
                 status=status,
                 draw=found,
-                commit_deadline=row.commit_deadline,
-                reveal_deadline=row.reveal_deadline,
-                commitments=FrozenMapping(commitments),
-                openings=FrozenMapping(openings),
+                rounds=rounds,
                 verdict=verdict_from_text(row.verdict),
                 delivered_by=row.delivered_by,
                 transfers=transfers_from_text(row.transfers),

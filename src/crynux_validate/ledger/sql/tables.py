@@ -26,7 +26,7 @@ from sqlalchemy import (
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import StorageError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA: Final = f"crynux-validate/sql-ledger/{SCHEMA_VERSION}"
 """What the ledger's row says of the tables. A change of any of them is a new version."""
 
@@ -102,8 +102,7 @@ GROUPS: Final = Table(
     Column("beacon", LargeBinary),
     Column("unavailable", Text),
     Column("members", Text),
-    Column("commit_deadline", BigInteger, nullable=False),
-    Column("reveal_deadline", BigInteger, nullable=False),
+    Column("deadlines", Text, nullable=False),
     Column("verdict", Text),
     Column("delivered_by", Text),
     Column("transfers", Text),
@@ -119,12 +118,15 @@ ANSWERS: Final = Table(
     "answers",
     METADATA,
     Column("group_id", Text, ForeignKey("groups.id"), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
     Column("node", Text, primary_key=True),
     Column("commitment", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary),
+    Column("signature", LargeBinary),
     Column("opening", LargeBinary),
     sqlite_with_rowid=False,
 )
-"""What the members of a group handed in."""
+"""What the members of a group handed in; a commitment with the key of its node and its signature, if it has one."""
 
 NODES: Final = Table(
     "nodes",
@@ -141,6 +143,7 @@ NODES: Final = Table(
     Column("attest_epoch", BigInteger),
     Column("attest_commitment", LargeBinary),
     Column("attestations", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary),
     Column("changed", BigInteger, nullable=False),
 )
 """Nodes are numbered 0, 1, 2, ... as they first join; `changed` is the number of the event that changed one last."""
@@ -170,5 +173,10 @@ def is_new(connection: Connection, where: str) -> bool:
         raise StorageError(
             f"{where} was written by a newer version of crynux_validate: its tables are version {version}, this one "
             f"reads up to {SCHEMA_VERSION}; upgrade crynux-validate"
+        )
+    if kind == SCHEMA.rpartition("/")[0] and version.isdecimal():
+        raise StorageError(
+            f"{where} was written by an older version of crynux_validate: its tables are version {version}, this one "
+            f"reads {SCHEMA_VERSION}; read its log with that version, and give it to SqlLedger.replay of this one"
         )
     raise StorageError(f"{where} says that its tables are {shorten(found)}; expected {SCHEMA!r}")

@@ -1,0 +1,263 @@
+"""Evidence: everything that a third person needs to check a finding, and what that check rests on (protocol L8).
+
+Whoever kept the ledger is not trusted more than its evidence says: the draw, the openings, the signatures and the
+verdict are computed again, and what cannot be is named.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from crynux_validate.encoding import canonical_json, check_id, parse_json, shorten
+from crynux_validate.errors import BrokenEvidenceError, CrynuxValidateError, InvalidInputError
+from crynux_validate.judging import Finding, Verdict, judge
+from crynux_validate.ledger.group import Group, Status
+from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
+from crynux_validate.ledger.settlement import delivered_by, members_of
+from crynux_validate.machines.pairing import verify_draw
+from crynux_validate.signatures import is_signed
+
+SCHEMA: Final = "crynux-validate/evidence/1"
+MAX_EVIDENCE_BYTES: Final = 64 * 2**20
+"""The largest file that is read: a pool of some 500,000 nodes fits."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a settled group says of one of its members.
+
+    Parameters
+    ----------
+    ledger
+        The ledger's id.
+    node
+        Whose finding it is.
+    group
+        The settled group: task, policy, pool, draw, commitments with signatures, openings, verdict.
+
+    Raises
+    ------
+    InvalidInputError
+        For a group that is not settled, and a node that is no member of it.
+    """
+
+    ledger: str
+    node: str
+    group: Group = field(repr=False)
+
+    def __post_init__(self) -> None:
+        check_id(self.ledger, "the ledger id")
+        if self.group.status is not Status.SETTLED or self.group.verdict is None:
+            raise InvalidInputError(
+                f"group {self.group.id} is {self.group.status}; evidence is of a group that is settled"
+            )
+        if self.node not in self.group.members:
+            members = ", ".join(self.group.members)
+            raise InvalidInputError(f"node {shorten(self.node)} is no member of {self.group.id} ({members})")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the group."""
+        return self.group.verdict  # type: ignore[return-value]  # the constructor has checked it
+
+    @property
+    def finding(self) -> Finding:
+        """What is said of the node."""
+        return self.verdict.findings[self.node]
+
+    def to_json(self) -> str:
+        """Return the evidence as canonical JSON (RFC 8785)."""
+        value = {"schema": SCHEMA, "ledger": self.ledger, "node": self.node, "group": group_to_dict(self.group)}
+        return canonical_json(value).decode("utf-8")
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` writes; nothing of it is believed before `verify_evidence`.
+
+        Raises
+        ------
+        InvalidInputError
+            Says what is not as it should be.
+        """
+        value = parse_json(text, "the evidence", MAX_EVIDENCE_BYTES)
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            found = value.get("schema") if isinstance(value, dict) else value
+            raise InvalidInputError(f"the evidence has the schema {shorten(found)}; expected {SCHEMA!r}")
+        if set(value) != {"schema", "ledger", "node", "group"}:
+            raise InvalidInputError(
+                f"the evidence has the fields {sorted(value)}; expected schema, ledger, node, group"
+            )
+        try:
+            return cls(value["ledger"], value["node"], group_from_dict(value["ledger"], value["group"]))
+        except CrynuxValidateError as error:
+            raise InvalidInputError(f"the evidence cannot be read: {error}") from error
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"the evidence cannot be read: {error!r:.200}") from error
+
+
+@dataclass(frozen=True)
+class CheckedEvidence:
+    """What `verify_evidence` found.
+
+    Parameters
+    ----------
+    evidence
+        What was checked.
+    shown
+        What follows from the evidence itself, in sentences.
+    rests_on
+        What has to be believed besides, in sentences.
+    """
+
+    evidence: Evidence
+    shown: tuple[str, ...]
+    rests_on: tuple[str, ...]
+
+    @property
+    def finding(self) -> Finding:
+        """What is said of the node."""
+        return self.evidence.finding
+
+    def __str__(self) -> str:
+        said = (
+            f"node {self.evidence.node} is {self.finding} in {self.evidence.group.id} of ledger {self.evidence.ledger}"
+        )
+        lines = [said, "shown by the evidence itself:"]
+        lines += [*(f"  - {line}" for line in self.shown)]
+        return "\n".join([*lines, "to be believed besides:", *(f"  - {line}" for line in self.rests_on)])
+
+
+def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None) -> CheckedEvidence:
+    """Check a finding without trusting who kept the ledger further than is said (protocol L8).
+
+    Parameters
+    ----------
+    evidence
+        Of `Ledger.evidence`, or `Evidence.from_json`.
+    keys
+        Public keys of nodes, by their ids, as you know them from elsewhere: a signature by another key is refused, and
+        one by this key needs no belief in the ledger.
+
+    Returns
+    -------
+    CheckedEvidence
+        What is shown, and what it rests on.
+
+    Raises
+    ------
+    BrokenEvidenceError
+        Names what does not hold: the draw, an opening, a signature, the verdict.
+    MissingExtraError
+        Where there are signatures and the `cryptography` library is not installed.
+    """
+    return _Check(evidence, dict(keys or {})).result()
+
+
+class _Check:
+    """One check of one piece of evidence; the order is that of the protocol."""
+
+    def __init__(self, evidence: Evidence, keys: Mapping[str, bytes]) -> None:
+        self.evidence, self.keys = evidence, keys
+        self.ledger, self.node, self.group = evidence.ledger, evidence.node, evidence.group
+        self.shown: list[str] = []
+        self.rests_on: list[str] = []
+
+    def result(self) -> CheckedEvidence:
+        self._draw()
+        self._openings()
+        self._signatures()
+        self._verdict()
+        self._beliefs()
+        return CheckedEvidence(self.evidence, tuple(self.shown), tuple(self.rests_on))
+
+    def _draw(self) -> None:
+        group = self.group
+        if group.draw is None or not verify_draw(group.draw):
+            raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+        if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
+            raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
+        self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
+
+    def _openings(self) -> None:
+        opened = 0
+        for number, one in enumerate(self.group.rounds, 1):
+            strangers = (set(one.commitments) | set(one.openings) | set(one.signatures)) - set(self.group.members)
+            if strangers:
+                raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id} and is no member of it")
+            for node, opening in one.openings.items():
+                bound = opening.commitment(ledger=self.ledger, group=self.group.id, node=node, round=number)
+                if one.commitments.get(node) != bound:
+                    raise BrokenEvidenceError(
+                        f"the opening of {node} in round {number} does not open its commitment (C1)"
+                    )
+                opened += 1
+        self.shown.append(f"{opened} openings fit the commitments of their members")
+
+    def _signatures(self) -> None:
+        unsigned, unknown = [], []
+        for number, one in enumerate(self.group.rounds, 1):
+            for node, commitment in one.commitments.items():
+                signature = one.signatures.get(node)
+                if signature is None:
+                    if node in self.keys:
+                        raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
+                    unsigned.append(node)
+                    continue
+                ids = {"ledger": self.ledger, "group": self.group.id, "node": node}
+                if not is_signed(signature.value, signature.public_key, commitment, **ids, round=number):
+                    raise BrokenEvidenceError(
+                        f"the signature of {node} in round {number} is not of its commitment (L8)"
+                    )
+                known = self.keys.get(node)
+                if known is not None and known != signature.public_key:
+                    raise BrokenEvidenceError(
+                        f"{node} signed with the key {signature.public_key.hex()}; the known one is {known.hex()}"
+                    )
+                if known is None:
+                    unknown.append(f"{node} ({signature.public_key.hex()})")
+                else:
+                    self.shown.append(f"{node} signed what it committed to, with the key that you know")
+        if unsigned:
+            self.rests_on.append(f"the ledger's word that {_listed(unsigned)} committed to this: not signed")
+        if unknown:
+            self.rests_on.append(f"that these keys, which signed the commitments, are their nodes': {_listed(unknown)}")
+
+    def _verdict(self) -> None:
+        group, said = self.group, self.evidence.verdict
+        again = judge(members_of(group), group.policy.rule)
+        if again != said:
+            found = again.findings[self.node]
+            raise BrokenEvidenceError(
+                f"judging the answers again gives {again.outcome} with {self.node} {found}, not {said.outcome} with "
+                f"{said.findings.get(self.node)} as the ledger says"
+            )
+        if delivered_by(members_of(group), again) != group.delivered_by:
+            raise BrokenEvidenceError(f"{group.id} names {group.delivered_by} as who delivers, which J6 does not")
+        rule = f"threshold {group.policy.threshold}, slashed from {group.policy.slash_threshold}"
+        distance = again.distances.get(self.node)
+        apart = "" if distance is None else f", at distance {distance} from the delivered score"
+        self.shown.append(f"judging the answers again ({rule}) finds {self.node} {self.evidence.finding}{apart}")
+
+    def _beliefs(self) -> None:
+        members = members_of(self.group)
+        for moved in self.group.transfers:
+            if moved.why == "slash" and moved.source == self.node:
+                self.rests_on.append(f"the ledger's word that {moved.amount} was taken from the stake of {self.node}")
+        if self.evidence.finding in (Finding.WITHHELD, Finding.ABSENT):
+            what = "opening" if self.evidence.finding is Finding.WITHHELD else "commitment"
+            self.rests_on.append(f"the ledger's word that no {what} of {self.node} came in time ({members[self.node]})")
+        self.rests_on.append(
+            "the ledger's word for its pool and its times, and for the beacon's value where you cannot look that up: "
+            f"round {self.group.beacon_round}, {_hex(self.group)}"
+        )
+
+
+def _hex(group: Group) -> str:
+    return "-" if group.draw is None else group.draw.beacon.hex()
+
+
+def _listed(nodes: list[str]) -> str:
+    return ", ".join(dict.fromkeys(nodes))
+
+
+__all__ = ["CheckedEvidence", "Evidence", "verify_evidence"]

@@ -1,0 +1,238 @@
+"""A group: who answers one task, what they handed in, and what became of them (protocol P4, C2, C5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from crynux_validate.answers import ImageScore, TextScore, check_answer
+from crynux_validate.commitment import Opening
+from crynux_validate.errors import InvalidAnswerError
+from crynux_validate.frozen import FrozenMapping
+from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger.policy import Policy
+from crynux_validate.machines.classes import NodeClass
+from crynux_validate.machines.pool import Pool
+from crynux_validate.machines.roster import Draw
+from crynux_validate.tasks import Task
+
+
+class Status(StrEnum):
+    """How far a group has come."""
+
+    OPEN = "OPEN"
+    """Waiting for its beacon round; nobody is chosen."""
+    DRAWN = "DRAWN"
+    """Its members commit and reveal."""
+    SETTLED = "SETTLED"
+    """Judged and paid."""
+    CLOSED = "CLOSED"
+    """It could not be drawn; everything was refunded."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Money that moved at settlement: a fee, a refund, a slash.
+
+    Parameters
+    ----------
+    source, target
+        Accounts or, for a slash, the node that loses it; target None where it is burnt.
+    amount
+        In the smallest unit.
+    why
+        ``fee``, ``report``, ``refund`` or ``slash``.
+    """
+
+    source: str
+    target: str | None
+    amount: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who signed a commitment: the key that the node had joined with, 32 bytes, and 64 bytes of Ed25519 (L8)."""
+
+    public_key: bytes
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of answering: its members commit, then reveal (C2).
+
+    Parameters
+    ----------
+    commit_deadline, reveal_deadline
+        Fixed when the group was drawn.
+    commitments, openings
+        What each member handed in.
+    signatures
+        Of the commitments of nodes that joined with a key (L8).
+    """
+
+    commit_deadline: int
+    reveal_deadline: int
+    commitments: Mapping[str, bytes] = field(default_factory=FrozenMapping)
+    openings: Mapping[str, Opening] = field(default_factory=FrozenMapping)
+    signatures: Mapping[str, Signature] = field(default_factory=FrozenMapping)
+
+    def reveals_open(self, asked: Sequence[str], now: int) -> bool:
+        """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
+        return now >= self.commit_deadline or all(node in self.commitments for node in asked)
+
+    def is_over(self, asked: Sequence[str], now: int) -> bool:
+        """Whether nothing more can come: all that committed have revealed, or the time is over."""
+        all_revealed = len(self.openings) == len(self.commitments)
+        return self.reveals_open(asked, now) and (all_revealed or now >= self.reveal_deadline)
+
+
+_NOTHING = Round(0, 0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The nodes that answer one task, and what became of them.
+
+    Parameters
+    ----------
+    id, task, creator, fee, min_memory_gib, policy, pool, beacon_round, opened, draw_deadline
+        Fixed when the group opened (P4).
+    gpu_class
+        For a text task the class of all nodes of the pool, likewise (P3); None for an image task.
+    status
+        How far it has come.
+    draw
+        Beacon value, pool and members, once drawn; `members` is a short-cut.
+    rounds
+        One or two rounds of answering, once drawn; `commit_deadline`, `reveal_deadline`, `commitments` and `openings`
+        are short-cuts to the first.
+    verdict, delivered_by, transfers
+        Once settled: what `judge` said, whose result stands, and where the money went.
+    """
+
+    id: str
+    task: Task = field(repr=False)
+    creator: str
+    fee: int
+    min_memory_gib: int
+    policy: Policy = field(repr=False)
+    pool: Pool = field(repr=False)
+    beacon_round: int
+    opened: int
+    draw_deadline: int
+    gpu_class: NodeClass | None = None
+    status: Status = Status.OPEN
+    draw: Draw | None = field(default=None, repr=False)
+    rounds: tuple[Round, ...] = field(default=(), repr=False)
+    verdict: Verdict | None = field(default=None, repr=False)
+    delivered_by: str | None = None
+    transfers: tuple[Transfer, ...] = field(default=(), repr=False)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The node ids, first drawn first; empty before the draw."""
+        return () if self.draw is None else self.draw.members
+
+    @property
+    def escrow(self) -> int:
+        """The fee, while the ledger holds it."""
+        return self.fee if self.status in (Status.OPEN, Status.DRAWN) else 0
+
+    @property
+    def _first(self) -> Round:
+        return self.rounds[0] if self.rounds else _NOTHING
+
+    @property
+    def commit_deadline(self) -> int:
+        """Until when members commit in the first round; 0 before the draw."""
+        return self._first.commit_deadline
+
+    @property
+    def reveal_deadline(self) -> int:
+        """Until when members reveal in the first round; 0 before the draw."""
+        return self._first.reveal_deadline
+
+    @property
+    def commitments(self) -> Mapping[str, bytes]:
+        """What each member committed to in the first round."""
+        return self._first.commitments
+
+    @property
+    def openings(self) -> Mapping[str, Opening]:
+        """What each member revealed in the first round."""
+        return self._first.openings
+
+    def asked(self, round: int = 1) -> tuple[str, ...]:  # noqa: A002
+        """Return who answers in a round: in the first all members, in the second who revealed a score (C5).
+
+        Who that is in the second is known once the first round is over.
+        """
+        if round == 1:
+            return self.members
+        return tuple(node for node in self.members if isinstance(self.first_answer(node), ImageScore | TextScore))
+
+    def first_answer(self, node: str) -> Member:
+        """Return what a member did in the first round, as it is now (C3, C4)."""
+        if node not in self.commitments:
+            return Absent()
+        if node not in self.openings:
+            return Withheld()
+        try:
+            answer = self.openings[node].answer()
+            check_answer(self.task, answer)
+        except InvalidAnswerError as error:
+            return Malformed(str(error))
+        return answer
+
+    def second_answer(self, node: str) -> KeyedScore | Malformed | Withheld:
+        """Return what a member that was asked did in the second round, as it is now (C5)."""
+        if node not in self.rounds[1].openings:
+            return Withheld()
+        try:
+            answer = KeyedScore.from_bytes(self.rounds[1].openings[node].answer_bytes)
+        except InvalidAnswerError as error:
+            return Malformed(f"in the second round: {error}")
+        if answer.algorithm != self.policy.second_algorithm:
+            return Malformed(f"the keyed score is a {answer.algorithm}; expected {self.policy.second_algorithm}")
+        return answer
+
+    def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002
+        """Whether a round is over: all that committed have revealed, or the time is over (C2)."""
+        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
+            return False
+        return self.rounds[round - 1].is_over(self.asked(round), now)
+
+    def reveals_open(self, now: int, round: int = 1) -> bool:  # noqa: A002
+        """Whether members may reveal: all that are asked have committed, or the commit deadline has passed (C2)."""
+        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
+            return False
+        return self.rounds[round - 1].reveals_open(self.asked(round), now)
+
+    def can_settle(self, now: int) -> bool:
+        """Whether the group can be settled: all of its rounds are over (C2)."""
+        return self.status is Status.DRAWN and self.is_over(now, len(self.rounds))
+
+    def second_seed(self, now: int) -> bytes | None:
+        """Return the seed of the second answers, 32 bytes; None while the first round goes on, and without a second.
+
+        Parameters
+        ----------
+        now
+            The time of the ledger.
+        """
+        settled = self.status is Status.SETTLED
+        if len(self.rounds) < 2 or not (settled or self.is_over(now)):
+            return None
+        return keyed_seed(self.id, {node: opening.nonce for node, opening in self.openings.items()})
+
+    def with_round(self, round: int, **changes: Any) -> "Group":  # noqa: A002
+        """Return the group with another round of that number."""
+        rounds = list(self.rounds)
+        rounds[round - 1] = replace(rounds[round - 1], **changes)
+        return replace(self, rounds=tuple(rounds))
+
+
+__all__ = ["Group", "Round", "Signature", "Status", "Transfer"]

@@ -1,0 +1,150 @@
+"""A settled group as JSON values, and back: what evidence carries."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crynux_validate.algorithms import IMAGE_ALGORITHMS
+from crynux_validate.answers import ImageScore, Score, TextScore
+from crynux_validate.commitment import Opening
+from crynux_validate.encoding import canonical_json, check_id, parse_hex
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.frozen import FrozenMapping
+from crynux_validate.judging import Finding, Outcome, Verdict
+from crynux_validate.ledger.group import Group, Round, Signature, Status, Transfer
+from crynux_validate.ledger.policy import Policy
+from crynux_validate.machines.classes import NodeClass
+from crynux_validate.machines.pool import Pool
+from crynux_validate.machines.roster import Draw
+from crynux_validate.tasks import task_from_json
+
+
+def group_to_dict(group: Group) -> dict[str, Any]:
+    """Return a drawn group as JSON values: money as decimal strings, bytes as hexadecimal digits."""
+    draw = group.draw
+    if draw is None:
+        raise InvalidInputError(f"group {group.id} has not been drawn")
+    pool = group.pool
+    return {
+        "id": group.id,
+        "task": group.task.to_dict(),
+        "creator": group.creator,
+        "fee": str(group.fee),
+        "min_memory_gib": group.min_memory_gib,
+        "policy": group.policy.to_dict(),
+        "pool": {"ids": list(pool.ids), "owners": list(pool.owners), "weights": pool.weights.tolist()},
+        "beacon_round": group.beacon_round,
+        "opened": group.opened,
+        "draw_deadline": group.draw_deadline,
+        "gpu_class": None if group.gpu_class is None else group.gpu_class.to_dict(),
+        "status": group.status.value,
+        "beacon": draw.beacon.hex(),
+        "unavailable": sorted(draw.unavailable),
+        "members": list(draw.members),
+        "rounds": [_round_to_dict(one) for one in group.rounds],
+        "verdict": None if group.verdict is None else verdict_to_dict(group.verdict),
+        "delivered_by": group.delivered_by,
+        "transfers": transfers_to_list(group.transfers),
+    }
+
+
+def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:
+    """Read what `group_to_dict` writes, as a group of a ledger; the kinds of values are checked, not what they say."""
+    pool = Pool.from_columns(value["pool"]["ids"], value["pool"]["owners"], value["pool"]["weights"])
+    name = check_id(value["id"], "the group id")
+    members = tuple(check_id(node, "a member") for node in value["members"])
+    return Group(
+        id=name,
+        task=task_from_json(canonical_json(value["task"])),
+        creator=check_id(value["creator"], "the creator"),
+        fee=int(value["fee"]),
+        min_memory_gib=value["min_memory_gib"],
+        policy=Policy.from_dict(value["policy"]),
+        pool=pool,
+        beacon_round=value["beacon_round"],
+        opened=value["opened"],
+        draw_deadline=value["draw_deadline"],
+        gpu_class=None if value["gpu_class"] is None else NodeClass.from_dict(value["gpu_class"]),
+        status=Status(value["status"]),
+        draw=Draw(
+            ledger, name, parse_hex(value["beacon"], "the beacon"), pool, frozenset(value["unavailable"]), members
+        ),
+        rounds=tuple(map(_round_from_dict, value["rounds"])),
+        verdict=None if value["verdict"] is None else verdict_from_dict(value["verdict"]),
+        delivered_by=value["delivered_by"],
+        transfers=transfers_from_list(value["transfers"]),
+    )
+
+
+def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values.
+
+    Pairs, not objects: canonical JSON sorts the keys of an object, and findings stand in the order of the draw.
+    """
+    score = verdict.delivered_score
+    return {
+        "outcome": verdict.outcome.value,
+        "findings": [[node, finding.value] for node, finding in verdict.findings.items()],
+        "score": None if score is None else [score.algorithm, score.hex],
+        "distances": [[node, distance] for node, distance in verdict.distances.items()],
+    }
+
+
+def verdict_from_dict(value: Mapping[str, Any]) -> Verdict:
+    """Read what `verdict_to_dict` writes."""
+    findings = {node: Finding(finding) for node, finding in value["findings"]}
+    return Verdict(Outcome(value["outcome"]), findings, _score(value["score"]), dict(value["distances"]))
+
+
+def transfers_to_list(transfers: tuple[Transfer, ...]) -> list[list[str | None]]:
+    """Return movements of money as JSON values."""
+    return [[moved.source, moved.target, str(moved.amount), moved.why] for moved in transfers]
+
+
+def transfers_from_list(value: list[list[Any]]) -> tuple[Transfer, ...]:
+    """Read what `transfers_to_list` writes."""
+    return tuple(Transfer(source, target, int(amount), why) for source, target, amount, why in value)
+
+
+def _round_to_dict(one: Round) -> dict[str, Any]:
+    return {
+        "commit_deadline": one.commit_deadline,
+        "reveal_deadline": one.reveal_deadline,
+        "commitments": {node: commitment.hex() for node, commitment in one.commitments.items()},
+        "openings": {node: opening.to_bytes().hex() for node, opening in one.openings.items()},
+        "signatures": {node: [made.public_key.hex(), made.value.hex()] for node, made in one.signatures.items()},
+    }
+
+
+def _round_from_dict(value: Mapping[str, Any]) -> Round:
+    return Round(
+        value["commit_deadline"],
+        value["reveal_deadline"],
+        FrozenMapping({node: parse_hex(text, "a commitment", 32) for node, text in value["commitments"].items()}),
+        FrozenMapping(
+            {node: Opening.from_bytes(parse_hex(text, "an opening")) for node, text in value["openings"].items()}
+        ),
+        FrozenMapping(
+            {
+                node: Signature(parse_hex(key, "a public key", 32), parse_hex(made, "a signature", 64))
+                for node, (key, made) in value["signatures"].items()
+            }
+        ),
+    )
+
+
+def _score(value: list[str] | None) -> Score | None:
+    if value is None:
+        return None
+    algorithm, digits = value
+    kind = ImageScore if algorithm in IMAGE_ALGORITHMS else TextScore
+    return kind(parse_hex(digits, "a score"), None, algorithm)  # type: ignore[arg-type]  # the constructor checks it
+
+
+__all__ = [
+    "group_from_dict",
+    "group_to_dict",
+    "transfers_from_list",
+    "transfers_to_list",
+    "verdict_from_dict",
+    "verdict_to_dict",
+]

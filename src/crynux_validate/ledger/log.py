@@ -1,0 +1,83 @@
+"""The event log: one accepted action an event, each chained to the one before it (protocol L5)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from crynux_validate.encoding import canonical_json, digest, length_prefixed
+from crynux_validate.errors import BrokenLogError
+from crynux_validate.frozen import freeze, thaw
+
+GENESIS: Final = "0" * 64
+"""What the first event has as the digest of the one before it (L5)."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One accepted action, chained to the one before it (L5).
+
+    Parameters
+    ----------
+    seq
+        0, 1, 2, ...
+    time
+        When, by the ledger's clock.
+    kind
+        The action's name; ``genesis`` for the first.
+    payload
+        ``action``: what was asked; ``result``: what came of it. JSON values, read-only; money as decimal strings.
+    previous
+        The digest of the event before it, 64 hexadecimal digits.
+    """
+
+    seq: int
+    time: int
+    kind: str
+    payload: Mapping[str, Any]
+    previous: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payload", freeze(self.payload))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as JSON values."""
+        fields = {"seq": self.seq, "time": self.time, "kind": self.kind, "payload": thaw(self.payload)}
+        return {**fields, "previous": self.previous}
+
+    @cached_property
+    def canonical_bytes(self) -> bytes:
+        """RFC 8785 JSON of the event: what a log holds."""
+        return canonical_json(self.to_dict())
+
+    @cached_property
+    def digest(self) -> str:
+        """What the next event has as `previous`: 64 hexadecimal digits, over the canonical bytes."""
+        return digest("event", length_prefixed(self.canonical_bytes)).hex()
+
+
+def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
+    """Check that a log from its first event on is one chain (L5).
+
+    Parameters
+    ----------
+    events
+        All events from seq 0 on, in order; read one by one.
+    head
+        The digest of the last event, as it was kept elsewhere; without it a log that was cut off or rewritten from some
+        event on is not found.
+
+    Raises
+    ------
+    BrokenLogError
+        Names the first event that does not fit.
+    """
+    previous = GENESIS
+    for seq, event in enumerate(events):
+        if event.seq != seq:
+            raise BrokenLogError(f"event {seq} has the number {event.seq}")
+        if event.previous != previous:
+            raise BrokenLogError(f"event {seq} ({event.kind}) does not follow the one before it: edited or left out")
+        previous = event.digest
+    if head is not None and previous != head:
+        raise BrokenLogError(f"the log ends with {previous}, not with the head {head}: cut off or rewritten")

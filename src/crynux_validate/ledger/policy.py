@@ -1,0 +1,217 @@
+"""The ledger's parameters, and the outside things that it asks: a clock and a beacon (protocol P4, P6)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, shorten
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import GROUP_SIZES, CentreRule
+
+PPM: Final = 1_000_000
+MAX_MONEY: Final = 2**256 - 1
+"""The most that an amount, a stake or a fee can be: what a chain's word holds."""
+
+_POLICY_MONEY: Final = ("min_stake", "weight_unit", "min_class_stake")
+
+Clock = Callable[[], int]
+"""Returns the time: integer seconds since the epoch."""
+
+
+class Beacon(Protocol):
+    """Public randomness: a value for every round, that nobody knows before the round is public."""
+
+    def next_round(self, now: int) -> int:
+        """Return the number of the first round that is not public yet."""
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002
+        """Return the value of a round, or None while it is not public."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The period for which one canary answer is asked (P6). Its numbers follow from the clock and the policy alone.
+
+    Parameters
+    ----------
+    number
+        floor(now / `epoch_seconds`).
+    starts, commit_deadline, reveal_deadline
+        Attestations are committed to from `starts` on and before `commit_deadline`, and revealed from then on and
+        before `reveal_deadline`.
+    in_force
+        The epoch whose attestations say what class a node has now: the one before until the reveal deadline, then this
+        one. All nodes change over at once, so that equal machines never stand in two classes, and none without.
+    challenge
+        What this epoch's canary answers; None while it is not public.
+    """
+
+    number: int
+    starts: int
+    commit_deadline: int
+    reveal_deadline: int
+    in_force: int
+    challenge: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The ledger's parameters; the ones that hold for a group are fixed when it opens (P4).
+
+    Parameters
+    ----------
+    group_size
+        Members of a group: 3, 5, 7 or 9.
+    threshold, slash_threshold
+        Of `CentreRule`.
+    min_stake
+        The least stake of a node, in the smallest unit (L4).
+    stake_per_fee
+        A member's slashable stake is at least this many times its share of the fee (P7).
+    weight_unit
+        How much stake counts as one in the draw (P4).
+    slash_ppm, withheld_ppm
+        Which part of the stake an ``INVALID`` or ``WITHHELD`` finding costs, in millionths (L4, C3).
+    fault_fee_ppm
+        Which part of its share of the fee a truthful report of an invalid task earns, in millionths (J4).
+    slash_account
+        Who gets what is slashed; None burns it.
+    suspend_after
+        After how many absences in a row a node is suspended (C3).
+    draw_seconds, commit_seconds, reveal_seconds
+        How long after opening a group can be drawn, and how long members then have to commit and to reveal (C2).
+    epoch_seconds
+        How long an epoch lasts (P6). Whoever joins when its commitments are over gets no text task until the next one's
+        attestations are in force.
+    attest_commit_seconds, attest_reveal_seconds
+        How long from an epoch's start nodes can commit to an attestation, and how long they then can reveal it;
+        together at most `epoch_seconds`.
+    admitted_declarations
+        `NodeClass.declaration`, as hexadecimal digits, of the machines that text tasks go to whatever their number
+        (P3). A list keeps invented classes out for good, where `min_class_owners` is so large that size admits none. Of
+        the classes that declare the same, only the heaviest is admitted: a false declarer must outweigh the honest.
+    min_class_owners
+        How many distinct owners make a class large enough for text tasks that name none (P3). It keeps out whoever has
+        many nodes under one name. Names cost nothing: it does not keep out one person with many.
+    min_class_stake
+        What the nodes of such a class must have at stake together, in the smallest unit; None is twice what a group of
+        nodes with the least stake has. It is the price of an invented class, whatever names it has. Who pays it
+        gets tasks by outweighing all others, or where no heavier class can serve: too busy (which a few small fees can
+        bring about), with too little memory for the task, or with too little stake for its fee. Who fills a group with
+        its own nodes is never slashed. Where fees are worth that, keep a list, and let size admit none.
+    second_algorithm
+        Of the answers in a second round, which are made with a seed that nobody knew before (C5); None for one round.
+    """
+
+    group_size: int = 3
+    threshold: int = 16
+    slash_threshold: int | None = None
+    min_stake: int = 400
+    stake_per_fee: int = 10
+    weight_unit: int = 1
+    slash_ppm: int = PPM
+    withheld_ppm: int = PPM
+    fault_fee_ppm: int = PPM // 10
+    slash_account: str | None = None
+    suspend_after: int = 3
+    draw_seconds: int = 600
+    commit_seconds: int = 3_600
+    reveal_seconds: int = 600
+    epoch_seconds: int = 86_400
+    attest_commit_seconds: int = 3_600
+    attest_reveal_seconds: int = 3_600
+    admitted_declarations: tuple[str, ...] = ()
+    min_class_owners: int = 3
+    min_class_stake: int | None = None
+    second_algorithm: KeyedAlgorithm | None = None
+
+    def __post_init__(self) -> None:
+        if self.group_size not in GROUP_SIZES:
+            raise InvalidInputError(f"group_size is {self.group_size!r}; expected one of {GROUP_SIZES}")
+        for name, low, high in (
+            ("min_stake", 1, MAX_MONEY),
+            ("stake_per_fee", 0, 2**31),
+            ("weight_unit", 1, MAX_MONEY),
+            ("slash_ppm", 0, PPM),
+            ("withheld_ppm", 0, PPM),
+            ("fault_fee_ppm", 0, PPM),
+            ("suspend_after", 1, 2**31),
+            ("draw_seconds", 1, 2**31),
+            ("commit_seconds", 1, 2**31),
+            ("reveal_seconds", 1, 2**31),
+            ("epoch_seconds", 2, 2**31),
+            ("attest_commit_seconds", 1, 2**31),
+            ("attest_reveal_seconds", 1, 2**31),
+            ("min_class_owners", 1, 2**31),
+            ("min_class_stake", 0, MAX_MONEY),
+        ):
+            value = getattr(self, name)
+            if name == "min_class_stake" and value is None:
+                continue
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {low} to {high}")
+        if self.stake_per_fee and not self.slash_ppm:
+            raise InvalidInputError("slash_ppm is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
+        if self.slash_account is not None:
+            check_id(self.slash_account, "slash_account")
+        if self.attest_commit_seconds + self.attest_reveal_seconds > self.epoch_seconds:
+            raise InvalidInputError(
+                f"attest_commit_seconds and attest_reveal_seconds are {self.attest_commit_seconds} and "
+                f"{self.attest_reveal_seconds}, together more than epoch_seconds, which is {self.epoch_seconds} (P6)"
+            )
+        if self.second_algorithm not in (None, *KEYED_ALGORITHMS):
+            known = ", ".join(KEYED_ALGORITHMS)
+            raise InvalidInputError(f"second_algorithm is {shorten(self.second_algorithm)}; expected {known} or None")
+        if type(self.admitted_declarations) not in (tuple, list):
+            found = shorten(self.admitted_declarations)
+            raise InvalidInputError(f"admitted_declarations is {found}; expected a tuple of hexadecimal digests")
+        listed = [
+            parse_hex(text, "a digest in admitted_declarations", DIGEST_BYTES) for text in self.admitted_declarations
+        ]
+        object.__setattr__(self, "admitted_declarations", tuple(found.hex() for found in listed))
+        object.__setattr__(self, "slash_threshold", self.rule.slash_threshold)
+
+    @classmethod
+    def crynux(cls) -> "Policy":
+        """Return the live network's threshold, 24 for both, and its least stake, 400 tokens of 18 decimals."""
+        return cls(threshold=24, slash_threshold=24, min_stake=400 * 10**18, weight_unit=10**18)
+
+    @property
+    def rule(self) -> CentreRule:
+        """How groups are judged."""
+        return CentreRule(self.threshold, self.slash_threshold)
+
+    @property
+    def rounds(self) -> int:
+        """How many answering rounds a group has: 1, or 2 where there are second answers."""
+        return 1 if self.second_algorithm is None else 2
+
+    @property
+    def least_class_stake(self) -> int:
+        """What the nodes of a class that its size admits have at stake together (P3)."""
+        return 2 * self.group_size * self.min_stake if self.min_class_stake is None else self.min_class_stake
+
+    def epoch_at(self, now: int, challenge: bytes | None = None) -> Epoch:
+        """Return the epoch of a time, with the challenge that a beacon has for it."""
+        number = now // self.epoch_seconds
+        starts = number * self.epoch_seconds
+        commit_deadline = starts + self.attest_commit_seconds
+        reveal_deadline = commit_deadline + self.attest_reveal_seconds
+        in_force = number if now >= reveal_deadline else number - 1
+        return Epoch(number, starts, commit_deadline, reveal_deadline, in_force, challenge)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters for JSON; money as decimal strings, and no second algorithm where there is none."""
+        fields = {**asdict(self), "admitted_declarations": list(self.admitted_declarations)}
+        if self.second_algorithm is None:
+            del fields["second_algorithm"]
+        money = {name: str(fields[name]) for name in _POLICY_MONEY if fields[name] is not None}
+        return {**fields, **money}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Policy":
+        """Read what `to_dict` writes."""
+        money = {name: int(value[name]) for name in _POLICY_MONEY if value[name] is not None}
+        listed = tuple(value["admitted_declarations"])  # JSON has no tuples
+        return cls(**{**value, **money, "admitted_declarations": listed})

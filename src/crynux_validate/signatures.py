@@ -1,0 +1,126 @@
+"""Signed commitments: Ed25519 keys of nodes, from the `cryptography` library (protocol L8; RFC 8032).
+
+A signature shows that whoever has a node's key made the commitment, and not who kept the ledger. An opening needs none:
+the commitment binds it.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed
+from crynux_validate.errors import InvalidInputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+
+class SigningKey:
+    """A node's secret key; its `public_key` is what the node joins with.
+
+    Parameters
+    ----------
+    secret
+        32 bytes; kept by the node alone. `SigningKey.generate` draws them.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        _need_cryptography()
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        if not isinstance(secret, bytes) or len(secret) != KEY_BYTES:
+            raise InvalidInputError("a secret key has 32 bytes; SigningKey.generate() draws one")
+        self._key = Ed25519PrivateKey.from_private_bytes(secret)
+
+    @classmethod
+    def generate(cls) -> "SigningKey":
+        """Draw a key from the system's secure random source."""
+        import secrets
+
+        return cls(secrets.token_bytes(KEY_BYTES))
+
+    @property
+    def secret(self) -> bytes:
+        """The 32 bytes to keep: whoever has them can sign as this node."""
+        return self._key.private_bytes_raw()
+
+    @property
+    def public_key(self) -> bytes:
+        """The 32 bytes to join with."""
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, commitment: bytes, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
+        """Sign a commitment; returns 64 bytes for `Ledger.commit`."""
+        return self._key.sign(signed_bytes(commitment, ledger=ledger, group=group, node=node, round=round))
+
+    def __repr__(self) -> str:
+        return f"<SigningKey of {self.public_key.hex()}>"
+
+
+def signed_bytes(commitment: bytes, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
+    """Return what is signed: a digest over ids, round and commitment, 32 bytes (protocol, "Bytes")."""
+    if not isinstance(commitment, bytes) or len(commitment) != DIGEST_BYTES:
+        raise InvalidInputError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
+    return digest(
+        "signature",
+        length_prefixed(check_id(ledger, "the ledger id")),
+        length_prefixed(check_id(group, "the group id")),
+        bytes([round]),
+        length_prefixed(check_id(node, "the node id")),
+        commitment,
+    )
+
+
+def check_public_key(key: object) -> bytes:
+    """Return `key` if a node can join with it: the 32 bytes of an Ed25519 key."""
+    _load(key)
+    return key  # type: ignore[return-value]  # loading has checked it
+
+
+def is_signed(
+    signature: object,
+    public_key: bytes,
+    commitment: bytes,
+    *,
+    ledger: str,
+    group: str,
+    node: str,
+    round: int = 1,  # noqa: A002
+) -> bool:
+    """Whether a signature is of this key and this commitment.
+
+    Raises
+    ------
+    MissingExtraError
+        Where the `cryptography` library is not installed: nothing is taken unchecked.
+    """
+    key = _load(public_key)
+    from cryptography.exceptions import InvalidSignature
+
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        key.verify(signature, signed_bytes(commitment, ledger=ledger, group=group, node=node, round=round))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _load(key: object) -> "Ed25519PublicKey":
+    _need_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+        raise InvalidInputError("a public key has 32 bytes; SigningKey.public_key gives it")
+    return Ed25519PublicKey.from_public_bytes(key)
+
+
+def _need_cryptography() -> None:
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("a signature", "sign", "cryptography") from error
+
+
+__all__ = ["KEY_BYTES", "SIGNATURE_BYTES", "SigningKey", "check_public_key", "is_signed", "signed_bytes"]
