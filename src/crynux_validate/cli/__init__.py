@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import crynux_validate
-from crynux_validate.cli import compare, demo, env, judge, ledger, run, stake, vectors
+from crynux_validate.cli import compare, demo, env, evidence, judge, ledger, run, stake, vectors
 from crynux_validate.cli import hash as hash_command
 from crynux_validate.errors import CrynuxValidateError
 
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"crynux-validate {crynux_validate.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, run, hash_command, compare, judge, stake, ledger, vectors, env):
+    for command in (demo, run, hash_command, compare, judge, stake, ledger, evidence, vectors, env):
         command.add_parser(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""``crynux-validate ledger``: show what is in a ledger's database, and check that it is what its log says."""
+"""``crynux-validate ledger``: show and check what is in a ledger's database, and take evidence from it."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ DEFAULT_GROUPS: Final = 20
 
 
 def add_parser(commands: Commands) -> None:
-    """Add the command with its two parts."""
+    """Add the command with its parts."""
     parser = commands.add_parser(
         "ledger",
         help="show or check a ledger's database",
@@ -50,9 +50,20 @@ def add_parser(commands: Commands) -> None:
         "shortened by whoever keeps the database is not found",
     )
     verify.set_defaults(main=main_verify)
-    for part in (show, verify):
+    evidence = parts.add_parser(
+        "evidence",
+        help="write what a third person needs to check a finding",
+        description="Write the evidence of what became of a member of a settled group: `crynux-validate evidence` "
+        "checks it without the ledger.",
+    )
+    evidence.set_defaults(main=main_evidence)
+    for part in (show, verify, evidence):
         part.add_argument("database", metavar="FILE", help="a SQLite file, or a URL such as postgresql+psycopg://...")
+    for part in (show, verify):
         add_json_flag(part)
+    evidence.add_argument("group", metavar="GROUP", help="a settled group")
+    evidence.add_argument("node", metavar="NODE", help="one of its members")
+    evidence.add_argument("--out", metavar="FILE", help="where to write it; printed if left out")
 
 
 def main_show(arguments: argparse.Namespace) -> int:
@@ -119,6 +130,22 @@ def main_verify(arguments: argparse.Namespace) -> int:
         else:
             say(f"does not hold: {problem}")
     return 0 if problem is None else 1
+
+
+def main_evidence(arguments: argparse.Namespace) -> int:
+    """Write the evidence of a finding."""
+    with _open(arguments.database) as ledger:
+        evidence = ledger.evidence(arguments.group, arguments.node)
+        text = evidence.to_json()
+    if arguments.out is None:
+        say(text)
+        return 0
+    try:
+        Path(arguments.out).write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {arguments.out}: {error.strerror or error}") from error
+    say(f"{evidence.node} is {evidence.finding} in {evidence.group.id}: {arguments.out}")
+    return 0
 
 
 def _open(database: str) -> "SqlLedger":

@@ -196,8 +196,8 @@ class _Check:
     def _signatures(self) -> None:
         unsigned, unknown = [], []
         for number, one in enumerate(self.group.rounds, 1):
-            for node, commitment in one.commitments.items():
-                signature = one.signatures.get(node)
+            for node in filter(one.commitments.__contains__, self.group.members):
+                commitment, signature = one.commitments[node], one.signatures.get(node)
                 if signature is None:
                     if node in self.keys:
                         raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
@@ -247,7 +247,8 @@ class _Check:
             what = "opening" if self.evidence.finding is Finding.WITHHELD else "commitment"
             self.rests_on.append(f"the ledger's word that no {what} of {self.node} came in time ({members[self.node]})")
         self.rests_on.append(
-            "the ledger's word for its pool and its times, and for the beacon's value where you cannot look that up: "
+            "the ledger's word that this group had this task, policy, pool and times, unless you hold its log; and for "
+            "the beacon's value where you cannot look it up: "
             f"round {self.group.beacon_round}, {_hex(self.group)}"
         )
 

@@ -1,0 +1,84 @@
+"""``crynux-validate evidence``: check what a ledger says of a node, without its ledger."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
+from crynux_validate.encoding import check_id, parse_hex, shorten_name
+from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
+
+if TYPE_CHECKING:
+    from crynux_validate.ledger.evidence import Evidence
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "evidence",
+        help="check and show the evidence of a finding",
+        description="Check evidence that a ledger gave: repeat the draw, open the commitments, check the signatures, "
+        "judge again; show all of it, and what has to be believed besides. Exit code 0 where it holds, 1 where it does "
+        "not.",
+    )
+    parser.add_argument("file", metavar="FILE", help="what `crynux-validate ledger evidence` wrote; - for stdin")
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="NODE=HEX",
+        help="the public key of a node, as you know it from elsewhere; may be given several times",
+    )
+    add_json_flag(parser)
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Check and print a piece of evidence; 1 where it does not hold."""
+    from crynux_validate.ledger.evidence import MAX_EVIDENCE_BYTES, Evidence, verify_evidence
+
+    keys = dict(_key(text) for text in arguments.key)
+    evidence = Evidence.from_json(read_file(arguments.file, "the evidence", MAX_EVIDENCE_BYTES))
+    try:
+        checked, problem = verify_evidence(evidence, keys), None
+    except BrokenEvidenceError as error:
+        checked, problem = None, str(error)
+    if arguments.json:
+        say_json(
+            {
+                "holds": problem is None,
+                "problem": problem,
+                "ledger": evidence.ledger,
+                "group": evidence.group.id,
+                "node": evidence.node,
+                "finding": evidence.finding.value,
+                "shown": [] if checked is None else list(checked.shown),
+                "rests_on": [] if checked is None else list(checked.rests_on),
+            }
+        )
+        return 0 if problem is None else 1
+    _say_evidence(evidence)
+    say(str(checked) if checked is not None else f"does not hold: {problem}")
+    return 0 if problem is None else 1
+
+
+def _key(text: str) -> tuple[str, bytes]:
+    node, separator, digits = text.rpartition("=")
+    if not separator:
+        raise InvalidInputError(f"--key is {text!r}; expected NODE=HEX, a node's id and 64 hexadecimal digits")
+    return check_id(node, "the node of --key"), parse_hex(digits, f"the key of {node}", 32)
+
+
+def _say_evidence(evidence: "Evidence") -> None:
+    group = evidence.group
+    say(f"task {group.task.digest.hex()}")
+    say(f"  {shorten_name(group.task.to_json())}")
+    say(f"group {group.id} of ledger {evidence.ledger}, opened at {group.opened} by {group.creator} for {group.fee}")
+    say(f"  drawn by beacon round {group.beacon_round} from {len(group.pool)} nodes")
+    say(f"verdict, as the ledger says: {evidence.verdict}")
+    for number, one in enumerate(group.rounds, 1):
+        say(f"answers of round {number}, in the order of the draw")
+        for node in group.asked(number):
+            answer = group.first_answer(node) if number == 1 else group.second_answer(node)
+            signed = ", signed" if node in one.signatures else ""
+            say(f"  {node}  {answer}{signed}")
+    say("")

@@ -1,0 +1,276 @@
+"""Evidence: what a third person can check of a finding, and what not (protocol L8)."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from crynux_validate import (
+    BrokenEvidenceError,
+    Evidence,
+    Finding,
+    ImageScore,
+    InvalidInputError,
+    SigningKey,
+    verify_evidence,
+)
+from crynux_validate.cli import main
+from crynux_validate.errors import UnknownIdError
+from tests.ledger import backends
+from tests.ledger.helpers import CHEAT, FALSE_REPORT, HONEST, HONEST_TEXT, MALFORMED, Network
+from tests.ledger.test_second_round import OTHER, TOKENS, TwoRounds
+from tests.ledger.test_signatures import KEYS, commit, signed_network
+
+HALF = ImageScore(bytes.fromhex("0f0f0f0f0f0f0f0f"), bytes(32))
+"""At distance 32 from an honest answer."""
+
+
+def evidence_of(network: Network, node: str, group: str = "group-1") -> Evidence:
+    """Evidence as somebody else has it: read from its JSON."""
+    found = network.ledger.evidence(group, node)
+    again = Evidence.from_json(found.to_json())
+    assert again == found
+    assert backends.current.again(network.ledger).evidence(group, node) == found
+    return again
+
+
+def signed_cheat() -> tuple[Network, str]:
+    """A settled group whose members have keys; the last withheld."""
+    network = signed_network()
+    group = network.drawn()
+    for node in group.members:
+        commit(network, group, node, KEYS[node])
+    for node in group.members[:2]:
+        network.reveal(group.id, node)
+    network.clock.now = group.reveal_deadline
+    network.ledger.settle(group.id)
+    return network, group.members[2]
+
+
+def test_a_wrong_answer_can_be_shown_to_anybody() -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, CHEAT)
+    *honest, cheat = group.members
+    checked = verify_evidence(evidence_of(network, cheat))
+    assert checked.finding is Finding.INVALID
+    text = str(checked)
+    assert f"node {cheat} is INVALID in group-1 of ledger test" in text
+    assert "draws " + ", ".join(group.members) in text
+    assert "distance 64" in text
+    assert f"the ledger's word that {', '.join(group.members)} committed to this: not signed" in text
+    assert f"1000 was taken from the stake of {cheat}" in text
+    assert "the beacon's value" in text
+    for node in honest:
+        assert verify_evidence(evidence_of(network, node)).finding is Finding.VALID
+
+
+@pytest.mark.parametrize("answer", [MALFORMED, FALSE_REPORT])
+def test_every_kind_of_wrong_answer(answer: Any) -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, answer)
+    assert verify_evidence(evidence_of(network, group.members[2])).finding is Finding.INVALID
+
+
+def test_signatures_need_no_belief_in_the_ledger() -> None:
+    network, silent = signed_cheat()
+    evidence = evidence_of(network, silent)
+    checked = verify_evidence(evidence)
+    assert checked.finding is Finding.WITHHELD
+    assert any(KEYS[silent].public_key.hex() in line for line in checked.rests_on)
+    assert any("no opening of" in line and silent in line for line in checked.rests_on)
+    keys = {node: key.public_key for node, key in KEYS.items()}
+    known = verify_evidence(evidence, keys)
+    assert not any("keys" in line for line in known.rests_on)
+    assert f"{silent} signed what it committed to, with the key that you know" in known.shown
+    with pytest.raises(BrokenEvidenceError, match="the known one is"):
+        verify_evidence(evidence, {silent: SigningKey(bytes(32)).public_key})
+
+
+def test_a_known_key_must_have_signed() -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, CHEAT)
+    cheat = group.members[2]
+    with pytest.raises(BrokenEvidenceError, match=f"the commitment of {cheat} is not signed"):
+        verify_evidence(evidence_of(network, cheat), {cheat: bytes(32)})
+
+
+def test_both_rounds_are_checked() -> None:
+    network = TwoRounds()
+    settled = network.second(network.first(HONEST_TEXT, HONEST_TEXT, HONEST_TEXT), TOKENS, TOKENS, OTHER)
+    evidence = evidence_of(network, settled.members[2])
+    assert verify_evidence(evidence).finding is Finding.INVALID
+    assert "6 openings" in str(verify_evidence(evidence))
+
+    def swap(group: dict[str, Any]) -> None:
+        openings = group["rounds"][1]["openings"]
+        first, _, third = settled.members
+        openings[first], openings[third] = openings[third], openings[first]
+
+    with pytest.raises(BrokenEvidenceError, match="in round 2 does not open its commitment"):
+        verify_evidence(edited(evidence, swap))
+
+
+def edited(evidence: Evidence, edit: Callable[[dict[str, Any]], None]) -> Evidence:
+    value = json.loads(evidence.to_json())
+    edit(value["group"])
+    return Evidence.from_json(json.dumps(value))
+
+
+def forget_an_opening(group: dict[str, Any]) -> None:
+    del group["rounds"][0]["openings"][group["members"][2]]
+
+
+def exchange_answers(group: dict[str, Any]) -> None:
+    openings = group["rounds"][0]["openings"]
+    first, _, third = group["members"]
+    openings[first], openings[third] = openings[third], openings[first]
+
+
+def accuse_another(group: dict[str, Any]) -> None:
+    findings = dict(group["verdict"]["findings"])
+    first, _, third = group["members"]
+    findings[first], findings[third] = findings[third], findings[first]
+    group["verdict"]["findings"] = list(map(list, findings.items()))
+
+
+def reorder(group: dict[str, Any]) -> None:
+    group["members"].reverse()
+
+
+def choose_a_judge(group: dict[str, Any]) -> None:
+    group["members"][0] = next(node for node in group["pool"]["ids"] if node not in group["members"])
+
+
+def take_another_beacon(group: dict[str, Any]) -> None:
+    group["beacon"] = "00" * 32
+
+
+def change_a_weight(group: dict[str, Any]) -> None:
+    group["pool"]["weights"] = [weight * 7**at for at, weight in enumerate(group["pool"]["weights"])]
+
+
+def change_the_rule(group: dict[str, Any]) -> None:
+    group["policy"]["slash_threshold"] = group["policy"]["threshold"] = 64
+
+
+def change_the_commitment(group: dict[str, Any]) -> None:
+    group["rounds"][0]["commitments"][group["members"][0]] = "00" * 32
+
+
+def add_a_stranger(group: dict[str, Any]) -> None:
+    group["rounds"][0]["commitments"]["stranger"] = "00" * 32
+
+
+def deliver_another(group: dict[str, Any]) -> None:
+    group["delivered_by"] = group["members"][2]
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (forget_an_opening, "judging the answers again"),
+        (exchange_answers, "does not open its commitment"),
+        (accuse_another, "judging the answers again"),
+        (reorder, "not those that its beacon value draws"),
+        (choose_a_judge, "not those that its beacon value draws"),
+        (take_another_beacon, "not those that its beacon value draws"),
+        (change_a_weight, "not those that its beacon value draws"),
+        (change_the_rule, "judging the answers again"),
+        (change_the_commitment, "does not open its commitment"),
+        (add_a_stranger, "stranger answered"),
+        (deliver_another, "J6"),
+    ],
+)
+def test_edited_evidence_is_found(edit: Callable[[dict[str, Any]], None], match: str) -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, HALF)
+    evidence = evidence_of(network, group.members[2])
+    with pytest.raises(BrokenEvidenceError, match=match):
+        verify_evidence(edited(evidence, edit))
+
+
+def test_an_edited_signature_is_found() -> None:
+    network, silent = signed_cheat()
+
+    def swap(group: dict[str, Any]) -> None:
+        signatures = group["rounds"][0]["signatures"]
+        first = group["members"][0]
+        signatures[silent][1] = signatures[first][1]
+
+    with pytest.raises(BrokenEvidenceError, match=f"the signature of {silent} in round 1"):
+        verify_evidence(edited(evidence_of(network, silent), swap))
+
+
+def test_evidence_is_of_a_member_of_a_settled_group() -> None:
+    network = Network()
+    group = network.drawn()
+    with pytest.raises(InvalidInputError, match="group group-1 is DRAWN; evidence is of a group that is settled"):
+        network.ledger.evidence(group.id, group.members[0])
+    with pytest.raises(UnknownIdError):
+        network.ledger.evidence("group-9", "n0")
+    settled = Network()
+    settled.answered(HONEST, HONEST, CHEAT)
+    with pytest.raises(InvalidInputError, match="node 'x' is no member of group-1"):
+        settled.ledger.evidence("group-1", "x")
+
+
+def test_what_is_no_evidence() -> None:
+    network = Network()
+    good = network.answered(HONEST, HONEST, CHEAT)
+    text = network.ledger.evidence("group-1", good.members[2]).to_json()
+    value = json.loads(text)
+    for bad, match in (
+        ("", "not JSON"),
+        ("[]", "the schema"),
+        (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/1'"),
+        (json.dumps({**value, "more": 1}), "the fields"),
+        (json.dumps({**value, "node": "x"}), "no member"),
+        (json.dumps({**value, "group": {}}), "cannot be read"),
+        (json.dumps({**value, "group": {**value["group"], "fee": []}}), "cannot be read"),
+        (json.dumps({**value, "group": {**value["group"], "verdict": None}}), "evidence is of a group that is settled"),
+        (json.dumps({**value, "group": {**value["group"], "task": {}}}), "cannot be read: schema"),
+    ):
+        with pytest.raises(InvalidInputError, match=match):
+            Evidence.from_json(bad)
+
+
+def test_the_command(tmp_path: Any, backend: backends.Backend, capsys: pytest.CaptureFixture[str]) -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, CHEAT)
+    cheat = group.members[2]
+    file = tmp_path / "evidence.json"
+    if backend.name == "memory":
+        file.write_text(network.ledger.evidence("group-1", cheat).to_json())
+    else:
+        url = backend.url_of(network.ledger)
+        assert main(["ledger", "evidence", url, "group-1", cheat, "--out", str(file)]) == 0
+        assert f"{cheat} is INVALID in group-1" in capsys.readouterr().out
+        assert main(["ledger", "evidence", url, "group-1", cheat]) == 0
+        assert capsys.readouterr().out == file.read_text()
+        assert main(["ledger", "evidence", url, "group-1", cheat, "--out", str(tmp_path / "no" / "file")]) == 2
+        assert "cannot write" in capsys.readouterr().err
+    assert main(["evidence", str(file)]) == 0
+    shown = capsys.readouterr().out
+    for expected in (
+        f"{cheat}  INVALID     distance 64",
+        "a red cat",
+        "shown by the evidence itself",
+        "to be believed",
+    ):
+        assert expected in shown
+    assert main(["evidence", "--json", str(file)]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["holds"], value["finding"], value["node"]) == (True, "INVALID", cheat)
+    assert main(["evidence", str(file), "--key", f"{cheat}={'00' * 32}"]) == 1
+    assert f"does not hold: the commitment of {cheat} is not signed" in capsys.readouterr().out
+    assert main(["evidence", "--json", str(file), "--key", f"{cheat}={'00' * 32}"]) == 1
+    assert json.loads(capsys.readouterr().out)["holds"] is False
+    for arguments, match in (
+        (["--key", "x"], "expected NODE=HEX"),
+        (["--key", "x=12"], "the key of x has 2 characters"),
+    ):
+        assert main(["evidence", str(file), *arguments]) == 2
+        assert match in capsys.readouterr().err
+    assert main(["evidence", str(tmp_path / "nothing")]) == 2
+    assert "cannot read the evidence" in capsys.readouterr().err
