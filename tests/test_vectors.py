@@ -344,6 +344,31 @@ def test_attestation(vector: Vector) -> None:
     assert hashlib.sha256(preimage).hexdigest() == vector["commitment"]
 
 
+@each("keyed")
+def test_keyed(vector: Vector) -> None:
+    nonces = b"".join(bytes.fromhex(nonce) for _, nonce in sorted(vector["nonces"].items()))
+    head = prefixed(b"crynux-validate/keyed-seed/1", vector["group"].encode())
+    assert hashlib.sha256(head + nonces).hexdigest() == vector["seed"]
+    result = len(vector["token_ids"]).to_bytes(4, "big")
+    for sequence in vector["token_ids"]:
+        result += len(sequence).to_bytes(4, "big") + b"".join(token.to_bytes(4, "little") for token in sequence)
+    head = prefixed(b"crynux-validate/keyed-score/1") + bytes.fromhex(vector["seed"])
+    assert hashlib.sha256(head + prefixed(result)).hexdigest() == vector["score"]
+    assert vector["answer"] == (b"\x04" + prefixed(b"digest/1", bytes.fromhex(vector["score"]))).hex()
+
+
+@each("signatures")
+def test_signature(vector: Vector) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    ledger, group, node = (vector[name].encode() for name in ("ledger", "group", "node"))
+    head = prefixed(b"crynux-validate/signature/1", ledger, group) + bytes([vector["round"]]) + prefixed(node)
+    signed = hashlib.sha256(head + bytes.fromhex(vector["commitment"])).digest()
+    assert signed.hex() == vector["signed"]
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(vector["public_key"]))
+    key.verify(bytes.fromhex(vector["signature"]), signed)
+
+
 @each("pools")
 def test_pool(vector: Vector) -> None:
     rows = vector["pool"]

@@ -15,6 +15,8 @@ from typing import Any
 
 import crynux_validate as cv
 from crynux_validate.answers import logits_digest
+from crynux_validate.keyed import keyed_seed
+from crynux_validate.signatures import signed_bytes
 from crynux_validate.tasks import WARPERS
 from crynux_validate.vectors_check import judged
 
@@ -419,6 +421,45 @@ def attestation_vectors() -> list[dict[str, Any]]:
     return vectors
 
 
+def keyed_vectors() -> list[dict[str, Any]]:
+    """Seeds of second rounds, and keyed scores of text."""
+    nonces = {f"n{at}": bytes([at]) * 32 for at in (1, 2, 3)}
+    cases: list[tuple[str, str, dict[str, bytes], list[list[int]]]] = [
+        ("three", "three members revealed", nonces, [[1, 2, 70_000]]),
+        ("two", "one withheld: another seed", {node: nonces[node] for node in ("n1", "n3")}, [[1, 2, 70_000]]),
+        ("bytewise", "nonces stand in the order of the node ids, byte by byte",
+         {"n9": bytes([9]) * 32, "n10": bytes([10]) * 32, "N1": bytes([1]) * 32}, [[1, 2, 70_000]]),
+        ("two-sequences", "where one sequence ends and the next begins is in the score", nonces, [[1, 2], [70_000]]),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, revealed, ids in cases:
+        seed = keyed_seed("group-7", revealed)
+        made = cv.KeyedScore.from_tokens(seed, ids)
+        given = {"group": "group-7", "nonces": {node: nonce.hex() for node, nonce in revealed.items()}}
+        found = {"seed": seed.hex(), "score": made.hex, "answer": made.to_bytes().hex()}
+        vectors.append({"id": f"keyed/{name}", "reason": why, "flags": [], **given, "token_ids": ids, **found})
+    return vectors
+
+
+def signature_vectors() -> list[dict[str, Any]]:
+    """Signed commitments; Ed25519 signatures are the same every time."""
+    key = cv.SigningKey(bytes(range(32)))
+    commitment = bytes(range(100, 132))
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("first-round", "a commitment of the first round", {"round": 1}),
+        ("second-round", "the round is signed", {"round": 2}),
+        ("other-group", "the group is signed", {"round": 1, "group": "group-8"}),
+    ]
+    vectors = []
+    for name, why, change in cases:
+        ids: dict[str, Any] = {"ledger": "ledger-1", "group": "group-7", "node": "node-2"} | change
+        given = {"secret": key.secret.hex(), **ids, "commitment": commitment.hex()}
+        found = {"public_key": key.public_key.hex(), "signed": signed_bytes(commitment, **ids).hex()}
+        made = key.sign(commitment, **ids).hex()
+        vectors.append({"id": f"signature/{name}", "reason": why, "flags": [], **given, **found, "signature": made})
+    return vectors
+
+
 def pool_vectors() -> list[dict[str, Any]]:
     """Pools and their digests."""
     cases: list[tuple[str, str, list[cv.Candidate]]] = [
@@ -500,6 +541,8 @@ def all_vectors() -> dict[str, list[dict[str, Any]]]:
         "stakes": stake_vectors(),
         "classes": class_vectors(),
         "attestations": attestation_vectors(),
+        "keyed": keyed_vectors(),
+        "signatures": signature_vectors(),
         "pools": pool_vectors(),
         "events": event_vectors(),
     }

@@ -7,6 +7,7 @@ checked where the library is installed, without a model and without torch, and c
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.resources import files
@@ -18,7 +19,7 @@ from crynux_validate.algorithms import TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore, answer_from_bytes, logits_digest
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import shorten
-from crynux_validate.errors import CrynuxValidateError, InvalidInputError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError
 from crynux_validate.hashing import image_hash
 from crynux_validate.judging import (
     Absent,
@@ -31,10 +32,12 @@ from crynux_validate.judging import (
     Withheld,
     judge,
 )
-from crynux_validate.ledger.interface import Event, verify_chain
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger.log import Event, verify_chain
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.pairing import draw
 from crynux_validate.machines.pool import Candidate, Pool
+from crynux_validate.signatures import SigningKey, signed_bytes
 from crynux_validate.stakes import expected_gain, required_stake
 from crynux_validate.tasks import task_from_json
 
@@ -53,6 +56,8 @@ FILES: Final[Mapping[str, str]] = {
     "stake": "stakes.json",
     "class": "classes.json",
     "attestation": "attestations.json",
+    "keyed": "keyed.json",
+    "signature": "signatures.json",
     "pool": "pools.json",
     "event": "events.json",
     "phash": "phash/vectors.json",
@@ -305,6 +310,27 @@ def _attestation(vector: Vector) -> Computed:
     yield "commitment", found.commitment(ledger=given["ledger"], node=given["node"], nonce=nonce).hex()
 
 
+def _keyed(vector: Vector) -> Computed:
+    given = vector.content
+    seed = keyed_seed(given["group"], {node: bytes.fromhex(nonce) for node, nonce in given["nonces"].items()})
+    score = KeyedScore.from_tokens(seed, given["token_ids"])
+    yield "seed", seed.hex()
+    yield "score", score.hex
+    yield "answer", score.to_bytes().hex()
+
+
+def _signature(vector: Vector) -> Computed:
+    """The signature itself needs the extra ``sign``; without it what is signed is still checked."""
+    given = vector.content
+    ids = {name: given[name] for name in ("ledger", "group", "node", "round")}
+    commitment = bytes.fromhex(given["commitment"])
+    yield "signed", signed_bytes(commitment, **ids).hex()
+    with suppress(MissingExtraError):
+        key = SigningKey(bytes.fromhex(given["secret"]))
+        yield "public_key", key.public_key.hex()
+        yield "signature", key.sign(commitment, **ids).hex()
+
+
 def _pool_digest(vector: Vector) -> Computed:
     yield "digest", _pool(vector.content["pool"]).digest.hex()
 
@@ -367,6 +393,8 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Computed]]] = {
     "stake": _stake,
     "class": _class,
     "attestation": _attestation,
+    "keyed": _keyed,
+    "signature": _signature,
     "pool": _pool_digest,
     "event": _event,
     "phash": _phash,

@@ -74,6 +74,8 @@ def spoiled(value: Any) -> Any:
     if isinstance(value, dict):
         name = next(name for name, item in value.items() if isinstance(item, str | dict))
         return value | {name: spoiled(value[name])}
+    if isinstance(value, int):
+        return value ^ 1
     if isinstance(value, list):
         return [*value[:-1], spoiled(value[-1])]
     raise AssertionError(f"nothing spoils {value!r}")
@@ -89,6 +91,8 @@ COMPUTED = {
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "pool": ["digest"],
+    "keyed": ["nonces", "token_ids", "seed", "score", "answer"],
+    "signature": ["secret", "node", "round", "commitment", "public_key", "signed", "signature"],
     "event": ["digests", "head"],
     "phash": ["go", "imagehash"],
 }
