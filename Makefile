@@ -47,8 +47,8 @@ clean:
 
 # A stamp says that an extra is installed; a change of what is asked for installs again.
 $(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing crynux-validate with the extras image and text into $(VENV); the first time takes minutes"
-	@$(INSTALL) '.[image,text]'
+	@echo "installing crynux-validate with the extras image, text and sql into $(VENV); the first time takes minutes"
+	@$(INSTALL) '.[image,text,sql]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -44,6 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     from crynux_validate import ImageTask, Policy
     from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, STAKE, Network
     from crynux_validate.cli.demo_picture import draw_picture
+    from crynux_validate.cli.demo_processes import write_evidence
 
     if not 1 <= arguments.tasks <= MAX_TASKS:
         raise InvalidInputError(f"--tasks is {arguments.tasks}; expected 1 to {MAX_TASKS}")
@@ -60,12 +61,17 @@ def main(arguments: argparse.Namespace) -> int:
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
         task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=20, width=256, height=256)
         network.join(task)
-        rounds = []
+        rounds: list[Round] = []
+        evidence: list[Path] = []
         for done in network.rounds(task, arguments.tasks):
             rounds.append(done)
             tell(describe_round(len(rounds), done, network.nodes))
+            for file in write_evidence(network.ledger, done.group, out / done.group.id):
+                evidence.append(file)
+                tell(f"  evidence that anybody can check: crynux-validate evidence {file}")
         picture = draw_picture(out / "demo.png", most_telling(rounds, network.nodes), network.nodes)
         summary = summarize(network, rounds)
+    summary |= {"ledger": str(out / "ledger.db"), "evidence": list(map(str, evidence))}
     summary |= {"picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
     if arguments.json:
         say_json(summary)
@@ -207,5 +213,6 @@ def describe_summary(summary: dict[str, Any]) -> str:
     replay = "a replay of it gives the same ledger" if summary["replay_equal"] else "a REPLAY of it DIFFERS"
     lines.append(f"  burnt {summary['burnt']}; accounts, stakes, fees and burnt money are {balanced}")
     lines.append(f"  {summary['events']} events, head {summary['log_head'][:16]}...; {replay}")
+    lines.append(f"  the ledger is kept: crynux-validate ledger show {summary['ledger']}")
     lines.append(f"\nlook at {summary['picture']} ({summary['seconds']} s in all)")
     return "\n".join(lines)

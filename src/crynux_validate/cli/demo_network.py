@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_node
-from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell
+from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
 from crynux_validate.errors import TooEarlyError
 from crynux_validate.ledger.interface import Group, Policy
-from crynux_validate.ledger.memory import MemoryLedger
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.tasks import ImageTask, ModelRef
 from crynux_validate.testing import fake_hardware
@@ -90,7 +89,8 @@ class Network(Processes):
 
     def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell, progress: Tell) -> None:
         super().__init__(tell, progress)
-        self.ledger = MemoryLedger(policy, ledger_id="demo")
+        self.ledger = new_ledger(out, "ledger", policy)
+        self._running.callback(self.ledger.close)
         self.nodes: list[DemoNode] = []
         self.served: set[str] = set()
         self._cheat = cheat

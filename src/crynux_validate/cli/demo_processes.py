@@ -1,18 +1,51 @@
-"""What both demos have: nodes in processes of their own, which end with the demo, and work that they do at once."""
+"""What both demos have: a ledger in a file, and nodes in processes of their own that work at once."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import Final, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from crynux_validate.errors import FakeHardwareError, PipelineError
+from crynux_validate.errors import FakeHardwareError, InvalidInputError, PipelineError
+from crynux_validate.judging import Finding
+from crynux_validate.ledger.group import Group
+from crynux_validate.ledger.policy import Clock, Policy
 from crynux_validate.testing import fake_hardware
+
+if TYPE_CHECKING:
+    from crynux_validate.ledger.sql import SqlLedger
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
 
 WORK_SECONDS: Final = 600
 """How long a node may take for one task before the demo gives up."""
+
+
+def new_ledger(out: Path, name: str, policy: Policy, clock: Clock | None = None) -> "SqlLedger":
+    """Begin a ledger in the file ``<name>.db`` of a folder; one that an earlier demo left there is deleted."""
+    from crynux_validate import SqlLedger
+
+    file = out / f"{name}.db"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"cannot write into {out}: {error.strerror or error}") from error
+    return SqlLedger(f"sqlite:///{file.absolute()}", policy, ledger_id=f"demo-{name}", clock=clock)
+
+
+def write_evidence(ledger: "SqlLedger", group: Group, folder: Path) -> list[Path]:
+    """Write the evidence of what cost a member of a settled group its stake; returns the files."""
+    findings = {} if group.verdict is None else group.verdict.findings
+    written = []
+    for node, finding in findings.items():
+        if finding in (Finding.INVALID, Finding.WITHHELD):
+            file = folder / f"evidence-{node}.json"
+            file.write_text(ledger.evidence(group.id, node).to_json() + "\n", "utf-8")
+            written.append(file)
+    return written
 
 
 class Processes:

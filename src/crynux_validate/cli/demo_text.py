@@ -29,6 +29,7 @@ def run_demo(out: Path, tasks: int, *, json: bool) -> int:
     """Tell the story in four parts; returns the exit code."""
     # Imported here: the other commands need none of it.
     from crynux_validate import TextTask
+    from crynux_validate.cli.demo_processes import write_evidence
     from crynux_validate.cli.demo_text_network import TextNetwork
 
     tell = note if json else say
@@ -49,6 +50,9 @@ def run_demo(out: Path, tasks: int, *, json: bool) -> int:
         without = network.ledger("without-canary", canary=False)
         tell("\n3. the canary switched off: node-7 also claims the kernels and numerics of node-1, and is believed")
         caught = serve_until_caught(network, without, task, tell)
+        evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, out)]
+        for file in evidence:
+            tell(f"   evidence that anybody can check: crynux-validate evidence {file}")
         tell("\n4. without pairing: honest nodes of two GPU models are given one task")
         mixed = judge_mixed(network, caught, tell)
     summary = {
@@ -61,6 +65,8 @@ def run_demo(out: Path, tasks: int, *, json: bool) -> int:
         "groups": [group_facts(served) for served in paired],
         "without_canary": [group_facts(served) for served in caught],
         "without_pairing": mixed,
+        "ledgers": [str(out / "with-canary.db"), str(out / "without-canary.db")],
+        "evidence": list(map(str, evidence)),
         "balanced": with_canary.ledger.totals().balanced and without.ledger.totals().balanced,
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -222,6 +228,7 @@ def describe_end(network: "TextNetwork", without: "DemoLedger", summary: dict[st
         f"  without the canary: earned {facts['without_canary']['earned']}, stake {facts['without_canary']['stake']} "
         f"({without.ledger.totals().burnt} burnt)",
         f"  accounts, stakes, fees and burnt money are {balanced} on both ledgers",
+        "  the ledgers are kept: " + ", ".join(f"crynux-validate ledger show {file}" for file in summary["ledgers"]),
         f"\n{summary['seconds']} s in all",
     ]
     return "\n".join(lines)

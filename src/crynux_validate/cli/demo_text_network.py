@@ -9,10 +9,9 @@ from typing import Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_text_node
-from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell
+from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
 from crynux_validate.cli.demo_text_node import Written
 from crynux_validate.ledger.interface import Group, Policy
-from crynux_validate.ledger.memory import MemoryLedger
 from crynux_validate.machines.admission import ClassFacts, classes_of
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.environment import Environment
@@ -117,7 +116,8 @@ class TextNetwork(Processes):
 
     def ledger(self, name: str, *, canary: bool) -> "DemoLedger":
         """Return a ledger that all nodes have joined and attested to, with or without the canary."""
-        made = DemoLedger(name)
+        made = DemoLedger(self._out, name)
+        self._running.callback(made.ledger.close)
         for node in self.nodes:
             made.ledger.deposit(node.owner, FUNDS)
             made.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
@@ -163,13 +163,15 @@ class DemoLedger:
 
     Parameters
     ----------
+    out
+        Where its file is written.
     name
-        The ledger's id.
+        The ledger's id, and its file's.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, out: Path, name: str) -> None:
         self._clock = ManualClock(1_000 * Policy().epoch_seconds)
-        self.ledger = MemoryLedger(Policy(min_stake=MIN_STAKE), ledger_id=name, clock=self._clock)
+        self.ledger = new_ledger(out, name, Policy(min_stake=MIN_STAKE), self._clock)
         self.ledger.deposit("creator", 100 * FEE)
 
     def challenge(self) -> bytes:

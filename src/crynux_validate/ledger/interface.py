@@ -18,7 +18,8 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
 LEDGER_VERSION: Final = 1
-"""The version of the `Ledger` Protocol; a method that comes, goes or changes its meaning raises it."""
+"""The version of the `Ledger` Protocol, which is frozen: a method or an argument that comes, goes or changes its meaning
+raises it."""
 
 
 @dataclass(frozen=True)
