@@ -18,7 +18,7 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
 LEDGER_VERSION: Final = 1
-"""The version of the `Ledger` Protocol, which is frozen: a method or an argument that comes, goes or changes its meaning
+"""The version of the `Ledger` Protocol, which is frozen: a method or argument that comes, goes or changes its meaning
 raises it."""
 
 
