@@ -1,10 +1,12 @@
 """Values that cannot be changed, and that other processes can be given."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import ItemsView, Iterator, Mapping
+from types import NoneType
+from typing import Any, Final, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 class FrozenMapping(Mapping[K, V]):
@@ -24,12 +26,31 @@ class FrozenMapping(Mapping[K, V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def items(self) -> ItemsView[K, V]:
+        """Return the dictionary's own view: what `Mapping` makes is far slower."""
+        return self._items.items()
+
     def __repr__(self) -> str:
         return repr(self._items)
 
 
+def replace(record: T, **changes: object) -> T:
+    """Return a copy of a dataclass's object with other values, as ``dataclasses.replace`` does but a few times faster.
+
+    Nothing is checked: for records without ``__post_init__`` and cached properties, whose values have been checked.
+    """
+    copy = object.__new__(type(record))
+    vars(copy).update(vars(record), **changes)
+    return copy
+
+
+_SCALARS: Final = frozenset({str, int, bool, NoneType, float})
+
+
 def freeze(value: Any) -> Any:
     """Copy JSON values so that nothing in them can be changed: objects as `FrozenMapping`, lists as tuples."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return FrozenMapping({key: freeze(item) for key, item in value.items()})
     return tuple(freeze(item) for item in value) if isinstance(value, list | tuple) else value
@@ -37,6 +58,8 @@ def freeze(value: Any) -> Any:
 
 def thaw(value: Any) -> Any:
     """Copy what `freeze` made into dictionaries and lists."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     return [thaw(item) for item in value] if isinstance(value, list | tuple) else value

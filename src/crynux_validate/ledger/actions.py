@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, get_args
 
-from crynux_validate.encoding import canonical_json, parse_hex
+from crynux_validate.encoding import Encoded, canonical_json, parse_hex
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
@@ -151,6 +151,7 @@ Action = (
 )
 
 _KINDS: Final[Mapping[str, type[Action]]] = {action.kind: action for action in get_args(Action)}
+_NAMES: Final = {kind: tuple(item.name for item in fields(action)) for kind, action in _KINDS.items()}
 _MONEY: Final = ("amount", "stake", "fee")
 _BYTES: Final = ("beacon", "challenge", "commitment", "nonce", "opening", "public_key", "signature")
 _OPTIONAL: Final = ("public_key", "signature")
@@ -158,8 +159,11 @@ _OPTIONAL: Final = ("public_key", "signature")
 
 
 def action_to_dict(action: Action) -> dict[str, Any]:
-    """Return an action's fields as JSON values: money as decimal strings, bytes as hexadecimal digits."""
-    given = {item.name: _to_json(item.name, getattr(action, item.name)) for item in fields(action)}
+    """Return an action's fields as JSON values: money as decimal strings, bytes as hexadecimal digits.
+
+    For `canonical_json`: a task is given as the canonical JSON that it has already.
+    """
+    given = {name: _to_json(name, getattr(action, name)) for name in _NAMES[action.kind]}
     return {name: value for name, value in given.items() if value is not None or name not in _OPTIONAL}
 
 
@@ -167,7 +171,7 @@ def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
     """Read what `action_to_dict` writes."""
     if kind not in _KINDS:
         raise InvalidInputError(f"no action is called {kind!r}; expected one of {', '.join(_KINDS)}")
-    names = {item.name for item in fields(_KINDS[kind])}
+    names = set(_NAMES[kind])
     if not names - set(_OPTIONAL) <= set(value) <= names:
         raise InvalidInputError(f"the action {kind} has the fields {sorted(value)}; expected {sorted(names)}")
     return _KINDS[kind](**{name: _from_json(name, found) for name, found in value.items()})
@@ -176,9 +180,13 @@ def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
 def _to_json(name: str, value: Any) -> Any:
     if name in _MONEY:
         return str(value)
+    if isinstance(value, str | int | None):
+        return value
     if isinstance(value, bytes):
         return value.hex()
-    return value.to_dict() if isinstance(value, GpuModel | Attestation | Task) else value
+    if isinstance(value, Task):
+        return Encoded(value.to_json())
+    return value.to_dict() if isinstance(value, GpuModel | Attestation) else value
 
 
 def _from_json(name: str, value: Any) -> Any:

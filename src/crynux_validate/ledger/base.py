@@ -45,7 +45,7 @@ from crynux_validate.ledger.interface import (
     Totals,
     verify_chain,
 )
-from crynux_validate.ledger.rules import Change, State, apply
+from crynux_validate.ledger.rules import Change, State, apply, group_id
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
@@ -233,8 +233,8 @@ class StoringLedger(ABC):
         with self._writing() as store:
             now = self._now(store)
             beacon_round = self._beacon.next_round(now)
-            opened = self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
-            return _group(store, "" if opened is None else opened.payload["result"]["group"])
+            self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
+            return _group(store, group_id(store.group_count()))
 
     def draw(self, group: str) -> Group:
         """Draw the members; anyone may. A group that cannot be drawn any more is closed and refunded."""
@@ -382,8 +382,8 @@ class StoringLedger(ABC):
             return None
         head = store.head
         payload = {"action": action_to_dict(action), "result": change.result}
-        event = Event(head.seq + 1, now, action.kind, payload, head.digest)
-        _ = event.digest  # raises here, before anything is stored, if the event has no canonical form
+        # It raises here, before anything is stored, if the event has no canonical form.
+        event = Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)
         store.write(change, event)
         return event
 

@@ -1,14 +1,14 @@
 """A group: who answers one task, what they handed in, and what became of them (protocol P4, C2, C5)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from crynux_validate.answers import ImageScore, TextScore, check_answer
 from crynux_validate.commitment import Opening
 from crynux_validate.errors import InvalidAnswerError
-from crynux_validate.frozen import FrozenMapping
+from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
 from crynux_validate.keyed import KeyedScore, keyed_seed
 from crynux_validate.ledger.policy import Policy

@@ -1,5 +1,6 @@
 """The event log: one accepted action an event, each chained to the one before it (protocol L5)."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,20 +41,46 @@ class Event:
     def __post_init__(self) -> None:
         object.__setattr__(self, "payload", freeze(self.payload))
 
+    @classmethod
+    def recorded(cls, seq: int, time: int, kind: str, payload: Mapping[str, Any], previous: str) -> "Event":
+        """Build an event that keeps its canonical bytes alone: most events are stored, and never looked at again.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the payload has no canonical form.
+        """
+        event = object.__new__(cls)
+        fields = {"seq": seq, "time": time, "kind": kind, "payload": payload, "previous": previous}
+        vars(event).update(fields, canonical_bytes=canonical_json(fields))
+        del vars(event)["payload"]
+        return event
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the payload of an event that was recorded; called only for what is not there yet."""
+        if name != "payload":
+            raise AttributeError(f"an Event has no attribute {name!r}")
+        payload = freeze(json.loads(self.canonical_bytes)["payload"])
+        object.__setattr__(self, "payload", payload)
+        return payload
+
     def to_dict(self) -> dict[str, Any]:
         """Return the event as JSON values."""
-        fields = {"seq": self.seq, "time": self.time, "kind": self.kind, "payload": thaw(self.payload)}
-        return {**fields, "previous": self.previous}
+        return {**self._fields(), "payload": thaw(self.payload)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:
         """RFC 8785 JSON of the event: what a log holds."""
-        return canonical_json(self.to_dict())
+        return canonical_json(self._fields())
 
     @cached_property
     def digest(self) -> str:
         """What the next event has as `previous`: 64 hexadecimal digits, over the canonical bytes."""
         return digest("event", length_prefixed(self.canonical_bytes)).hex()
+
+    def _fields(self) -> dict[str, Any]:
+        names = ("seq", "time", "kind", "payload", "previous")
+        return {name: getattr(self, name) for name in names}
 
 
 def verify_chain(events: Iterable[Event], head: str | None = None) -> None:

@@ -24,10 +24,7 @@ class MemoryStore:
         self._changed: dict[str, set[str]] = {}
         self._deposited = self._withdrawn = self._burnt = 0
         self._events = [genesis]
-
-    @property
-    def head(self) -> Head:
-        return Head.of(self._events[-1])
+        self.head = Head.of(genesis)
 
     def balance(self, account: str) -> int:
         return self._accounts.get(account, 0)
@@ -52,9 +49,9 @@ class MemoryStore:
 
     def write(self, change: Change, event: Event) -> None:
         """Store a change and its event; it cannot fail half-way."""
-        self._accounts |= change.accounts
-        self._nodes |= change.nodes
-        self._groups |= change.groups
+        self._accounts.update(change.accounts)
+        self._nodes.update(change.nodes)
+        self._groups.update(change.groups)
         for changed in self._changed.values():
             changed.update(change.nodes)
         for group in change.groups.values():
@@ -68,6 +65,7 @@ class MemoryStore:
         self._withdrawn += change.withdrawn
         self._burnt += change.burnt
         self._events.append(event)
+        self.head = Head.of(event)
 
     def events(self, since: int) -> Iterator[Event]:
         return iter(self._events[since:])

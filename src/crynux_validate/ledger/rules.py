@@ -5,7 +5,7 @@ nothing, so that an error changes nothing (L1). A ledger stores the change and i
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from crynux_validate.commitment import Opening
@@ -26,7 +26,7 @@ from crynux_validate.errors import (
     TooLateError,
     UnknownIdError,
 )
-from crynux_validate.frozen import FrozenMapping
+from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Finding
 from crynux_validate.ledger.actions import (
     Action,
@@ -270,7 +270,7 @@ def _open_group(state: State, change: Change, action: OpenGroup, now: int) -> No
     _charge(state, change, action.creator, action.fee, "the fee")
     node_class, pool = choose_pool(state.joined_nodes(), action, policy, now)
     group = Group(
-        id=f"group-{state.group_count() + 1}",
+        id=group_id(state.group_count() + 1),
         task=action.task,
         creator=action.creator,
         fee=action.fee,
@@ -328,6 +328,11 @@ def _rounds_from(policy: Policy, now: int) -> tuple[Round, ...]:
     length = policy.commit_seconds + policy.reveal_seconds
     starts = [now + at * length for at in range(policy.rounds)]
     return tuple(Round(start + policy.commit_seconds, start + length) for start in starts)
+
+
+def group_id(number: int) -> str:
+    """Return the id of the group that opens as the first, second, ... of its ledger."""
+    return f"group-{number}"
 
 
 def _close(state: State, change: Change, group: Group, reason: str) -> None:
@@ -510,4 +515,4 @@ def _charge(state: State, change: Change, account: str, amount: int, what: str) 
     change.accounts[account] = balance - amount
 
 
-__all__ = ["Change", "State", "apply", "slashable_stake_needed"]
+__all__ = ["Change", "State", "apply", "group_id", "slashable_stake_needed"]

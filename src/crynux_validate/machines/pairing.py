@@ -5,6 +5,7 @@ Everything here is a pure function of its arguments, in integers only, so that e
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from crynux_validate.encoding import check_id, length_prefixed, tag
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
@@ -41,10 +42,21 @@ def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_g
     found = [
         node
         for node in nodes
-        if node.owner != creator and node.gpu.memory_gib >= min_memory_gib and is_available(node, min_stake)
+        if is_available(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
     ]
-    weights = [weight_of(node.stake, weight_unit) for node in found]
-    return Pool.from_columns([node.id for node in found], [node.owner for node in found], weights)
+    stakes = [node.stake for node in found]
+    weights = {stake: weight_of(stake, weight_unit) for stake in set(stakes)}
+    return _same_pool(
+        tuple(node.id for node in found),
+        tuple(node.owner for node in found),
+        tuple(weights[stake] for stake in stakes),
+    )
+
+
+@lru_cache(maxsize=4)
+def _same_pool(ids: tuple[str, ...], owners: tuple[str, ...], weights: tuple[int, ...]) -> Pool:
+    """Build a pool; groups that open before any node changes share it, as it cannot be changed."""
+    return Pool.from_columns(ids, owners, weights)
 
 
 def draw(
@@ -94,11 +106,13 @@ def draw(
     gone = {node: at for node, at in places.items() if at is not None}
     # A weight of zero is never drawn, as no running sum begins to exceed a number there: so nodes are removed.
     weights = pool.weights.copy()
-    weights[list(gone.values())] = 0
-    owners = np.count_nonzero(np.bincount(pool.owner_numbers[weights > 0])) if gone else pool.owner_count
+    owners = pool.owner_count
+    if gone:
+        weights[list(gone.values())] = 0
+        owners = int(np.count_nonzero(np.bincount(pool.owner_numbers[weights > 0])))
     if owners < size:
         raise NotEnoughNodes(
-            f"{owners} owners have a node that can be drawn; a group needs {size}", available=int(owners), needed=size
+            f"{owners} owners have a node that can be drawn; a group needs {size}", available=owners, needed=size
         )
     words = _words(
         tag("draw")
@@ -110,7 +124,7 @@ def draw(
     while len(members) < size:
         sums = np.cumsum(weights)
         target = _below(int(sums[-1]), words)
-        taken = int(np.searchsorted(sums, np.uint64(target), side="right"))
+        taken = int(sums.searchsorted(np.uint64(target), "right"))
         members.append(pool.ids[taken])
         weights[pool.owner_numbers == pool.owner_numbers[taken]] = 0
     return Draw(ledger, group, beacon, pool, frozenset(gone), tuple(members))

@@ -1,11 +1,10 @@
 """Who could be drawn for a group: candidates, held as columns so that a draw from a million of them is quick (P4)."""
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from crynux_validate.encoding import check_id, digest, length_prefixed, shorten
@@ -75,11 +74,11 @@ class Pool(Sequence[Candidate]):
             weights = [weights[at] for at in order]
         self._ids = tuple(ids)
         self._owners = tuple(owners)
-        for before, node in pairwise(self._ids):
-            if before == node:
-                raise InvalidInputError(f"node {node} stands twice in the pool; give each node once")
-        # Each owner that is new gets the next number.
-        numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        if len(set(self._ids)) < len(self._ids):
+            twice = next(node for before, node in pairwise(self._ids) if before == node)
+            raise InvalidInputError(f"node {twice} stands twice in the pool; give each node once")
+        distinct = dict.fromkeys(owners)
+        numbers = dict(zip(distinct, range(len(distinct)), strict=True))
         self._owner_numbers = np.fromiter(map(numbers.__getitem__, owners), np.int64, len(owners))
         self._owner_count = len(numbers)
         self._weights = np.array(weights, dtype=np.uint64)
