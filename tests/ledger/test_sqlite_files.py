@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,32 @@ def test_a_full_disk(folder: Path) -> None:
         fill()
     again = cv.SqlLedger(url_of(path))
     assert [again.account(f"account {at}") for at in range(done + 1)] == [1] * done + [0]
+    again.verify_storage()
+    again.verify_records()
+    assert again.deposit("a", 1) == 1
+
+
+def test_a_disk_that_is_full_within_a_batch(folder: Path) -> None:
+    """Nothing of the batch is stored, whatever its caller caught: actions before the full disk neither."""
+    path = folder / "ledger.db"
+    filled(path)
+    ledger = cv.SqlLedger(url_of(path))
+    before = ledger.head()
+    with ledger._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    def fill() -> None:
+        with ledger.batch():
+            for at in range(3_000):
+                with suppress(cv.StorageError):
+                    ledger.deposit(f"account {at}", 1)
+
+    with pytest.raises(cv.StorageError, match="the disk is full"):
+        fill()
+    again = cv.SqlLedger(url_of(path))
+    assert again.head() == ledger.head() == before
+    assert again.account("account 0") == 0
     again.verify_storage()
     again.verify_records()
     assert again.deposit("a", 1) == 1

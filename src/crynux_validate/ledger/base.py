@@ -4,16 +4,25 @@ A storing ledger is a `Store`, which reads and writes records, and a subclass of
 transaction.
 """
 
+import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, shorten
-from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError, UnknownIdError
+from crynux_validate.errors import (
+    BrokenLogError,
+    CrynuxValidateError,
+    InvalidInputError,
+    LedgerError,
+    StorageError,
+    UnknownIdError,
+)
 from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import (
     Action,
@@ -86,11 +95,28 @@ class Store(State, Protocol):
         """Return where all money is, added up from the records (L2)."""
 
 
+@dataclass
+class _Batch:
+    """A transaction that holds many actions of one thread."""
+
+    store: Store
+    process: int
+    storing: bool = False
+    failure: BaseException | None = None
+
+    def check(self) -> None:
+        """Refuse to go on where an action may be stored in part."""
+        if self.failure is not None:
+            raise StorageError(
+                f"an action of this batch could not be stored ({self.failure}); nothing of the batch is: do it again"
+            ) from self.failure
+
+
 class StoringLedger(ABC):
     """A `crynux_validate.Ledger` that runs the rules itself and stores what they change.
 
-    A subclass implements `_reading` and `_writing`, and nothing else. It does not override the public methods: what
-    they check holds for every ledger.
+    A subclass implements `_reading` and `_writing`, and `_naming_errors` where its store raises errors of its own. It
+    does not override the public methods: what they check holds for every ledger.
 
     Parameters
     ----------
@@ -110,6 +136,7 @@ class StoringLedger(ABC):
         self._policy = policy
         self._clock: Clock = clock or system_clock
         self._beacon: Beacon = beacon or LocalBeacon()
+        self._mine = threading.local()
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Store]:
@@ -122,6 +149,10 @@ class StoringLedger(ABC):
         Where the block or the storing of it fails, nothing has changed (L1).
         """
 
+    def _naming_errors(self) -> AbstractContextManager[None]:
+        """Turn what the store of `_writing` raises within its block into `StorageError`."""
+        return nullcontext()
+
     @property
     def id(self) -> str:
         """The ledger's id."""
@@ -132,15 +163,43 @@ class StoringLedger(ABC):
         """The parameters for groups that open now."""
         return self._policy
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Do many actions as one transaction: ``with ledger.batch(): ...``, many times faster than one by one.
+
+        It holds all actions that this thread does on this ledger within the block; other threads and processes wait.
+        What it asks of this ledger there is answered as if the actions had happened. Each action is whole or refused on
+        its own: a `LedgerError` or `InvalidInputError` that the caller catches changes nothing, and the batch goes on.
+        Nothing is acknowledged before the block has ended; an exception that leaves it undoes all of it (L1). A process
+        that is forked within it is not in it.
+
+        Raises
+        ------
+        InvalidInputError
+            Within another batch of this ledger.
+        StorageError
+            At the end of the block, and of each action in it that follows: an action could not be stored, so nothing of
+            the batch is, whether or not the caller caught the first error.
+        """
+        if self._batch is not None:
+            raise InvalidInputError("this thread is in a batch of this ledger; end it before the next, or go on in it")
+        with self._writing() as store:
+            self._mine.batch = batch = _Batch(store, os.getpid())
+            try:
+                yield
+            finally:
+                self._mine.batch = None
+            batch.check()
+
     def deposit(self, account: str, amount: int) -> int:
         """Bring money in; returns the new balance."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Deposit(account, amount))
             return store.balance(account)
 
     def withdraw(self, account: str, amount: int) -> int:
         """Take money out; returns the new balance."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Withdraw(account, amount))
             return store.balance(account)
 
@@ -149,19 +208,19 @@ class StoringLedger(ABC):
 
         With a `SigningKey.public_key`, every commitment of the node must be signed from then on (L8).
         """
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Join(node, owner, gpu, stake, public_key))
             return _node(store, node)
 
     def leave(self, node: str) -> Node:
         """Leave; the stake goes back to the owner's account."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Leave(node))
             return _node(store, node)
 
     def top_up(self, node: str, amount: int) -> Node:
         """Add to a stake from the owner's account."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, TopUp(node, amount))
             return _node(store, node)
 
@@ -175,7 +234,7 @@ class StoringLedger(ABC):
         AlreadyDoneError
             Where the node has committed in this epoch.
         """
-        with self._writing() as store:
+        with self._acting() as store:
             now = self._now(store)
             self._record(store, AttestCommit(node, epoch, self._epoch_at(now).challenge, commitment), now)
             return _node(store, node)
@@ -192,7 +251,7 @@ class StoringLedger(ABC):
         CommitmentMismatchError
             Where the node has not committed, or to something else.
         """
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, AttestReveal(node, attestation, nonce))
             return _node(store, node)
 
@@ -230,7 +289,7 @@ class StoringLedger(ABC):
             Where the creator's account does not cover the fee.
         """
         name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
-        with self._writing() as store:
+        with self._acting() as store:
             now = self._now(store)
             beacon_round = self._beacon.next_round(now)
             self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
@@ -238,7 +297,7 @@ class StoringLedger(ABC):
 
     def draw(self, group: str) -> Group:
         """Draw the members; anyone may. A group that cannot be drawn any more is closed and refunded."""
-        with self._writing() as store:
+        with self._acting() as store:
             now = self._now(store)
             value = self._beacon.value(_group(store, group).beacon_round, now)
             self._record(store, DrawGroup(group, value), now)
@@ -254,20 +313,20 @@ class StoringLedger(ABC):
         signature: bytes | None = None,
     ) -> Group:
         """Bind a member to its answer, once in each round (C2); signed where the node joined with a key (L8)."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Commit(group, node, round, commitment, signature))
             return _group(store, group)
 
     def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
         """Open a member's commitment; anyone may hand it in (C2)."""
         data = opening.to_bytes() if isinstance(opening, Opening) else opening
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Reveal(group, node, round, data))
             return _group(store, group)
 
     def settle(self, group: str) -> Group:
         """Judge and pay; anyone may, and again changes nothing (L6)."""
-        with self._writing() as store:
+        with self._acting() as store:
             self._act(store, Settle(group))
             return _group(store, group)
 
@@ -276,29 +335,29 @@ class StoringLedger(ABC):
 
         The challenge is the value of the first beacon round that becomes public at or after the epoch's start.
         """
-        with self._reading() as store:
+        with self._looking() as store:
             now = self._now(store)
         return self._epoch_at(now)
 
     def account(self, account: str) -> int:
         """Return a balance; 0 for an account that was never used."""
         check_id(account, "the account")
-        with self._reading() as store:
+        with self._looking() as store:
             return store.balance(account)
 
     def node(self, node: str) -> Node:
         """Return a node, also one that has left."""
-        with self._reading() as store:
+        with self._looking() as store:
             return _node(store, node)
 
     def nodes(self) -> Sequence[Node]:
         """Return all nodes that have joined."""
-        with self._reading() as store:
+        with self._looking() as store:
             return tuple(store.joined_nodes())
 
     def group(self, group: str) -> Group:
         """Return a group."""
-        with self._reading() as store:
+        with self._looking() as store:
             return _group(store, group)
 
     def evidence(self, group: str, node: str) -> Evidence:
@@ -309,17 +368,17 @@ class StoringLedger(ABC):
         """Return the events from number `since` on."""
         if type(since) is not int or not 0 <= since <= MAX_SAFE_INTEGER:
             raise InvalidInputError(f"since is {shorten(since)}; expected the number of an event, from 0 to 2^53-1")
-        with self._reading() as store:
+        with self._looking() as store:
             return tuple(store.events(since))
 
     def totals(self) -> Totals:
         """Return where all money is (L2)."""
-        with self._reading() as store:
+        with self._looking() as store:
             return store.totals()
 
     def head(self) -> Head:
         """Return where the log ends; kept elsewhere, its digest shows a log that was rewritten or shortened (L5)."""
-        with self._reading() as store:
+        with self._looking() as store:
             return store.head
 
     def verify_log(self, head: str | None = None) -> str:
@@ -341,7 +400,7 @@ class StoringLedger(ABC):
         BrokenLogError
             Names the first event that does not fit.
         """
-        with self._reading() as store:
+        with self._looking() as store:
             ends = store.head
             verify_chain(store.events(0), ends.digest)
         if head is not None and head != ends.digest:
@@ -365,6 +424,35 @@ class StoringLedger(ABC):
                 raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
             _check_repeated(seq, event, again)
 
+    @property
+    def _batch(self) -> "_Batch | None":
+        """The batch that this thread is in; a process that was forked from it is not."""
+        batch: _Batch | None = getattr(self._mine, "batch", None)
+        return batch if batch is None or batch.process == os.getpid() else None
+
+    def _acting(self) -> AbstractContextManager[Store]:
+        batch = self._batch
+        return self._writing() if batch is None else self._in_batch(batch)
+
+    def _looking(self) -> AbstractContextManager[Store]:
+        batch = self._batch
+        return self._reading() if batch is None else self._in_batch(batch)
+
+    @contextmanager
+    def _in_batch(self, batch: "_Batch") -> Iterator[Store]:
+        """Give the records to one action or question of a batch; only what the rules refuse lets the batch go on."""
+        batch.check()
+        try:
+            with self._naming_errors():
+                yield batch.store
+        except (LedgerError, InvalidInputError) as error:
+            if batch.storing:
+                batch.failure = error
+            raise
+        except BaseException as error:
+            batch.failure = error
+            raise
+
     def _now(self, store: Store) -> int:
         return max(_checked_time(self._clock()), store.head.time)
 
@@ -384,7 +472,13 @@ class StoringLedger(ABC):
         payload = {"action": action_to_dict(action), "result": change.result}
         # It raises here, before anything is stored, if the event has no canonical form.
         event = Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)
-        store.write(change, event)
+        batch = self._batch
+        if batch is None:
+            store.write(change, event)
+        else:
+            batch.storing = True
+            store.write(change, event)
+            batch.storing = False
         return event
 
 

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Self
+from contextlib import contextmanager
+from typing import Any, Final, Self
 
 from crynux_validate.ledger.base import Head, Store, StoringLedger, genesis_event, genesis_of, system_clock
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.rules import Change
 from crynux_validate.machines.roster import Node
+
+_GONE: Final = object()
+"""Stands for no record."""
 
 
 class MemoryStore:
@@ -23,6 +26,7 @@ class MemoryStore:
         self._waiting: dict[str, Group] = {}
         self._changed: dict[str, set[str]] = {}
         self._deposited = self._withdrawn = self._burnt = 0
+        self._undo: list[tuple[dict[str, Any], str, object]] = []
         self._events = [genesis]
         self.head = Head.of(genesis)
 
@@ -42,30 +46,53 @@ class MemoryStore:
         return next((name for name, group in self._waiting.items() if group.pool.position(node) is not None), None)
 
     def changed_nodes(self, group: str) -> Iterable[Node]:
-        return [self._nodes[node] for node in self._changed[group]]
+        # An undone transaction's are not taken out again: more do no harm, but some of them may never have joined.
+        return [self._nodes[node] for node in self._changed[group] if node in self._nodes]
 
     def group_count(self) -> int:
         return len(self._groups)
 
     def write(self, change: Change, event: Event) -> None:
-        """Store a change and its event; it cannot fail half-way."""
-        self._accounts.update(change.accounts)
-        self._nodes.update(change.nodes)
-        self._groups.update(change.groups)
+        """Store a change and its event."""
+        for name, balance in change.accounts.items():
+            self._put(self._accounts, name, balance)
+        for name, node in change.nodes.items():
+            self._put(self._nodes, name, node)
         for changed in self._changed.values():
             changed.update(change.nodes)
-        for group in change.groups.values():
+        for name, group in change.groups.items():
+            self._put(self._groups, name, group)
             if group.status is Status.OPEN:
-                self._waiting[group.id] = group
-                self._changed[group.id] = set()
-            else:
-                self._waiting.pop(group.id, None)
-                self._changed.pop(group.id, None)
+                self._put(self._waiting, name, group)
+                self._put(self._changed, name, set())
+            elif name in self._waiting:
+                self._put(self._waiting, name, _GONE)
+                self._put(self._changed, name, _GONE)
         self._deposited += change.deposited
         self._withdrawn += change.withdrawn
         self._burnt += change.burnt
         self._events.append(event)
         self.head = Head.of(event)
+
+    @contextmanager
+    def transaction(self) -> Iterator["MemoryStore"]:
+        """Undo what was written within the block where that fails."""
+        self._undo = []
+        money, events = (self._deposited, self._withdrawn, self._burnt), len(self._events)
+        try:
+            yield self
+        except BaseException:
+            for records, name, before in reversed(self._undo):
+                _set(records, name, before)
+            self._deposited, self._withdrawn, self._burnt = money
+            del self._events[events:]
+            self.head = Head.of(self._events[-1])
+            raise
+
+    def _put(self, records: dict[str, Any], name: str, value: object) -> None:
+        """Write a record, or take it away, and note what was there."""
+        self._undo.append((records, name, records.get(name, _GONE)))
+        _set(records, name, value)
 
     def events(self, since: int) -> Iterator[Event]:
         return iter(self._events[since:])
@@ -79,6 +106,13 @@ class MemoryStore:
             deposited=self._deposited,
             withdrawn=self._withdrawn,
         )
+
+
+def _set(records: dict[str, Any], name: str, value: object) -> None:
+    if value is _GONE:
+        records.pop(name, None)
+    else:
+        records[name] = value
 
 
 class MemoryLedger(StoringLedger):
@@ -117,15 +151,14 @@ class MemoryLedger(StoringLedger):
         return self._store.group_count()
 
     @contextmanager
-    def _locked(self) -> Iterator[Store]:
+    def _reading(self) -> Iterator[Store]:
         with self._lock:
             yield self._store
 
-    def _reading(self) -> AbstractContextManager[Store]:
-        return self._locked()
-
-    def _writing(self) -> AbstractContextManager[Store]:
-        return self._locked()  # an action writes once, as the last thing that can fail: there is nothing to undo
+    @contextmanager
+    def _writing(self) -> Iterator[Store]:
+        with self._lock, self._store.transaction() as store:
+            yield store
 
     @classmethod
     def replay(cls, events: Sequence[Event], *, clock: Clock | None = None, beacon: Beacon | None = None) -> Self:

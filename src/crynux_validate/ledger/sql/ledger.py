@@ -6,8 +6,8 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final, Self, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
@@ -167,19 +167,19 @@ class SqlLedger(StoringLedger):
 
     def accounts(self) -> Mapping[str, int]:
         """Return all balances, by the accounts' names."""
-        with self._reading() as store:
+        with self._looking_around() as store:
             return store.accounts()
 
     def all_nodes(self) -> Sequence[Node]:
         """Return all nodes, also those that have left."""
-        with self._reading() as store:
+        with self._looking_around() as store:
             return tuple(store.all_nodes())
 
     def last_groups(self, count: int | None = None) -> Sequence[Group]:
         """Return the groups that opened last, the newest first; all of them if no number is given."""
         if count is not None and (type(count) is not int or count < 1):
             raise InvalidInputError(f"count is {shorten(count)}; expected how many groups, at least 1")
-        with self._reading() as store:
+        with self._looking_around() as store:
             return tuple(store.last_groups(count))
 
     def verify_storage(self) -> None:
@@ -207,7 +207,7 @@ class SqlLedger(StoringLedger):
         BrokenLogError
             Names the first event that the rules do not allow, or the first record that is not what the log says.
         """
-        with self._reading() as store:
+        with self._looking_around() as store:
             again = MemoryLedger.replay(tuple(store.events(0)))
             if (again.id, again.policy) != (self.id, self.policy):
                 raise BrokenLogError("the ledger's id or policy is not what the log says")
@@ -240,6 +240,15 @@ class SqlLedger(StoringLedger):
                     yield connection
             finally:
                 self._turn.release()
+
+    def _naming_errors(self) -> AbstractContextManager[None]:
+        return storage_errors(self._where)
+
+    @contextmanager
+    def _looking_around(self) -> Iterator[SqlStore]:
+        """Give the records with what only a database can be asked."""
+        with self._looking() as store:
+            yield cast("SqlStore", store)
 
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:

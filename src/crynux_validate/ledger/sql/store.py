@@ -167,7 +167,7 @@ class SqlStore:
         self._connection = connection
         self._known = known
         self._reload_pool = reload_pool
-        self._open = True
+        self._thread: int | None = threading.get_ident()
         with readable("the ledger's own row"):
             self._head = Head(row.seq, row.time, row.digest)
             self._money = {name: int(getattr(row, name)) for name in ("deposited", "withdrawn", "burnt")}
@@ -177,7 +177,11 @@ class SqlStore:
 
     def close(self) -> None:
         """End with the transaction: what is read later is read in another one."""
-        self._open = False
+        self._thread = None
+
+    def _is_mine(self) -> bool:
+        """Whether who asks may use this transaction's connection."""
+        return self._thread == threading.get_ident()
 
     @property
     def head(self) -> Head:
@@ -399,7 +403,7 @@ class SqlStore:
         name: str = row.id
         with readable(f"group {name}"):
             status = Status(row.status)
-            pool = StoredPool(lambda: self.load_pool(name) if self._open else self._reload_pool(name))
+            pool = StoredPool(lambda: self.load_pool(name) if self._is_mine() else self._reload_pool(name))
             found: Draw | None = None
             rounds: tuple[Round, ...] = ()
             if row.members is not None:
