@@ -28,6 +28,7 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
         ├── CommitmentMismatchError         the opening does not open the member's commitment
         ├── SignatureError                  a commitment without the signature of its node
         ├── BrokenEvidenceError             evidence that does not show what it says
+        ├── ReadOnlyLedgerError             this ledger can only be asked
         └── BrokenLogError                  an event log that does not fit together
 """
 
@@ -191,6 +192,10 @@ class SignatureError(LedgerError):
 
 class BrokenEvidenceError(LedgerError):
     """Evidence of a finding that does not show what it says (protocol L8)."""
+
+
+class ReadOnlyLedgerError(LedgerError):
+    """An action on a ledger that can only be asked (`crynux_validate.testing.ReadOnlyLedger`)."""
 
 
 class BrokenLogError(LedgerError):

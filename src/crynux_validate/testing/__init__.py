@@ -1,6 +1,8 @@
 """For the tests of those who build on this library; what it offers is imported when it is first used.
 
 - `ManualClock`: time for a ledger under test
+- `LatencyLedger`, `FaultyLedger` (with `Faults`), `ReadOnlyLedger`, `LoggingLedger`: around any ledger, and each a
+  ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
 - `tiny_image_model`, `tiny_sdxl_model`, `tiny_text_model`: small, real models that are built in a second, without a
   download
@@ -12,12 +14,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crynux_validate.testing import fake_hardware
     from crynux_validate.testing.clock import ManualClock
+    from crynux_validate.testing.ledger_faults import Faults, FaultyLedger, LatencyLedger
+    from crynux_validate.testing.ledger_watching import LoggingLedger, ReadOnlyLedger
+    from crynux_validate.testing.ledger_wrapper import LedgerWrapper
     from crynux_validate.testing.tiny_models import tiny_image_model, tiny_sdxl_model, tiny_text_model
 
-__all__ = ["ManualClock", "fake_hardware", "tiny_image_model", "tiny_sdxl_model", "tiny_text_model"]
+__all__ = [
+    "Faults",
+    "FaultyLedger",
+    "LatencyLedger",
+    "LedgerWrapper",
+    "LoggingLedger",
+    "ManualClock",
+    "ReadOnlyLedger",
+    "fake_hardware",
+    "tiny_image_model",
+    "tiny_sdxl_model",
+    "tiny_text_model",
+]
 
 _HOMES = {
+    "Faults": "ledger_faults",
+    "FaultyLedger": "ledger_faults",
+    "LatencyLedger": "ledger_faults",
+    "LedgerWrapper": "ledger_wrapper",
+    "LoggingLedger": "ledger_watching",
     "ManualClock": "clock",
+    "ReadOnlyLedger": "ledger_watching",
     "tiny_image_model": "tiny_models",
     "tiny_sdxl_model": "tiny_models",
     "tiny_text_model": "tiny_models",
