@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test lint bench clean
+.PHONY: help demo demo-text test lint bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make bench   run the benchmarks and print their timings"
+	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
 	@echo "make clean   remove the environment and everything that was generated"
 	@echo
 	@echo "PYTHON=python3.12 chooses an interpreter, VENV=folder another place for the environment."
@@ -39,6 +40,10 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds
+
+SHARE ?= 1
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.soak --share $(SHARE)
 
 clean:
 	@rm -rf $(VENV) demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \

@@ -1,17 +1,14 @@
 """The ledgers that every test of the rules runs on, each made anew wherever a test asks for one."""
 
 import itertools
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import crynux_validate as cv
 from crynux_validate.ledger.base import StoringLedger
+from tests.ledger.postgresql import Server
 
 NAMES: Final = ("memory", "sqlite", "postgresql")
 
@@ -68,65 +65,6 @@ def sqlite(folder: Path) -> Backend:
     return Backend("sqlite", lambda: f"sqlite:///{folder / f'ledger-{next(_numbers)}.db'}")
 
 
-def fast_folder() -> str | None:
-    """A folder in memory, where the system has one: flushing is not what most tests are about."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-class Server:
-    """A PostgreSQL server of our own, in a folder that is deleted with it."""
-
-    def __init__(self) -> None:
-        found = [*map(Path, sorted(Path("/usr/lib/postgresql").glob("*/bin"))), *filter(None, [_on_path()])]
-        if not found:
-            raise FileNotFoundError("PostgreSQL's initdb is not installed")
-        self._bin = found[-1]
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=fast_folder()))
-        self._user = None
-        if Path("/proc/self").owner() == "root":  # the server refuses to run as root
-            self._user = "postgres"
-            shutil.chown(self.folder, "postgres")
-        try:
-            self._run("initdb", "-D", f"{self.folder}/data", "-U", "postgres", "-A", "trust", "--no-sync")
-            options = f"-k {self.folder} -c listen_addresses= -c max_connections=60"
-            self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-l", f"{self.folder}/log", "-o", options, "start")
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
-
-    def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(self._bin / program), *arguments],
-            user=self._user,
-            cwd=self.folder,
-            stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{program} ended with {done.returncode}: {done.stdout}")
-
-    def backend(self) -> Backend:
-        """Ledgers in schemas of their own."""
-        return Backend("postgresql", self.new_url)
-
-    def new_url(self) -> str:
-        """The URL of an empty schema."""
-        import psycopg
-
-        name = f"ledger_{next(_numbers)}"
-        with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE SCHEMA {name}")
-        return f"postgresql+psycopg://postgres@/postgres?host={self.folder}&options=-csearch_path%3D{name}"
-
-    def stop(self) -> None:
-        """End the server and delete what it has."""
-        with suppress(RuntimeError):
-            self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "-w", "stop")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _on_path() -> Path | None:
-    found = shutil.which("initdb")
-    return Path(found).parent if found else None
+def postgresql(server: Server) -> Backend:
+    """Ledgers in schemas of their own."""
+    return Backend("postgresql", server.new_url)

@@ -1,24 +1,32 @@
 """Every test of the rules runs on each kind of ledger."""
 
 import importlib.util
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.ledger import backends
+from tests.ledger.postgresql import NotInstalledError, Server, fast_folder
+
+REQUIRED: Final = "CRYNUX_VALIDATE_REQUIRE_POSTGRESQL"
+"""An environment variable: set to 1, tests that need PostgreSQL fail where it is not installed, as in CI."""
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[backends.Server]:
+def server() -> Iterator[Server]:
     """A PostgreSQL server, where it is installed."""
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("needs the extra 'postgresql': psycopg is not installed")
     try:
-        found = backends.Server()
-    except FileNotFoundError as error:
+        if importlib.util.find_spec("psycopg") is None:
+            raise NotInstalledError("needs the extra 'postgresql': psycopg is not installed")
+        found = Server()
+    except NotInstalledError as error:
+        if os.environ.get(REQUIRED) == "1":
+            pytest.fail(f"{error}; {REQUIRED}=1 says that it must be", pytrace=False)
         pytest.skip(str(error))
     yield found
     found.stop()
@@ -34,13 +42,13 @@ def using(name: str, request: pytest.FixtureRequest) -> Iterator[backends.Backen
     """Let tests run on a kind of ledger, in a folder that is deleted afterwards."""
     if name != "memory" and importlib.util.find_spec("sqlalchemy") is None:
         pytest.skip("needs the extra 'sql': sqlalchemy is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="ledgers-", dir=backends.fast_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="ledgers-", dir=fast_folder()))
     if name == "memory":
         found = backends.Backend("memory")
     elif name == "sqlite":
         found = backends.sqlite(folder)
     else:
-        found = request.getfixturevalue("server").backend()
+        found = backends.postgresql(request.getfixturevalue("server"))
     backends.use(found)
     yield found
     backends.use(backends.Backend("memory"))

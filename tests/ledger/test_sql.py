@@ -327,7 +327,7 @@ def test_nothing_acknowledged_is_lost_when_a_process_is_killed(backend: backends
 def test_the_soak_sees_what_is_lost(backend: backends.Backend) -> None:
     url = backend.url_of(backend.make(soak.POLICY, ledger_id="soak", clock=soak.milliseconds))
     soak.set_up(url)
-    said = soak._line("deposit", {"account": "app", "amount": str(10**9)})
+    said = soak.line_of("deposit", {"account": "app", "amount": str(10**9)})
     soak.check(url, [said])
     with pytest.raises(AssertionError, match="acknowledged and lost"):
         soak.check(url, [said, said])

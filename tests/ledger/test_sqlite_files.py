@@ -18,6 +18,7 @@ import crynux_validate as cv
 from tests.ledger import backends
 from tests.ledger.conftest import using
 from tests.ledger.helpers import HONEST, POLICY, Network
+from tests.ledger.postgresql import fast_folder
 
 
 @pytest.fixture(scope="module", autouse=True, params=["sqlite"])
@@ -27,7 +28,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="files-", dir=backends.fast_folder()) as found:
+    with tempfile.TemporaryDirectory(prefix="files-", dir=fast_folder()) as found:
         yield Path(found)
 
 

@@ -509,7 +509,11 @@ def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
 
 def _check_repeated(seq: int, event: Event, again: Event | None) -> None:
     """Compare an event of a log with what repeating it gave."""
-    if again is None or again.digest != event.digest:
+    try:
+        same = again is not None and again.digest == event.digest
+    except InvalidInputError as error:
+        raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
+    if not same:
         raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from crynux_validate.encoding import canonical_json, digest, length_prefixed
-from crynux_validate.errors import BrokenLogError
+from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import freeze, thaw
 
 GENESIS: Final = "0" * 64
@@ -105,6 +105,9 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
             raise BrokenLogError(f"event {seq} has the number {event.seq}")
         if event.previous != previous:
             raise BrokenLogError(f"event {seq} ({event.kind}) does not follow the one before it: edited or left out")
-        previous = event.digest
+        try:
+            previous = event.digest
+        except InvalidInputError as error:
+            raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
     if head is not None and previous != head:
         raise BrokenLogError(f"the log ends with {previous}, not with the head {head}: cut off or rewritten")

@@ -155,6 +155,8 @@ def storage_errors(where: str) -> Iterator[None]:
         raise StorageBusyError(f"{where}: too many threads use this ledger at once; try again") from error
     except DBAPIError as error:
         raise _meaning(error, where) from error
+    except UnicodeDecodeError as error:  # sqlite3 also decodes what SQLite says of a damaged schema
+        raise StorageError(f"{where}: {_SQLITE[sqlite3.SQLITE_CORRUPT]} (it holds text that is none)") from error
     except SQLAlchemyError as error:
         raise StorageError(f"{where}: {error}") from error
 

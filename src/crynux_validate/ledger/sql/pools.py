@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from crynux_validate.errors import StorageError
 from crynux_validate.machines.pool import Pool
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def decode_weights(body: bytes) -> "NDArray[np.uint32]":
     """Read what `encode_weights` stored."""
     import numpy as np
 
-    return np.frombuffer(zlib.decompress(body), "<u4")
+    return np.frombuffer(_decompress(body), "<u4")
 
 
 def encode_members(numbers: Sequence[int], count: int) -> bytes:
@@ -65,7 +66,7 @@ def decode_members(body: bytes) -> list[int]:
     """Read what `encode_members` stored: the numbers, ascending."""
     import numpy as np
 
-    found: list[int] = np.flatnonzero(np.unpackbits(np.frombuffer(zlib.decompress(body), np.uint8))).tolist()
+    found: list[int] = np.flatnonzero(np.unpackbits(np.frombuffer(_decompress(body), np.uint8))).tolist()
     return found
 
 
@@ -76,6 +77,13 @@ def build_pool(
     return Pool.from_columns(
         [ids[at] for at in numbers], [owners[at] for at in numbers], weights[list(numbers)].tolist()
     )
+
+
+def _decompress(body: bytes) -> bytes:
+    try:
+        return zlib.decompress(body)
+    except zlib.error as error:
+        raise StorageError(f"a group's pool cannot be read: the database was damaged or edited ({error})") from error
 
 
 __all__ = [
