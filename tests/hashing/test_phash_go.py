@@ -228,6 +228,21 @@ def test_large_pictures(width: int, height: int) -> None:
     assert image_hash(array, GO).hex == by_the_book([array])
 
 
+@pytest.mark.parametrize("at_once", [phash_go._AT_ONCE, 2_000])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (300, 1000), (1000, 701), (640, 65), (20_000, 3), (50, 66)])
+def test_every_sample_is_that_of_the_definition(
+    width: int, height: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one piece and in several, of which the last is smaller; sums of weights that are equal, and that are not."""
+    monkeypatch.setattr(phash_go, "_AT_ONCE", at_once)
+    array = noise((height, width, 3))
+    array[: height // 3] |= 0xF0  # large sums
+    reduced = phash_go._reduced(Image.fromarray(array))
+    for plane in range(3):
+        expected = shrunk(shrunk(array[:, :, plane].astype(np.int64), 256).T, 256).T
+        assert (reduced[plane] == expected).all()
+
+
 def test_products_are_exact_in_any_order() -> None:
     """No sum of weights times samples, nor any part of it, needs a bit more than the type has."""
     for size in [*range(1, 700), 1000, 4096, 16_000, 17_000, 100_000, 2**20]:

@@ -34,10 +34,10 @@ _MIDDLE: Final = _LOW * _LOW // 2
 _MAX_SIDE: Final = 2**20
 """From twice this on, the original's 32-bit sums overflow."""
 
-_AT_ONCE: Final = 2**18
-"""How many samples are held as floating-point numbers at once: 1 MiB of float32."""
+_AT_ONCE: Final = 2**17
+"""How many samples are held as floating-point numbers at once: half a megabyte of float32."""
 
-_BLOCK: Final = 8
+_BLOCK: Final = 16
 """How many outputs share one matrix of weights: more means more zeros, fewer means more calls."""
 
 _CACHED_SIDE: Final = 4096
@@ -215,7 +215,16 @@ def _plane(image: "Image.Image", name: str | None = None) -> "NDArray[np.uint8]"
 
 @dataclass(frozen=True)
 class _Axis:
-    """How one axis of a picture becomes 64 samples long: weights, for the places from `first` to before `last`."""
+    """How one axis of a picture becomes 64 samples long.
+
+    Parameters
+    ----------
+    blocks
+        For each `_BLOCK` outputs the first place and the one after the last that they are made of, and their weights,
+        of shape (places, outputs).
+    sums
+        The sum of each output's weights, of shape (64,); of shape (1,) where all are equal.
+    """
 
     blocks: "tuple[tuple[int, int, Floats], ...]"
     sums: "Floats"
@@ -227,12 +236,11 @@ def _reduced(image: "Image.Image") -> "Samples":
 
     if image.size == (_SIDE, _SIDE):
         return np.array([*_planes(image)])
-    # The planes' columns one below the other: one large product takes less time than three small ones.
-    columns = np.concatenate([_shrunk(plane).T for plane in _planes(image)])
-    return _shrunk(columns).reshape(-1, _SIDE, _SIDE).transpose(0, 2, 1)
+    narrow = np.concatenate([_narrow(plane) for plane in _planes(image)], axis=1)
+    return _short(narrow).reshape(_SIDE, -1, _SIDE).transpose(1, 0, 2)
 
 
-def _shrunk(samples: "Samples") -> "Samples":
+def _narrow(samples: "Samples") -> "Samples":
     """Reduce the second axis to 64 samples, each the whole part of a weighted mean.
 
     All numbers are integers that the floating-point type holds exactly, so the products may be summed in any order; a
@@ -240,21 +248,42 @@ def _shrunk(samples: "Samples") -> "Samples":
     """
     import numpy as np
 
-    length, size = samples.shape
-    axis = _axis(size, samples.itemsize)
-    shrunk = np.empty((length, _SIDE), samples.dtype)
-    rows = max(_AT_ONCE // size, 1)
-    exact = np.empty((min(rows, length), size), axis.sums.dtype)
-    means = np.empty((len(exact), _SIDE), axis.sums.dtype)
-    for top in range(0, length, rows):
+    height, width = samples.shape
+    axis = _axis(width, samples.itemsize)
+    narrow = np.empty((height, _SIDE), samples.dtype)
+    rows = min(max(_AT_ONCE // width, 1), height)
+    exact = np.empty((rows, width), axis.sums.dtype)
+    means = np.empty((rows, _SIDE), axis.sums.dtype)
+    for top in range(0, height, rows):
         part = samples[top : top + rows]
         exact, means = exact[: len(part)], means[: len(part)]  # the last part may have fewer rows
         exact[:] = part
         for output, (first, last, weights) in zip(range(0, _SIDE, _BLOCK), axis.blocks, strict=True):
             np.matmul(exact[:, first:last], weights, out=means[:, output : output + _BLOCK])
         means /= axis.sums
-        shrunk[top : top + rows] = means
-    return shrunk
+        narrow[top : top + rows] = means
+    return narrow
+
+
+def _short(samples: "Samples") -> "Samples":
+    """Reduce the first axis to 64 samples; the columns of all planes lie side by side, which needs no transposing."""
+    import numpy as np
+
+    height, width = samples.shape
+    axis = _axis(height, samples.itemsize)
+    short = np.empty((_SIDE, width), samples.dtype)
+    columns = min(max(_AT_ONCE // height, _BLOCK), width)
+    exact = np.empty((height, columns), axis.sums.dtype)
+    means = np.empty((_SIDE, columns), axis.sums.dtype)
+    for left in range(0, width, columns):
+        part = samples[:, left : left + columns]
+        exact, means = exact[:, : part.shape[1]], means[:, : part.shape[1]]
+        exact[:] = part
+        for output, (first, last, weights) in zip(range(0, _SIDE, _BLOCK), axis.blocks, strict=True):
+            np.matmul(weights.T, exact[first:last], out=means[output : output + _BLOCK])
+        means /= axis.sums[:, None]
+        short[:, left : left + columns] = means
+    return short
 
 
 def _axis(size: int, itemsize: int) -> _Axis:
@@ -285,7 +314,8 @@ def _new_axis(size: int, itemsize: int) -> _Axis:
         # Places beyond the edge are the edge, whose weights add up.
         np.add.at(matrix, (near - first, np.arange(_BLOCK)[:, None]), weights[output : output + _BLOCK])
         blocks.append((first, last, matrix))
-    return _Axis(tuple(blocks), sums.astype(dtype))
+    # Sides that are a multiple of 64 have one sum, and numbers are divided by one faster than by a row of them.
+    return _Axis(tuple(blocks), (sums[:1] if (sums == sums[0]).all() else sums).astype(dtype))
 
 
 _cached_axis = lru_cache(maxsize=16)(_new_axis)
