@@ -255,6 +255,13 @@ def test_products_are_exact_in_any_order() -> None:
             assert axis.sums.min() > 0
 
 
+@pytest.mark.parametrize("size", [100, 512, 1000, 1024, 4096, 2**16])
+def test_products_are_too_small_to_be_split_among_threads(size: int) -> None:
+    axis = phash_go._new_axis(size, 1)
+    rows = phash_go._AT_ONCE // size
+    assert all(rows * weights.size < 2**19 for _, _, weights in axis.blocks)
+
+
 @given(st.integers(1, 2**24 - 1), st.integers(1, 2**24 - 1))
 def test_rounded_quotients_keep_their_whole_part(a: int, b: int) -> None:
     for total in (a, a // b * b, a // b * b + b - 1):

@@ -34,8 +34,12 @@ _MIDDLE: Final = _LOW * _LOW // 2
 _MAX_SIDE: Final = 2**20
 """From twice this on, the original's 32-bit sums overflow."""
 
-_AT_ONCE: Final = 2**17
-"""How many samples are held as floating-point numbers at once: half a megabyte of float32."""
+_AT_ONCE: Final = 3 * 2**15
+"""How many samples are held as floating-point numbers at once, as float32 in 384 KiB of the cache.
+
+Much more, and OpenBLAS splits products among threads of its own, which spin while they wait for each other: where other
+work keeps processors busy, a product then takes hundreds of times as long. It starts at 2^19 multiplications.
+"""
 
 _BLOCK: Final = 16
 """How many outputs share one matrix of weights: more means more zeros, fewer means more calls."""
