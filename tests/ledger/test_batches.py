@@ -19,7 +19,7 @@ from tests.ledger.helpers import CARD, CHEAT, HONEST, TASK, Network
 
 def everything(ledger: StoringLedger) -> tuple[object, ...]:
     """All that can be asked of a ledger of `Network`."""
-    groups = []
+    groups: list[cv.Group] = []
     while True:
         try:
             groups.append(ledger.group(f"group-{len(groups) + 1}"))

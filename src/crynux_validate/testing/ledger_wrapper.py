@@ -76,5 +76,6 @@ class LedgerWrapper:
     node = _forwarded(Ledger.node)
     nodes = _forwarded(Ledger.nodes)
     group = _forwarded(Ledger.group)
+    evidence = _forwarded(Ledger.evidence)
     events = _forwarded(Ledger.events)
     totals = _forwarded(Ledger.totals)
