@@ -12,13 +12,11 @@ from crynux_validate import (
     ErrorReport,
     Finding,
     Group,
-    InvalidAnswerError,
     InvalidInputError,
     KeyedScore,
     MemoryLedger,
     Opening,
     Outcome,
-    TextScore,
 )
 from crynux_validate.encoding import length_prefixed
 from crynux_validate.errors import (
@@ -258,20 +256,3 @@ def test_there_are_two_rounds(number: Any) -> None:
     group = network.first(HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
     with pytest.raises(InvalidInputError, match="the rounds 1 and 2"):
         network.ledger.commit(group.id, group.members[0], bytes(32), round=number)
-
-
-def test_bad_input() -> None:
-    with pytest.raises(InvalidInputError, match="second_algorithm is 'keyed/9'; expected digest/1 or None"):
-        replace(POLICY, second_algorithm="keyed/9")  # type: ignore[arg-type]
-    with pytest.raises(InvalidAnswerError, match="a keyed score has 32 bytes, not 3 bytes"):
-        KeyedScore(b"abc")
-    with pytest.raises(InvalidAnswerError, match="no keyed score is called 'tokens/1'"):
-        KeyedScore(bytes(32), "tokens/1")  # type: ignore[arg-type]
-    with pytest.raises(InvalidAnswerError, match="a seed of the second round has 32 bytes"):
-        KeyedScore.from_tokens(b"", TOKENS)
-    with pytest.raises(InvalidAnswerError, match="no token id"):
-        KeyedScore.from_tokens(bytes(32), [[-1]])
-    good = KeyedScore(bytes(32)).to_bytes()
-    for data in (b"", good[:-1], good + b"x", TextScore(bytes(32), bytes(32)).to_bytes(), b"\x04"):
-        with pytest.raises(InvalidAnswerError, match="no answer of the second round"):
-            KeyedScore.from_bytes(data)
