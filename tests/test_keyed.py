@@ -28,12 +28,6 @@ FIRST: dict[str, Answer | None] = {
     "withheld": None,
     "absent": None,
 }
-    "A": HONEST_TEXT,
-    "B": CHEAT_TEXT,
-    "report": ErrorReport("schema"),
-    "withheld": None,
-    "absent": None,
-}
 SECOND = {
     "x": KeyedScore(bytes(32)).to_bytes(),
     "y": KeyedScore(bytes([1]) * 32).to_bytes(),
