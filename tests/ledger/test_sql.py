@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from sqlalchemy import text, update
 import crynux_validate as cv
 from crynux_validate.errors import BrokenLogError, InsufficientFundsError, UnknownIdError
 from crynux_validate.ledger.actions import Join, OpenGroup
+from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.tables import ACCOUNTS, EVENTS, GROUPS, LEDGER, NODES, WEIGHTS
 from tests.ledger import backends
 from tests.ledger.conftest import using
@@ -180,30 +182,43 @@ def test_an_action_that_fails_half_way_changes_nothing(
     group = network.drawn()
     for node in group.members:
         network.commit(group.id, node)
-    for node in group.members:
-        network.reveal(group.id, node)
     ledger = sql(network)
+
+    def act() -> None:
+        """In one transaction, so that it writes to every table that a group changes."""
+        with ledger.batch():
+            for node in group.members:
+                network.reveal(group.id, node)
+            ledger.settle(group.id)
+
     before = (ledger.events(), ledger.totals(), ledger.all_nodes(), ledger.accounts(), ledger.group(group.id))
-    from crynux_validate.ledger.sql.store import SqlStore
+    sent = 0
 
-    for name in ("_write_group", "_write_node", "append", "_write_balance"):
-        original = getattr(SqlStore, name)
-        calls: list[object] = []
+    def failing(at: int) -> Callable[..., None]:
+        original = Channel.write
 
-        def failing(store: SqlStore, *arguments: object, original=original, calls=calls) -> None:  # type: ignore[no-untyped-def]
-            calls.append(arguments)
-            original(store, *arguments)
-            raise RuntimeError("the machine stopped here")
+        def write(channel: Channel, statement: Statement, rows: Sequence[Any]) -> None:
+            nonlocal sent
+            original(channel, statement, rows)
+            sent += bool(rows)
+            if sent == at:
+                raise RuntimeError("the machine stopped here")
 
+        return write
+
+    for at in range(1, 7):  # the group, its answers, nodes, balances, the event, the head
+        sent = 0
         with monkeypatch.context() as patch:
-            patch.setattr(SqlStore, name, failing)
+            patch.setattr(Channel, "write", failing(at))
             with pytest.raises(RuntimeError):
-                ledger.settle(group.id)
-        assert calls
+                act()
+        assert sent == at
         again = backend.again(ledger)
         assert isinstance(again, cv.SqlLedger)
         assert (again.events(), again.totals(), again.all_nodes(), again.accounts(), again.group(group.id)) == before
-    assert ledger.settle(group.id).status is cv.Status.SETTLED
+    act()
+    assert ledger.group(group.id).status is cv.Status.SETTLED
+    ledger.verify_records()
 
 
 def test_threads_act_one_after_the_other(backend: backends.Backend) -> None:

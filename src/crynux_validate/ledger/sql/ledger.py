@@ -27,8 +27,9 @@ from crynux_validate.ledger.sql.engine import (
     shown,
     storage_errors,
 )
+from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
-from crynux_validate.ledger.sql.store import Known, SqlStore
+from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, is_new
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
@@ -267,6 +268,7 @@ class SqlLedger(StoringLedger):
                 store = SqlStore(connection, self._policy, known, self._reload_pool, write=True)
                 try:
                     yield store
+                    store.send()
                 finally:
                     store.close()
         except BaseException:
@@ -313,6 +315,7 @@ class SqlLedger(StoringLedger):
             if log:
                 store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=True)
                 self._repeat(store, log)
+                store.send()
                 store.close()
         if self._engine.dialect.name == "sqlite":
             # The file itself then holds the tables: without its write-ahead log it is an old ledger, never a new one.

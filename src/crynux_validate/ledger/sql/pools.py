@@ -40,10 +40,14 @@ class StoredPool(Pool):
         return Pool.from_columns, (self.ids, self.owners, self.weights.tolist())
 
 
-def encode_weights(weights: "NDArray[np.uint32]") -> tuple[bytes, bytes]:
-    """Return the digest of the weights of all nodes, by their numbers, and what is stored of them."""
-    raw = weights.astype("<u4").tobytes()
-    return hashlib.sha256(raw).digest(), zlib.compress(raw)
+def weights_digest(weights: "NDArray[np.uint32]") -> bytes:
+    """Return what names the weights of all nodes, by their numbers: 32 bytes."""
+    return hashlib.sha256(weights.astype("<u4").tobytes()).digest()
+
+
+def encode_weights(weights: "NDArray[np.uint32]") -> bytes:
+    """Return what is stored of the weights of all nodes, by their numbers."""
+    return zlib.compress(weights.astype("<u4").tobytes())
 
 
 def decode_weights(body: bytes) -> "NDArray[np.uint32]":
@@ -93,4 +97,5 @@ __all__ = [
     "decode_weights",
     "encode_members",
     "encode_weights",
+    "weights_digest",
 ]

@@ -1,7 +1,7 @@
 """Nodes, groups and verdicts as rows of a database, and back."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
@@ -49,7 +49,7 @@ def node_to_row(node: Node, seq: int) -> dict[str, Any]:
     return {
         "id": node.id,
         "owner": node.owner,
-        "gpu": _text(node.gpu.to_dict()),
+        "gpu": _gpu_text(node.gpu),
         "stake": str(node.stake),
         "joined": node.joined,
         "suspended": node.suspended,
@@ -65,28 +65,23 @@ def node_to_row(node: Node, seq: int) -> dict[str, Any]:
     }
 
 
-def nodes_from_rows(rows: Iterable[Any]) -> list[Node]:
-    """Read nodes, many at a time; a row has the columns of `NODE_COLUMNS`, in their order."""
-    found = []
+def node_from_row(row: Sequence[Any]) -> Node:
+    """Read a node; its row has the columns of `NODE_COLUMNS`, in their order."""
     with readable("the row of a node"):
-        for name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested, key in rows:
-            committed = None if epoch is None else (epoch, commitment)
-            found.append(
-                Node(
-                    name,
-                    owner,
-                    _gpu(gpu),
-                    int(stake),
-                    joined,
-                    suspended,
-                    absences,
-                    group,
-                    committed,
-                    _attestations(attested) if attested else (),
-                    key,
-                )
-            )
-    return found
+        name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested, key = row
+        return Node(
+            name,
+            owner,
+            _gpu(gpu),
+            int(stake),
+            bool(joined),
+            bool(suspended),
+            absences,
+            group,
+            None if epoch is None else (epoch, commitment),
+            _attestations(attested) if attested else (),
+            key,
+        )
 
 
 def group_progress(group: Group) -> dict[str, Any]:
@@ -102,6 +97,31 @@ def group_progress(group: Group) -> dict[str, Any]:
         "delivered_by": group.delivered_by,
         "transfers": _text(transfers_to_list(group.transfers)),
     }
+
+
+def answers_to_rows(group: str, before: Sequence[Round], after: Sequence[Round]) -> Iterator[Mapping[str, Any]]:
+    """Return the rows of the answers that are new or changed in a group."""
+    for number, new in enumerate(after, 1):
+        old = before[number - 1] if before else _NOTHING
+        if new is old:
+            continue
+        for node, commitment in new.commitments.items():
+            opening = new.openings.get(node)
+            if node in old.commitments and (opening is None or node in old.openings):
+                continue
+            signature = new.signatures.get(node)
+            yield {
+                "group_id": group,
+                "round": number,
+                "node": node,
+                "commitment": commitment,
+                "public_key": None if signature is None else signature.public_key,
+                "signature": None if signature is None else signature.value,
+                "opening": None if opening is None else opening.to_bytes(),
+            }
+
+
+_NOTHING: Final = Round(0, 0)
 
 
 def rounds_from_rows(deadlines: str, answers: Iterable[Any]) -> tuple[Round, ...]:
@@ -155,6 +175,11 @@ def transfers_from_text(text: str) -> tuple[Transfer, ...]:
 @lru_cache(maxsize=1_024)
 def _gpu(text: str) -> GpuModel:
     return GpuModel.from_dict(json.loads(text))
+
+
+@lru_cache(maxsize=1_024)
+def _gpu_text(gpu: GpuModel) -> str:
+    return _text(gpu.to_dict())
 
 
 def _attestations(body: bytes) -> tuple[Attestation, ...]:

@@ -1,0 +1,125 @@
+"""How the statements of an action are sent: compiled once, and run on the driver's own cursor.
+
+SQLAlchemy knows the dialects, makes the tables, lends connections and asks what is rarely asked. To send a statement it
+takes several times as long as SQLite takes to run it, so those that every action needs go past it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import ClauseElement, TableClause
+
+_INSERT: Final[Mapping[str, Callable[[TableClause], Any]]] = {
+    "sqlite": insert_in_sqlite,
+    "postgresql": insert_in_postgresql,
+}
+
+
+class Statement:
+    """A statement with named parameters, compiled when it is first sent to a kind of database.
+
+    Parameters
+    ----------
+    build
+        Gives the statement for a dialect's name.
+    columns
+        For an insert or update, the columns that are set, each by the parameter of its name.
+    """
+
+    def __init__(self, build: Callable[[str], ClauseElement], columns: Sequence[str] | None = None) -> None:
+        self._build = build
+        self._columns = columns
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def of(cls, core: Executable, columns: Sequence[str] | None = None) -> "Statement":
+        """Return a statement that is the same for all dialects."""
+        return cls(lambda _: core, columns)  # type: ignore[return-value, arg-type]
+
+    @classmethod
+    def upsert(cls, table: TableClause, keys: Sequence[str], changes: Sequence[str] = ()) -> "Statement":
+        """Return an insert that, where a row with these keys is there, changes those columns of it, or nothing."""
+
+        def build(dialect: str) -> ClauseElement:
+            made = _INSERT[dialect](table)
+            changed = {name: made.excluded[name] for name in changes}
+            if changed:
+                return made.on_conflict_do_update(index_elements=keys, set_=changed)  # type: ignore[no-any-return]
+            return made.on_conflict_do_nothing(index_elements=keys)  # type: ignore[no-any-return]
+
+        return cls(build)
+
+    def compiled(self, dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+        """Return what is sent, and those of its parameters that are always the same."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            named = type(dialect)(paramstyle="named") if dialect.name == "sqlite" else dialect
+            made = self._build(dialect.name).compile(dialect=named, column_keys=self._columns)
+            found = str(made), {name: value for name, value in made.params.items() if value is not None}
+            self._compiled[dialect.name] = found
+        return found
+
+
+class Channel:
+    """Sends statements on the connection of a transaction.
+
+    What a driver raises becomes SQLAlchemy's `DBAPIError`, as if SQLAlchemy had sent the statement.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect
+        self._cursor = connection.connection.cursor()
+
+    def rows(self, statement: Statement, **values: object) -> list[Any]:
+        """Return all rows of an answer: tuples of what the driver reads, so a truth value may be 0 or 1."""
+        text, fixed = statement.compiled(self._dialect)
+        try:
+            self._cursor.execute(text, {**fixed, **values} if fixed else values)
+            return self._cursor.fetchall()  # type: ignore[return-value]
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named(text, error) from error
+
+    def row(self, statement: Statement, **values: object) -> Any:
+        """Return the first row of an answer; None where there is none."""
+        return next(iter(self.rows(statement, **values)), None)
+
+    def write(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Send a statement once for each row."""
+        text, _ = statement.compiled(self._dialect)
+        try:
+            if len(rows) == 1:
+                self._cursor.execute(text, rows[0])
+            elif rows:
+                self._cursor.executemany(text, rows)
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named(text, error) from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that is written in the block be on its way before the first of it is answered, where that helps."""
+        if self._dialect.name != "postgresql":
+            yield
+            return
+        try:
+            with self._connection.connection.driver_connection.pipeline():  # type: ignore[union-attr]
+                yield
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named("several statements", error) from error
+
+    def _named(self, text: str, error: Exception) -> DBAPIError:
+        lost = self._dialect.is_disconnect(error, self._connection.connection.dbapi_connection, self._cursor)  # type: ignore[arg-type]
+        if lost:
+            self._connection.invalidate(error)
+        named = DBAPIError.instance(
+            text, None, error, self._dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=self._dialect
+        )
+        return named if isinstance(named, DBAPIError) else DBAPIError(text, None, error)
+
+
+__all__ = ["Channel", "Statement"]

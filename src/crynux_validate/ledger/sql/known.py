@@ -1,0 +1,102 @@
+"""What never changes once it is stored, and so need not be read or written twice by one process."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from crynux_validate.errors import StorageError
+from crynux_validate.ledger.sql import statements
+from crynux_validate.ledger.sql.channel import Channel
+from crynux_validate.ledger.sql.records import node_from_row
+from crynux_validate.machines.roster import Node
+from crynux_validate.tasks import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_KEPT: Final = 64
+"""How many tasks, and how many columns of weights, a process keeps; they are named by digests, so they never change."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """The values that were used last, for several threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """Return the value of a key, made where it is not there."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        return value
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._values
+
+
+class Known:
+    """What a process has read or written of a database: tasks, weights, who has which number, nodes by their rows."""
+
+    def __init__(self) -> None:
+        self.tasks: Recent[bytes, Task] = Recent(_KEPT)
+        self.weights: Recent[bytes, NDArray[np.uint32]] = Recent(_KEPT)
+        self.pools: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)
+        self.ids: list[str] = []
+        self.owners: list[str] = []
+        self.numbers: dict[str, int] = {}
+        self.lock = threading.Lock()
+        self._nodes: dict[str, tuple[Any, Node]] = {}
+
+    def nodes(self, rows: Iterable[Any]) -> list[Node]:
+        """Read nodes; a row that is the one that was read last is the same node, and not built again."""
+        found = []
+        for row in rows:
+            kept = self._nodes.get(row[0])
+            if kept is None or kept[0] != row:
+                kept = self._nodes[row[0]] = (row, node_from_row(row))
+            found.append(kept[1])
+        return found
+
+    def names(
+        self,
+        channel: Channel,
+        count: int,
+        unsent: Mapping[str, int] | None = None,
+        rows: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> tuple[list[str], list[str], dict[str, int]]:
+        """Return ids and owners of at least the first `count` nodes, and the number of each id.
+
+        Parameters
+        ----------
+        channel
+            To read those that are not known yet.
+        count
+            How many are wanted.
+        unsent, rows
+            The numbers and rows of nodes that the transaction of the channel has not written yet.
+        """
+        with self.lock:
+            if len(self.ids) < count:
+                stored = channel.rows(statements.NAMES, known=len(self.ids))
+                new = [(number, name, (rows or {})[name]["owner"]) for name, number in (unsent or {}).items()]
+                for number, name, owner in [*stored, *new]:
+                    if number != len(self.ids):
+                        raise StorageError(f"node number {len(self.ids)} is missing: the database was damaged")
+                    self.numbers[name] = number
+                    self.ids.append(name)
+                    self.owners.append(owner)
+        return self.ids, self.owners, self.numbers

@@ -1,0 +1,73 @@
+"""The statements that actions send."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, func, insert, literal_column, select, update
+
+from crynux_validate.ledger.sql.channel import Statement
+from crynux_validate.ledger.sql.records import NODE_COLUMNS
+from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, TASKS, WEIGHTS
+
+HEAD_COLUMNS: Final = ("id", "seq", "time", "digest", "group_count", "deposited", "withdrawn", "burnt")
+PROGRESS: Final = (
+    "status", "escrow", "beacon", "unavailable", "members", "deadlines", "verdict", "delivered_by", "transfers",
+)  # fmt: skip
+"""The columns of a group that change after it opened."""
+
+_HEAD = select(*(LEDGER.c[name] for name in HEAD_COLUMNS))
+HEAD: Final = Statement.of(_HEAD)
+HEAD_FOR_UPDATE: Final = Statement.of(_HEAD.with_for_update())
+SET_HEAD: Final = Statement.of(update(LEDGER), HEAD_COLUMNS[1:])
+
+BALANCE: Final = Statement.of(select(ACCOUNTS.c.balance).where(ACCOUNTS.c.name == bindparam("account")))
+SET_BALANCE: Final = Statement.upsert(ACCOUNTS, ["name"], ["balance"])
+
+NODE: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.id == bindparam("node")))
+NUMBER: Final = Statement.of(select(NODES.c.number).where(NODES.c.id == bindparam("node")))
+NODE_COUNT: Final = Statement.of(
+    select(func.coalesce(func.max(NODES.c.number) + literal_column("1"), literal_column("0")))
+)
+JOINED: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.joined).order_by(NODES.c.number))
+CHANGED: Final = Statement.of(
+    select(*NODE_COLUMNS)
+    .where(NODES.c.changed > select(GROUPS.c.opened_seq).where(GROUPS.c.id == bindparam("group")).scalar_subquery())
+    .order_by(NODES.c.number)
+)
+NAMES: Final = Statement.of(
+    select(NODES.c.number, NODES.c.id, NODES.c.owner)
+    .where(NODES.c.number >= bindparam("known"))
+    .order_by(NODES.c.number)
+)
+NEW_NODE: Final = Statement.of(insert(NODES))
+SET_NODE: Final = Statement.of(
+    update(NODES).where(NODES.c.id == bindparam("of_node")),
+    [column.name for column in NODES.c if column.name not in ("number", "id", "owner")],
+)
+
+GROUP_COLUMNS: Final = tuple(column.name for column in GROUPS.c)
+GROUP: Final = Statement.of(select(GROUPS).where(GROUPS.c.id == bindparam("group")))
+WAITING: Final = Statement.of(
+    select(GROUPS.c.id, GROUPS.c.pool).where(GROUPS.c.escrow.isnot(None), GROUPS.c.status == bindparam("status"))
+)
+POOL: Final = Statement.of(select(GROUPS.c.pool, GROUPS.c.weights).where(GROUPS.c.id == bindparam("group")))
+NEW_GROUP: Final = Statement.of(insert(GROUPS))
+SET_GROUP: Final = Statement.of(update(GROUPS).where(GROUPS.c.id == bindparam("of_group")), PROGRESS)
+
+ANSWERS_OF: Final = Statement.of(
+    select(*(ANSWERS.c[name] for name in ("round", "node", "commitment", "public_key", "signature", "opening")))
+    .where(ANSWERS.c.group_id == bindparam("group"))
+    .order_by(ANSWERS.c.round, ANSWERS.c.node)
+)
+SET_ANSWER: Final = Statement.upsert(ANSWERS, ["group_id", "round", "node"], ["opening"])
+
+TASK: Final = Statement.of(select(TASKS.c.body).where(TASKS.c.digest == bindparam("digest")))
+NEW_TASK: Final = Statement.upsert(TASKS, ["digest"])
+WEIGHTS_OF: Final = Statement.of(select(WEIGHTS.c.body).where(WEIGHTS.c.digest == bindparam("digest")))
+NEW_WEIGHTS: Final = Statement.upsert(WEIGHTS, ["digest"])
+
+NEW_EVENT: Final = Statement.of(insert(EVENTS))
+PAGE: Final = 1_000
+"""How many events are fetched at a time."""
+EVENTS_FROM: Final = Statement.of(
+    select(EVENTS).where(EVENTS.c.seq >= bindparam("since")).order_by(EVENTS.c.seq).limit(PAGE)
+)

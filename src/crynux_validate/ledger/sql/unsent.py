@@ -1,0 +1,159 @@
+"""What a transaction has changed and not written yet: each record once, as it is now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crynux_validate.ledger.interface import Event, Group, Policy
+from crynux_validate.ledger.sql import statements
+from crynux_validate.ledger.sql.channel import Channel
+from crynux_validate.ledger.sql.known import Known
+from crynux_validate.ledger.sql.pools import encode_members, encode_weights, weights_digest
+from crynux_validate.ledger.sql.records import answers_to_rows, class_to_text, group_progress, node_to_row
+from crynux_validate.machines.pairing import weight_of
+from crynux_validate.machines.roster import Node
+
+
+class Unsent:
+    """Collects changed records and events, and writes them.
+
+    Parameters
+    ----------
+    channel
+        Of a transaction that writes.
+    known
+        What this process has read or written before.
+    policy
+        The ledger's.
+    """
+
+    def __init__(self, channel: Channel, known: Known, policy: Policy) -> None:
+        self._channel = channel
+        self._known = known
+        self._policy = policy
+        self.events: list[Event] = []
+        self._count: int | None = None
+        self._weights: bytes | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.events = []
+        self._accounts: dict[str, int] = {}
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._new_nodes: dict[str, int] = {}
+        self._groups: dict[str, Group] = {}
+        self._before: dict[str, Group] = {}
+        self._new_groups: dict[str, dict[str, Any]] = {}
+        self._tasks: dict[bytes, str] = {}
+        self._new_weights: dict[bytes, bytes] = {}
+
+    def account(self, name: str, balance: int) -> None:
+        """Take a balance."""
+        self._accounts[name] = balance
+
+    def node(self, node: Node, seq: int, *, new: bool) -> None:
+        """Take a node that event `seq` changed."""
+        self._weights = None
+        if new:
+            number = self._next_number()
+            self._count = number + 1
+            self._new_nodes[node.id] = number
+        self._nodes[node.id] = node_to_row(node, seq)
+
+    def group(self, before: Group, after: Group) -> None:
+        """Take a group that has changed since it was read or taken."""
+        if after.id not in self._new_groups:
+            self._before.setdefault(after.id, before)
+        self._groups[after.id] = after
+
+    def new_group(self, group: Group, seq: int, joined: Mapping[str, Node]) -> None:
+        """Take a group that event `seq` opened, while these nodes had joined."""
+        task = group.task
+        if task.digest not in self._known.tasks:
+            self._tasks[task.digest] = self._known.tasks.get(task.digest, lambda: task).to_json()
+        count = self._next_number()
+        _, _, numbers = self._known.names(self._channel, count, self._new_nodes, self._nodes)
+        members = self._known.pools.get(
+            (group.pool.digest, count),
+            lambda: encode_members([numbers[node] for node in group.pool.ids], count),
+        )
+        self._groups[group.id] = group
+        self._new_groups[group.id] = {
+            "id": group.id,
+            "creator": group.creator,
+            "fee": str(group.fee),
+            "min_memory_gib": group.min_memory_gib,
+            "gpu_class": class_to_text(group.gpu_class),
+            "task": task.digest,
+            "beacon_round": group.beacon_round,
+            "opened": group.opened,
+            "opened_seq": seq,
+            "draw_deadline": group.draw_deadline,
+            "weights": self._weights_of(joined, numbers, count),
+            "pool": members,
+        }
+
+    def _next_number(self) -> int:
+        """How many nodes there are: the number that the next one gets."""
+        if self._count is None:
+            self._count = int(self._channel.row(statements.NODE_COUNT)[0])
+        return self._count
+
+    def _weights_of(self, joined: Mapping[str, Node], numbers: Mapping[str, int], count: int) -> bytes:
+        """Return the digest of the weights of all nodes, which are stored where they are new."""
+        import numpy as np
+
+        if self._weights is None:
+            stakes = [node.stake for node in joined.values()]
+            unit = self._policy.weight_unit
+            weight = {stake: weight_of(stake, unit) for stake in set(stakes)}
+            weights = np.zeros(count, np.uint32)
+            weights[[numbers[name] for name in joined]] = [weight[stake] for stake in stakes]
+            self._weights = weights_digest(weights)
+            if self._weights not in self._known.weights:
+                self._known.weights.get(self._weights, lambda: weights)
+                self._new_weights[self._weights] = encode_weights(weights)
+        return self._weights
+
+    def send(self, head: Mapping[str, object]) -> None:
+        """Write all of it, with where the log now ends, in an order in which no row refers to one that is not there."""
+        write = self._channel.write
+        old_groups = [group for name, group in self._groups.items() if name not in self._new_groups]
+        with self._channel.together():
+            write(statements.NEW_TASK, [{"digest": digest, "body": body} for digest, body in self._tasks.items()])
+            write(statements.NEW_WEIGHTS, [{"digest": name, "body": body} for name, body in self._new_weights.items()])
+            write(
+                statements.NEW_GROUP,
+                [row | group_progress(self._groups[name]) for name, row in self._new_groups.items()],
+            )
+            write(
+                statements.SET_GROUP,
+                [
+                    {**group_progress(group), "of_group": group.id}
+                    for group in old_groups
+                    if group.status is not self._before[group.id].status
+                ],
+            )
+            write(
+                statements.SET_ANSWER,
+                [
+                    row
+                    for name, group in self._groups.items()
+                    for row in answers_to_rows(
+                        name, self._before[name].rounds if name in self._before else (), group.rounds
+                    )
+                ],
+            )
+            new = self._new_nodes
+            write(statements.NEW_NODE, [{**self._nodes[name], "number": number} for name, number in new.items()])
+            write(
+                statements.SET_NODE,
+                [{**row, "of_node": name} for name, row in self._nodes.items() if name not in new],
+            )
+            accounts = self._accounts.items()
+            write(statements.SET_BALANCE, [{"name": name, "balance": str(balance)} for name, balance in accounts])
+            write(
+                statements.NEW_EVENT,
+                [{"seq": event.seq, "body": event.canonical_bytes.decode("utf-8")} for event in self.events],
+            )
+            write(statements.SET_HEAD, [head])
+        self._begin()
