@@ -105,8 +105,9 @@ def fill_the_file(url: str) -> tuple[int, set[str]]:
 
 
 def _named(error: cv.StorageError) -> str:
-    """What an error says, without the names of the database and of a server's files."""
-    return re.sub(r'"[^"]*/[^"]*"', "a file", str(error).partition(": ")[2].partition("\n")[0])
+    """What an error says, without the name of the database, and without files and numbers that are never the same."""
+    said = str(error).partition(": ")[2].partition("\n")[0]
+    return re.sub(r"\d+", "N", re.sub(r'"[^"]*/[^"]*"', "a file", said))
 
 
 def _free(disk: Path) -> int:

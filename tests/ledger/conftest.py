@@ -20,16 +20,21 @@ REQUIRED: Final = "CRYNUX_VALIDATE_REQUIRE_POSTGRESQL"
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A PostgreSQL server, where it is installed."""
+    found = start_server()
+    yield found
+    found.stop()
+
+
+def start_server() -> Server:
+    """Start PostgreSQL; where it is not installed, skip the test that asks, or fail where it must be installed."""
     try:
         if importlib.util.find_spec("psycopg") is None:
             raise NotInstalledError("needs the extra 'postgresql': psycopg is not installed")
-        found = Server()
+        return Server()
     except NotInstalledError as error:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{error}; {REQUIRED}=1 says that it must be", pytrace=False)
         pytest.skip(str(error))
-    yield found
-    found.stop()
 
 
 @pytest.fixture(scope="module", autouse=True, params=backends.NAMES)

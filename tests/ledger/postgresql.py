@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -100,8 +101,9 @@ class Server:
 
     def stop(self) -> None:
         """End the server and delete what it has."""
-        with suppress(RuntimeError):
-            self.halt()
+        if (self._data / "postmaster.pid").exists():
+            with suppress(RuntimeError):
+                self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _control(self, *arguments: str) -> None:
@@ -129,4 +131,9 @@ def _programs() -> Path:
     found = [path for pattern in _FOLDERS for path in Path("/").glob(f"{pattern[1:]}/initdb")]
     if not found:
         raise NotInstalledError("PostgreSQL is not installed: there is no initdb")
-    return max(found, key=lambda path: [int(part) for part in path.parts if part.isdigit()]).parent
+    return max(found, key=lambda path: _version(path)).parent
+
+
+def _version(program: Path) -> list[int]:
+    """The last number in a path, as in /usr/lib/postgresql/15/bin/initdb and /usr/pgsql-9.6/bin/initdb."""
+    return [int(part) for part in (re.findall(r"[0-9.]*[0-9]", str(program)) or ["0"])[-1].split(".") if part]

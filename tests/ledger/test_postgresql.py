@@ -1,0 +1,58 @@
+"""Where PostgreSQL is not installed its tests are skipped, and fail where it must be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ledger import backends, conftest, postgresql
+from tests.ledger.conftest import using
+from tests.ledger.postgresql import NotInstalledError
+
+
+@pytest.fixture(scope="module", autouse=True, params=["memory"])
+def backend(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
+    yield from using(request.param, request)
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgresql, "_FOLDERS", ())
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_without_it_tests_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(conftest.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"there is no initdb|psycopg"):
+        conftest.start_server()
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_where_it_is_required_they_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(conftest.REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="CRYNUX_VALIDATE_REQUIRE_POSTGRESQL=1 says that it must be"):
+        conftest.start_server()
+
+
+def test_the_newest_is_taken_and_the_one_on_the_path_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for version in ("9", "15", "15.2", "16"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgresql, "_FOLDERS", (f"{tmp_path}/*/bin",))
+    assert postgresql._programs() == tmp_path / "16" / "bin"
+    monkeypatch.setenv("PATH", str(tmp_path / "9" / "bin"))
+    assert postgresql._programs() == tmp_path / "9" / "bin"
+
+
+def test_root_without_the_servers_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_user(*_: object) -> None:
+        raise LookupError("no such user: 'postgres'")
+
+    monkeypatch.setattr(postgresql, "_programs", lambda: tmp_path)
+    monkeypatch.setattr(Path, "owner", lambda _: "root")
+    monkeypatch.setattr("shutil.chown", no_user)
+    with pytest.raises(NotInstalledError, match="no user 'postgres'"):
+        postgresql.Server(tmp_path)
+    assert list(tmp_path.iterdir()) == []
