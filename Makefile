@@ -29,7 +29,7 @@ demo-text: $(VENV)/.installed-run
 
 # The checks that take seconds come first, and the count of passed tests last.
 test: lint
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet

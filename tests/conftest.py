@@ -16,6 +16,21 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 prepare_process()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (``-n 2 --dist loadgroup``), keep together what shares a fixture.
+
+    All that needs other numeric kinds runs in one of them, which starts that first: loading the libraries of each kind
+    takes longest. Everything else stays with its file.
+    """
+    if not getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    shared = "fake_hardware_workers"
+    items.sort(key=lambda item: shared not in getattr(item, "fixturenames", ()))
+    for item in items:
+        together = shared if shared in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """The tiny Stable Diffusion pipeline, built once."""

@@ -1,17 +1,73 @@
-"""The demo, from the first process to the picture: four processes, real kernels, one cheat."""
+"""The demo, from the first task to the picture: real kernels, one cheat.
+
+Nodes of one numeric kind share the process that all tests have for that kind, which has loaded its libraries; that each
+node of the demo gets a process of its own is shown without models.
+"""
 
 import json
+import os
 import platform
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from PIL import Image
 
+from crynux_validate.cli import demo as demo_command
 from crynux_validate.cli import main
+from crynux_validate.cli.demo_processes import Processes
+from crynux_validate.testing import fake_hardware
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
+
+
+other_kernels: Final = pytest.mark.skipif(
+    platform.system() != "Linux" or platform.machine() != "x86_64", reason="no other kernels to imitate"
+)
+
+
+@pytest.fixture
+def shared_processes(monkeypatch: pytest.MonkeyPatch, fake_hardware_workers: fake_hardware.Workers) -> None:
+    monkeypatch.setattr(Processes, "_start", lambda _, kind: fake_hardware_workers[kind.name])
+
+
+class _Some(Processes):
+    """A demo of three nodes, two of which compute alike."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        super().__init__(lambda _: None, lambda _: None)
+        self.workers: list[fake_hardware.Worker] = []
+        self._then = then
+
+    def _start_processes(self) -> None:
+        known = self._known_kinds("")
+        for name in ("native", "native", "oldest"):
+            self.workers.append(self._start(known[name]))
+        self._then()
+
+
+@other_kernels
+def test_each_node_has_a_process_that_ends_with_the_demo() -> None:
+    with _Some() as some:
+        ids = {worker.run(os.getpid) for worker in some.workers}
+        assert len(ids | {os.getpid()}) == 4
+        assert all(worker.alive for worker in some.workers)
+    assert not any(worker.alive for worker in some.workers)
+
+
+@other_kernels
+def test_what_fails_at_the_start_ends_the_processes() -> None:
+    def fail() -> None:
+        raise RuntimeError("no model")
+
+    some = _Some(fail)
+    with pytest.raises(RuntimeError, match="no model"), ExitStack() as stack:
+        stack.enter_context(some)
+    assert len(some.workers) == 3
+    assert not any(worker.alive for worker in some.workers)
 
 
 def demo(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
@@ -20,10 +76,12 @@ def demo(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str,
     return code, captured.out, captured.err
 
 
-@pytest.mark.skipif(
-    platform.system() != "Linux" or platform.machine() != "x86_64", reason="no other kernels to imitate"
-)
-def test_the_demo_finds_the_cheat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@other_kernels
+@pytest.mark.usefixtures("shared_processes")
+def test_the_demo_finds_the_cheat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_command, "STEPS", 10)  # what honest kernels and this cheat make of it needs no more
     code, out, err = demo(capsys, "--out", tmp_path, "--tasks", 1, "--cheat", "other-picture", "--json")
     summary = json.loads(out)
     assert code == 0
@@ -49,9 +107,8 @@ def test_the_demo_finds_the_cheat(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert (tmp_path / "group-1" / name / "image-0.png").exists()
 
 
-@pytest.mark.skipif(
-    platform.system() != "Linux" or platform.machine() != "x86_64", reason="no other kernels to imitate"
-)
+@other_kernels
+@pytest.mark.usefixtures("shared_processes")
 def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = demo(capsys, "--kind", "text", "--out", tmp_path, "--tasks", 2, "--json")
     summary = json.loads(out)

@@ -206,8 +206,9 @@ def test_kinds_whose_kernels_differ_are_told_apart(fake_hardware_workers: Worker
     for kind, names in telling.items():
         if kind in found:
             assert names <= differing(kind, found)
-    # bfloat16 hides most differences in its rounding; long rows of sums show them.
-    assert "linear_prefill.bfloat16" in differing("aten-default", found)
+    # bfloat16 hides most differences in its rounding. Which probes show them depends on the processor: with AVX-512
+    # its products come from oneDNN in both kinds, without it they differ as well.
+    assert any(name.endswith(".bfloat16") for name in differing("aten-default", found))
     digests = {kind: canary_of(CHALLENGE, of_kind) for kind, of_kind in found.items()}
     assert len({digests[kind] for kind in digests if kind in {"native", *telling}}) == 1 + len(
         telling.keys() & found.keys()

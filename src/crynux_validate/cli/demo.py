@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CHEAT = "fewer-steps"
 THRESHOLD = 16
+STEPS = 20
 
 
 def add_parser(commands: Commands) -> None:
@@ -59,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     with Network(cheat, policy, out, tell, show_progress) as network:
         model = network.build_model()
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
-        task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=20, width=256, height=256)
+        task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=STEPS, width=256, height=256)
         network.join(task)
         rounds: list[Round] = []
         evidence: list[Path] = []
