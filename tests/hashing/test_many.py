@@ -30,6 +30,8 @@ rows = st.lists(st.one_of(numbers, close), max_size=40)
 @pytest.fixture(autouse=True, params=[many._AT_ONCE, 7], ids=["at once", "in pieces"])
 def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many, "_AT_ONCE", request.param)
+    if request.param == 7:
+        monkeypatch.setattr(many, "_SORTED_AT_ONCE", 2)
 
 
 def forms(values: list[int]) -> list[Any]:
@@ -106,6 +108,18 @@ def test_nearest(one: int, values: list[int], k: int) -> None:
     found = nearest_hashes(one, values, k)
     expected = sorted((hamming(one, value), at) for at, value in enumerate(values))[:k]
     assert list(zip(found.distances.tolist(), found.indices.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("k", [1, 10, 3_000, 100_003, 200_000])
+def test_nearest_of_very_many(k: int) -> None:
+    values = np.random.default_rng(3).integers(0, 2**64, 100_003, dtype=np.uint64)
+    if many._AT_ONCE == 7:
+        values = values[:2_003]
+    distances = np.bitwise_count(values ^ values[5])
+    expected = np.argsort(distances, kind="stable")[:k]
+    found = nearest_hashes(values[5], values, k)
+    assert (found.indices == expected).all()
+    assert (found.distances == distances[expected]).all()
 
 
 def test_the_farthest_hash_is_found_too() -> None:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 else:
     ManyHashes = object
 
-_AT_ONCE: Final = 2**14
-"""Distances that are counted at once: 128 KiB of 64-bit integers stay in the cache."""
+_AT_ONCE: Final = 2**15
+"""Distances that are counted at once: 256 KiB of 64-bit integers stay in the cache."""
+
+_SORTED_AT_ONCE: Final = 64
+"""So many hashes that are near wait until they are sorted."""
 
 
 class Matches(NamedTuple):
@@ -139,12 +142,10 @@ def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
     InvalidInputError
         As for `hash_array`; for an array of another shape, a distance outside 0..64, and hashes of two algorithms.
     """
-    import numpy as np
-
     _check_count(distance, "distance", 0, HASH_BITS)
     found = []
     for first, distances in _from_one(one, many):
-        hits = np.flatnonzero(distances <= distance)
+        hits = _below(distances, distance + 1)
         found.append(Matches(hits + first, distances[hits]))
     return _nearest_first(found)
 
@@ -171,15 +172,25 @@ def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
     import numpy as np
 
     _check_count(k, "k", 1, None)
-    best = _nearest_first([])
+    found: list[Matches] = []
+    limit, waiting = HASH_BITS + 1, 0
     for first, distances in _from_one(one, many):
-        # Who comes later must be nearer than the last of them.
-        limit = best.distances[-1] if len(best.distances) == k else HASH_BITS + 1
-        hits = np.flatnonzero(distances < limit)
-        if len(hits):
-            found = _nearest_first([best, Matches(hits + first, distances[hits])])
-            best = Matches(found.indices[:k], found.distances[:k])
-    return best
+        if limit > HASH_BITS:  # so that not the whole first piece is sorted
+            up_to = np.bincount(distances, minlength=HASH_BITS + 1).cumsum()
+            limit = min(limit, int(np.searchsorted(up_to, k)) + 1)
+        hits = _below(distances, limit)
+        if not len(hits):
+            continue
+        found.append(Matches(hits + first, distances[hits]))
+        waiting += len(hits)
+        # Sorting a few at a time would cost more than looking at all the hashes.
+        if waiting > max(k, _SORTED_AT_ONCE):
+            best = _nearest_first(found)
+            found, waiting = [Matches(best.indices[:k], best.distances[:k])], 0
+            if len(best.distances) >= k:  # who comes later must be nearer than the last of them
+                limit = int(best.distances[k - 1])
+    best = _nearest_first(found)
+    return Matches(best.indices[:k], best.distances[:k])
 
 
 def _from_one(one: SingleHash, many: ManyHashes) -> "Iterator[tuple[int, NDArray[np.uint8]]]":
@@ -195,6 +206,15 @@ def _from_one(one: SingleHash, many: ManyHashes) -> "Iterator[tuple[int, NDArray
         part = array[first : first + _AT_ONCE]
         np.bitwise_xor(part, integer, out=different[: len(part)])
         yield first, np.bitwise_count(different[: len(part)], out=counts[: len(part)])
+
+
+def _below(distances: "NDArray[np.uint8]", limit: int) -> "NDArray[np.intp]":
+    """Return where distances are below a limit; mostly they are nowhere, which the smallest one says sooner."""
+    import numpy as np
+
+    if distances[distances.argmin()] >= limit:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(distances < limit)
 
 
 def _nearest_first(parts: list[Matches]) -> Matches:
