@@ -1,8 +1,6 @@
 """The public names, and what the wheel holds."""
 
 import ast
-import subprocess
-import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -47,16 +45,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_version_is_the_installed_one() -> None:
     assert crynux_validate.__version__ == metadata.version("crynux-validate")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("*.whl")
-    return path
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:

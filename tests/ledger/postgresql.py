@@ -92,12 +92,7 @@ class Server:
 
     def new_url(self) -> str:
         """The URL of an empty schema."""
-        import psycopg
-
-        name = f"ledger_{next(_numbers)}"
-        with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE SCHEMA {name}")
-        return f"postgresql+psycopg://postgres@/postgres?host={self.folder}&options=-csearch_path%3D{name}"
+        return url_in(self.folder, f"ledger_{next(_numbers)}")
 
     def stop(self) -> None:
         """End the server and delete what it has."""
@@ -121,6 +116,16 @@ class Server:
         )
         if done.returncode:
             raise RuntimeError(f"{program} ended with {done.returncode}: {done.stdout}")
+
+
+def url_in(server: Path, schema: str) -> str:
+    """The URL of a schema of the server in a folder; made where it is not there."""
+    import psycopg
+
+    name = schema.replace("-", "_")
+    with psycopg.connect(host=str(server), user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+    return f"postgresql+psycopg://postgres@/postgres?host={server}&options=-csearch_path%3D{name}"
 
 
 def _programs() -> Path:

@@ -1,0 +1,156 @@
+"""What a subclass of `LedgerConformance` gives, and what its tests are built on."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.interface import Beacon, Clock, Event, Ledger, Policy
+from crynux_validate.testing.clock import ManualClock
+from crynux_validate.testing.conformance.network import LEDGER_ID, POLICY, Network
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+SECRET: Final = b"secret"
+
+T = TypeVar("T")
+
+
+class KitClock(ManualClock):
+    """A `ManualClock` that skips the test that moves it where the ledger does not follow it."""
+
+    def __init__(self, lacks: str | None) -> None:
+        self._lacks: str | None = None
+        super().__init__()
+        self._lacks = lacks
+
+    @property
+    def now(self) -> int:
+        """The time."""
+        return self._now
+
+    @now.setter
+    def now(self, value: int) -> None:
+        if self._lacks is not None:
+            pytest.skip(self._lacks)
+        self._now = value
+
+
+class Harness:
+    """Makes ledgers of the kind under test, and skips what it is declared to lack."""
+
+    lacks: ClassVar[Mapping[str, str]] = NOTHING
+    """What the ledger cannot do, each with the reason: `conformance.CAPABILITIES` lists the names."""
+
+    overridden: ClassVar[Mapping[str, str]] = NOTHING
+    """Standard tests that the subclass defines anew, or sets to None, each with the reason."""
+
+    xfails: ClassVar[Mapping[str, str]] = NOTHING
+    """Standard tests that fail, each with the reason; one that passes is then a failure."""
+
+    examples: ClassVar[int] = 5
+    """How many random cases each hypothesis test tries; what is quick can have more."""
+
+    steps: ClassVar[int] = 60
+    """How many actions a random sequence has at most."""
+
+    folders: ClassVar[str | None] = None
+    """Where the folders of ledgers are made; None for the system's temporary folder."""
+
+    _root: Path
+    _made = 0
+
+    def make_ledger(self, policy: Policy, ledger_id: str, clock: Clock, beacon: Beacon, folder: Path) -> Ledger:
+        """Open the ledger that a folder holds; make it where the folder is empty. Every subclass has this method.
+
+        Parameters
+        ----------
+        policy, ledger_id
+            The parameters and the id, the same whenever the folder is the same.
+        clock, beacon
+            Time and public randomness, as `MemoryLedger` takes them.
+        folder
+            A folder of this ledger's own; what is not a file can use its name, which no two ledgers share.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no make_ledger: define it, it opens or makes a ledger")
+
+    def replay_ledger(self, events: Sequence[Event], clock: Clock, beacon: Beacon, folder: Path) -> Ledger:
+        """Make the ledger that a log describes, in an empty folder (L5); not asked of what lacks ``replay``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no replay_ledger: define it, or declare lacks = {{'replay': 'why'}}"
+        )
+
+    def let_go(self, ledger: Ledger) -> None:
+        """End what an object holds, as the death of its process would: a lock, a connection. Nothing, if left out."""
+
+    @pytest.fixture(autouse=True)
+    def conformance(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        """Skip what the ledger lacks, expect what is declared to fail, and give the test a folder of its own."""
+        for name in getattr(request.function, "conformance_needs", ()):
+            if name in self.lacks:
+                pytest.skip(self._lacks(name))
+        if request.function.__name__ in self.xfails:
+            request.applymarker(pytest.mark.xfail(reason=self.xfails[request.function.__name__], strict=True))
+        with tempfile.TemporaryDirectory(prefix="ledgers-", dir=self.folders, ignore_cleanup_errors=True) as root:
+            self._root = Path(root)
+            yield
+
+    def new_folder(self) -> Path:
+        """Return an empty folder, deleted after the test; its name is like no other."""
+        self._made += 1
+        folder = self._root / f"{self._root.name}-{self._made}"
+        folder.mkdir()
+        return folder
+
+    def new_clock(self) -> ManualClock:
+        """Return a clock that stands at 1,000,000."""
+        return KitClock(self._lacks("manual_clock") if "manual_clock" in self.lacks else None)
+
+    def new_ledger(
+        self,
+        policy: Policy = POLICY,
+        *,
+        clock: Clock | None = None,
+        beacon: Beacon | None = None,
+        folder: Path | None = None,
+    ) -> Ledger:
+        """Make a ledger; with a folder that holds one, open that."""
+        if beacon is not None and "beacon" in self.lacks:
+            pytest.skip(self._lacks("beacon"))
+        return self.make_ledger(
+            policy, LEDGER_ID, clock or self.new_clock(), beacon or LocalBeacon(SECRET), folder or self.new_folder()
+        )
+
+    def network(
+        self, nodes: int = 5, policy: Policy = POLICY, stake: int = 1_000, *, beacon: Beacon | None = None
+    ) -> "RestartableNetwork":
+        """Make a ledger with a small network around it."""
+        clock, folder = self.new_clock(), self.new_folder()
+        ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
+        network = RestartableNetwork(ledger, clock, nodes=nodes, stake=stake, messages="messages" not in self.lacks)
+
+        def restart() -> None:
+            self.let_go(network.ledger)
+            del network.ledger
+            network.ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
+
+        network.restart = restart
+        return network
+
+    def tried(self, check: Callable[..., None], *strategies: Any) -> None:
+        """Try a check on random arguments; made anew for each class, or hypothesis would take them for one."""
+        small = settings(max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck))
+        small(given(*strategies)(check))()  # type: ignore[no-untyped-call]
+
+    def _lacks(self, name: str) -> str:
+        return f"{type(self).__name__} lacks {name}: {self.lacks[name]}"
+
+
+class RestartableNetwork(Network):
+    """A network whose ledger can be opened anew, as after the death of its process (L7)."""
+
+    restart: Callable[[], None]

@@ -1,0 +1,478 @@
+"""Ledgers that are wrong in one way each, and the standard test that says so by its name.
+
+They are what `LedgerConformance` is tested with: a kit that lets one of them pass is broken itself. This module needs
+nothing of the other tests, and runs where only the wheel is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+import crynux_validate as cv
+from crynux_validate.errors import (
+    AlreadyDoneError,
+    CommitmentMismatchError,
+    NodeStateError,
+    NotAMemberError,
+    TooEarlyError,
+    TooLateError,
+)
+from crynux_validate.frozen import FrozenMapping
+from crynux_validate.ledger.actions import Action, AttestCommit, Commit, Reveal, Settle, action_to_dict
+from crynux_validate.ledger.rules import Change
+
+
+class Spoiled:
+    """A store that lets its ledger change what is written, and what is found."""
+
+    def __init__(self, store: cv.Store, ledger: "Broken") -> None:
+        self._store, self._ledger = store, ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, change: Change, event: cv.Event) -> None:
+        self._store.write(change, self._ledger.spoil(change, event))
+
+    def waiting_group_of(self, node: str) -> str | None:
+        return None if self._ledger.forgets_pools else self._store.waiting_group_of(node)
+
+    def group_count(self) -> int:
+        return self._ledger.count_groups(self._store.group_count())
+
+
+class Broken(cv.MemoryLedger):
+    """A ledger in memory that a subclass breaks."""
+
+    forgets_pools = False
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        """Change what an action writes."""
+        return event
+
+    def count_groups(self, count: int) -> int:
+        """Say how many groups there have been."""
+        return count
+
+    def _writing(self) -> AbstractContextManager[cv.Store]:
+        @contextmanager
+        def spoiled() -> Iterator[cv.Store]:
+            with self._reading() as store:
+                yield cast("cv.Store", Spoiled(store, self))
+
+        return spoiled()
+
+    def force(self, action: Action, **records: Any) -> None:
+        """Write records that the rules refuse."""
+        head = self._store.head
+        payload = {"action": action_to_dict(action), "result": {}}
+        now = max(self._clock(), head.time)
+        self._store.write(Change(**records), cv.Event(head.seq + 1, now, action.kind, payload, head.digest))
+
+    def force_commitment(self, group: str, node: str, commitment: bytes) -> cv.Group:
+        found = self.group(group)
+        commitments = FrozenMapping({**found.commitments, node: commitment})
+        self.force(Commit(group, node, 1, commitment), groups={group: replace(found, commitments=commitments)})
+        return self.group(group)
+
+    def force_opening(self, group: str, node: str, opening: cv.Opening) -> cv.Group:
+        found = self.group(group)
+        openings = FrozenMapping({**found.openings, node: opening})
+        action = Reveal(group, node, 1, opening.to_bytes())
+        self.force(action, groups={group: replace(found, openings=openings)})
+        return self.group(group)
+
+
+def settled_in(change: Change) -> cv.Group | None:
+    """The group that a change settles."""
+    return next((group for group in change.groups.values() if group.status is cv.Status.SETTLED), None)
+
+
+def findings_in(change: Change, finding: cv.Finding) -> list[str]:
+    """Who has a finding in the group that a change settles."""
+    group = settled_in(change)
+    if group is None or group.verdict is None:
+        return []
+    return [node for node, found in group.verdict.findings.items() if found is finding]
+
+
+class CreatesMoney(Broken):
+    """Pays one unit too much back to the creator of every group that is settled."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        group = settled_in(change)
+        if group is not None:
+            change.accounts[group.creator] = change.accounts.get(group.creator, self.account(group.creator)) + 1
+        return event
+
+
+class PaysTheInvalid(Broken):
+    """Pays the invalid like the valid."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for node in findings_in(change, cv.Finding.INVALID):
+            group, owner = settled_in(change), change.nodes[node].owner
+            assert group is not None
+            share = group.fee // len(group.members)
+            change.accounts[owner] = change.accounts.get(owner, self.account(owner)) + share
+            change.accounts[group.creator] -= share
+        return event
+
+
+class GivesTheRestToTheValid(Broken):
+    """Pays what others are not paid to a valid member, not to the creator."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        valid, group = findings_in(change, cv.Finding.VALID), settled_in(change)
+        if valid and group is not None:
+            rest = sum(transfer.amount for transfer in group.transfers if transfer.why == "refund")
+            change.accounts[change.nodes[valid[0]].owner] += rest
+            change.accounts[group.creator] = change.accounts.get(group.creator, self.account(group.creator)) - rest
+        return event
+
+
+class SparesTheWithheld(Broken):
+    """Slashes the invalid, but not who committed and kept silent."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for node in findings_in(change, cv.Finding.WITHHELD):
+            change.burnt -= self.node(node).stake - change.nodes[node].stake
+            change.nodes[node] = replace(change.nodes[node], stake=self.node(node).stake)
+        return event
+
+
+class SlashesTheAbsent(Broken):
+    """Slashes who never committed."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for node in findings_in(change, cv.Finding.ABSENT):
+            change.burnt += change.nodes[node].stake
+            change.nodes[node] = replace(change.nodes[node], stake=0)
+        return event
+
+
+class NeverSuspends(Broken):
+    """Counts absences, and does nothing about them."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for node, record in change.nodes.items():
+            change.nodes[node] = replace(record, suspended=False)
+        return event
+
+
+class ReplacesCommitments(Broken):
+    """Takes another commitment of a member that has committed."""
+
+    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+        try:
+            return super().commit(group, node, commitment, round=round)
+        except AlreadyDoneError:
+            return self.force_commitment(group, node, commitment)
+
+
+class CommitsLate(Broken):
+    """Takes commitments after the deadline."""
+
+    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+        try:
+            return super().commit(group, node, commitment, round=round)
+        except TooLateError:
+            return self.force_commitment(group, node, commitment)
+
+
+class LetsStrangersCommit(Broken):
+    """Takes commitments of nodes that were not drawn."""
+
+    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+        try:
+            return super().commit(group, node, commitment, round=round)
+        except NotAMemberError:
+            return self.force_commitment(group, node, commitment)
+
+
+class TakesAnyOpening(Broken):
+    """Does not ask whether an opening opens the commitment."""
+
+    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+        try:
+            return super().reveal(group, node, opening, round=round)
+        except CommitmentMismatchError:
+            if node not in self.group(group).commitments:
+                raise
+            found = opening if isinstance(opening, cv.Opening) else cv.Opening.from_bytes(opening)
+            return self.force_opening(group, node, found)
+
+
+class RevealsEarly(Broken):
+    """Takes openings while others can still commit."""
+
+    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+        try:
+            return super().reveal(group, node, opening, round=round)
+        except TooEarlyError:
+            found = opening if isinstance(opening, cv.Opening) else cv.Opening.from_bytes(opening)
+            return self.force_opening(group, node, found)
+
+
+class DrawsTwoOfOneOwner(Broken):
+    """Draws a second node of the first member's owner where there is one."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for group in list(change.groups.values()):
+            if event.kind == "draw" and group.draw is not None:
+                owner = {candidate.id: candidate.owner for candidate in group.pool}
+                first, second, third = group.members
+                twins = [node for node in owner if owner[node] == owner[first] and node != first]
+                if twins:
+                    members = (first, twins[0], third)
+                    change.groups[group.id] = replace(group, draw=replace(group.draw, members=members))
+                    change.nodes[second] = self.node(second)
+                    change.nodes[twins[0]] = replace(self.node(twins[0]), group=group.id)
+        return event
+
+
+def with_all_nodes(change: Change, nodes: list[cv.Node], leave_out: str | None) -> None:
+    """Put all free nodes into the pool of a group that opens."""
+    for group in list(change.groups.values()):
+        free = [node for node in nodes if node.group is None and node.owner != leave_out]
+        pool = cv.Pool(cv.Candidate(node.id, node.owner, node.stake) for node in free)
+        change.groups[group.id] = replace(group, pool=pool)
+
+
+class DrawsTheCreatorsNodes(Broken):
+    """Puts the creator's own nodes into the pool."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        if event.kind == "open_group":
+            with_all_nodes(change, list(self.nodes()), leave_out=None)
+        return event
+
+
+class PairsUnequalMachines(Broken):
+    """Asks whether there is a class for a text task, and then takes any node."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        if event.kind == "open_group":
+            with_all_nodes(change, list(self.nodes()), leave_out=event.payload["action"]["creator"])
+        return event
+
+
+class DrawsByItsOwnChoice(Broken):
+    """Exchanges the member that was drawn last for one that it likes better."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for group in list(change.groups.values()):
+            if event.kind == "draw" and group.draw is not None:
+                liked = next(node for node in group.pool.ids if node not in group.members)
+                members = (*group.members[:-1], liked)
+                change.nodes[group.members[-1]] = self.node(group.members[-1])
+                change.nodes[liked] = replace(self.node(liked), group=group.id)
+                change.groups[group.id] = replace(group, draw=replace(group.draw, members=members))
+        return event
+
+
+class LetsPoolsShrink(Broken):
+    """Lets nodes leave between opening and draw."""
+
+    def leave(self, node: str) -> cv.Node:
+        self.forgets_pools = True
+        try:
+            return super().leave(node)
+        finally:
+            self.forgets_pools = False
+
+
+class LetsWeightsChange(Broken):
+    """Lets nodes top up between opening and draw."""
+
+    def top_up(self, node: str, amount: int) -> cv.Node:
+        self.forgets_pools = True
+        try:
+            return super().top_up(node, amount)
+        finally:
+            self.forgets_pools = False
+
+
+class LetsMembersLeave(Broken):
+    """Lets a node leave while it is in a group."""
+
+    def leave(self, node: str) -> cv.Node:
+        try:
+            return super().leave(node)
+        except NodeStateError:
+            self._store._nodes[node] = replace(self._store._nodes[node], group=None)
+            return super().leave(node)
+
+
+class UsesGroupIdsAgain(Broken):
+    """Numbers groups by how many are not settled."""
+
+    def count_groups(self, count: int) -> int:
+        return sum(group.status is not cv.Status.SETTLED for group in self._store._groups.values())
+
+
+class KeepsTheFeeOfClosedGroups(Broken):
+    """Burns the fee of a group that could not be drawn."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        for group in change.groups.values():
+            if group.status is cv.Status.CLOSED:
+                change.accounts[group.creator] -= group.fee
+                change.burnt += group.fee
+        return event
+
+
+class IgnoresTheFee(Broken):
+    """Does not ask whether a member's stake covers its share of the fee."""
+
+    def open_group(self, task: cv.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
+        try:
+            return super().open_group(task, creator=creator, fee=fee, **named)
+        except cv.NotEnoughNodes:
+            group = super().open_group(task, creator=creator, fee=self.policy.group_size, **named)
+            self._store._accounts[creator] -= fee - self.policy.group_size
+            self._store._groups[group.id] = replace(group, fee=fee)
+            return self.group(group.id)
+
+
+class HalfAppliesWhatItRefuses(Broken):
+    """Charges the fee of a group before it finds that there are too few nodes."""
+
+    def open_group(self, task: cv.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
+        try:
+            return super().open_group(task, creator=creator, fee=fee, **named)
+        except cv.NotEnoughNodes:
+            self._store._accounts[creator] -= fee
+            raise
+
+
+class PaysAgainWhenSettledAgain(Broken):
+    """Does every transfer once more when a group is settled once more."""
+
+    def settle(self, group: str) -> cv.Group:
+        before = self.group(group)
+        settled = super().settle(group)
+        if before.status is cv.Status.SETTLED:
+            paid = [transfer for transfer in settled.transfers if transfer.why == "fee"]
+            accounts = {str(transfer.target): self.account(str(transfer.target)) + transfer.amount for transfer in paid}
+            self.force(Settle(group), accounts=accounts)
+        return settled
+
+
+class RunsBackwards(Broken):
+    """Believes its clock, whatever it said before."""
+
+    def _now(self, store: cv.Store) -> int:
+        return self._clock()
+
+
+class DoesNotChainItsLog(Broken):
+    """Writes the first event's predecessor into every event."""
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        return replace(event, previous="0" * 64)
+
+
+class LogsOnlyMoney(Broken):
+    """Leaves out of its log what moves no money."""
+
+    def _writing(self) -> AbstractContextManager[cv.Store]:
+        @contextmanager
+        def silent() -> Iterator[cv.Store]:
+            with self._reading() as store:
+                yield store
+                if self._store._events[-1].kind in ("commit", "reveal", "attest_commit", "attest_reveal"):
+                    self._store._events.pop()
+
+        return silent()
+
+
+class TakesLateAttestations(Broken):
+    """Takes a commitment to an attestation when others already reveal."""
+
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> cv.Node:
+        try:
+            return super().attest_commit(node, commitment, epoch=epoch)
+        except TooLateError:
+            present = self.epoch()
+            if epoch != present.number:
+                raise
+            bound = replace(self.node(node), attest_commitment=(epoch, commitment))
+            self.force(AttestCommit(node, epoch, present.challenge, commitment), nodes={node: bound})
+            return self.node(node)
+
+
+class IsNotThreadSafe(Broken):
+    """Has no lock."""
+
+    def _reading(self) -> AbstractContextManager[cv.Store]:
+        @contextmanager
+        def unlocked() -> Iterator[cv.Store]:
+            yield self._store
+
+        return unlocked()
+
+
+class ForgetsTheLastAction(Broken):
+    """Writes an event to its file when the next one comes."""
+
+    file: Path | None = None
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        if self.file is not None:
+            DISK[self.file] = list(self._store._events)
+        return event
+
+
+DISK: Final[dict[Path, list[cv.Event]]] = {}
+"""What `ForgetsTheLastAction` has in its files."""
+
+
+def forgetful(policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    """Make or open a `ForgetsTheLastAction`."""
+    written = DISK.get(folder)
+    if written:
+        ledger = ForgetsTheLastAction.replay(written, clock=clock, beacon=beacon)
+    else:
+        ledger = ForgetsTheLastAction(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+    ledger.file = folder
+    return ledger
+
+
+CAUGHT_BY: Final[Mapping[type[Broken], str]] = {
+    CreatesMoney: "test_l2_settling_creates_no_money",
+    PaysTheInvalid: "test_l3_the_invalid_are_not_paid",
+    GivesTheRestToTheValid: "test_l3_each_valid_member_is_paid_its_share_and_the_rest_goes_back",
+    SparesTheWithheld: "test_c3_withholding_costs_stake",
+    SlashesTheAbsent: "test_c3_absence_earns_and_costs_nothing",
+    NeverSuspends: "test_c3_absence_costs_nothing_but_the_third_in_a_row_suspends",
+    ReplacesCommitments: "test_c2_a_commitment_is_never_replaced",
+    CommitsLate: "test_c2_no_commitment_at_or_after_the_deadline",
+    LetsStrangersCommit: "test_c2_only_members_commit",
+    TakesAnyOpening: "test_c2_a_reveal_opens_the_members_own_commitment",
+    RevealsEarly: "test_c2_no_reveal_before_all_have_committed_or_the_deadline",
+    DrawsTwoOfOneOwner: "test_p5_never_two_nodes_of_one_owner",
+    DrawsTheCreatorsNodes: "test_p5_never_a_node_of_the_creator",
+    PairsUnequalMachines: "test_p2_text_is_never_paired_on_unequal_machines",
+    DrawsByItsOwnChoice: "test_p4_the_draw_is_the_one_that_anyone_can_repeat",
+    LetsPoolsShrink: "test_p4_nobody_leaves_the_pool_between_opening_and_draw",
+    LetsWeightsChange: "test_p4_no_weight_changes_between_opening_and_draw",
+    LetsMembersLeave: "test_l4_a_node_in_a_group_cannot_leave",
+    UsesGroupIdsAgain: "test_p4_a_group_id_is_never_used_again",
+    KeepsTheFeeOfClosedGroups: "test_p4_a_group_with_too_few_left_is_refunded",
+    IgnoresTheFee: "test_p7_a_members_stake_covers_its_share_of_the_fee",
+    HalfAppliesWhatItRefuses: "test_l1_a_refused_action_changes_nothing",
+    PaysAgainWhenSettledAgain: "test_l6_settling_again_changes_nothing",
+    RunsBackwards: "test_l6_time_never_runs_backwards",
+    DoesNotChainItsLog: "test_l5_each_event_carries_the_digest_of_the_one_before_it",
+    LogsOnlyMoney: "test_l5_every_action_is_an_event",
+    TakesLateAttestations: "test_p6_commitments_are_taken_in_the_first_window_only",
+    IsNotThreadSafe: "test_l1_threads_act_one_after_the_other",
+    ForgetsTheLastAction: "test_l7_a_restart_after_any_action_forgets_nothing",
+}
+"""Each broken ledger, and the standard test whose name says what is wrong with it."""
+
+MAKERS: Final[Mapping[type[Broken], Callable[..., cv.Ledger]]] = {ForgetsTheLastAction: forgetful}
+"""How to make those that cannot be made like any other ledger in memory."""

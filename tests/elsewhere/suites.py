@@ -1,0 +1,110 @@
+"""What somebody else's tests would be: of ledgers that are right, ledgers that are wrong, and classes that hide a test.
+
+Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py` and `jsonl_ledger.py`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonl_ledger import JsonlLedger
+
+import crynux_validate as cv
+from crynux_validate.testing import LedgerConformance
+
+if TYPE_CHECKING:
+    from tests.elsewhere import broken
+else:
+    import broken
+
+
+class TestMemory(LedgerConformance):
+    lacks = {"restart": "it lives as long as its process", "processes": "it lives in one process"}
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        return cv.MemoryLedger(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+
+    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+        return cv.MemoryLedger.replay(events, clock=clock, beacon=beacon)
+
+
+class TestSqlite(LedgerConformance):
+    examples = 1
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        return cv.SqlLedger(f"sqlite:///{folder}/db", policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+
+    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+        return cv.SqlLedger.replay(events, f"sqlite:///{folder}/db", clock=clock, beacon=beacon)
+
+
+class TestJsonl(LedgerConformance):
+    lacks = {"replay": "a file of its own begins with its own genesis"}
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        return JsonlLedger(folder / "ledger.jsonl", policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+
+
+class TestSilent(TestMemory):
+    """Overrides one standard test, deletes another, and says of neither why."""
+
+    test_c2_nobody_reveals_twice = None  # type: ignore[assignment]
+
+    def test_c2_a_commitment_is_never_replaced(self) -> None:
+        """Nothing is tested here."""
+
+
+class TestDeclared(TestMemory):
+    """Says why one is overridden, one is left out, one fails, and one is expected to and does not."""
+
+    overridden = {
+        "test_c2_a_commitment_is_never_replaced": "tested elsewhere",
+        "test_c2_nobody_reveals_twice": "this ledger forgets reveals",
+    }
+    xfails = {
+        "test_l1_a_refused_action_changes_nothing": "not done yet",
+        "test_c2_only_members_commit": "done meanwhile",
+    }
+    test_c2_nobody_reveals_twice = None  # type: ignore[assignment]
+
+    def test_c2_a_commitment_is_never_replaced(self) -> None:
+        """Tested elsewhere."""
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        return broken.HalfAppliesWhatItRefuses(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+
+
+class TestTakenAway(TestMemory):
+    """Loses a test after it was defined."""
+
+
+setattr(TestTakenAway, "test_c2_only_members_commit", None)  # noqa: B010
+
+
+class TestWithoutClock(TestMemory):
+    """Has a clock of its own, draws of its own, and its own words."""
+
+    lacks = {**TestMemory.lacks, "manual_clock": "it is a chain", "beacon": "it is a chain", "messages": "it is in Go"}
+
+
+class TestUnfinished(LedgerConformance):
+    """Has no ledger, and no replay."""
+
+
+def suite_of(kind: type[broken.Broken]) -> type[LedgerConformance]:
+    """Return the standard tests of a broken ledger."""
+
+    def make_ledger(_self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        if kind in broken.MAKERS:
+            return broken.MAKERS[kind](policy, ledger_id, clock, beacon, folder)
+        return kind(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+
+    lacks = {"processes": "it lives in one process", "replay": "it is not about logs"}
+    if kind not in broken.MAKERS:
+        lacks["restart"] = "it lives as long as its process"
+    body: dict[str, Any] = {"make_ledger": make_ledger, "lacks": lacks, "__module__": __name__}
+    return type(f"Test{kind.__name__}", (LedgerConformance,), body)
+
+
+for _kind in broken.CAUGHT_BY:
+    globals()[f"Test{_kind.__name__}"] = suite_of(_kind)

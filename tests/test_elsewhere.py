@@ -1,0 +1,176 @@
+"""The kit for ledgers as somebody else has it: from the wheel, in a folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.testing import LedgerConformance
+from crynux_validate.testing.conformance.capabilities import needs
+from crynux_validate.testing.conformance.suite import STANDARD
+from tests.conftest import need
+from tests.elsewhere import broken
+from tests.ledger.postgresql import fast_folder
+
+ROOT = Path(__file__).parents[1]
+RIGHT = ("TestMemory", "TestSqlite", "TestJsonl")
+HIDING = {
+    "TestSilent": ("test_c2_a_commitment_is_never_replaced", "test_c2_nobody_reveals_twice"),
+    "TestDeclared": (
+        "test_c2_a_commitment_is_never_replaced", "test_c2_nobody_reveals_twice", "test_c2_only_members_commit",
+        "test_l1_a_refused_action_changes_nothing",
+    ),
+    "TestTakenAway": ("test_l6_settling_again_changes_nothing",),
+    "TestWithoutClock": (
+        "test_l4_leaving_gives_the_stake_back", "test_c2_a_commitment_is_never_replaced",
+        "test_the_ledger_does_what_the_model_does",
+    ),
+    "TestUnfinished": ("test_l2_money_is_integers_of_the_smallest_unit", "test_l5_a_replay_gives_the_same_ledger"),
+}  # fmt: skip
+
+Ends = dict[tuple[str, str], tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def ends(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Ends:
+    """How each test ended where there is nothing but the wheel: by class and name, passed or not and what it says."""
+    need("sql", "sqlalchemy")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "installed")
+    for source, name in (
+        ("tests/elsewhere/suites.py", "test_suites.py"),
+        ("tests/elsewhere/broken.py", "broken.py"),
+        ("examples/jsonl_ledger.py", "jsonl_ledger.py"),
+    ):
+        shutil.copy(ROOT / source, folder / name)
+    caught = {f"Test{kind.__name__}": (test,) for kind, test in broken.CAUGHT_BY.items()}
+    chosen = [f"test_suites.py::{name}" for name in RIGHT]
+    chosen += [f"test_suites.py::{name}::{test}" for name, tests in (caught | HIDING).items() for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--junitxml=ends.xml"]
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as ledgers:
+        environment = {**os.environ, "PYTHONPATH": str(folder / "installed"), "TMPDIR": ledgers}
+        done = subprocess.run(
+            [*command, *chosen], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert str(ROOT) not in done.stdout, "the kit was imported from the sources"
+    found: Ends = {}
+    for case in ElementTree.parse(folder / "ends.xml").iter("testcase"):
+        end = next(iter(case), None)
+        said = "" if end is None else f"{end.get('message')} {end.text}"
+        place = (case.get("classname", "").rpartition(".")[2], case.get("name", ""))
+        found[place] = ("passed" if end is None else end.tag, said)
+    return found
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_ledger_that_is_right_passes_all_of_it(name: str, ends: Ends) -> None:
+    mine = {test: end for (suite, test), end in ends.items() if suite == name}
+    assert {test.partition("[")[0] for test in mine} == set(STANDARD)
+    assert not {test: said for test, (end, said) in mine.items() if end in ("failure", "error")}
+    lacks = {"TestMemory": ("restart",), "TestJsonl": ("replay",), "TestSqlite": ()}[name]
+    skipped = [said for end, said in mine.values() if end == "skipped"]
+    assert all(any(f"{name} lacks {capability}: " in said for capability in lacks) for said in skipped)
+    assert bool(skipped) == bool(lacks)
+
+
+@pytest.mark.parametrize("kind", broken.CAUGHT_BY, ids=lambda kind: str(kind.__name__))
+def test_a_ledger_that_is_wrong_is_caught_by_a_test_that_says_so(kind: type[broken.Broken], ends: Ends) -> None:
+    end, said = ends[f"Test{kind.__name__}", broken.CAUGHT_BY[kind]]
+    assert end == "failure"
+    assert said.startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE")), "it was stumbled over, not caught"
+
+
+def test_a_standard_test_that_is_hidden_is_named(ends: Ends) -> None:
+    for test in HIDING["TestSilent"]:
+        end, said = ends["TestSilent", test]
+        assert end == "failure"
+        assert f"TestSilent overrides or deletes the standard test {test} in silence" in said
+    end, said = ends["TestTakenAway", "test_l6_settling_again_changes_nothing"]
+    assert end == "error"
+    assert "TestTakenAway.test_c2_only_members_commit is a standard test, and was changed or deleted" in said
+
+
+def test_what_is_declared_is_accepted_and_shown(ends: Ends) -> None:
+    overridden, left_out, passes, fails = (ends["TestDeclared", test] for test in HIDING["TestDeclared"])
+    assert overridden[0] == "passed"
+    assert left_out[0] == "skipped"
+    assert "this ledger forgets reveals" in left_out[1]
+    assert passes[0] == "failure", "what is expected to fail and passes is a failure"
+    assert "done meanwhile" in passes[1]
+    assert fails[0] == "skipped"
+    assert "not done yet" in fails[1]
+
+
+def test_what_a_ledger_lacks_is_skipped_where_a_test_needs_it(ends: Ends) -> None:
+    leaving, committing, model = (ends["TestWithoutClock", test] for test in HIDING["TestWithoutClock"])
+    assert leaving[0] == "passed"
+    assert committing[0] == model[0] == "skipped"
+    assert "TestWithoutClock lacks manual_clock: it is a chain" in committing[1]
+
+
+def test_what_is_not_given_is_asked_for(ends: Ends) -> None:
+    money, replay = (ends["TestUnfinished", test] for test in HIDING["TestUnfinished"])
+    assert "TestUnfinished has no make_ledger" in money[1]
+    assert "TestUnfinished has no make_ledger" in replay[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        ({"lacks": {"restrat": "a slip"}}, "'restrat', which is no capability; there are beacon, "),
+        ({"lacks": {"restart"}}, "expected a mapping from names to the reason"),
+        ({"lacks": {"restart": " "}}, "expected a mapping from names to the reason"),
+        ({"overridden": {"test_nothing": "why"}}, "'test_nothing', which is no standard test"),
+        ({"xfails": {"test_nothing": "why"}}, "'test_nothing', which is no standard test"),
+        ({"overridden": {"test_c2_only_members_commit": "why"}}, "which TestMine does not override"),
+    ],
+)
+def test_what_is_declared_has_to_be_so(body: dict[str, object], match: str) -> None:
+    with pytest.raises(InvalidInputError, match=match):
+        type("TestMine", (LedgerConformance,), body)
+
+
+def test_a_standard_test_needs_what_there_is() -> None:
+    with pytest.raises(InvalidInputError, match="'luck', which is no capability"):
+        needs("luck")
+
+
+def test_every_standard_test_says_what_it_checks() -> None:
+    unnamed = {name for name in STANDARD if name.removeprefix("test_")[:1] not in "cjlp" or not name[6].isdigit()}
+    assert unnamed == {
+        "test_a_node_id_belongs_to_its_first_owner",
+        "test_every_refusal_is_a_ledger_error_or_an_input_error",
+        "test_opening_is_refused_where_the_creator_or_the_task_does_not_do",
+        "test_the_ledger_does_what_the_model_does",
+    }
+    rules = {name.split("_")[1] for name in STANDARD} - {"a", "every", "opening", "the"}
+    assert rules == {
+        "c1", "c2", "c3", "c4", "j2", "j3", "j4", "j5", "j6", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "p2", "p3",
+        "p4", "p5", "p6", "p7",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["pytest", "hypothesis"])
+def test_without_its_packages_the_kit_says_what_to_install(package: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules[{package!r}] = None
+import crynux_validate.testing as testing
+testing.ManualClock
+try:
+    testing.LedgerConformance
+except ImportError as error:
+    assert type(error).__name__ == "MissingExtraError", repr(error)
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"needs the package {package!r}, which is not installed: pip install 'crynux-validate[test]'" in done.stdout
