@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,31 +16,6 @@ import crynux_validate as cv
 from crynux_validate.ledger.actions import action_from_dict
 from crynux_validate.ledger.base import genesis_event, genesis_of
 from crynux_validate.ledger.memory import MemoryStore
-from crynux_validate.ledger.rules import Change
-
-
-class JsonlStore(MemoryStore):
-    """The records in memory; an event is in the file before they change."""
-
-    path: Path
-    length = 0
-    """How many bytes of the file are in the records: what lies behind them was written by others, or cut off."""
-    catching_up = False
-
-    def append(self, event: cv.Event) -> None:
-        """Write an event behind those that are known, and return when it is on the disk (L7)."""
-        with self.path.open("r+b") as file:
-            file.truncate(self.length)  # half a line is what is left of an action that was never acknowledged
-            file.seek(self.length)
-            file.write(event.canonical_bytes + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def write(self, change: Change, event: cv.Event) -> None:
-        if not self.catching_up:
-            self.append(event)
-        super().write(change, event)
-        self.length += len(event.canonical_bytes) + 1
 
 
 class JsonlLedger(cv.StoringLedger):
@@ -53,43 +28,59 @@ class JsonlLedger(cv.StoringLedger):
         self._path = path
         self._path.touch()
         self._turn = threading.RLock()
-        self._store: JsonlStore | None = None
+        self._store: MemoryStore | None = None
+        self._length = 0  # how many bytes of the file are in the store: what lies behind them is new, or half a line
 
     @contextmanager
     def _reading(self) -> Iterator[cv.Store]:
-        with self._turn, self._path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed, also by a process that dies
-            yield self._caught_up()
+        with self._my_turn() as store:
+            yield store
 
-    _writing = _reading  # who reads what others wrote changes the records, so readers take their turn as well
+    @contextmanager
+    def _writing(self) -> Iterator[cv.Store]:
+        with self._my_turn() as store, store.transaction():  # which undoes what is in memory where the file fails
+            known = store.head.seq + 1
+            yield store
+            self._append(store.events(known))
 
-    def _caught_up(self) -> JsonlStore:
-        """The records, with all that other processes have written since the last time."""
-        store, events = self._store, self._events_behind(0 if self._store is None else self._store.length)
-        if store is None:
-            new = not events
-            genesis = genesis_event(self.id, self.policy, self._clock()) if new else events.pop(0)
-            if genesis_of([genesis])[:2] != (self.id, self.policy):
-                raise cv.InvalidInputError(f"{self._path} holds another ledger, or this one with another policy")
-            store = JsonlStore(genesis, self.id, self.policy)
-            store.path = self._path
-            if new:
-                store.append(genesis)
-            store.length = len(genesis.canonical_bytes) + 1
-            self._store = store
-        store.catching_up = True
-        try:
-            for event in events:
+    @contextmanager
+    def _my_turn(self) -> Iterator[MemoryStore]:
+        """The records, with all that other processes have written, and nobody else near them."""
+        with self._turn, self._path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by a process that dies
+            file.seek(self._length)
+            lines = [line for line in file if line.endswith(b"\n")]
+            if self._store is None:
+                self._store = self._begun(lines.pop(0) if lines else None)
+            for line in lines:
+                event = cv.Event(**json.loads(line))
                 action = action_from_dict(event.kind, event.to_dict()["payload"]["action"])
-                self._record(store, action, event.time)
-        finally:
-            store.catching_up = False
-        return store
+                self._record(self._store, action, event.time)
+                self._length += len(line)
+            yield self._store
 
-    def _events_behind(self, start: int) -> list[cv.Event]:
-        with self._path.open("rb") as file:
-            file.seek(start)
-            return [cv.Event(**json.loads(line)) for line in file if line.endswith(b"\n")]
+    def _begun(self, line: bytes | None) -> MemoryStore:
+        """The records of a ledger in which nothing has happened, from the first line of the file."""
+        if line is None:
+            genesis = genesis_event(self.id, self.policy, self._clock())
+            self._append([genesis])
+        else:
+            genesis = cv.Event(**json.loads(line))
+            self._length = len(line)
+        if genesis_of([genesis])[:2] != (self.id, self.policy):
+            raise cv.InvalidInputError(f"{self._path} holds another ledger, or this one with another policy")
+        return MemoryStore(genesis, self.id, self.policy)
+
+    def _append(self, events: Iterable[cv.Event]) -> None:
+        """Write events behind those that are known, and return when they are on the disk (L7)."""
+        lines = b"".join(event.canonical_bytes + b"\n" for event in events)
+        with self._path.open("r+b") as file:
+            file.truncate(self._length)  # half a line is what is left of an action that was never acknowledged
+            file.seek(self._length)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        self._length += len(lines)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ nothing of the other tests, and runs where only the wheel is.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,6 +21,7 @@ from crynux_validate.errors import (
 )
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.actions import Action, AttestCommit, Commit, Reveal, Settle, action_to_dict
+from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.rules import Change
 
 
@@ -56,13 +57,10 @@ class Broken(cv.MemoryLedger):
         """Say how many groups there have been."""
         return count
 
-    def _writing(self) -> AbstractContextManager[cv.Store]:
-        @contextmanager
-        def spoiled() -> Iterator[cv.Store]:
-            with self._reading() as store:
-                yield cast("cv.Store", Spoiled(store, self))
-
-        return spoiled()
+    @contextmanager
+    def _writing(self) -> Iterator[cv.Store]:
+        with super()._writing() as store:
+            yield cast("cv.Store", Spoiled(store, self))
 
     def force(self, action: Action, **records: Any) -> None:
         """Write records that the rules refuse."""
@@ -73,15 +71,14 @@ class Broken(cv.MemoryLedger):
 
     def force_commitment(self, group: str, node: str, commitment: bytes) -> cv.Group:
         found = self.group(group)
-        commitments = FrozenMapping({**found.commitments, node: commitment})
-        self.force(Commit(group, node, 1, commitment), groups={group: replace(found, commitments=commitments)})
+        bound = found.with_round(1, commitments=FrozenMapping({**found.commitments, node: commitment}))
+        self.force(Commit(group, node, 1, commitment), groups={group: bound})
         return self.group(group)
 
     def force_opening(self, group: str, node: str, opening: cv.Opening) -> cv.Group:
         found = self.group(group)
-        openings = FrozenMapping({**found.openings, node: opening})
-        action = Reveal(group, node, 1, opening.to_bytes())
-        self.force(action, groups={group: replace(found, openings=openings)})
+        opened = found.with_round(1, openings=FrozenMapping({**found.openings, node: opening}))
+        self.force(Reveal(group, node, 1, opening.to_bytes()), groups={group: opened})
         return self.group(group)
 
 
@@ -165,9 +162,9 @@ class NeverSuspends(Broken):
 class ReplacesCommitments(Broken):
     """Takes another commitment of a member that has committed."""
 
-    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+    def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
         try:
-            return super().commit(group, node, commitment, round=round)
+            return super().commit(group, node, commitment, **named)
         except AlreadyDoneError:
             return self.force_commitment(group, node, commitment)
 
@@ -175,9 +172,9 @@ class ReplacesCommitments(Broken):
 class CommitsLate(Broken):
     """Takes commitments after the deadline."""
 
-    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+    def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
         try:
-            return super().commit(group, node, commitment, round=round)
+            return super().commit(group, node, commitment, **named)
         except TooLateError:
             return self.force_commitment(group, node, commitment)
 
@@ -185,9 +182,9 @@ class CommitsLate(Broken):
 class LetsStrangersCommit(Broken):
     """Takes commitments of nodes that were not drawn."""
 
-    def commit(self, group: str, node: str, commitment: bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+    def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
         try:
-            return super().commit(group, node, commitment, round=round)
+            return super().commit(group, node, commitment, **named)
         except NotAMemberError:
             return self.force_commitment(group, node, commitment)
 
@@ -195,9 +192,9 @@ class LetsStrangersCommit(Broken):
 class TakesAnyOpening(Broken):
     """Does not ask whether an opening opens the commitment."""
 
-    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, **named: Any) -> cv.Group:
         try:
-            return super().reveal(group, node, opening, round=round)
+            return super().reveal(group, node, opening, **named)
         except CommitmentMismatchError:
             if node not in self.group(group).commitments:
                 raise
@@ -208,9 +205,9 @@ class TakesAnyOpening(Broken):
 class RevealsEarly(Broken):
     """Takes openings while others can still commit."""
 
-    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, *, round: int = 1) -> cv.Group:  # noqa: A002
+    def reveal(self, group: str, node: str, opening: cv.Opening | bytes, **named: Any) -> cv.Group:
         try:
-            return super().reveal(group, node, opening, round=round)
+            return super().reveal(group, node, opening, **named)
         except TooEarlyError:
             found = opening if isinstance(opening, cv.Opening) else cv.Opening.from_bytes(opening)
             return self.force_opening(group, node, found)
@@ -378,15 +375,13 @@ class DoesNotChainItsLog(Broken):
 class LogsOnlyMoney(Broken):
     """Leaves out of its log what moves no money."""
 
-    def _writing(self) -> AbstractContextManager[cv.Store]:
-        @contextmanager
-        def silent() -> Iterator[cv.Store]:
-            with self._reading() as store:
-                yield store
-                if self._store._events[-1].kind in ("commit", "reveal", "attest_commit", "attest_reveal"):
-                    self._store._events.pop()
-
-        return silent()
+    @contextmanager
+    def _writing(self) -> Iterator[cv.Store]:
+        with super()._writing() as store:
+            yield store
+        if self._store._events[-1].kind in ("commit", "reveal", "attest_commit", "attest_reveal"):
+            self._store._events.pop()
+            self._store.head = Head.of(self._store._events[-1])
 
 
 class TakesLateAttestations(Broken):
@@ -407,12 +402,13 @@ class TakesLateAttestations(Broken):
 class IsNotThreadSafe(Broken):
     """Has no lock."""
 
-    def _reading(self) -> AbstractContextManager[cv.Store]:
-        @contextmanager
-        def unlocked() -> Iterator[cv.Store]:
-            yield self._store
+    @contextmanager
+    def _reading(self) -> Iterator[cv.Store]:
+        yield self._store
 
-        return unlocked()
+    @contextmanager
+    def _writing(self) -> Iterator[cv.Store]:
+        yield self._store
 
 
 class ForgetsTheLastAction(Broken):

@@ -3,9 +3,7 @@
 import multiprocessing
 import os
 import pickle
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +15,7 @@ from benchmarks import soak
 from sqlalchemy import text, update
 
 import crynux_validate as cv
-from crynux_validate.errors import BrokenLogError, InsufficientFundsError, UnknownIdError
+from crynux_validate.errors import BrokenLogError, UnknownIdError
 from crynux_validate.ledger.actions import Join, OpenGroup
 from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.tables import ACCOUNTS, EVENTS, GROUPS, LEDGER, NODES, WEIGHTS
@@ -219,64 +217,6 @@ def test_an_action_that_fails_half_way_changes_nothing(
     act()
     assert ledger.group(group.id).status is cv.Status.SETTLED
     ledger.verify_records()
-
-
-def test_threads_act_one_after_the_other(backend: backends.Backend) -> None:
-    ledger = backend.make(POLICY)
-    others = [ledger, backend.again(ledger)]
-
-    def pay(at: int) -> None:
-        others[at % 2].deposit("all", 1)
-        others[at % 2].deposit(f"a{at}", 5)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(pay, range(60)))
-    assert ledger.account("all") == 60
-    assert ledger.totals().deposited == 360
-    assert [event.seq for event in ledger.events()] == list(range(121))
-    ledger.verify_log()
-
-
-def test_only_one_of_many_gets_the_last_of_it(backend: backends.Backend) -> None:
-    ledger = backend.make(POLICY)
-    ledger.deposit("a", 10)
-    start = threading.Barrier(6)
-
-    def take(_: int) -> bool:
-        mine = backend.again(ledger)
-        start.wait()
-        try:
-            mine.withdraw("a", 10)
-        except InsufficientFundsError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(take, range(6))) == 1
-
-
-def test_readers_see_one_moment(backend: backends.Backend) -> None:
-    """Money moves from an account to a stake and back: no reading sees it twice, or not at all."""
-    ledger = backend.make(POLICY)
-    ledger.deposit("o", 1_000)
-    other = backend.again(ledger)
-    stop = threading.Event()
-
-    def move() -> None:
-        while not stop.is_set():
-            other.join("n", owner="o", gpu=CARD, stake=1_000)
-            other.leave("n")
-
-    mover = threading.Thread(target=move)
-    mover.start()
-    try:
-        for _ in range(100):
-            totals = ledger.totals()
-            assert totals.balanced, totals
-            assert totals.accounts + totals.stakes == 1_000
-    finally:
-        stop.set()
-        mover.join()
 
 
 def connection_of(ledger: cv.SqlLedger) -> int:
