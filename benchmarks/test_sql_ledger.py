@@ -1,14 +1,14 @@
-"""A ledger in a SQLite file: settled groups beside the same rows written directly, growth, bytes on disk.
+"""Stored ledgers: settled groups, one by one and in bulk, beside the same rows written directly; growth; bytes on disk.
 
-The goals: at least half as many groups as sqlite3 alone writes with the same statements and transactions, and a time
-for each action that does not grow with the number of groups.
+The goals: at least half as many groups as sqlite3 or psycopg alone writes with the same statements and transactions,
+1,000 groups a second in bulk on SQLite, and a time for each action that does not grow with the number of groups.
 """
 
-import shutil
+import os
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
 
-from sqlalchemy import event
+from sqlalchemy import make_url
+from tests.ledger import backends
 
 import crynux_validate as cv
 from benchmarks.peers import medians, report
-from crynux_validate.ledger.actions import Commit, Deposit, DrawGroup, Join, OpenGroup, Reveal, Settle
+from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.testing import ManualClock
 
 NODES: Final = 100
@@ -28,28 +29,31 @@ POLICY: Final = cv.Policy(min_stake=1_000)
 TASK: Final = cv.ImageTask(model=cv.ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
 HONEST: Final = cv.ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
 
-Statements = list[list[tuple[str, Any]]]
-"""For each transaction what it writes, with its parameters."""
+GROUPS: Final = "CRYNUX_VALIDATE_BENCHMARK_GROUPS"
+"""Names how many groups `test_growth` goes up to; 10,000 if it is not set."""
+
+Written = list[tuple[str, list[Any]]]
+"""What a transaction writes: statements, each with its rows."""
 
 
-def made(path: Path, nodes: int = NODES) -> None:
+def made(url: str, nodes: int = NODES) -> str:
     """Make a ledger whose nodes have joined."""
-    with cv.SqlLedger(f"sqlite:///{path}", POLICY, ledger_id="benchmark", clock=ManualClock()) as ledger:
+    with cv.SqlLedger(url, POLICY, ledger_id="benchmark", clock=ManualClock()) as ledger, ledger.batch():
         ledger.deposit("creator", 10**12)
-        with ledger._writing() as store:
-            for at in range(nodes):
-                ledger._act(store, Deposit(f"owner-{at}", 1_000))
-                ledger._act(store, Join(f"node-{at}", f"owner-{at}", cv.GpuModel("card", 24), 1_000))
+        for at in range(nodes):
+            ledger.deposit(f"owner-{at}", 1_000)
+            ledger.join(f"node-{at}", owner=f"owner-{at}", gpu=cv.GpuModel("card", 24), stake=1_000)
+    return url
 
 
-def opened(path: Path) -> tuple[cv.SqlLedger, ManualClock]:
+def opened(url: str) -> tuple[cv.SqlLedger, ManualClock]:
     clock = ManualClock()
-    ledger = cv.SqlLedger(f"sqlite:///{path}", clock=clock)
+    ledger = cv.SqlLedger(url, clock=clock)
     clock.now = ledger.head().time
     return ledger, clock
 
 
-def settle_a_group(ledger: cv.SqlLedger, clock: ManualClock) -> str:
+def settle_a_group(ledger: cv.StoringLedger, clock: ManualClock) -> str:
     """One group from its task to its money: nine actions, nine transactions."""
     group = ledger.open_group(TASK, creator="creator", fee=300)
     clock.advance(1)
@@ -63,80 +67,134 @@ def settle_a_group(ledger: cv.SqlLedger, clock: ManualClock) -> str:
     return group.id
 
 
-def settle_in_bulk(ledger: cv.SqlLedger, clock: ManualClock, groups: int) -> None:
-    """The same in one transaction, to have many groups soon."""
-    with ledger._writing() as store:
+def settle_in_bulk(ledger: cv.StoringLedger, clock: ManualClock, groups: int) -> None:
+    """The same in one transaction."""
+    with ledger.batch():
         for _ in range(groups):
-            now = clock.advance(1)
-            beacon_round = ledger._beacon.next_round(now)
-            action: Any = OpenGroup(TASK, "creator", 300, 0, None, beacon_round)
-            group = f"group-{store.group_count() + 1}"
-            ledger._record(store, action, now)
-            now = clock.advance(1)
-            ledger._record(store, DrawGroup(group, ledger._beacon.value(beacon_round, now)), now)
-            found = store.find_group(group)
-            assert found is not None
-            openings = {node: cv.Opening.of(HONEST) for node in found.members}
-            for node, opening in openings.items():
-                bound = opening.commitment(ledger=ledger.id, group=group, node=node)
-                ledger._record(store, Commit(group, node, 1, bound), now)
-            for node, opening in openings.items():
-                ledger._record(store, Reveal(group, node, 1, opening.to_bytes()), now)
-            ledger._record(store, Settle(group), now)
+            settle_a_group(ledger, clock)
 
 
-def recorded(path: Path, groups: int) -> Statements:
-    """What settling some groups writes."""
-    ledger, clock = opened(path)
-    transactions: Statements = []
+def recorded(url: str, act: Callable[[cv.SqlLedger, ManualClock], object], times: int) -> list[Written]:
+    """What acting some times writes, in each transaction."""
+    ledger, clock = opened(url)
+    transactions: list[Written] = []
+    channels: list[Channel] = []
+    write = Channel.write
 
-    def begun(*_: object) -> None:
-        transactions.append([])
+    def noted(channel: Channel, statement: Statement, rows: list[Any]) -> None:
+        if rows:
+            if channel not in channels[-1:]:  # each transaction has its own
+                channels.append(channel)
+                transactions.append([])
+            transactions[-1].append((statement.compiled(ledger._engine.dialect)[0], rows))
+        write(channel, statement, rows)
 
-    def sent(_c: object, _k: object, statement: str, parameters: Any, *_: object) -> None:
-        if statement.startswith(("INSERT", "UPDATE")):
-            transactions[-1].append((statement, parameters))
-
-    event.listen(ledger._engine, "begin", begun)
-    event.listen(ledger._engine, "before_cursor_execute", sent)
-    for _ in range(groups):
-        settle_a_group(ledger, clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Channel, "write", noted)
+        for _ in range(times):
+            act(ledger, clock)
     ledger.close()
-    return [written for written in transactions if written]
+    return transactions
 
 
-def write_directly(connection: sqlite3.Connection, transactions: Statements) -> None:
+def write_directly(connection: Any, transactions: list[Written]) -> None:
+    cursor = connection.cursor()
     for written in transactions:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement, parameters in written:
-            connection.execute(statement, parameters)
-        connection.execute("COMMIT")
+        cursor.execute("BEGIN IMMEDIATE" if isinstance(connection, sqlite3.Connection) else "BEGIN")
+        for statement, rows in written:
+            if len(rows) == 1:
+                cursor.execute(statement, rows[0])
+            else:
+                cursor.executemany(statement, rows)
+        cursor.execute("COMMIT")
 
 
-def test_settled_groups(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    rounds = 40 if benchmark.enabled else 2
-    first = tmp_path / "first.db"
-    made(first)
-    for name in ("ours.db", "record.db", "direct.db"):
-        shutil.copy(first, tmp_path / name)
-    transactions = recorded(tmp_path / "record.db", 3 * rounds)
-    assert len(transactions) == 9 * 3 * rounds
-    ledger, clock = opened(tmp_path / "ours.db")
-    direct = sqlite3.connect(tmp_path / "direct.db", isolation_level=None)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        direct.execute(f"PRAGMA {pragma}")
-    assert direct.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+class Sqlite:
+    """Files on the disk, with `synchronous=FULL` and a write-ahead log."""
 
-    def next_group() -> None:
-        write_directly(direct, transactions[:9])
-        del transactions[:9]
+    driver = "sqlite3"
 
-    times = medians({"sqlite3, the same rows": next_group, "SqlLedger": lambda: settle_a_group(ledger, clock)}, rounds)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def new_url(self) -> str:
+        return f"sqlite:///{self._folder / f'{len(list(self._folder.iterdir()))}.db'}"
+
+    def direct(self, url: str) -> Any:
+        connection = sqlite3.connect(str(make_url(url).database), isolation_level=None)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        return connection
+
+
+class Postgresql:
+    """Schemas of a server of its own, with its files on the disk."""
+
+    driver = "psycopg"
+
+    def __init__(self, server: backends.Server) -> None:
+        self.new_url = server.new_url
+
+    def direct(self, url: str) -> Any:
+        import psycopg
+
+        query = make_url(url).query
+        host, options = str(query["host"]), str(query["options"])
+        return psycopg.connect(host=host, user="postgres", dbname="postgres", options=options, autocommit=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sqlite | Postgresql]:
+    """Where ledgers are made."""
+    if request.param == "sqlite":
+        yield Sqlite(tmp_path)
+        return
+    pytest.importorskip("psycopg", reason="needs the extra 'postgresql'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "fast_folder", lambda: None)  # flushing is what this is about
+        try:
+            server = backends.Server()
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+    yield Postgresql(server)
+    server.stop()
+
+
+@pytest.mark.parametrize("groups", [1, 100])
+def test_settled_groups(
+    place: Sqlite | Postgresql, groups: int, benchmark: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One group in nine transactions, and a hundred in one, beside the same transactions without this library."""
+    rounds = (40 if groups == 1 else 15) if benchmark.enabled else 2
+
+    def act(ledger: cv.SqlLedger, clock: ManualClock) -> None:
+        if groups == 1:
+            settle_a_group(ledger, clock)
+        else:
+            settle_in_bulk(ledger, clock, groups)
+
+    transactions = recorded(made(place.new_url()), act, rounds)
+    each = 9 if groups == 1 else 1
+    assert len(transactions) == each * rounds
+    url = made(place.new_url())
+    ledger, clock = opened(url)
+    direct = place.direct(made(place.new_url()))
+
+    def next_of_them() -> None:
+        write_directly(direct, transactions[:each])
+        del transactions[:each]
+
+    to = f"{place.driver}, the same rows"
+    times = medians({to: next_of_them, "SqlLedger": lambda: act(ledger, clock)}, rounds)
     direct.close()
     ledger.verify_records()
     if benchmark.enabled:
-        report(capsys, "one settled group, nine transactions, synchronous=FULL", times, "sqlite3, the same rows")
-    benchmark.pedantic(lambda: settle_a_group(ledger, clock), rounds=1)
+        how = "nine transactions" if groups == 1 else f"{groups} in one transaction"
+        per_group = {name: seconds / groups for name, seconds in times.items()}
+        report(capsys, f"{place.driver}: one settled group, {how}", per_group, to)
+    benchmark.pedantic(lambda: act(ledger, clock), rounds=1)
+    ledger.close()
 
 
 def seconds_of(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -171,26 +229,30 @@ def time_actions(ledger: cv.SqlLedger, clock: ManualClock, rounds: int) -> dict[
 
 def test_growth(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Time for each action, and bytes, as the groups become more."""
-    sizes = [1_000, 10_000] if benchmark.enabled else [2, 4]
+    most = int(os.environ.get(GROUPS, "10000"))
+    sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= most] if benchmark.enabled else [2, 4]
     path = tmp_path / "ledger.db"
-    made(path)
+    url = made(f"sqlite:///{path}")
     settled, before = 0, path.stat().st_size
     for size in sizes:
-        ledger, clock = opened(path)
+        ledger, clock = opened(url)
+        began, first = time.perf_counter(), settled
         while settled < size:
             more = min(500, size - settled)
             settle_in_bulk(ledger, clock, more)
             settled += more
+        rate = (settled - first) / (time.perf_counter() - began)
         ledger.close()
         grown = path.stat().st_size - before
-        ledger, clock = opened(path)
+        ledger, clock = opened(url)
         rounds = 30 if benchmark.enabled else 1
         times = time_actions(ledger, clock, rounds)
         settled += rounds
         ledger.close()
         if benchmark.enabled:
-            report(capsys, f"{size} groups: {grown / size:,.0f} bytes on disk for each", times, "deposit")
-    ledger, clock = opened(path)
+            title = f"{size} groups: {grown / size:,.0f} bytes on disk for each, {rate:,.0f} a second in bulk"
+            report(capsys, title, times, "deposit")
+    ledger, clock = opened(url)
     benchmark.pedantic(lambda: settle_a_group(ledger, clock), rounds=1)
 
 
@@ -200,13 +262,13 @@ def test_large_pools(tmp_path: Path, nodes: int, benchmark: Any, capsys: pytest.
     nodes = nodes if benchmark.enabled else 20
     groups = 50 if benchmark.enabled else 2
     path = tmp_path / "ledger.db"
-    made(path, nodes)
+    url = made(f"sqlite:///{path}", nodes)
     before = path.stat().st_size
-    ledger, clock = opened(path)
+    ledger, clock = opened(url)
     settle_in_bulk(ledger, clock, groups)
     ledger.close()
     grown = path.stat().st_size - before
-    ledger, clock = opened(path)
+    ledger, clock = opened(url)
     times = time_actions(ledger, clock, 10 if benchmark.enabled else 1)
     if benchmark.enabled:
         report(capsys, f"{nodes} nodes: {grown / groups:,.0f} bytes for each of {groups} groups", times, "deposit")

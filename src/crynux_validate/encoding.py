@@ -95,13 +95,14 @@ def _canonical_text(value: Any) -> str:
     if kind is str:
         return encode_basestring(value)
     if kind is dict or kind is FrozenMapping:
-        items = sorted(value.items())
-        if not "".join(value).isascii():  # in ASCII the order of code points is that of UTF-16
+        items, names = sorted(value.items()), "".join(value)
+        if not names.isascii():  # in ASCII the order of code points is that of UTF-16
             items.sort(key=lambda item: item[0].encode("utf-16-be"))
+        plain = names.isidentifier()  # nothing in them is escaped
         parts = []
         for name, item in items:
             text = encode_basestring(item) if type(item) is str else _canonical_text(item)
-            parts.append(f"{encode_basestring(name)}:{text}")
+            parts.append(f'"{name}":{text}' if plain else f"{encode_basestring(name)}:{text}")
         return f"{{{','.join(parts)}}}"
     if kind is list or kind is tuple:
         parts = []

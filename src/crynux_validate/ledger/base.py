@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -115,7 +115,7 @@ class _Batch:
 class StoringLedger(ABC):
     """A `crynux_validate.Ledger` that runs the rules itself and stores what they change.
 
-    A subclass implements `_reading` and `_writing`, and `_naming_errors` where its store raises errors of its own. It
+    A subclass implements `_reading` and `_writing`, and `_named` where its store raises errors of its own. It
     does not override the public methods: what they check holds for every ledger.
 
     Parameters
@@ -149,9 +149,9 @@ class StoringLedger(ABC):
         Where the block or the storing of it fails, nothing has changed (L1).
         """
 
-    def _naming_errors(self) -> AbstractContextManager[None]:
-        """Turn what the store of `_writing` raises within its block into `StorageError`."""
-        return nullcontext()
+    def _named(self, error: BaseException) -> BaseException:
+        """Return what the store of `_writing` has raised within its block as a `StorageError`, if it was its own."""
+        return error
 
     @property
     def id(self) -> str:
@@ -443,15 +443,16 @@ class StoringLedger(ABC):
         """Give the records to one action or question of a batch; only what the rules refuse lets the batch go on."""
         batch.check()
         try:
-            with self._naming_errors():
-                yield batch.store
+            yield batch.store
         except (LedgerError, InvalidInputError) as error:
             if batch.storing:
                 batch.failure = error
             raise
         except BaseException as error:
-            batch.failure = error
-            raise
+            batch.failure = self._named(error)
+            if batch.failure is error:
+                raise
+            raise batch.failure from error
 
     def _now(self, store: Store) -> int:
         return max(_checked_time(self._clock()), store.head.time)

@@ -47,9 +47,9 @@ def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_g
     stakes = [node.stake for node in found]
     weights = {stake: weight_of(stake, weight_unit) for stake in set(stakes)}
     return _same_pool(
-        tuple(node.id for node in found),
-        tuple(node.owner for node in found),
-        tuple(weights[stake] for stake in stakes),
+        tuple([node.id for node in found]),
+        tuple([node.owner for node in found]),
+        tuple([weights[stake] for stake in stakes]),
     )
 
 

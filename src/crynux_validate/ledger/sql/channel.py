@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLiteDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement, TableClause
 
@@ -58,7 +59,7 @@ class Statement:
         """Return what is sent, and those of its parameters that are always the same."""
         found = self._compiled.get(dialect.name)
         if found is None:
-            named = type(dialect)(paramstyle="named") if dialect.name == "sqlite" else dialect
+            named = SQLiteDialect(paramstyle="named") if dialect.name == "sqlite" else dialect
             made = self._build(dialect.name).compile(dialect=named, column_keys=self._columns)
             found = str(made), {name: value for name, value in made.params.items() if value is not None}
             self._compiled[dialect.name] = found

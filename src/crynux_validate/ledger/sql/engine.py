@@ -151,18 +151,27 @@ def storage_errors(where: str) -> Iterator[None]:
     """Turn what a database raises into `StorageError`, saying which database it was and what to do."""
     try:
         yield
-    except PoolTimeoutError as error:
-        raise StorageBusyError(f"{where}: too many threads use this ledger at once; try again") from error
-    except DBAPIError as error:
-        raise _meaning(error, where) from error
-    except UnicodeDecodeError as error:  # sqlite3 also decodes what SQLite says of a damaged schema
-        raise StorageError(f"{where}: {_SQLITE[sqlite3.SQLITE_CORRUPT]} (it holds text that is none)") from error
-    except SQLAlchemyError as error:
-        raise StorageError(f"{where}: {error}") from error
+    except Exception as error:
+        named = as_storage_error(error, where)
+        if named is None:
+            raise
+        raise named from error
 
 
-def _meaning(error: DBAPIError, where: str) -> StorageError:
-    cause = error.orig
+def as_storage_error(error: BaseException, where: str) -> StorageError | None:
+    """Return what an error of a database means; None for any other error."""
+    if isinstance(error, PoolTimeoutError):
+        return StorageBusyError(f"{where}: too many threads use this ledger at once; try again")
+    if isinstance(error, sqlite3.Error):
+        return _meaning(error, where)
+    if isinstance(error, DBAPIError):
+        return _meaning(error.orig, where, lost=error.connection_invalidated)
+    if isinstance(error, UnicodeDecodeError):  # sqlite3 also decodes what SQLite says of a damaged schema
+        return StorageError(f"{where}: {_SQLITE[sqlite3.SQLITE_CORRUPT]} (it holds text that is none)")
+    return StorageError(f"{where}: {error}") if isinstance(error, SQLAlchemyError) else None
+
+
+def _meaning(cause: BaseException | None, where: str, *, lost: bool = False) -> StorageError:
     if isinstance(cause, sqlite3.Error):
         code = _sqlite_code(cause)
         if code in _SQLITE_BUSY:
@@ -171,7 +180,7 @@ def _meaning(error: DBAPIError, where: str) -> StorageError:
     state = getattr(cause, "sqlstate", None)
     if state in _POSTGRESQL_BUSY:
         return StorageBusyError(f"{where}: another process holds it ({cause}); nothing has changed, try again")
-    if error.connection_invalidated or state is None:
+    if lost or state is None:
         return StorageError(
             f"{where}: the connection failed ({cause}); if that was while an action ended, whether it happened is not "
             "known: ask the ledger before you repeat it"
@@ -192,7 +201,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     """Who writes waits for the others at the start: nobody reads what somebody else is about to change."""
     writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _set_up_postgresql(connection: Any, timeout: float) -> None:

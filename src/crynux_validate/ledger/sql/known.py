@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from crynux_validate.errors import StorageError
@@ -72,11 +72,7 @@ class Known:
         return found
 
     def names(
-        self,
-        channel: Channel,
-        count: int,
-        unsent: Mapping[str, int] | None = None,
-        rows: Mapping[str, Mapping[str, Any]] | None = None,
+        self, channel: Channel, count: int, unsent: Sequence[tuple[int, str, str]] = ()
     ) -> tuple[list[str], list[str], dict[str, int]]:
         """Return ids and owners of at least the first `count` nodes, and the number of each id.
 
@@ -86,15 +82,15 @@ class Known:
             To read those that are not known yet.
         count
             How many are wanted.
-        unsent, rows
-            The numbers and rows of nodes that the transaction of the channel has not written yet.
+        unsent
+            Numbers, ids and owners of the nodes that the transaction of the channel has not written yet.
         """
         with self.lock:
             if len(self.ids) < count:
-                stored = channel.rows(statements.NAMES, known=len(self.ids))
-                new = [(number, name, (rows or {})[name]["owner"]) for name, number in (unsent or {}).items()]
-                for number, name, owner in [*stored, *new]:
-                    if number != len(self.ids):
+                for number, name, owner in [*channel.rows(statements.NAMES, known=len(self.ids)), *unsent]:
+                    if number < len(self.ids):
+                        continue  # unsent, and known from a group that opened before
+                    if number > len(self.ids):
                         raise StorageError(f"node number {len(self.ids)} is missing: the database was damaged")
                     self.numbers[name] = number
                     self.ids.append(name)

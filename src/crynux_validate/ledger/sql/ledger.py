@@ -6,7 +6,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Final, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, insert, select, text
@@ -18,6 +18,7 @@ from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryLedger
 from crynux_validate.ledger.sql.engine import (
+    as_storage_error,
     claim_file,
     for_reading,
     for_writing,
@@ -242,8 +243,8 @@ class SqlLedger(StoringLedger):
             finally:
                 self._turn.release()
 
-    def _naming_errors(self) -> AbstractContextManager[None]:
-        return storage_errors(self._where)
+    def _named(self, error: BaseException) -> BaseException:
+        return as_storage_error(error, self._where) or error
 
     @contextmanager
     def _looking_around(self) -> Iterator[SqlStore]:

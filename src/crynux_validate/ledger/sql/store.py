@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -35,8 +35,14 @@ from crynux_validate.tasks import Task, task_from_json
 _SENT_AFTER: Final = 5_000
 """After how many events a transaction sends what it has, so that it need not keep more."""
 
-_HeadRow = namedtuple("_HeadRow", statements.HEAD_COLUMNS)  # type: ignore[misc]
-_GroupRow = namedtuple("_GroupRow", statements.GROUP_COLUMNS)  # type: ignore[misc]
+
+def _rows_with(columns: Sequence[str]) -> Any:
+    """Return a kind of row whose columns have names."""
+    return namedtuple("Row", columns)  # type: ignore[misc]
+
+
+_HeadRow: Final = _rows_with(statements.HEAD_COLUMNS)
+_GroupRow: Final = _rows_with(statements.GROUP_COLUMNS)
 
 
 class SqlStore:
@@ -178,8 +184,8 @@ class SqlStore:
             self.send()
 
     def _write_node(self, node: Node, seq: int) -> None:
-        new = self.find_node(node.id) is None
-        self._unsent.node(node, seq, new=new)
+        before = self.find_node(node.id)
+        self._unsent.node(before, node, seq)
         self._nodes[node.id] = node
         self._changed.pop(node.id, None)  # so that it stands last
         self._changed[node.id] = seq
@@ -187,7 +193,7 @@ class SqlStore:
             return
         if not node.joined:
             self._roster.pop(node.id, None)
-        elif new or node.id in self._roster:
+        elif before is None or node.id in self._roster:
             self._roster[node.id] = node
         else:
             self._roster = None  # it has joined again, and stands in the middle of the others

@@ -38,7 +38,7 @@ class Unsent:
     def _begin(self) -> None:
         self.events = []
         self._accounts: dict[str, int] = {}
-        self._nodes: dict[str, dict[str, Any]] = {}
+        self._nodes: dict[str, tuple[Node, int]] = {}
         self._new_nodes: dict[str, int] = {}
         self._groups: dict[str, Group] = {}
         self._before: dict[str, Group] = {}
@@ -50,14 +50,15 @@ class Unsent:
         """Take a balance."""
         self._accounts[name] = balance
 
-    def node(self, node: Node, seq: int, *, new: bool) -> None:
-        """Take a node that event `seq` changed."""
-        self._weights = None
-        if new:
+    def node(self, before: Node | None, node: Node, seq: int) -> None:
+        """Take a node that event `seq` changed; before, there was none where it is new."""
+        if before is None:
             number = self._next_number()
             self._count = number + 1
             self._new_nodes[node.id] = number
-        self._nodes[node.id] = node_to_row(node, seq)
+        if before is None or (before.joined, before.stake) != (node.joined, node.stake):
+            self._weights = None
+        self._nodes[node.id] = node, seq
 
     def group(self, before: Group, after: Group) -> None:
         """Take a group that has changed since it was read or taken."""
@@ -71,7 +72,8 @@ class Unsent:
         if task.digest not in self._known.tasks:
             self._tasks[task.digest] = self._known.tasks.get(task.digest, lambda: task).to_json()
         count = self._next_number()
-        _, _, numbers = self._known.names(self._channel, count, self._new_nodes, self._nodes)
+        unsent = [(number, name, self._nodes[name][0].owner) for name, number in self._new_nodes.items()]
+        _, _, numbers = self._known.names(self._channel, count, unsent)
         members = self._known.pools.get(
             (group.pool.digest, count),
             lambda: encode_members([numbers[node] for node in group.pool.ids], count),
@@ -144,11 +146,9 @@ class Unsent:
                 ],
             )
             new = self._new_nodes
-            write(statements.NEW_NODE, [{**self._nodes[name], "number": number} for name, number in new.items()])
-            write(
-                statements.SET_NODE,
-                [{**row, "of_node": name} for name, row in self._nodes.items() if name not in new],
-            )
+            rows = {name: node_to_row(*changed) for name, changed in self._nodes.items()}
+            write(statements.NEW_NODE, [{**rows[name], "number": number} for name, number in new.items()])
+            write(statements.SET_NODE, [{**row, "of_node": name} for name, row in rows.items() if name not in new])
             accounts = self._accounts.items()
             write(statements.SET_BALANCE, [{"name": name, "balance": str(balance)} for name, balance in accounts])
             write(
