@@ -35,8 +35,9 @@ class Opening:
             raise InvalidAnswerError("a nonce has 32 bytes; leave it out to have one drawn")
         if not isinstance(self.answer_bytes, bytes):
             raise InvalidAnswerError(f"answer bytes are bytes, not {type(self.answer_bytes).__name__}")
-        if len(self.to_bytes()) > MAX_OPENING_BYTES:
-            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {len(self.to_bytes())}")
+        size = 4 + len(self.answer_bytes) + NONCE_BYTES
+        if size > MAX_OPENING_BYTES:
+            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {size}")
 
     @classmethod
     def of(cls, answer: Answer) -> "Opening":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any, ClassVar, Final, get_args
 
 from crynux_validate.encoding import Encoded, canonical_json, parse_hex
@@ -154,6 +155,7 @@ _KINDS: Final[Mapping[str, type[Action]]] = {action.kind: action for action in g
 _NAMES: Final = {kind: tuple(item.name for item in fields(action)) for kind, action in _KINDS.items()}
 _MONEY: Final = ("amount", "stake", "fee")
 _BYTES: Final = ("beacon", "challenge", "commitment", "nonce", "opening", "public_key", "signature")
+_PLAIN: Final = (str, int, NoneType)
 _OPTIONAL: Final = ("public_key", "signature")
 """Fields that an action has only where they are given."""
 
@@ -163,8 +165,12 @@ def action_to_dict(action: Action) -> dict[str, Any]:
 
     For `canonical_json`: a task is given as the canonical JSON that it has already.
     """
-    given = {name: _to_json(name, getattr(action, name)) for name in _NAMES[action.kind]}
-    return {name: value for name, value in given.items() if value is not None or name not in _OPTIONAL}
+    given = vars(action)
+    return {
+        name: _to_json(name, given[name])
+        for name in _NAMES[action.kind]
+        if given[name] is not None or name not in _OPTIONAL
+    }
 
 
 def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
@@ -180,7 +186,7 @@ def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
 def _to_json(name: str, value: Any) -> Any:
     if name in _MONEY:
         return str(value)
-    if isinstance(value, str | int | None):
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, bytes):
         return value.hex()

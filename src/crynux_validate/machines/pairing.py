@@ -5,7 +5,6 @@ Everything here is a pure function of its arguments, in integers only, so that e
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
 
 from crynux_validate.encoding import check_id, length_prefixed, tag
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
@@ -39,24 +38,25 @@ def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_g
     weight_unit
         How much stake counts as one in the draw.
     """
-    found = [
-        node
-        for node in nodes
-        if is_available(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
-    ]
-    stakes = [node.stake for node in found]
-    weights = {stake: weight_of(stake, weight_unit) for stake in set(stakes)}
-    return _same_pool(
-        tuple([node.id for node in found]),
-        tuple([node.owner for node in found]),
-        tuple([weights[stake] for stake in stakes]),
-    )
+    global _last_pool
+    asked = (tuple(nodes), creator, min_stake, min_memory_gib, weight_unit)
+    last = _last_pool
+    if last is None or last[0] != asked:
+        found = [
+            node
+            for node in asked[0]
+            if is_available(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
+        ]
+        stakes = [node.stake for node in found]
+        weights = {stake: weight_of(stake, weight_unit) for stake in set(stakes)}
+        ids, owners = [node.id for node in found], [node.owner for node in found]
+        last = asked, Pool.from_columns(ids, owners, [weights[stake] for stake in stakes])
+    _last_pool = asked, last[1]
+    return last[1]
 
 
-@lru_cache(maxsize=4)
-def _same_pool(ids: tuple[str, ...], owners: tuple[str, ...], weights: tuple[int, ...]) -> Pool:
-    """Build a pool; groups that open before any node changes share it, as it cannot be changed."""
-    return Pool.from_columns(ids, owners, weights)
+_last_pool: tuple[tuple[object, ...], Pool] | None = None
+"""What `pool_of` was asked last, and its answer: groups that open while no node changes share a pool."""
 
 
 def draw(
