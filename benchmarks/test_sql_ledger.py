@@ -7,6 +7,7 @@ The goals: at least half as many groups as sqlite3 or psycopg alone writes with 
 import os
 import sqlite3
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
 
 from sqlalchemy import make_url
-from tests.ledger import backends
+from tests.ledger.conftest import start_server
+from tests.ledger.postgresql import Server
 
 import crynux_validate as cv
 from benchmarks.peers import medians, report
@@ -133,7 +135,7 @@ class Postgresql:
 
     driver = "psycopg"
 
-    def __init__(self, server: backends.Server) -> None:
+    def __init__(self, server: Server) -> None:
         self.new_url = server.new_url
 
     def direct(self, url: str) -> Any:
@@ -151,12 +153,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sqlite | P
         yield Sqlite(tmp_path)
         return
     pytest.importorskip("psycopg", reason="needs the extra 'postgresql'")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backends, "fast_folder", lambda: None)  # flushing is what this is about
-        try:
-            server = backends.Server()
-        except FileNotFoundError as error:
-            pytest.skip(str(error))
+    server = start_server(Path(tempfile.gettempdir()))  # on a disk: flushing is what this is about
     yield Postgresql(server)
     server.stop()
 

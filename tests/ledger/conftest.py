@@ -25,12 +25,15 @@ def server() -> Iterator[Server]:
     found.stop()
 
 
-def start_server() -> Server:
-    """Start PostgreSQL; where it is not installed, skip the test that asks, or fail where it must be installed."""
+def start_server(folder: Path | None = None) -> Server:
+    """Start PostgreSQL, with its files in memory, or below a folder.
+
+    Where it is not installed, the test that asks is skipped, or fails where it must be installed.
+    """
     try:
         if importlib.util.find_spec("psycopg") is None:
             raise NotInstalledError("needs the extra 'postgresql': psycopg is not installed")
-        return Server()
+        return Server(folder)
     except NotInstalledError as error:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"{error}; {REQUIRED}=1 says that it must be", pytrace=False)

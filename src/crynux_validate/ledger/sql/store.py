@@ -38,7 +38,7 @@ _SENT_AFTER: Final = 5_000
 
 def _rows_with(columns: Sequence[str]) -> Any:
     """Return a kind of row whose columns have names."""
-    return namedtuple("Row", columns)  # type: ignore[misc]
+    return namedtuple("Row", columns)
 
 
 _HeadRow: Final = _rows_with(statements.HEAD_COLUMNS)
