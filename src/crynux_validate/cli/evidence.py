@@ -1,14 +1,18 @@
 """``crynux-validate evidence``: check what a ledger says of a node, without its ledger."""
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Final
 
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
-from crynux_validate.encoding import check_id, parse_hex, shorten_name
+from crynux_validate.encoding import check_id, parse_hex
 from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
 
 if TYPE_CHECKING:
     from crynux_validate.ledger.evidence import Evidence
+
+MAX_SHOWN: Final = 600
+"""How many characters of a task are shown."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -71,7 +75,8 @@ def _key(text: str) -> tuple[str, bytes]:
 def _say_evidence(evidence: "Evidence") -> None:
     group = evidence.group
     say(f"task {group.task.digest.hex()}")
-    say(f"  {shorten_name(group.task.to_json())}")
+    task = json.dumps(group.task.to_dict())  # nothing but ASCII, whatever a stranger wrote
+    say(f"  {task if len(task) <= MAX_SHOWN else task[:MAX_SHOWN] + '...'}")
     say(f"group {group.id} of ledger {evidence.ledger}, opened at {group.opened} by {group.creator} for {group.fee}")
     say(f"  drawn by beacon round {group.beacon_round} from {len(group.pool)} nodes")
     say(f"verdict, as the ledger says: {evidence.verdict}")
