@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -124,6 +126,19 @@ def test_an_exception_that_leaves_a_batch_undoes_all_of_it(backend: backends.Bac
     ledger.verify_log()
     if isinstance(ledger, cv.SqlLedger):
         ledger.verify_records()
+
+
+def test_an_error_of_another_database_stays_what_it_is() -> None:
+    ledger = Network().ledger
+
+    def fail() -> None:
+        with ledger.batch():
+            ledger.deposit("x", 5)
+            sqlite3.connect(":memory:").execute("SELECT * FROM songs")
+
+    with pytest.raises(sqlite3.OperationalError, match="no such table: songs"):
+        fail()
+    assert ledger.account("x") == 0
 
 
 def test_a_batch_holds_no_other() -> None:
@@ -255,4 +270,29 @@ def test_a_process_that_was_forked_is_not_in_the_batch(backend: backends.Backend
         ledger.deposit("x", 5)
     child.join()
     assert (ledger.account("x"), ledger.account("y")) == (10, 1)
+    ledger.verify_log()
+
+
+def test_a_connection_that_breaks_within_a_batch(backend: backends.Backend) -> None:
+    if backend.name != "postgresql":
+        pytest.skip("only a server has connections that break")
+    ledger = Network().ledger
+    other = backend.again(ledger)
+    assert isinstance(ledger, cv.SqlLedger)
+    assert isinstance(other, cv.SqlLedger)
+    before = everything(ledger)
+
+    def act() -> None:
+        with ledger.batch():
+            ledger.deposit("x", 5)
+            with other._engine.connect() as connection:
+                killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+                assert connection.exec_driver_sql(f"{killed} AND pid <> pg_backend_pid()").all()
+            with suppress(cv.StorageError):
+                ledger.deposit("y", 5)
+
+    with pytest.raises(cv.StorageError):
+        act()
+    assert everything(ledger) == before
+    assert ledger.deposit("x", 1) == 1
     ledger.verify_log()

@@ -95,6 +95,10 @@ class Store(State, Protocol):
         """Return where all money is, added up from the records (L2)."""
 
 
+class _UndoError(Exception):
+    """Ends the transaction of a batch in place of what left it, which no store shall take for an error of its own."""
+
+
 @dataclass
 class _Batch:
     """A transaction that holds many actions of one thread."""
@@ -183,13 +187,21 @@ class StoringLedger(ABC):
         """
         if self._batch is not None:
             raise InvalidInputError("this thread is in a batch of this ledger; end it before the next, or go on in it")
-        with self._writing() as store:
-            self._mine.batch = batch = _Batch(store, os.getpid())
-            try:
-                yield
-            finally:
-                self._mine.batch = None
-            batch.check()
+        left: BaseException | None = None
+        try:
+            with self._writing() as store:
+                self._mine.batch = batch = _Batch(store, os.getpid())
+                try:
+                    yield
+                except BaseException as error:
+                    left = error
+                    raise _UndoError from error
+                finally:
+                    self._mine.batch = None
+                batch.check()
+        except _UndoError:
+            if left is not None:
+                raise left from left.__cause__
 
     def deposit(self, account: str, amount: int) -> int:
         """Bring money in; returns the new balance."""
