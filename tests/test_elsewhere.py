@@ -126,7 +126,7 @@ def test_what_is_not_given_is_asked_for(ends: Ends) -> None:
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ({"lacks": {"restrat": "a slip"}}, "'restrat', which is no capability; there are beacon, "),
+        ({"lacks": {"restrat": "a slip"}}, "'restrat', which is no capability; there are batch, beacon, "),
         ({"lacks": {"restart"}}, "expected a mapping from names to the reason"),
         ({"lacks": {"restart": " "}}, "expected a mapping from names to the reason"),
         ({"overridden": {"test_nothing": "why"}}, "'test_nothing', which is no standard test"),
@@ -147,6 +147,7 @@ def test_a_standard_test_needs_what_there_is() -> None:
 def test_every_standard_test_says_what_it_checks() -> None:
     unnamed = {name for name in STANDARD if name.removeprefix("test_")[:1] not in "cjlp" or not name[6].isdigit()}
     assert unnamed == {
+        "test_a_batch_holds_no_other",
         "test_a_node_id_belongs_to_its_first_owner",
         "test_every_refusal_is_a_ledger_error_or_an_input_error",
         "test_opening_is_refused_where_the_creator_or_the_task_does_not_do",
@@ -154,8 +155,8 @@ def test_every_standard_test_says_what_it_checks() -> None:
     }
     rules = {name.split("_")[1] for name in STANDARD} - {"a", "every", "opening", "the"}
     assert rules == {
-        "c1", "c2", "c3", "c4", "j2", "j3", "j4", "j5", "j6", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "p2", "p3",
-        "p4", "p5", "p6", "p7",
+        "c1", "c2", "c3", "c4", "c5", "j2", "j3", "j4", "j5", "j6", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8",
+        "p2", "p3", "p4", "p5", "p6", "p7",
     }  # fmt: skip
 
 

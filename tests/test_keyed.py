@@ -18,8 +18,7 @@ from crynux_validate import (
     judge,
 )
 from crynux_validate.ledger.settlement import members_of
-from tests.ledger.helpers import CHEAT_TEXT, HONEST_TEXT, POLICY, TEXT
-from tests.ledger.test_second_round import TOKENS, TwoRounds
+from tests.ledger.helpers import CHEAT_TEXT, HONEST_TEXT, POLICY, TEXT, TOKENS, TwoRounds
 
 FIRST: dict[str, Answer | None] = {
     "A": HONEST_TEXT,

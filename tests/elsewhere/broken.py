@@ -399,6 +399,45 @@ class TakesLateAttestations(Broken):
             return self.node(node)
 
 
+class TakesUnsignedCommitments(Broken):
+    """Takes a commitment that is not signed by the node's key."""
+
+    def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
+        try:
+            return super().commit(group, node, commitment, **named)
+        except cv.SignatureError:
+            return self.force_commitment(group, node, commitment)
+
+
+class BeginsTheSecondRoundEarly(Broken):
+    """Takes commitments of the second round while the first goes on."""
+
+    def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
+        try:
+            return super().commit(group, node, commitment, **named)
+        except TooEarlyError:
+            bound = self.group(group).with_round(2, commitments=FrozenMapping({node: commitment}))
+            self.force(Commit(group, node, 2, commitment), groups={group: bound})
+            return bound
+
+
+class EvidenceWithoutAnOpening(Broken):
+    """Leaves an opening out of its evidence."""
+
+    def evidence(self, group: str, node: str) -> cv.Evidence:
+        found = super().evidence(group, node)
+        some = dict(list(found.group.openings.items())[1:])
+        return replace(found, group=found.group.with_round(1, openings=FrozenMapping(some)))
+
+
+class KeepsHalfABatch(Broken):
+    """Does the actions of a batch one by one."""
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        yield
+
+
 class IsNotThreadSafe(Broken):
     """Has no lock."""
 
@@ -451,7 +490,7 @@ CAUGHT_BY: Final[Mapping[type[Broken], str]] = {
     RevealsEarly: "test_c2_no_reveal_before_all_have_committed_or_the_deadline",
     DrawsTwoOfOneOwner: "test_p5_never_two_nodes_of_one_owner",
     DrawsTheCreatorsNodes: "test_p5_never_a_node_of_the_creator",
-    PairsUnequalMachines: "test_p2_text_is_never_paired_on_unequal_machines",
+    PairsUnequalMachines: "test_p2_honest_drift_and_false_declarers_are_never_paired[driver]",
     DrawsByItsOwnChoice: "test_p4_the_draw_is_the_one_that_anyone_can_repeat",
     LetsPoolsShrink: "test_p4_nobody_leaves_the_pool_between_opening_and_draw",
     LetsWeightsChange: "test_p4_no_weight_changes_between_opening_and_draw",
@@ -465,6 +504,10 @@ CAUGHT_BY: Final[Mapping[type[Broken], str]] = {
     DoesNotChainItsLog: "test_l5_each_event_carries_the_digest_of_the_one_before_it",
     LogsOnlyMoney: "test_l5_every_action_is_an_event",
     TakesLateAttestations: "test_p6_commitments_are_taken_in_the_first_window_only",
+    TakesUnsignedCommitments: "test_l8_nobody_else_commits_for_a_node_with_a_key",
+    BeginsTheSecondRoundEarly: "test_c5_the_second_round_follows_the_first",
+    EvidenceWithoutAnOpening: "test_l8_evidence_of_every_finding_can_be_checked",
+    KeepsHalfABatch: "test_l1_an_exception_that_leaves_a_batch_undoes_all_of_it",
     IsNotThreadSafe: "test_l1_threads_act_one_after_the_other",
     ForgetsTheLastAction: "test_l7_a_restart_after_any_action_forgets_nothing",
 }

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import crynux_validate as cv
-from crynux_validate.errors import InsufficientFundsError, UnknownIdError
+from crynux_validate.errors import UnknownIdError
 from crynux_validate.ledger.base import StoringLedger
 from tests.ledger import backends
-from tests.ledger.helpers import CARD, CHEAT, HONEST, TASK, Network
+from tests.ledger.helpers import Network
 
 
 def everything(ledger: StoringLedger) -> tuple[object, ...]:
@@ -31,45 +31,6 @@ def everything(ledger: StoringLedger) -> tuple[object, ...]:
     return ledger.events(), ledger.totals(), ledger.nodes(), balances, groups, ledger.head()
 
 
-def test_a_batch_does_what_its_actions_do_one_by_one(backend: backends.Backend) -> None:
-    network, alone = Network(), Network()
-    openings = {at: cv.Opening(HONEST.to_bytes() if at else CHEAT.to_bytes(), bytes([at]) * 32) for at in range(3)}
-
-    def act(network: Network) -> None:
-        ledger = network.ledger
-        ledger.deposit("x", 5)
-        for _ in range(3):
-            group = ledger.open_group(TASK, creator="app", fee=100)
-            network.clock.advance(1)
-            members = ledger.draw(group.id).members
-            for at, node in enumerate(members):
-                bound = openings[at].commitment(ledger=ledger.id, group=group.id, node=node)
-                ledger.commit(group.id, node, bound)
-            for at, node in enumerate(members):
-                ledger.reveal(group.id, node, openings[at])
-            settled = ledger.settle(group.id)
-            assert ledger.group(group.id) == settled
-            assert settled.verdict is not None
-            slashed = ledger.node(members[0])
-            assert slashed.stake == 0
-            ledger.leave(slashed.id)
-        ledger.join("late", owner="o0", gpu=CARD, stake=500)
-        ledger.top_up("late", 7)
-        assert len(ledger.group(ledger.open_group(TASK, creator="app", fee=3).id).pool) == 3
-        ledger.withdraw("x", 1)
-
-    with network.ledger.batch():
-        act(network)
-        inside = everything(network.ledger)
-    act(alone)
-    assert everything(network.ledger) == inside == everything(alone.ledger)
-    assert everything(backend.again(network.ledger)) == inside
-    assert network.ledger.verify_log() == network.ledger.head().digest
-    if isinstance(network.ledger, cv.SqlLedger):
-        network.ledger.verify_records()
-        network.ledger.verify_storage()
-
-
 def test_nothing_is_acknowledged_before_a_batch_has_ended(backend: backends.Backend) -> None:
     ledger = Network().ledger
     again = backend.again(ledger)
@@ -79,53 +40,6 @@ def test_nothing_is_acknowledged_before_a_batch_has_ended(backend: backends.Back
         if again is not ledger:
             assert again.account("x") == 0
     assert again.account("x") == 5
-
-
-def test_a_refused_action_changes_nothing_and_the_batch_goes_on(backend: backends.Backend) -> None:
-    ledger = Network().ledger
-    with ledger.batch():
-        ledger.deposit("x", 5)
-        before = everything(ledger)
-        with pytest.raises(InsufficientFundsError):
-            ledger.withdraw("x", 6)
-        with pytest.raises(cv.InvalidInputError):
-            ledger.deposit("x", -1)
-        with pytest.raises(UnknownIdError):
-            ledger.settle("group-9")
-        assert everything(ledger) == before
-        ledger.withdraw("x", 1)
-    assert ledger.account("x") == 4
-    assert everything(backend.again(ledger)) == everything(ledger)
-    ledger.verify_log()
-
-
-def test_an_exception_that_leaves_a_batch_undoes_all_of_it(backend: backends.Backend) -> None:
-    network = Network(nodes=8)
-    ledger = network.ledger
-    waiting = ledger.open_group(TASK, creator="app", fee=3)
-    network.clock.advance(1)
-    before = everything(ledger)
-
-    def fail(error: type[BaseException]) -> None:
-        with ledger.batch():
-            ledger.deposit("x", 5)
-            ledger.join("late", owner="o0", gpu=CARD, stake=500)
-            ledger.draw(waiting.id)
-            ledger.open_group(TASK, creator="app", fee=3)
-            assert everything(ledger) != before
-            raise error
-
-    for error in (InsufficientFundsError, RuntimeError, KeyboardInterrupt):
-        with pytest.raises(error):
-            fail(error)
-        assert everything(ledger) == before
-        assert everything(backend.again(ledger)) == before
-    with pytest.raises(cv.LedgerError, match="in the pool of group-1"):
-        ledger.leave("n0")
-    assert ledger.draw(waiting.id).status is cv.Status.DRAWN
-    ledger.verify_log()
-    if isinstance(ledger, cv.SqlLedger):
-        ledger.verify_records()
 
 
 def test_an_error_of_another_database_stays_what_it_is() -> None:
@@ -141,22 +55,6 @@ def test_an_error_of_another_database_stays_what_it_is() -> None:
     assert ledger.account("x") == 0
 
 
-def test_a_batch_holds_no_other() -> None:
-    ledger, other = Network().ledger, Network().ledger
-    with ledger.batch(), other.batch():
-        ledger.deposit("x", 5)
-        with pytest.raises(cv.InvalidInputError, match="in a batch of this ledger"), ledger.batch():
-            pass
-        other.deposit("y", 6)
-        ledger.deposit("x", 5)
-    assert (ledger.account("x"), other.account("y")) == (10, 6)
-    with ledger.batch():
-        pass
-    with ledger.batch():
-        ledger.deposit("x", 1)
-    assert ledger.account("x") == 11
-
-
 def test_other_threads_wait(backend: backends.Backend) -> None:
     ledger = Network().ledger
     done: list[int] = []
@@ -170,24 +68,6 @@ def test_other_threads_wait(backend: backends.Backend) -> None:
     thread.join()
     assert done == [11]
     assert backend.again(ledger).account("x") == 11
-    ledger.verify_log()
-
-
-def test_threads_have_batches_of_their_own() -> None:
-    ledger = Network().ledger
-
-    def act() -> None:
-        for _ in range(5):
-            with ledger.batch():
-                for _ in range(10):
-                    ledger.deposit("x", 1)
-
-    threads = [threading.Thread(target=act) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert ledger.account("x") == 200
     ledger.verify_log()
 
 

@@ -16,10 +16,18 @@ from crynux_validate import (
     verify_evidence,
 )
 from crynux_validate.cli import main
-from crynux_validate.errors import UnknownIdError
 from tests.ledger import backends
-from tests.ledger.helpers import CHEAT, FALSE_REPORT, HONEST, HONEST_TEXT, MALFORMED, Network
-from tests.ledger.test_second_round import OTHER, TOKENS, TwoRounds
+from tests.ledger.helpers import (
+    CHEAT,
+    FALSE_REPORT,
+    HONEST,
+    HONEST_TEXT,
+    MALFORMED,
+    OTHER,
+    TOKENS,
+    Network,
+    TwoRounds,
+)
 from tests.ledger.test_signatures import KEYS, commit, signed_network
 
 HALF = ImageScore(bytes.fromhex("0f0f0f0f0f0f0f0f"), bytes(32))
@@ -200,19 +208,6 @@ def test_an_edited_signature_is_found() -> None:
 
     with pytest.raises(BrokenEvidenceError, match=f"the signature of {silent} in round 1"):
         verify_evidence(edited(evidence_of(network, silent), swap))
-
-
-def test_evidence_is_of_a_member_of_a_settled_group() -> None:
-    network = Network()
-    group = network.drawn()
-    with pytest.raises(InvalidInputError, match="group group-1 is DRAWN; evidence is of a group that is settled"):
-        network.ledger.evidence(group.id, group.members[0])
-    with pytest.raises(UnknownIdError):
-        network.ledger.evidence("group-9", "n0")
-    settled = Network()
-    settled.answered(HONEST, HONEST, CHEAT)
-    with pytest.raises(InvalidInputError, match="node 'x' is no member of group-1"):
-        settled.ledger.evidence("group-1", "x")
 
 
 def test_what_is_no_evidence() -> None:

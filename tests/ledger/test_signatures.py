@@ -7,16 +7,11 @@ import pytest
 from crynux_validate import (
     Group,
     InvalidInputError,
-    MemoryLedger,
     MissingExtraError,
     Opening,
-    SignatureError,
     SigningKey,
-    Status,
 )
 from crynux_validate.encoding import length_prefixed
-from crynux_validate.signatures import is_signed
-from tests.ledger import backends
 from tests.ledger.helpers import CARD, CHEAT, HONEST, Network
 
 KEYS = {f"n{at}": SigningKey(bytes([at]) * 32) for at in range(3)}
@@ -60,93 +55,10 @@ def test_the_signature_is_ed25519_over_what_the_protocol_says() -> None:
     assert key.secret.hex() not in repr(key)
 
 
-def test_a_node_with_a_key_signs_its_commitments() -> None:
-    network = signed_network()
-    group = network.drawn()
-    for node in group.members:
-        commit(network, group, node, KEYS[node])
-    for node in group.members:
-        network.reveal(group.id, node)
-    settled = network.ledger.settle(group.id)
-    assert settled.status is Status.SETTLED
-    (only,) = settled.rounds
-    for node in group.members:
-        assert only.signatures[node].public_key == KEYS[node].public_key == network.ledger.node(node).public_key
-        made, key = only.signatures[node].value, KEYS[node].public_key
-        assert is_signed(made, key, only.commitments[node], ledger="test", group=group.id, node=node)
-    assert backends.current.again(network.ledger).group(group.id) == settled
-    replayed = MemoryLedger.replay(network.ledger.events())
-    assert replayed.group(group.id) == settled
-    assert replayed.nodes() == network.ledger.nodes()
-
-
-def test_nobody_else_can_commit_for_it() -> None:
-    network = signed_network()
-    group = network.drawn()
-    node, other, _ = group.members
-    before = network.ledger.events()
-    with pytest.raises(SignatureError, match="joined with a key"):
-        commit(network, group, node, None)
-    for key, wrong in (
-        (KEYS[other], {}),
-        (KEYS[node], {"node": other}),
-        (KEYS[node], {"group": "group-2"}),
-        (KEYS[node], {"ledger": "another"}),
-        (KEYS[node], {"round": 2}),
-    ):
-        with pytest.raises(SignatureError, match=f"no signature of {node}"):
-            commit(network, group, node, key, wrong)
-    for signature in (b"", bytes(64), b"x" * 63, "text"):
-        with pytest.raises(SignatureError):
-            network.ledger.commit(group.id, node, bytes(32), signature=signature)  # type: ignore[arg-type]
-    assert network.ledger.events() == before
-    commit(network, group, node, KEYS[node])
-
-
-def test_a_node_without_a_key_has_nothing_to_sign_with() -> None:
-    network = Network()
-    group = network.drawn()
-    node = group.members[0]
-    with pytest.raises(SignatureError, match="joined without a key"):
-        commit(network, group, node, SigningKey.generate())
-    commit(network, group, node, None)
-    assert not network.ledger.group(group.id).rounds[0].signatures
-
-
-def test_another_key_is_taken_by_leaving_and_joining_again() -> None:
-    network = signed_network()
-    new = SigningKey.generate()
-    group = network.drawn()
-    for node in group.members:
-        commit(network, group, node, KEYS[node])
-    for node in group.members:
-        network.reveal(group.id, node)
-    before = network.ledger.settle(group.id)
-    network.ledger.leave("n0")
-    network.ledger.join("n0", owner="o0", gpu=CARD, stake=1_000, public_key=new.public_key)
-    assert network.ledger.group(group.id) == before, "what was signed keeps the key that signed it"
-    again = network.drawn()
-    with pytest.raises(SignatureError):
-        commit(network, again, "n0", KEYS["n0"])
-    commit(network, again, "n0", new)
-
-
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33), "ab" * 32, 7])
 def test_what_is_no_key(key: Any) -> None:
-    network = Network(nodes=1)
-    with pytest.raises(InvalidInputError, match="a public key has 32 bytes"):
-        network.ledger.join("x", owner="o0", gpu=CARD, stake=400, public_key=key)
     with pytest.raises(InvalidInputError, match="a secret key has 32 bytes"):
         SigningKey(key)
-
-
-def test_a_watchtower_needs_no_key() -> None:
-    network = signed_network()
-    group = network.drawn()
-    openings = {node: commit(network, group, node, KEYS[node]) for node in group.members}
-    for node, opening in openings.items():
-        network.ledger.reveal(group.id, node, opening.to_bytes())
-    assert network.ledger.settle(group.id).status is Status.SETTLED
 
 
 def test_an_unsigned_ledger_needs_no_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:

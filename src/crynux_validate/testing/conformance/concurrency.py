@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,13 +23,19 @@ ACTIONS = 20
 
 @contextmanager
 def hasty_threads() -> Iterator[None]:
-    """Let the interpreter change threads far more often than it does by itself, so that no race is left to luck."""
-    before = sys.getswitchinterval()
+    """Let threads that begin now give way at every call and return, so that no race is left to luck."""
+
+    def give_way(*_: object) -> None:
+        time.sleep(0)
+
+    before, interval = threading.getprofile(), sys.getswitchinterval()
+    threading.setprofile(give_way)
     sys.setswitchinterval(1e-6)
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(interval)
+        threading.setprofile(before)
 
 
 def at_once(action: Callable[[int], object], count: int) -> list[object]:

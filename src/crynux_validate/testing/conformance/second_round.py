@@ -15,6 +15,7 @@ from crynux_validate.errors import (
     TooLateError,
 )
 from crynux_validate.judging import Finding, Outcome
+from crynux_validate.keyed import KeyedScore
 from crynux_validate.ledger.interface import Group
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.capabilities import needs
@@ -104,7 +105,9 @@ class SecondRoundRules(Harness):
             assert found is None, "the last could choose its nonce"
             network.reveal(group.id, node)
         group = network.ledger.group(group.id)
-        assert group.second_seed(network.clock.now) == seed_of(group)
+        seed = seed_of(group)
+        assert group.second_seed(network.clock.now) == seed
+        assert KeyedScore.from_tokens(seed, TOKENS).to_bytes() == by_hand.second_answer(seed, TOKENS)
 
     @needs("second_round")
     def test_c5_who_has_the_result_is_paid(self) -> None:
