@@ -1,6 +1,7 @@
 """The kit for ledgers as somebody else has it: from the wheel, in a folder of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.testing import LedgerConformance
-from crynux_validate.testing.conformance.capabilities import needs
+from crynux_validate.testing.conformance.capabilities import CAPABILITIES, needs
 from crynux_validate.testing.conformance.suite import STANDARD
 from tests.conftest import need
 from tests.elsewhere import broken
@@ -137,6 +138,11 @@ def test_what_is_not_given_is_asked_for(ends: Ends) -> None:
 def test_what_is_declared_has_to_be_so(body: dict[str, object], match: str) -> None:
     with pytest.raises(InvalidInputError, match=match):
         type("TestMine", (LedgerConformance,), body)
+
+
+def test_the_documentation_lists_every_capability() -> None:
+    text = (ROOT / "docs" / "write-a-ledger.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(CAPABILITIES)
 
 
 def test_a_standard_test_needs_what_there_is() -> None:

@@ -134,16 +134,16 @@ class BatchRules(Harness):
         ledger = self.new_ledger()
 
         def act() -> None:
-            for _ in range(3):
+            for _ in range(2):
                 with batch(ledger):
-                    for _ in range(8):
+                    for _ in range(3):
                         ledger.deposit("x", 1)
 
-        threads = [threading.Thread(target=act) for _ in range(4)]
+        threads = [threading.Thread(target=act) for _ in range(3)]
         with hasty_threads():
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        assert ledger.account("x") == 96
+        assert ledger.account("x") == 18
         check_chain(ledger)
