@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test lint bench soak clean
+.PHONY: help demo demo-text test lint bench bench-peers soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
+	@echo "make bench-peers   make the tables of hashes beside other libraries, one of them in an environment of its own"
 	@echo "make clean   remove the environment and everything that was generated"
 	@echo
 	@echo "PYTHON=python3.12 chooses an interpreter, VENV=folder another place for the environment."
@@ -45,8 +46,20 @@ SHARE ?= 1
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.soak --share $(SHARE)
 
+# The peer perception asks for an older release of a library that development needs.
+PEERS := $(VENV)-peers
+
+bench-peers: $(VENV)/.installed-dev $(PEERS)/.installed
+	@$(INSTALL) '.[bench]'
+	@CRYNUX_VALIDATE_BENCHMARK_PEERS=$(PEERS)/bin/python $(BIN)/python -m benchmarks.table
+
+$(PEERS)/.installed: | $(BIN)/python
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install -qq 'perception==0.9.3' 'numpy==2.4.6' 'pillow==13.0.0'
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
+	@rm -rf $(VENV) $(PEERS) demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
 		.import_linter_cache
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,7 +1,8 @@
 """Make the tables of docs/measurements.md for what a ledger calls all day: ``python -m benchmarks.table``.
 
-Runs the benchmarks of hashes, distances, verdicts and draws beside their peers, and prints Markdown. Peers that are not
-installed (the extra ``bench``) are left out.
+Runs the benchmarks of hashes, distances, verdicts and draws beside their peers, on one thread of numpy's, and prints
+Markdown. Peers that are not installed (the extra ``bench``) are left out, and named on standard error; ``make
+bench-peers`` adds those that need an environment of their own.
 """
 
 import json
@@ -22,7 +23,7 @@ def main() -> int:
         record, measured = Path(folder) / "record", Path(folder) / "measured.json"
         command = [sys.executable, "-m", "pytest", "-q", "--benchmark-enable", f"--benchmark-json={measured}"]
         files = [f"benchmarks/{name}.py" for name in FILES]
-        environment = {**os.environ, RECORD: str(record)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", RECORD: str(record)}
         done = subprocess.run([*command, *files], env=environment, check=False, stdout=sys.stderr)
         if record.exists():
             print("\n".join(in_turn(record)))
