@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crynux_validate.tasks import ImageTask, ModelRef
-from crynux_validate.testing import fake_hardware, tiny_image_model
+from crynux_validate.testing import fake_hardware
 from tests.pipelines import jobs
 
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
@@ -21,9 +21,9 @@ OTHER_MACHINES = ("native", "oldest")
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+def model(image_model: ModelRef) -> ModelRef:
     """A Stable Diffusion pipeline of random weights."""
-    return tiny_image_model(tmp_path_factory.mktemp("models") / "tiny")
+    return image_model
 
 
 @pytest.fixture(scope="session")
@@ -33,16 +33,15 @@ def task(model: ModelRef) -> ImageTask:
 
 
 @pytest.fixture(scope="session")
-def machines(model: ModelRef, task: ImageTask) -> Iterator[Machines]:
+def machines(model: ModelRef, fake_hardware_workers: fake_hardware.Workers) -> Machines:
     """Another process of this kind of machine, and one that computes like a processor without AVX.
 
     Both load the model at once, while the tests go on.
     """
-    with fake_hardware.Workers() as workers:
-        found = {name: workers[name] for name in OTHER_MACHINES}
-        for worker in found.values():
-            worker.submit(jobs.runner, model.path, "float32").add_done_callback(lambda done: done.exception())
-        yield found
+    found = {name: fake_hardware_workers[name] for name in OTHER_MACHINES}
+    for worker in found.values():
+        worker.submit(jobs.runner, model.path, "float32").add_done_callback(lambda done: done.exception())
+    return found
 
 
 @pytest.fixture(scope="session")
