@@ -9,6 +9,7 @@ from crynux_validate.errors import StorageError
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
 from crynux_validate.ledger.sql.records import node_from_row
+from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 64
 """How many tasks, and how many columns of weights, a process keeps; they are named by digests, so they never change."""
+
+_KEPT_POOLS: Final = 4
+"""How many pools a process keeps, each by who is in it and the digest of the weights."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -54,7 +58,8 @@ class Known:
     def __init__(self) -> None:
         self.tasks: Recent[bytes, Task] = Recent(_KEPT)
         self.weights: Recent[bytes, NDArray[np.uint32]] = Recent(_KEPT)
-        self.pools: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)
+        self.members: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)
+        self.pools: Recent[tuple[bytes, bytes], Pool] = Recent(_KEPT_POOLS)
         self.ids: list[str] = []
         self.owners: list[str] = []
         self.numbers: dict[str, int] = {}

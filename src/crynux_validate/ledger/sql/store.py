@@ -268,11 +268,14 @@ class SqlStore:
             raise StorageError(f"there is no group {group} whose pool could be read")
         members, digest = row
         with readable(f"the pool of {group}"):
-            weights = self._known.weights.get(
-                digest, lambda: decode_weights(self._channel.row(statements.WEIGHTS_OF, digest=digest)[0])
-            )
-            ids, owners, _ = self._known.names(self._channel, len(weights))
-            return build_pool(decode_members(members), weights, ids, owners)
+            return self._known.pools.get((members, digest), lambda: self._build_pool(members, digest))
+
+    def _build_pool(self, members: bytes, digest: bytes) -> Pool:
+        weights = self._known.weights.get(
+            digest, lambda: decode_weights(self._channel.row(statements.WEIGHTS_OF, digest=digest)[0])
+        )
+        ids, owners, _ = self._known.names(self._channel, len(weights))
+        return build_pool(decode_members(members), weights, ids, owners)
 
     def _group_from_row(self, row: Any) -> Group:
         name: str = row.id

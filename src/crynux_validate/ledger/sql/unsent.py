@@ -74,10 +74,12 @@ class Unsent:
         count = self._next_number()
         unsent = [(number, name, self._nodes[name][0].owner) for name, number in self._new_nodes.items()]
         _, _, numbers = self._known.names(self._channel, count, unsent)
-        members = self._known.pools.get(
+        members = self._known.members.get(
             (group.pool.digest, count),
             lambda: encode_members([numbers[node] for node in group.pool.ids], count),
         )
+        weights = self._weights_of(joined, numbers, count)
+        self._known.pools.get((members, weights), lambda: group.pool)
         self._groups[group.id] = group
         self._new_groups[group.id] = {
             "id": group.id,
@@ -90,7 +92,7 @@ class Unsent:
             "opened": group.opened,
             "opened_seq": seq,
             "draw_deadline": group.draw_deadline,
-            "weights": self._weights_of(joined, numbers, count),
+            "weights": weights,
             "pool": members,
         }
 
