@@ -17,7 +17,7 @@ def backend() -> None:
 
 class TestMemoryLedger(LedgerConformance):
     lacks = {"restart": "it lives as long as its process", "processes": "it lives in one process"}
-    examples = 40
+    examples = 25
 
     def make_ledger(
         self, policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path

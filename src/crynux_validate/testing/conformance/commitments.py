@@ -24,28 +24,29 @@ class CommitmentRules(Harness):
 
     def test_c1_a_commitment_binds_ledger_group_round_node_answer_and_nonce(self) -> None:
         """Each is computed by hand; one that was made for anything else is not opened."""
-        network = self.network()
-        group = network.drawn()
-        node = group.members[0]
+        network = self.network(nodes=6)
+        groups = [network.drawn(), network.drawn()]
         opening = Opening.of(HONEST)
-        answer, nonce = opening.answer_bytes, opening.nonce
-        right = by_hand.commitment(LEDGER_ID, group.id, node, answer, nonce)
-        assert opening.commitment(ledger=LEDGER_ID, group=group.id, node=node) == right
-        wrong = [
-            by_hand.commitment("other", group.id, node, answer, nonce),
-            by_hand.commitment(LEDGER_ID, "other", node, answer, nonce),
-            by_hand.commitment(LEDGER_ID, group.id, "other", answer, nonce),
-            by_hand.commitment(LEDGER_ID, group.id, node, answer, nonce, number=2),
-            by_hand.commitment(LEDGER_ID, group.id, node, CHEAT.to_bytes(), nonce),
-            by_hand.commitment(LEDGER_ID, group.id, node, answer, bytes(32)),
+        others: list[dict[str, Any]] = [
+            {"ledger": "other"},
+            {"group": "other"},
+            {"node": "other"},
+            {"number": 2},
+            {"answer": CHEAT.to_bytes()},
+            {"nonce": bytes(32)},
         ]
-        for commitment in wrong:
-            network = self.network()
-            group = network.drawn()
-            node = group.members[0]
-            network.ledger.commit(group.id, node, commitment)
-            network.clock.now = group.commit_deadline
-            network.refused(CommitmentMismatchError, lambda n=network: n.ledger.reveal(group.id, node, opening))  # type: ignore[misc]  # noqa: B023
+        seats = [(group.id, node) for group in groups for node in group.members]
+        for (group, node), other in zip(seats, others, strict=True):
+            right: dict[str, Any] = {"ledger": LEDGER_ID, "group": group, "node": node, "nonce": opening.nonce}
+            right["answer"] = opening.answer_bytes
+            assert opening.commitment(ledger=LEDGER_ID, group=group, node=node) == by_hand.commitment(**right)
+            network.ledger.commit(group, node, by_hand.commitment(**(right | other)))
+        network.clock.now = groups[1].commit_deadline
+        for group, node in seats:
+            network.refused(
+                CommitmentMismatchError,
+                lambda g=group, n=node: network.ledger.reveal(g, n, opening),  # type: ignore[misc]
+            )
 
     def test_c1_a_copied_commitment_cannot_be_opened_by_the_copier(self) -> None:
         network = self.network()

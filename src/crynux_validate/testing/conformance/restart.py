@@ -79,10 +79,10 @@ class RestartRules(Harness):
         restart()
         for node in members:
             network.commit(group.id, node)
-            restart()
+        restart()
         for node in members:
             network.reveal(group.id, node)
-            restart()
+        restart()
         network.ledger.settle(group.id)
         restart()
         network.ledger.leave("n0")

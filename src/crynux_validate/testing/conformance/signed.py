@@ -146,8 +146,8 @@ class SignedRules(Harness):
     @needs("evidence")
     def test_l8_evidence_of_every_finding_can_be_checked(self) -> None:
         """By whoever has nothing but its JSON."""
+        network = self.network(nodes=7)
         for answer in (CHEAT, MALFORMED, FALSE_REPORT, None):
-            network = self.network()
             group = network.answered(HONEST, HONEST, answer)
             assert group.verdict is not None
             for node in group.members:
