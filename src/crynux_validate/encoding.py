@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import re
-from functools import cache
+import struct
+from functools import cache, lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Final, Literal
 
@@ -31,13 +32,17 @@ MAX_DEPTH: Final = 32
 """How deeply a stranger's JSON may be nested."""
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_ID = re.compile(r"[\x20-\x7e]{1,128}")
+MAX_ID_LENGTH: Final = 128
+_ID = re.compile(r"[\x20-\x7e]+")
+
+
+_u32 = struct.Struct(">I").pack
 
 
 def length_prefixed(part: bytes | str) -> bytes:
     """Prefix a part with its length as u32 big-endian; strings are encoded as UTF-8."""
     data = part.encode("utf-8") if isinstance(part, str) else part
-    return len(data).to_bytes(4, "big") + data
+    return _u32(len(data)) + data
 
 
 @cache
@@ -66,7 +71,7 @@ def canonical_json(value: Any) -> bytes:
     """
     try:
         return _canonical_text(value).encode("utf-8")
-    except (ValueError, TypeError, RecursionError):
+    except (AttributeError, TypeError, ValueError, RecursionError):
         pass  # what is wrong with it, the reference says below
     try:
         return rfc8785.dumps(thaw(value))
@@ -95,14 +100,11 @@ def _canonical_text(value: Any) -> str:
     if kind is str:
         return encode_basestring(value)
     if kind is dict or kind is FrozenMapping:
-        items, names = sorted(value.items()), "".join(value)
-        if not names.isascii():  # in ASCII the order of code points is that of UTF-16
-            items.sort(key=lambda item: item[0].encode("utf-16-be"))
-        plain = names.isidentifier()  # nothing in them is escaped
+        names = tuple(value)
         parts = []
-        for name, item in items:
-            text = encode_basestring(item) if type(item) is str else _canonical_text(item)
-            parts.append(f'"{name}":{text}' if plain else f"{encode_basestring(name)}:{text}")
+        for name, written in _IN_ORDER.get(names) or _in_order(names):
+            item = value[name]
+            parts.append(written + (encode_basestring(item) if type(item) is str else _canonical_text(item)))
         return f"{{{','.join(parts)}}}"
     if kind is list or kind is tuple:
         parts = []
@@ -118,6 +120,20 @@ def _canonical_text(value: Any) -> str:
     if kind is Encoded:
         return value.text  # type: ignore[no-any-return]
     return rfc8785.dumps(thaw(value)).decode("utf-8")
+
+
+def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The names of an object in their canonical order, each with how it is written."""
+    ordered = sorted(names, key=lambda name: name.encode("utf-16-be"))
+    found = tuple((name, f"{encode_basestring(name)}:") for name in ordered)
+    if len(_IN_ORDER) < _KEPT_ORDERS and sum(map(len, names)) <= _KEPT_ORDERS:
+        _IN_ORDER[names] = found
+    return found
+
+
+_KEPT_ORDERS: Final = 1_000
+_IN_ORDER: Final[dict[tuple[str, ...], tuple[tuple[str, str], ...]]] = {}
+"""The orders of objects with short names that were written before: a log has a few, over and over."""
 
 
 def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
@@ -193,9 +209,14 @@ def shorten_name(name: str) -> str:
     return name if name.isprintable() and len(name) <= 80 else shorten(name)
 
 
+@lru_cache(maxsize=10_000)
+def _is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
 def check_id(value: object, what: str) -> str:
     """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+    if not isinstance(value, str) or len(value) > MAX_ID_LENGTH or not _is_id(value):
         raise InvalidInputError(f"{what} is {shorten(value)}; expected 1 to 128 printable ASCII characters")
     return value
 

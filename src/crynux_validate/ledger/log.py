@@ -52,8 +52,9 @@ class Event:
         """
         event = object.__new__(cls)
         fields = {"seq": seq, "time": time, "kind": kind, "payload": payload, "previous": previous}
-        vars(event).update(fields, canonical_bytes=canonical_json(fields))
-        del vars(event)["payload"]
+        written = canonical_json(fields)
+        del fields["payload"]
+        vars(event).update(fields, canonical_bytes=written, digest=_digest_of(written))
         return event
 
     def __getattr__(self, name: str) -> Any:
@@ -76,11 +77,15 @@ class Event:
     @cached_property
     def digest(self) -> str:
         """What the next event has as `previous`: 64 hexadecimal digits, over the canonical bytes."""
-        return digest("event", length_prefixed(self.canonical_bytes)).hex()
+        return _digest_of(self.canonical_bytes)
 
     def _fields(self) -> dict[str, Any]:
         names = ("seq", "time", "kind", "payload", "previous")
         return {name: getattr(self, name) for name in names}
+
+
+def _digest_of(canonical_bytes: bytes) -> str:
+    return digest("event", length_prefixed(canonical_bytes)).hex()
 
 
 def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
