@@ -92,11 +92,13 @@ class Channel:
 
     def write(self, statement: Statement, rows: Sequence[Mapping[str, object]]) -> None:
         """Send a statement once for each row."""
+        if not rows:
+            return
         text, _ = statement.compiled(self._dialect)
         try:
             if len(rows) == 1:
                 self._cursor.execute(text, rows[0])
-            elif rows:
+            else:
                 self._cursor.executemany(text, rows)
         except self._dialect.loaded_dbapi.Error as error:
             raise self._named(text, error) from error

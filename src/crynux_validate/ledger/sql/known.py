@@ -1,11 +1,14 @@
-"""What never changes once it is stored, and so need not be read or written twice by one process."""
+"""What a process need not read or write twice: what never changes, and records that nobody has changed since."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from crynux_validate.errors import StorageError
+from crynux_validate.ledger.base import Head
+from crynux_validate.ledger.interface import Group
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
 from crynux_validate.ledger.sql.records import node_from_row
@@ -22,6 +25,9 @@ _KEPT: Final = 64
 
 _KEPT_POOLS: Final = 4
 """How many pools a process keeps, each by who is in it and the digest of the weights."""
+
+_KEPT_RECORDS: Final = 100_000
+"""How many balances and groups a process keeps from one transaction to the next."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -52,10 +58,47 @@ class Recent(Generic[K, V]):
         return key in self._values
 
 
+@dataclass
+class Records:
+    """Records as they were when the log ended with `head`: what a transaction has read and changed.
+
+    Whoever writes moves the head, so the next transaction of this process may take them over where the head is still
+    the same. Whoever edits the database past the log is not noticed by that, nor by anything but `verify_records`.
+
+    Parameters
+    ----------
+    balances, nodes, groups
+        Accounts, nodes and groups that are not over, by their names; None for a node that is not there.
+    roster
+        All nodes that have joined, in the order of their numbers, once they were read.
+    opened
+        For each waiting group that was opened since these records began the number of that event.
+    changed
+        For each node that was changed since then the number of the last such event, the last change last.
+    """
+
+    head: Head | None = None
+    balances: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, Node | None] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    roster: dict[str, Node] | None = None
+    opened: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether they are not too many."""
+        return len(self.balances) + len(self.groups) <= _KEPT_RECORDS
+
+
 class Known:
-    """What a process has read or written of a database: tasks, weights, who has which number, nodes by their rows."""
+    """What a process has read or written of a database.
+
+    Tasks, weights, and who has which number never change; a node is known by its row; `records` are as of a head.
+    """
 
     def __init__(self) -> None:
+        self.records = Records()
         self.tasks: Recent[bytes, Task] = Recent(_KEPT)
         self.weights: Recent[bytes, NDArray[np.uint32]] = Recent(_KEPT)
         self.members: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)

@@ -12,7 +12,14 @@ from typing import Final, Self, TypeVar, cast
 from sqlalchemy import Connection, Engine, insert, select, text
 
 from crynux_validate.encoding import canonical_json, shorten
-from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageBusyError, StorageError, UnknownIdError
+from crynux_validate.errors import (
+    BrokenLogError,
+    InvalidInputError,
+    LedgerError,
+    StorageBusyError,
+    StorageError,
+    UnknownIdError,
+)
 from crynux_validate.ledger.base import Head, StoringLedger, genesis_event, genesis_of, system_clock
 from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
@@ -240,6 +247,9 @@ class SqlLedger(StoringLedger):
             try:
                 with self._writer.begin() as connection:
                     yield connection
+            except BaseException:
+                self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
+                raise
             finally:
                 self._turn.release()
 
@@ -263,18 +273,21 @@ class SqlLedger(StoringLedger):
 
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
-        known = self._known
-        try:
-            with self._transaction(write=True) as connection:
-                store = SqlStore(connection, self._policy, known, self._reload_pool, write=True)
-                try:
-                    yield store
-                    store.send()
-                finally:
-                    store.close()
-        except BaseException:
-            self._known = Known()  # it may hold what was read of a transaction that did not happen
-            raise
+        refused: Exception | None = None
+        with self._transaction(write=True) as connection:
+            store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=True)
+            try:
+                yield store
+                store.send()
+            except (LedgerError, InvalidInputError) as error:
+                if store.wrote:
+                    raise
+                refused = error  # nothing has changed: what was read is still right
+            finally:
+                store.close()
+            store.keep()
+        if refused is not None:
+            raise refused
 
     def _reload_pool(self, group: str) -> Pool:
         with self._reading() as store:

@@ -15,7 +15,7 @@ from crynux_validate.ledger.interface import Event, Group, Policy, Round, Status
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
-from crynux_validate.ledger.sql.known import Known
+from crynux_validate.ledger.sql.known import Known, Records
 from crynux_validate.ledger.sql.pools import StoredPool, build_pool, decode_members, decode_weights
 from crynux_validate.ledger.sql.records import (
     NODE_COLUMNS,
@@ -89,52 +89,55 @@ class SqlStore:
             self.head = Head(row.seq, row.time, row.digest)
             self._money = {name: int(getattr(row, name)) for name in ("deposited", "withdrawn", "burnt")}
             self._group_count = int(row.group_count)
-        self._balances: dict[str, int] = {}
-        self._nodes: dict[str, Node | None] = {}
-        self._groups: dict[str, Group] = {}
-        self._roster: dict[str, Node] | None = None
-        self._opened: dict[str, int] = {}
-        self._changed: dict[str, int] = {}
+        kept = known.records
+        # Nobody has written since these were kept, or the head would be another one.
+        self._records = kept if write and kept.head == self.head else Records()
         self._unsent = Unsent(self._channel, known, policy)
+        self.wrote = False
 
     def close(self) -> None:
         """End with the transaction: what is read later is read in another one."""
         self._thread = None
+
+    def keep(self) -> None:
+        """Leave what was read and changed to the next transaction of this process that writes."""
+        self._records.head = self.head
+        self._known.records = self._records if self._records.worth_keeping else Records()
 
     def _is_mine(self) -> bool:
         """Whether who asks may use this transaction's connection."""
         return self._thread == threading.get_ident()
 
     def balance(self, account: str) -> int:
-        if account not in self._balances:
+        if account not in self._records.balances:
             row = self._channel.row(statements.BALANCE, account=account)
             with readable(f"the balance of {account}"):
-                self._balances[account] = 0 if row is None else int(row[0])
-        return self._balances[account]
+                self._records.balances[account] = 0 if row is None else int(row[0])
+        return self._records.balances[account]
 
     def find_node(self, node: str) -> Node | None:
-        if node not in self._nodes:
+        if node not in self._records.nodes:
             rows = self._channel.rows(statements.NODE, node=node)
-            self._nodes[node] = next(iter(self._known.nodes(rows)), None)
-        return self._nodes[node]
+            self._records.nodes[node] = next(iter(self._known.nodes(rows)), None)
+        return self._records.nodes[node]
 
     def joined_nodes(self) -> Iterable[Node]:
         return tuple(self._joined().values())
 
     def _joined(self) -> dict[str, Node]:
-        if self._roster is None:
+        if self._records.roster is None:
             self.send()
-            self._roster = {node.id: node for node in self._known.nodes(self._channel.rows(statements.JOINED))}
-            self._nodes.update(self._roster)
-        return self._roster
+            self._records.roster = {node.id: node for node in self._known.nodes(self._channel.rows(statements.JOINED))}
+            self._records.nodes.update(self._records.roster)
+        return self._records.roster
 
     def find_group(self, group: str) -> Group | None:
-        if group not in self._groups:
+        if group not in self._records.groups:
             row = self._channel.row(statements.GROUP, group=group)
             if row is None:
                 return None
-            self._groups[group] = self._group_from_row(_GroupRow._make(row))
-        return self._groups[group]
+            self._records.groups[group] = self._group_from_row(_GroupRow._make(row))
+        return self._records.groups[group]
 
     def waiting_group_of(self, node: str) -> str | None:
         self.send()
@@ -148,14 +151,14 @@ class SqlStore:
         return None
 
     def changed_nodes(self, group: str) -> Iterable[Node]:
-        opened = self._opened.get(group, -1)
+        opened = self._records.opened.get(group, -1)
         found: dict[str, Node] = {}
         if opened < 0:
             found = {node.id: node for node in self._known.nodes(self._channel.rows(statements.CHANGED, group=group))}
-        for name in reversed(self._changed):  # what this transaction changed, the last change first
-            if self._changed[name] <= opened:
+        for name in reversed(self._records.changed):  # what this transaction changed, the last change first
+            if self._records.changed[name] <= opened:
                 break
-            found[name] = self._nodes[name]  # type: ignore[assignment]  # what has changed is there
+            found[name] = self._records.nodes[name]  # type: ignore[assignment]  # what has changed is there
         return found.values()
 
     def group_count(self) -> int:
@@ -163,17 +166,19 @@ class SqlStore:
 
     def write(self, change: Change, event: Event) -> None:
         """Take a change and its event; `send` writes them."""
+        self.wrote = True
         for account, balance in change.accounts.items():
-            self._balances[account] = balance
+            self._records.balances[account] = balance
             self._unsent.account(account, balance)
         for group in change.groups.values():
             if group.status is Status.OPEN:
                 self._unsent.new_group(group, event.seq, self._joined())
-                self._opened[group.id] = event.seq
+                self._records.opened[group.id] = event.seq
                 self._group_count += 1
             else:
-                self._unsent.group(self._groups[group.id], group)
-            self._groups[group.id] = group
+                self._unsent.group(self._records.groups[group.id], group)
+                self._records.opened.pop(group.id, None)
+            self._records.groups[group.id] = group
         for node in change.nodes.values():
             self._write_node(node, event.seq)
         self._unsent.events.append(event)
@@ -186,17 +191,17 @@ class SqlStore:
     def _write_node(self, node: Node, seq: int) -> None:
         before = self.find_node(node.id)
         self._unsent.node(before, node, seq)
-        self._nodes[node.id] = node
-        self._changed.pop(node.id, None)  # so that it stands last
-        self._changed[node.id] = seq
-        if self._roster is None:
+        self._records.nodes[node.id] = node
+        self._records.changed.pop(node.id, None)  # so that it stands last
+        self._records.changed[node.id] = seq
+        if self._records.roster is None:
             return
         if not node.joined:
-            self._roster.pop(node.id, None)
-        elif before is None or node.id in self._roster:
-            self._roster[node.id] = node
+            self._records.roster.pop(node.id, None)
+        elif before is None or node.id in self._records.roster:
+            self._records.roster[node.id] = node
         else:
-            self._roster = None  # it has joined again, and stands in the middle of the others
+            self._records.roster = None  # it has joined again, and stands in the middle of the others
 
     def send(self) -> None:
         """Write what has been taken."""
@@ -206,7 +211,7 @@ class SqlStore:
         head = {"seq": self.head.seq, "time": self.head.time, "digest": self.head.digest}
         self._unsent.send({**head, "group_count": self._group_count, **amounts})
         over = (Status.SETTLED, Status.CLOSED)
-        self._groups = {name: group for name, group in self._groups.items() if group.status not in over}
+        self._records.groups = {name: group for name, group in self._records.groups.items() if group.status not in over}
 
     def events(self, since: int) -> Iterator[Event]:
         self.send()
