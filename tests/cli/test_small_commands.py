@@ -66,6 +66,10 @@ def test_hash_of_the_live_network(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "is a JPEG file" in err
     assert names[0] in out
     assert call(capsys, "hash", "--threads", "0", names[0])[0] == 2
+    code, again, _ = call(capsys, "hash", "--algorithm", "phash-go/1", "--processes", "2", "--json", *names)
+    assert (code, json.loads(again)) == (0, rows)
+    code, _, err = call(capsys, "hash", "--threads", "2", "--processes", "2", names[0])
+    assert (code, "expected one of them" in err) == (2, True)
 
 
 def test_compare_of_the_live_network(capsys: pytest.CaptureFixture[str], picture: str) -> None:

@@ -22,6 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--algorithm", choices=IMAGE_ALGORITHMS, default="phash/1", help="default: %(default)s")
     parser.add_argument("--background", metavar="COLOUR", help="flatten pictures with alpha onto this colour")
     parser.add_argument("--threads", type=int, metavar="N", help="pictures hashed at a time, default: the processors")
+    parser.add_argument("--processes", type=int, metavar="N", help="in place of threads, for hundreds of files")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
@@ -35,6 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.algorithm,
         background=arguments.background,
         threads=arguments.threads,
+        processes=arguments.processes,
         return_errors=True,
     )
     for file, found in zip(arguments.files, results, strict=True):
