@@ -1,10 +1,12 @@
-"""Where PostgreSQL is not installed its tests are skipped, and fail where it must be."""
+"""PostgreSQL: where it is not installed its tests are skipped, and fail where it must be; a server that was started again."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import crynux_validate as cv
+from crynux_validate.ledger.sql import engine
 from tests.ledger import backends, conftest, postgresql
 from tests.ledger.conftest import using
 from tests.ledger.postgresql import NotInstalledError
@@ -56,3 +58,23 @@ def test_root_without_the_servers_user(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(NotInstalledError, match="no user 'postgres'"):
         postgresql.Server(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_was_started_again_while_nobody_acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg", reason="needs the extra 'postgresql'")
+    server = conftest.start_server()
+    try:
+        ledger = cv.SqlLedger(server.new_url(), cv.Policy())
+        ledger.deposit("alice", 1)
+        server.halt()
+        server.start()
+        monkeypatch.setattr(engine, "_RESTED_SECONDS", 0.0)
+        assert ledger.deposit("alice", 1) == 2
+        server.halt()
+        server.start()
+        monkeypatch.setattr(engine, "_RESTED_SECONDS", 3_600.0)
+        with pytest.raises(cv.StorageError, match="the connection failed"):
+            ledger.deposit("alice", 1)
+        assert ledger.deposit("alice", 1) == 3, "it has a new connection"
+    finally:
+        server.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from crynux_validate.encoding import shorten
@@ -18,6 +18,10 @@ from crynux_validate.errors import InvalidInputError, MissingExtraError, Storage
 _EXPECTED: Final = "sqlite:///ledger.db, or postgresql+psycopg://user@host/database"
 _WRITES: Final = "crynux_writes"
 """The execution option that says that a transaction writes."""
+
+_RESTED_SECONDS: Final = 1.0
+"""After how long a connection that rested is asked whether it still stands. To ask each time would be one of the five
+round trips of an action."""
 
 _SQLITE: Final = {
     sqlite3.SQLITE_READONLY: "it can only be read",
@@ -77,7 +81,7 @@ def open_engine(url: URL, timeout: float) -> Engine:
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         # Who writes waits for the ledger's row and then sees what the last one wrote; who reads sees one moment.
-        engine = create_engine(url, isolation_level="READ COMMITTED", pool_timeout=timeout, pool_pre_ping=True)
+        engine = create_engine(url, isolation_level="READ COMMITTED", pool_timeout=timeout)
     except ModuleNotFoundError as error:
         raise MissingExtraError("a ledger on PostgreSQL", "postgresql", error.name or "psycopg") from error
 
@@ -85,6 +89,7 @@ def open_engine(url: URL, timeout: float) -> Engine:
         _set_up_postgresql(connection, timeout)
 
     event.listen(engine, "connect", set_up)
+    _ask_after_a_rest(engine)
     return engine
 
 
@@ -203,6 +208,23 @@ def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     driver: Any = connection.connection.dbapi_connection
     driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _ask_after_a_rest(engine: Engine) -> None:
+    """Let a connection that nobody has used for a while be asked whether its server is still there, and replaced."""
+
+    def put_back(_connection: Any, record: Any) -> None:
+        record.info["since"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("since", time.monotonic()) > _RESTED_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError("the server is gone, or has been started again") from error
+
+    event.listen(engine, "checkin", put_back)
+    event.listen(engine, "checkout", taken)
 
 
 def _set_up_postgresql(connection: Any, timeout: float) -> None:
