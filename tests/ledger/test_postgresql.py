@@ -1,4 +1,4 @@
-"""PostgreSQL: where it is not installed its tests are skipped, and fail where it must be; a server that was started again."""
+"""PostgreSQL: skipped or failing where it is not installed, and started again while somebody has a ledger open."""
 
 from collections.abc import Iterator
 from pathlib import Path
