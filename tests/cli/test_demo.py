@@ -101,8 +101,13 @@ def test_the_demo_finds_the_cheat(
     assert "node-4 cheated" in err
     with Image.open(summary["picture"]) as picture:
         assert picture.size[0] > 900
-    members = sorted(path.name for path in (tmp_path / "group-1").iterdir())
+    members = sorted(path.name for path in (tmp_path / "group-1").iterdir() if path.is_dir())
     assert len(members) == 3
+    assert main(["ledger", "verify", summary["ledger"]]) == 0
+    assert summary["evidence"], "every node serves, so the cheat was found"
+    for evidence in summary["evidence"]:
+        assert main(["evidence", evidence]) == 0
+        assert "node node-4 is INVALID" in capsys.readouterr().out
     for name in members:
         assert (tmp_path / "group-1" / name / "image-0.png").exists()
 
@@ -135,6 +140,11 @@ def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert f"part at token {at + 1} of 200" in err
     assert "node-7 served nobody" in err
     assert (tmp_path / "with-canary" / "group-1").is_dir()
+    for ledger in summary["ledgers"]:
+        assert main(["ledger", "verify", ledger]) == 0
+    (evidence,) = summary["evidence"]
+    assert main(["evidence", evidence]) == 0
+    assert "node node-7 is INVALID" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
                 tell(f"  evidence that anybody can check: crynux-validate evidence {file}")
         picture = draw_picture(out / "demo.png", most_telling(rounds, network.nodes), network.nodes)
         summary = summarize(network, rounds)
-    summary |= {"ledger": str(out / "ledger.db"), "evidence": list(map(str, evidence))}
+    summary |= {"ledger": str(out / "demo.db"), "evidence": list(map(str, evidence))}
     summary |= {"picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
     if arguments.json:
         say_json(summary)

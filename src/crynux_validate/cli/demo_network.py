@@ -89,7 +89,7 @@ class Network(Processes):
 
     def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell, progress: Tell) -> None:
         super().__init__(tell, progress)
-        self.ledger = new_ledger(out, "ledger", policy)
+        self.ledger = new_ledger(out, "demo", policy)
         self._running.callback(self.ledger.close)
         self.nodes: list[DemoNode] = []
         self.served: set[str] = set()

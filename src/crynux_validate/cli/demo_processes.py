@@ -33,7 +33,7 @@ def new_ledger(out: Path, name: str, policy: Policy, clock: Clock | None = None)
             old.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInputError(f"cannot write into {out}: {error.strerror or error}") from error
-    return SqlLedger(f"sqlite:///{file.absolute()}", policy, ledger_id=f"demo-{name}", clock=clock)
+    return SqlLedger(f"sqlite:///{file.absolute()}", policy, ledger_id=name, clock=clock)
 
 
 def write_evidence(ledger: "SqlLedger", group: Group, folder: Path) -> list[Path]:
