@@ -98,6 +98,9 @@ def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> 
     edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/3"))
     with pytest.raises(cv.StorageError, match=r"newer version .* version 3, this one reads up to 2; upgrade"):
         cv.SqlLedger(url)
+    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/1"))
+    with pytest.raises(cv.StorageError, match=r"older version .* version 1, this one reads 2; .* SqlLedger.replay"):
+        cv.SqlLedger(url)
     edit(ledger, update(LEDGER).values(schema="my-ledger/1"))
     with pytest.raises(cv.StorageError, match="says that its tables are 'my-ledger/1'"):
         cv.SqlLedger(url)
