@@ -17,9 +17,11 @@ import diffusers
 import numpy as np
 import torch
 from PIL import Image
-from tools.training import common, image, picture_check, pictures
+from tools.training import autoencoder, common, image, picture_check, pictures
 
 import crynux_validate as cv
+from crynux_validate.pipelines.loading import quiet
+from crynux_validate.testing import tiny_base
 
 # Its functions have no types.
 _diffusers: Any = diffusers
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=5000, help="how many are drawn")
-    parser.add_argument("--vae-steps", type=int, default=1500)
+    parser.add_argument("--vae-steps", type=int, default=1000)
     parser.add_argument("--vae-batch", type=int, default=12, help="parts of pictures in a step, 64x64")
     parser.add_argument("--vae-rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--vae-widths", type=int, nargs=4, default=[8, 16, 32, 48])
@@ -55,21 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     latents, factor = image.encode(vae, drawn)
     vae.register_to_config(scaling_factor=factor)
     parts, time, loss = _train_unet(scenes, latents, options)
-    pipeline = _diffusers.StableDiffusionPipeline(
-        vae=common.halve(vae),
-        text_encoder=common.halve(parts["text_encoder"]),
-        unet=common.halve(parts["unet"]),
-        tokenizer=parts["tokenizer"],
-        scheduler=image.scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(options.out, safe_serialization=True)
+    sizes = _save(vae, parts, options.out)
     followed = _asked(options)
-    sizes = {
-        name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in ("vae", "text_encoder", "unet")
-    }
     card = [
         ("data", f"{options.pictures:,} pictures that `tools/training/pictures.py` drew, 128x128"),
         ("parameters", f"{sum(sizes.values()):,}, written as float16: {sizes}"),
@@ -93,6 +82,24 @@ Trained by `tools/train_image_model.py`. It knows one shape of one colour, small
 """
 
 
+def _save(vae: Any, parts: dict[str, Any], folder: Path) -> dict[str, int]:
+    """Write the pipeline, its weights as float16; return how many parameters each network has."""
+    with quiet("diffusers", "transformers"):
+        networks = {
+            name: common.halve(network) for name, network in {"vae": vae, **parts}.items() if name != "tokenizer"
+        }
+        pipeline = _diffusers.StableDiffusionPipeline(
+            **networks,
+            tokenizer=parts["tokenizer"],
+            scheduler=image.scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        tiny_base.save(pipeline, folder)
+    return {name: _count(network) for name, network in networks.items()}
+
+
 def _arguments(options: argparse.Namespace) -> str:
     """Return the command line that asks for the same, but for folders."""
     told = {name: value for name, value in vars(options).items() if name not in ("out", "work")}
@@ -102,7 +109,8 @@ def _arguments(options: argparse.Namespace) -> str:
 
 def _train_vae(drawn: Any, options: argparse.Namespace) -> tuple[Any, str, float]:
     """Train the autoencoder, on parts of pictures and then on whole ones; return it with its time and mean error."""
-    vae = image.vae(options.vae_widths).to(memory_format=torch.channels_last)
+    vae = autoencoder.build(options.vae_widths).to(memory_format=torch.channels_last)
+    autoencoder.calibrate(vae, image.as_tensor(drawn[:32]))
     optimizer = torch.optim.AdamW(vae.parameters(), lr=options.vae_rate, betas=(0.9, 0.98), weight_decay=0.01)
     generator = torch.Generator().manual_seed(options.seed)
     checkpoints = common.Checkpoints(options.work, "vae", options.vae_steps)
@@ -119,7 +127,7 @@ def _train_vae(drawn: Any, options: argparse.Namespace) -> tuple[Any, str, float
         whole = step >= 0.8 * options.vae_steps
         count, side = (max(1, options.vae_batch // 4), pictures.SIDE) if whole else (options.vae_batch, 64)
         common.set_rate(optimizer, options.vae_rate, common.rate(step, options.vae_steps))
-        loss = image.vae_loss(vae, image.parts_of(drawn, count, side, generator), generator)
+        loss = autoencoder.loss_of(vae, image.parts_of(drawn, count, side, generator), generator)
         total += _learn(loss, optimizer, [vae])
         if (step + 1) % _EVERY == 0 or step + 1 == options.vae_steps:
             print(f"autoencoder, step {step + 1}: loss {total / _EVERY:.4f}; {clock.words()}", flush=True)

@@ -22,6 +22,7 @@ import torch
 from tools.training import bible, common, text
 
 import crynux_validate as cv
+from crynux_validate.testing import tiny_base
 
 _OPENINGS: Final = (
     "In the beginning",
@@ -60,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loss, bits = text.held_out_loss(model, tokenizer, book.held_out)
     print(f"held out: {loss:.3f} nats a token, {bits:.3f} bits a byte; {time}", flush=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    common.halve(model).save_pretrained(options.out)
-    tokenizer.save_pretrained(options.out)
+    for part in (common.halve(model), tokenizer):
+        tiny_base.save(part, options.out)
     card = [
         ("data", bible.SOURCE),
         ("SHA-256 of the text", book.digest),

@@ -115,6 +115,24 @@ def test_a_training_that_is_resumed_ends_where_one_without_a_break_ends(
         np.testing.assert_array_equal(array, other[name])
 
 
+def test_the_autoencoder_begins_by_shrinking_and_enlarging() -> None:
+    need("image", "torch", "diffusers", "transformers")
+    import torch
+    from tools.training import autoencoder, image
+
+    torch.manual_seed(0)
+    vae = autoencoder.build([8, 16, 32, 48]).eval()
+    _, drawn = image.drawn(24, 3)
+    target = image.as_tensor(drawn)
+    autoencoder.calibrate(vae, target[:16])
+    blocks = torch.nn.functional.avg_pool2d(target[16:], 8)
+    blurred = torch.nn.functional.interpolate(blocks, scale_factor=8)
+    with torch.inference_mode():
+        made = vae.decode(vae.encode(target[16:]).latent_dist.mean).sample
+    # A hundredth of the range is what norms change.
+    assert float((made - blurred).abs().mean()) < 0.02
+
+
 def test_an_image_training_draws_and_judges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     need("image", "torch", "diffusers", "transformers")
     from tools import train_image_model

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 import transformers
 from tools.training import pictures
-from torch.nn import functional
 
 from crynux_validate.testing.tiny_base import WORDS, byte_symbols, merged
 
@@ -20,9 +19,6 @@ _transformers: Any = transformers
 TOKENS: Final = 77
 _TEXT_WIDTH: Final = 64
 _GROUPS: Final = 8
-_KL: Final = 1e-3
-"""Weight of each latent's divergence from a normal one."""
-
 _MOST_SIGNAL: Final = 5.0
 """Errors of a picture weigh by 1 + the ratio of signal to noise, at most by this; after arXiv 2303.09556."""
 
@@ -78,21 +74,6 @@ def unet(widths: Sequence[int]) -> Any:
     )
 
 
-def vae(widths: Sequence[int]) -> Any:
-    """Return an autoencoder that makes 4 numbers of 8x8 pixels; without attention it learns from parts of pictures."""
-    return _diffusers.AutoencoderKL(
-        sample_size=pictures.SIDE,
-        block_out_channels=tuple(widths),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        latent_channels=4,
-        # With few channels, more groups would norm away what colour a picture is.
-        norm_num_groups=1,
-        mid_block_add_attention=False,
-    )
-
-
 def scheduler() -> Any:
     """Return the schedule of noise: Stable Diffusion's, for a network that predicts v (arXiv 2202.00512)."""
     return _diffusers.DDIMScheduler(
@@ -126,16 +107,6 @@ def parts_of(values: npt.NDArray[np.uint8], count: int, side: int, generator: to
     rows, columns = torch.randint(pictures.SIDE - side + 1, (2, count), generator=generator).tolist()
     cut = [values[i, y : y + side, x : x + side] for i, y, x in zip(which, rows, columns, strict=True)]
     return as_tensor(np.stack(cut))
-
-
-def vae_loss(model: Any, target: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return the loss of an autoencoder: absolute error, squared error, and divergence."""
-    latents = model.encode(target).latent_dist
-    noise = torch.randn(latents.mean.shape, generator=generator)
-    made = model.decode(latents.mean + latents.std * noise).sample
-    divergence = latents.kl().mean() / latents.mean[0].numel()
-    loss: torch.Tensor = functional.l1_loss(made, target) + functional.mse_loss(made, target) + _KL * divergence
-    return loss
 
 
 def encode(model: Any, values: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, float]:
