@@ -126,7 +126,7 @@ class Soak:
         with self._databases("held") as databases:
             for kind, url in databases:
                 hold(url)
-                yield f"{kind}: held by another process", "`StorageBusyError`, nothing changed; then it goes on"
+                yield f"{kind}: held by somebody else", "`StorageBusyError`, nothing changed; then it goes on"
         found = damage_files(self._folder, self.of(1_000), self.of(200))
         yield (
             f"SQLite: 1 to 4,096 bytes overwritten {self.of(1_000):,} times, and cut off anywhere {self.of(200)} times",

@@ -155,7 +155,7 @@ class SqlStore:
         found: dict[str, Node] = {}
         if opened < 0:
             found = {node.id: node for node in self._known.nodes(self._channel.rows(statements.CHANGED, group=group))}
-        for name in reversed(self._records.changed):  # what this transaction changed, the last change first
+        for name in reversed(self._records.changed):  # what changed since these records began, the last first
             if self._records.changed[name] <= opened:
                 break
             found[name] = self._records.nodes[name]  # type: ignore[assignment]  # what has changed is there
