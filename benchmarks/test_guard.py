@@ -33,7 +33,7 @@ SDXL_LATENTS = (1, 4, 128, 128)
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> ImageTask:
     """A picture of the size that the tiny model is made for."""
-    model = tiny_image_model(tmp_path_factory.mktemp("models") / "tiny")
+    model = tiny_image_model(tmp_path_factory.mktemp("models") / "tiny", random=True)
     return ImageTask(
         model=model,
         prompt="a red cat",

@@ -30,7 +30,7 @@ NEW_TOKENS = 100
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> TextTask:
     """A hundred tokens of the tiny model."""
-    model = tiny_text_model(tmp_path_factory.mktemp("models") / "tiny")
+    model = tiny_text_model(tmp_path_factory.mktemp("models") / "tiny", random=True)
     prompt = "what is the sea?"
     return TextTask(model=model, prompt=prompt, max_new_tokens=NEW_TOKENS, eos_token_ids=[])
 

@@ -36,16 +36,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    """The tiny Stable Diffusion pipeline, built once."""
+    """The tiny Stable Diffusion pipeline of random weights, built once."""
     need("image", "torch", "diffusers", "transformers")
-    return tiny_image_model(tmp_path_factory.mktemp("tiny") / "sd")
+    return tiny_image_model(tmp_path_factory.mktemp("tiny") / "sd", random=True)
 
 
 @pytest.fixture(scope="session")
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    """The tiny Llama, built once."""
+    """The tiny Llama of random weights, built once."""
     need("text", "torch", "transformers", "jinja2")
-    return tiny_text_model(tmp_path_factory.mktemp("tiny") / "llama")
+    return tiny_text_model(tmp_path_factory.mktemp("tiny") / "llama", random=True)
 
 
 def need(extra: str, *packages: str) -> None:

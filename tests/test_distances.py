@@ -60,8 +60,8 @@ def test_native_draws_the_cheats_too_and_no_task_twice() -> None:
     asked = plan.tasks(MODEL, plan.prompts(3))
     found = plan.plan(asked, ["native", "aten-default", "oldest"], CHEATS)
     settings = len(plan.MAIN) + len(plan.VARIED)
-    assert len(found["aten-default"]) == 3 * len(plan.MAIN)
-    assert len(found["oldest"]) == 3 * settings
+    assert len(found["oldest"]) == 3 * len(plan.MAIN)
+    assert len(found["aten-default"]) == 3 * settings
     # The stock picture is drawn once.
     instead = sum(cheat.instead is not None for cheat in CHEATS)
     assert len(found["native"]) == 3 * (settings + instead - 1) + 1
@@ -159,10 +159,10 @@ def _drawn() -> Drawn:
     """Pictures that nobody's model drew, one for each task that would be drawn."""
     asked = plan.tasks(MODEL, plan.prompts(2))
     found = {}
-    for kind, drawn in plan.plan(asked, ["native", "oldest"], CHEATS).items():
+    for kind, drawn in plan.plan(asked, ["native", "aten-default"], CHEATS).items():
         for number, task in enumerate(drawn):
             picture = np.random.default_rng(number).integers(1, 200, (task.height, task.width, 3), dtype=np.uint8)
-            picture[:10] += kind == "oldest"
+            picture[:10] += kind == "aten-default"
             found[kind, task.digest] = work.Drawn(picture, image_hash(picture).hex, 1.0)
     return asked, found
 
@@ -171,9 +171,9 @@ def test_what_was_drawn_is_compared_with_native(
     drawn: Drawn,
 ) -> None:
     asked, found = drawn
-    measured = record.record(asked, found, ["native", "oldest"], CHEATS, {})
+    measured = record.record(asked, found, ["native", "aten-default"], CHEATS, {})
     pairs = measured.honest[0]
-    assert (pairs.kind, pairs.beside, pairs.dtype, pairs.most) == ("oldest", "native", "float32", [1, 1])
+    assert (pairs.kind, pairs.beside, pairs.dtype, pairs.most) == ("aten-default", "native", "float32", [1, 1])
     assert pairs.differ == pairs.mean == [10 / 128] * 2
     dtypes = measured.honest[len(plan.MAIN)]
     assert (dtypes.kind, dtypes.dtype, dtypes.beside, dtypes.beside_dtype) == (
@@ -191,7 +191,7 @@ def test_what_was_drawn_is_compared_with_native(
 
 def test_the_sheet_shows_every_cheat(drawn: Drawn, tmp_path: Path) -> None:
     asked, found = drawn
-    path = sheet.draw_sheet(tmp_path / "sheet.png", asked, found, ["native", "oldest"])
+    path = sheet.draw_sheet(tmp_path / "sheet.png", asked, found, ["native", "aten-default"])
     with Image.open(path) as image:
         assert image.size[0] > 1000
 

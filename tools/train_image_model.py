@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     followed = _asked(options)
     card = [
         ("data", f"{options.pictures:,} pictures that `tools/training/pictures.py` drew, 128x128"),
+        ("licence", "Apache-2.0, as this package; nobody else's work is in it"),
         ("parameters", f"{sum(sizes.values()):,}, written as float16: {sizes}"),
         ("autoencoder", f"{options.vae_steps:,} steps, mean error {vae_error:.2f} of 255; {vae_time}"),
         ("UNet, text encoder", f"{options.steps:,} steps of {options.batch} pictures, loss {loss:.4f}; {time}"),
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("versions", common.versions("torch", "diffusers", "transformers", "numpy", "Pillow")),
     ]  # fmt: skip
     (options.out / "README.md").write_text(_CARD.format(table=common.table(card)), encoding="utf-8")
+    common.write_sums(options.out)
     print(common.table(card))
 
 

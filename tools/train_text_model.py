@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tiny_base.save(part, options.out)
     card = [
         ("data", bible.SOURCE),
+        ("licence", "of the weights: Apache-2.0, as this package; the text is in the public domain"),
         ("SHA-256 of the text", book.digest),
         ("held out", f"{len(book.held_out)} of {len(book.held_out) + len(book.training)} chapters"),
         ("parameters", f"{parameters:,}, written as float16"),
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]  # fmt: skip
     examples = "\n\n".join(f"> **{opening}**{said}" for opening, said in _continued(options.out))
     (options.out / "README.md").write_text(_CARD.format(table=common.table(card), examples=examples), encoding="utf-8")
+    common.write_sums(options.out)
     print(examples)
 
 

@@ -18,9 +18,8 @@ MOST_PROMPTS: Final = 3_000
 
 NATIVE: Final = "native"
 
-VARIED_KINDS: Final = ("oldest",)
-"""The kinds beside native that draw with every scheduler and number of steps: this one has all changes at once, and
-all kinds would take hours."""
+VARIED_KINDS: Final = ("aten-default",)
+"""The kinds beside native that draw with every scheduler and number of steps; all kinds would take hours."""
 
 DTYPES: Final[tuple[Dtype, ...]] = ("float32", "bfloat16")
 OTHER_STEPS: Final = (10, 50)

@@ -312,7 +312,7 @@ def test_a_safety_checker_must_be_there(model: Any) -> None:
 def test_a_safety_checker_runs_only_where_it_is_asked_for(
     tmp_path: Path, task: ImageTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked: Any = tiny_image_model(tmp_path / "checked", safety_checker=True)
+    checked: Any = tiny_image_model(tmp_path / "checked", random=True, safety_checker=True)
     with Runner(checked, device="cpu") as opened:
         plain: Any = opened
         assert plain._loaded.pipeline.safety_checker is None

@@ -1,4 +1,4 @@
-"""Tiny models: the same bytes everywhere, real pipelines, and pictures that tell cheats from honest runs."""
+"""Random models: the same bytes everywhere, real pipelines, and pictures that tell cheats from honest runs."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ def test_importing_the_kit_does_not_import_torch() -> None:
 def test_other_hardware_builds_the_same_bytes(
     image_model: ModelRef, fake_hardware_workers: Workers, tmp_path: Path
 ) -> None:
-    other = fake_hardware_workers["oldest"].run(tiny_image_model, str(tmp_path / "sd"))
+    other = fake_hardware_workers["oldest"].run(tiny_image_model, str(tmp_path / "sd"), random=True)
     assert other == image_model
     assert files(tmp_path / "sd") == files(folder_of(image_model))
 
@@ -69,7 +69,7 @@ def test_a_seed_is_another_model_and_an_empty_folder_will_do(image_model: ModelR
     import torch
 
     state = torch.random.get_rng_state()
-    other = tiny_image_model(tmp_path, seed=1)
+    other = tiny_image_model(tmp_path, random=True, seed=1)
     assert other.digest != image_model.digest
     assert torch.equal(torch.random.get_rng_state(), state), "building a model moved torch's own generator"
     assert {path.name for path in tmp_path.parent.iterdir() if path.name.startswith(f".{tmp_path.name}")} == set()
@@ -82,7 +82,7 @@ def test_a_model_is_built_once(image_model: ModelRef, monkeypatch: pytest.Monkey
         raise RuntimeError("built again")
 
     monkeypatch.setattr(tiny_image, "stable_diffusion", refuse)
-    assert tiny_image_model(folder_of(image_model)) == image_model
+    assert tiny_image_model(folder_of(image_model), random=True) == image_model
 
 
 def test_a_folder_that_holds_something_else_is_refused(image_model: ModelRef, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_folder_that_holds_something_else_is_refused(image_model: ModelRef, tm
         tiny_image_model(tmp_path / "notes.txt")
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(InvalidInputError, match=r"'seed': 0.*'seed': 2"):
-        tiny_image_model(folder_of(image_model), seed=2)
+        tiny_image_model(folder_of(image_model), random=True, seed=2)
     with pytest.raises(InvalidInputError, match="'kind': 'sd'"):
         tiny_sdxl_model(folder_of(image_model))
 
@@ -103,10 +103,10 @@ def test_a_model_that_was_changed_is_refused(image_model: ModelRef, tmp_path: Pa
     for name, data in files(folder_of(image_model)).items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes(data)
-    assert tiny_image_model(copy) == image_model
+    assert tiny_image_model(copy, random=True) == image_model
     (copy / "scheduler" / "extra.json").write_text("{}")
     with pytest.raises(InvalidInputError, match="was changed since it was built"):
-        tiny_image_model(copy)
+        tiny_image_model(copy, random=True)
 
 
 def test_everything_can_be_spelt(image_model: ModelRef) -> None:
@@ -134,7 +134,7 @@ def test_it_loads_in_silence_and_paints(
     _ = pipelines.StableDiffusionXLPipeline, pipelines.StableDiffusionPipeline
     model = {
         "sd": lambda: image_model,
-        "safety": lambda: tiny_image_model(tmp_path / "safety", safety_checker=True),
+        "safety": lambda: tiny_image_model(tmp_path / "safety", random=True, safety_checker=True),
         "sdxl": lambda: tiny_sdxl_model(tmp_path / "sdxl"),
     }[kind]()
     loggers = [logging.getLogger("diffusers"), logging.getLogger("transformers")]
@@ -185,7 +185,7 @@ def test_honest_machines_agree_and_cheats_do_not(image_model: ModelRef, fake_har
 def test_the_text_model_is_the_same_everywhere_and_loads_no_diffusers(tmp_path: Path, text_model: ModelRef) -> None:
     script = (
         "import sys; from crynux_validate.testing import tiny_text_model; "
-        f"print(tiny_text_model({str(tmp_path / 'again')!r}).digest, 'diffusers' in sys.modules)"
+        f"print(tiny_text_model({str(tmp_path / 'again')!r}, random=True).digest, 'diffusers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [text_model.digest, "False"]

@@ -1,5 +1,6 @@
 """What both trainings need: threads, learning rates, checkpoints that survive a kill, and model cards."""
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+
+from crynux_validate.testing.trained import SUMS
 
 
 def prepare(seed: int, threads: int) -> None:
@@ -114,3 +117,12 @@ def table(rows: Sequence[tuple[str, object]]) -> str:
 def versions(*packages: str) -> str:
     """Return packages with their versions, in words."""
     return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
+def write_sums(folder: Path) -> None:
+    """List the SHA-256 of every file of a finished model, by which the package finds damage."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}" for path in paths
+    ]
+    (folder / SUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")

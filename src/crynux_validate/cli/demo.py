@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Network, Round
 
 
-CHEAT = "fewer-steps"
+CHEAT = "other-prompt"
 THRESHOLD = 16
-STEPS = 20
+STEPS = 25
 
 
 def add_parser(commands: Commands) -> None:
@@ -24,15 +25,16 @@ def add_parser(commands: Commands) -> None:
         "demo",
         help="strangers' machines, a cheat, and what becomes of it",
         description="With --kind image (the default) four processes that compute with different bits join a ledger and "
-        "run image tasks with a small Stable Diffusion model that is built on the spot; the fourth cheats. Shows "
+        "run image tasks with a small Stable Diffusion model that draws coloured shapes; the fourth cheats. Shows "
         "distances, verdicts and stakes, and writes a picture that explains them. With --kind text seven processes of "
-        "two numeric kinds run a small Llama under two declared GPU models, and one declares a model that it does not "
-        "have. Needs no GPU, no download and no network.",
+        "two numeric kinds let a small Llama continue Bible verses under two declared GPU models, and one declares a "
+        "model that it does not have. Needs no GPU, no download and no network.",
         epilog="cheats: " + "; ".join(f"{name}: {words}" for name, (words, _) in CHEATS.items()),
     )
     parser.add_argument("--kind", choices=("image", "text"), default="image", help="default: %(default)s")
     parser.add_argument("--out", default="demo-output", metavar="DIR", help="where to write, default: %(default)s")
     parser.add_argument("--tasks", type=int, default=4, metavar="N", help="at least so many, default: %(default)s")
+    parser.add_argument("--prompt", metavar="TEXT", help="what every task asks for; default: prompts of the demo's own")
     parser.add_argument("--cheat", choices=CHEATS, help=f"for images, default: {CHEAT}")
     parser.add_argument("--threshold", type=int, help=f"for images, 1 to 64, default: {THRESHOLD}")
     add_json_flag(parser)
@@ -43,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run the demo."""
     # Imported here: the other commands need none of it.
     from crynux_validate import ImageTask, Policy
-    from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, STAKE, Network
+    from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, SIDE, STAKE, Network
     from crynux_validate.cli.demo_picture import draw_picture
     from crynux_validate.cli.demo_processes import write_evidence
 
@@ -56,15 +58,17 @@ def main(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     tell = note if arguments.json else say
     started = time.monotonic()
-    tell("starting four nodes and building a small Stable Diffusion model (no download) ...")
+    prompts = PROMPTS if arguments.prompt is None else (arguments.prompt,)
+    tell("starting four nodes (no download) ...")
     with Network(cheat, policy, out, tell, show_progress) as network:
-        model = network.build_model()
-        tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...; the nodes load it and join the ledger:")
-        task = ImageTask(model=model, prompt=PROMPTS[0], seed=1, steps=STEPS, width=256, height=256)
+        model = network.fetch_model()
+        tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...: {describe_model(prompts)}")
+        task = ImageTask(model=model, prompt=prompts[0], seed=1, steps=STEPS, width=SIDE, height=SIDE, dtype="bfloat16")
+        tell("the nodes load it and join the ledger:")
         network.join(task)
         rounds: list[Round] = []
         evidence: list[Path] = []
-        for done in network.rounds(task, arguments.tasks):
+        for done in network.rounds(task, prompts, arguments.tasks):
             rounds.append(done)
             tell(describe_round(len(rounds), done, network.nodes))
             for file in write_evidence(network.ledger, done.group, out / done.group.id):
@@ -87,7 +91,18 @@ def _main_of_text(arguments: argparse.Namespace) -> int:
     for name in ("cheat", "threshold"):
         if getattr(arguments, name) is not None:
             raise InvalidInputError(f"--{name} is for images: text is compared for equality; leave it out")
-    return run_demo(Path(arguments.out), arguments.tasks, json=arguments.json)
+    return run_demo(Path(arguments.out), arguments.prompt, arguments.tasks, json=arguments.json)
+
+
+def describe_model(prompts: Sequence[str]) -> str:
+    """Say what the small model learned to draw, and which words of the prompts it never saw."""
+    from crynux_validate.testing.trained import DRAWS, never_drawn
+
+    lines = ["a small Stable Diffusion that learned to draw one shape on a background, and nothing else:"]
+    lines += [f"  {kind:<12} {', '.join(words)}" for kind, words in DRAWS.items()]
+    if unknown := never_drawn(" ".join(prompts)):
+        lines.append(f"  it never saw {', '.join(map(repr, unknown))}, and makes of that what it can")
+    return "\n".join(lines)
 
 
 def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:

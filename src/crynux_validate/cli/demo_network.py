@@ -29,13 +29,16 @@ KINDS: Final = ("native", "aten-default", "mkl-compatible", "oldest")
 """The numeric kinds that the four nodes imitate."""
 
 PROMPTS: Final = (
-    "a red cat sleeping on a stone in the sun",
-    "a bright forest with a river on a summer morning",
-    "portrait of a queen in a garden",
-    "a blue car on a city street at night",
-    "a dragon flying over the mountain",
-    "a small house by the lake in winter",
+    "a big blue star on sand",
+    "a red heart on snow",
+    "a big yellow circle on night",
+    "a white triangle on the left on bricks",
+    "a big green cross on a pink background",
+    "an orange square at the bottom on sky",
 )
+SIDE: Final = 128
+"""Pixels of the pictures that the small model learned to draw."""
+
 STAKE: Final = 1_000
 FEE: Final = 300
 FUNDS: Final = 2_000
@@ -104,13 +107,11 @@ class Network(Processes):
             cheat = self._cheat if at == len(CARDS) else "none"
             self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, self._start(known[name])))
 
-    def build_model(self) -> ModelRef:
-        """Build the small model, in the first node's process: this one never loads torch."""
+    def fetch_model(self) -> ModelRef:
+        """Put the small model into the output folder."""
         from crynux_validate.testing import tiny_image_model
 
-        folder = self._out / "tiny-sd"
-        path = self.nodes[0].worker.run(tiny_image_model, folder).path or folder
-        return ModelRef.local(path)
+        return tiny_image_model(self._out / "small-sd")
 
     def join(self, task: ImageTask) -> None:
         """Let every node load the task's model and join with a stake, and the creator deposit its money."""
@@ -123,11 +124,11 @@ class Network(Processes):
             self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
         self.ledger.deposit("creator", MAX_TASKS * FEE)
 
-    def rounds(self, task: ImageTask, least: int) -> Iterator[Round]:
-        """Run tasks until there were `least` and every node has served."""
+    def rounds(self, task: ImageTask, prompts: Sequence[str], least: int) -> Iterator[Round]:
+        """Run a task for one prompt after the other, until there were `least` and every node has served."""
         done = 0
         while done < least or (len(self.served) < len(self.nodes) and done < MAX_TASKS):
-            yield self._round(task.replace(prompt=PROMPTS[done % len(PROMPTS)], seed=100 + done))
+            yield self._round(task.replace(prompt=prompts[done % len(prompts)], seed=100 + done))
             done += 1
 
     def _round(self, task: ImageTask) -> Round:

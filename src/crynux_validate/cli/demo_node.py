@@ -12,17 +12,19 @@ from crynux_validate.testing import fake_hardware
 if TYPE_CHECKING:
     from crynux_validate import ImageResult, Runner
 
-OTHER_PROMPT: Final = "a small white boat on the black sea at night"
+OTHER_PROMPT: Final = "a big red square on stripes"
+
+
+def _other_prompt(task: ImageTask) -> ImageTask:
+    return task.replace(prompt=OTHER_PROMPT if task.prompt != OTHER_PROMPT else "a small white circle on night")
+
 
 CHEATS: Final[Mapping[str, tuple[str, Callable[[ImageTask], ImageTask]]]] = {
     "none": ("nobody cheats", lambda task: task),
-    "fewer-steps": ("a quarter of the steps", lambda task: task.replace(steps=max(1, task.steps // 4))),
+    "other-prompt": ("another prompt", _other_prompt),
     "other-seed": ("another seed", lambda task: task.replace(seed=task.seed + 1)),
-    "other-prompt": ("another prompt", lambda task: task.replace(prompt=OTHER_PROMPT)),
-    "other-picture": (
-        "one and the same picture for every task",
-        lambda task: task.replace(prompt=OTHER_PROMPT, seed=0),
-    ),
+    "other-picture": ("one and the same picture for every task", lambda task: _other_prompt(task).replace(seed=0)),
+    "fewer-steps": ("a quarter of the steps", lambda task: task.replace(steps=max(1, task.steps // 4))),
 }
 """The ways to cheat: in words, and the task that is run in place of the one that was asked."""
 

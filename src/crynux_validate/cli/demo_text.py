@@ -1,6 +1,7 @@
 """``crynux-validate demo --kind text``: equal machines agree to the token, and a false declaration does not pay."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,21 +13,23 @@ if TYPE_CHECKING:
     from crynux_validate.cli.demo_text_node import Written
     from crynux_validate.tasks import TextTask
 
-QUESTIONS: Final = (
-    "what is the sea?",
-    "tell me of the dragon",
-    "why does it rain in summer?",
-    "who lives in the small house by the river?",
-    "what did the queen say to the robot?",
-    "where does the night go in the morning?",
+OPENINGS: Final = (
+    "And the king said unto his servants,",
+    "Now there was a woman in the city",
+    "Blessed is the man that",
+    "In the beginning",
+    "And it came to pass in those days, that",
+    "The fool saith in his heart,",
+    "Wherefore, my brethren,",
+    "And behold, a voice out of heaven",
 )
 NEW_TOKENS: Final = 200
-AROUND: Final = 8
+AROUND: Final = 14
 """How many tokens are shown before and after the first that differs."""
 
 
-def run_demo(out: Path, tasks: int, *, json: bool) -> int:
-    """Tell the story in four parts; returns the exit code."""
+def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
+    """Tell the story in four parts, of one opening or of the demo's own; returns the exit code."""
     # Imported here: the other commands need none of it.
     from crynux_validate import TextTask
     from crynux_validate.cli.demo_processes import write_evidence
@@ -34,22 +37,32 @@ def run_demo(out: Path, tasks: int, *, json: bool) -> int:
 
     tell = note if json else say
     started = time.monotonic()
-    tell("starting seven nodes and building a small Llama (no download) ...")
+    openings = OPENINGS if prompt is None else (prompt,)
+    tell("starting seven nodes (no download) ...")
     with TextNetwork(out, tell, show_progress) as network:
-        model = network.build_model()
-        tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}..., bfloat16")
+        model = network.fetch_model()
+        tell(
+            f"model {model.path}, sha256 {(model.digest or '')[:16]}..., bfloat16: a small Llama that learned the "
+            "language of the King James Bible, and nothing else; it continues what a task begins"
+        )
         task = TextTask(
-            model=model, messages=_asking(QUESTIONS[0]), do_sample=True, max_new_tokens=NEW_TOKENS, eos_token_ids=[]
+            model=model,
+            messages=_asking(openings[0]),
+            do_sample=True,
+            temperature=0.8,
+            top_k=40,
+            max_new_tokens=NEW_TOKENS,
+            eos_token_ids=[],
         )
         network.load(task)
         with_canary = network.ledger("with-canary", canary=True)
         tell(describe_nodes(network, with_canary))
-        paired = serve_paired(network, with_canary, task, tasks, tell)
+        paired = serve_paired(network, with_canary, _tasks(task, openings, tasks), tell)
         alone = describe_alone(network, with_canary, task)
         tell(alone)
         without = network.ledger("without-canary", canary=False)
         tell("\n3. the canary switched off: node-7 also claims the kernels and numerics of node-1, and is believed")
-        caught = serve_until_caught(network, without, task, tell)
+        caught = serve_until_caught(network, without, _tasks(task, openings, len(OPENINGS)), tell)
         evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, out)]
         for file in evidence:
             tell(f"   evidence that anybody can check: crynux-validate evidence {file}")
@@ -77,31 +90,29 @@ def run_demo(out: Path, tasks: int, *, json: bool) -> int:
     return 0
 
 
-def serve_paired(network: "TextNetwork", on: "DemoLedger", task: "TextTask", tasks: int, tell: Any) -> "list[Served]":
+def serve_paired(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask]", tell: Any) -> "list[Served]":
     """Give tasks two at a time, so that the second group of each pair is taken from the other class."""
     tell("\n2. tasks go to machines of one class")
     done: list[Served] = []
-    while len(done) < tasks:
-        pair = [_task(task, len(done) + at) for at in range(min(2, tasks - len(done)))]
-        groups = [on.open(one) for one in pair]
-        for one, group in zip(pair, groups, strict=True):
-            done.append(network.serve(on, one, group))
+    for at in range(0, len(tasks), 2):
+        groups = [(task, on.open(task)) for task in tasks[at : at + 2]]
+        for task, group in groups:
+            done.append(network.serve(on, task, group))
             tell(describe_served(done[-1], network.nodes))
     return done
 
 
-def serve_until_caught(network: "TextNetwork", on: "DemoLedger", task: "TextTask", tell: Any) -> "list[Served]":
+def serve_until_caught(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask]", tell: Any) -> "list[Served]":
     """Give tasks to the class of the false declarer until it was drawn and did not write what the others wrote."""
     liar = network.nodes[-1]
     home = next(facts.node_class.hex for facts in on.classes() if liar.id in [node.id for node in facts.nodes])
     done: list[Served] = []
-    for at in range(len(QUESTIONS)):
-        one = _task(task, at)
-        done.append(network.serve(on, one, on.open(one, home)))
+    for task in tasks:
+        done.append(network.serve(on, task, on.open(task, home)))
         tell(describe_served(done[-1], network.nodes))
         if liar.id in done[-1].group.members and done[-1].stakes[liar.id][1] < done[-1].stakes[liar.id][0]:
             return done
-    tell(f"   {liar.id} was never found out: on this processor its kernels give the same tokens")
+    tell(f"   {liar.id} was never found out: on this processor its kernels gave the same tokens")
     return done
 
 
@@ -115,7 +126,7 @@ def judge_mixed(network: "TextNetwork", caught: "list[Served]", tell: Any) -> di
     written = network.write(last.task, members, "without-pairing")
     scores: dict[str, TextScore] = {node.id: written[node.id].score for node in members}
     verdict = judge(scores)
-    tell(f'   "{_question(last.task)}" to {", ".join(f"{node.id} ({node.card.name})" for node in members)}:')
+    tell(f'   "{_opening(last.task)}" to {", ".join(f"{node.id} ({node.card.name})" for node in members)}:')
     tell("\n".join(f"   {line}" for line in str(verdict).splitlines()))
     difference = describe_difference(first, stranger, written[first.id], written[stranger.id])
     tell(f"{difference}\n   all three are honest; without pairing {stranger.id} would have lost its stake")
@@ -146,7 +157,7 @@ def describe_served(served: "Served", nodes: "list[TextNode]") -> str:
     group, verdict = served.group, served.group.verdict
     home = group.gpu_class
     where = "no class" if home is None else f"class {home.hex[:8]}, {home.gpu}"
-    lines = [f'   {group.id}, {where}: "{_question(served.task)}"']
+    lines = [f'   {group.id}, {where}: "{_opening(served.task)}"']
     members = [node for node in nodes if node.id in group.members]
     right = next((node for node in members if verdict and verdict.findings[node.id] == "VALID"), members[0])
     for node in members:
@@ -208,7 +219,7 @@ def group_facts(served: "Served") -> dict[str, Any]:
     verdict, home = served.group.verdict, served.group.gpu_class
     return {
         "group": served.group.id,
-        "question": _question(served.task),
+        "opening": _opening(served.task),
         "class": None if home is None else home.hex,
         "members": list(served.group.members),
         "scores": {name: written.score.hex for name, written in served.written.items()},
@@ -243,15 +254,16 @@ def first_difference(left: "Written", right: "Written") -> int | None:
     return at
 
 
-def _task(task: "TextTask", number: int) -> "TextTask":
-    return task.replace(messages=_asking(QUESTIONS[number % len(QUESTIONS)]), seed=100 + number)
+def _tasks(task: "TextTask", openings: Sequence[str], count: int) -> "list[TextTask]":
+    """Return tasks for one opening after the other, with a seed each."""
+    return [task.replace(messages=_asking(openings[at % len(openings)]), seed=100 + at) for at in range(count)]
 
 
-def _asking(question: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": question}]
+def _asking(opening: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": opening}]
 
 
-def _question(task: "TextTask") -> str:
+def _opening(task: "TextTask") -> str:
     return str(task.messages[0]["content"]) if task.messages else ""
 
 

@@ -101,13 +101,11 @@ class TextNetwork(Processes):
                 card, claims = CARDS[0], "node-1"
             self.nodes.append(TextNode(f"node-{at}", card, kind, claims, self._start(known[kind])))
 
-    def build_model(self) -> ModelRef:
-        """Build the small model, in the first node's process: this one never loads torch."""
+    def fetch_model(self) -> ModelRef:
+        """Put the small model into the output folder."""
         from crynux_validate.testing import tiny_text_model
 
-        folder = self._out / "tiny-llama"
-        path = self.nodes[0].worker.run(tiny_text_model, folder).path or folder
-        return ModelRef.local(path)
+        return tiny_text_model(self._out / "small-llama")
 
     def load(self, task: TextTask) -> None:
         """Let every node load the task's model and read its environment."""
