@@ -24,6 +24,9 @@ OPENINGS: Final = (
     "And behold, a voice out of heaven",
 )
 NEW_TOKENS: Final = 200
+MOST_TRIES: Final = 16
+"""How many tasks the false declarer's class is given at most, until it is found out."""
+
 AROUND: Final = 14
 """How many tokens are shown before and after the first that differs."""
 
@@ -62,7 +65,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
         tell(alone)
         without = network.ledger("without-canary", canary=False)
         tell("\n3. the canary switched off: node-7 also claims the kernels and numerics of node-1, and is believed")
-        caught = serve_until_caught(network, without, _tasks(task, openings, len(OPENINGS)), tell)
+        caught = serve_until_caught(network, without, _tasks(task, openings, MOST_TRIES), tell)
         evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, out)]
         for file in evidence:
             tell(f"   evidence that anybody can check: crynux-validate evidence {file}")
