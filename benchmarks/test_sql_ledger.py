@@ -80,18 +80,19 @@ def recorded(url: str, act: Callable[[cv.SqlLedger, ManualClock], object], times
     """What acting some times writes, in each transaction."""
     ledger, clock = opened(url)
     transactions: list[Written] = []
-    channels: list[Channel] = []
-    write = Channel.write
+    begin, write = Channel.begin, Channel.write
+
+    def begun(channel: Channel) -> None:
+        transactions.append([])
+        begin(channel)
 
     def noted(channel: Channel, statement: Statement, rows: list[Any]) -> None:
         if rows:
-            if channel not in channels[-1:]:  # each transaction has its own
-                channels.append(channel)
-                transactions.append([])
             transactions[-1].append((statement.compiled(ledger._engine.dialect)[0], rows))
         write(channel, statement, rows)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Channel, "begin", begun)
         patch.setattr(Channel, "write", noted)
         for _ in range(times):
             act(ledger, clock)

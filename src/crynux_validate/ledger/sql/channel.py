@@ -1,14 +1,14 @@
 """How the statements of an action are sent: compiled once, and run on the driver's own cursor.
 
-SQLAlchemy knows the dialects, makes the tables, lends connections and asks what is rarely asked. To send a statement it
-takes several times as long as SQLite takes to run it, so those that every action needs go past it.
+SQLAlchemy knows the dialects, makes the tables and lends connections. To send a statement, and to begin and end a
+transaction, it takes several times as long as SQLite takes for it, so what every action needs goes past it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import Dialect, Engine, Executable, PoolProxiedConnection
 from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLiteDialect
@@ -67,15 +67,40 @@ class Statement:
 
 
 class Channel:
-    """Sends statements on the connection of a transaction.
+    """Sends statements on a connection.
 
     What a driver raises becomes SQLAlchemy's `DBAPIError`, as if SQLAlchemy had sent the statement.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PoolProxiedConnection, dialect: Dialect) -> None:
         self._connection = connection
-        self._dialect = connection.dialect
-        self._cursor = connection.connection.cursor()
+        self._dialect = dialect
+        self._cursor = connection.cursor()
+
+    def begin(self) -> None:
+        """Begin a transaction that writes: on SQLite it waits for all others here, elsewhere by its first statement."""
+        if self._dialect.name == "sqlite":
+            self._send("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction: what it wrote is stored for good."""
+        if self._dialect.name == "sqlite":
+            self._send("COMMIT")
+            return
+        try:
+            self._connection.commit()
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named("COMMIT", error) from error
+
+    def _send(self, text: str) -> None:
+        try:
+            self._cursor.execute(text)
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named(text, error) from error
+
+    def close(self) -> None:
+        """Give the connection back; a transaction that has not ended is undone."""
+        self._connection.close()
 
     def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Return all rows of an answer: tuples of what the driver reads, so a truth value may be 0 or 1."""
@@ -110,19 +135,72 @@ class Channel:
             yield
             return
         try:
-            with self._connection.connection.driver_connection.pipeline():  # type: ignore[union-attr]
+            with self._connection.driver_connection.pipeline():  # type: ignore[union-attr]
                 yield
         except self._dialect.loaded_dbapi.Error as error:
             raise self._named("several statements", error) from error
 
     def _named(self, text: str, error: Exception) -> DBAPIError:
-        lost = self._dialect.is_disconnect(error, self._connection.connection.dbapi_connection, self._cursor)  # type: ignore[arg-type]
+        lost = self._dialect.is_disconnect(error, self._connection.dbapi_connection, self._cursor)  # type: ignore[arg-type]
         if lost:
             self._connection.invalidate(error)
-        named = DBAPIError.instance(
-            text, None, error, self._dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=self._dialect
-        )
-        return named if isinstance(named, DBAPIError) else DBAPIError(text, None, error)
+        return _dbapi_error(self._dialect, text, error, lost)
 
 
-__all__ = ["Channel", "Statement"]
+class Writer:
+    """The transactions of a process that write, one at a time.
+
+    The connection to a SQLite file is kept from one to the next: to borrow one takes as long as to write. One to a
+    server is given back each time, and the pool asks now and then whether it still stands.
+
+    Parameters
+    ----------
+    engine
+        Lends the connections.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._keeps = engine.dialect.name == "sqlite"
+        self._kept: list[Channel] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Channel]:
+        """Give a channel in a transaction, which is stored when the block has ended, and undone where it fails."""
+        try:
+            channel = self._kept.pop()
+        except IndexError:
+            channel = self._borrowed()
+        try:
+            channel.begin()
+            yield channel
+            channel.commit()
+        except BaseException:
+            channel.close()
+            raise
+        if self._keeps:
+            self._kept.append(channel)
+        else:
+            channel.close()
+
+    def close(self) -> None:
+        """Give the kept connection back; one that is in a transaction just now is not touched."""
+        with suppress(IndexError):
+            self._kept.pop().close()
+
+    def _borrowed(self) -> Channel:
+        dialect = self._engine.dialect
+        try:
+            return Channel(self._engine.raw_connection(), dialect)
+        except dialect.loaded_dbapi.Error as error:
+            raise _dbapi_error(dialect, "connecting", error, lost=False) from error
+
+
+def _dbapi_error(dialect: Dialect, text: str, error: Exception, lost: bool) -> DBAPIError:
+    named = DBAPIError.instance(
+        text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
+    )
+    return named if isinstance(named, DBAPIError) else DBAPIError(text, None, error)
+
+
+__all__ = ["Channel", "Statement", "Writer"]

@@ -71,6 +71,10 @@ class Records:
         Accounts, nodes and groups that are not over, by their names; None for a node that is not there.
     roster
         All nodes that have joined, in the order of their numbers, once they were read.
+    count
+        How many nodes there are, once it was asked.
+    weights
+        The digest of the weights of all nodes, which are stored, once it was asked.
     opened
         For each waiting group that was opened since these records began the number of that event.
     changed
@@ -82,6 +86,8 @@ class Records:
     nodes: dict[str, Node | None] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     roster: dict[str, Node] | None = None
+    count: int | None = None
+    weights: bytes | None = None
     opened: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
 

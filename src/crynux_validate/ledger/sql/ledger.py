@@ -24,6 +24,7 @@ from crynux_validate.ledger.base import Head, StoringLedger, genesis_event, gene
 from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryLedger
+from crynux_validate.ledger.sql.channel import Channel, Writer
 from crynux_validate.ledger.sql.engine import (
     as_storage_error,
     claim_file,
@@ -116,19 +117,15 @@ class SqlLedger(StoringLedger):
         self._where = shown(parsed)
         self._timeout = timeout
         self._engine = open_engine(parsed, timeout)
-        self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
-        self._known = Known()
-        self._turn = threading.Lock()
-        self._process = os.getpid()
         self._inherited: list[object] = []
-        self._finalizer = weakref.finalize(self, _dispose, self._engine, self._process)
+        self._begin_here()
         claim_file(parsed, timeout)
         try:
-            with self._transaction(write=False) as connection:
+            with self._asking() as connection:
                 new = is_new(connection, self._where)
             if new or log:
                 self._make(genesis, log)
-            with self._transaction(write=False) as connection:
+            with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
         except BaseException:
             self.close()
@@ -163,6 +160,8 @@ class SqlLedger(StoringLedger):
 
     def close(self) -> None:
         """Give back the connections; the ledger can still be used, and then opens new ones."""
+        self._check_process()
+        self._writer.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -201,7 +200,7 @@ class SqlLedger(StoringLedger):
         """
         if self._engine.dialect.name != "sqlite":
             return
-        with self._transaction(write=False) as connection:
+        with self._asking() as connection:
             problems = connection.scalars(text("PRAGMA integrity_check")).all()
             orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
         if problems != ["ok"] or orphans:
@@ -234,19 +233,21 @@ class SqlLedger(StoringLedger):
             _compare("the nodes that have joined", tuple(node for node in nodes if node.joined), tuple(again.nodes()))
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+    def _asking(self) -> Iterator[Connection]:
+        """Give a connection that sees one moment."""
+        self._check_process()
+        with storage_errors(self._where), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let the threads of this process take turns: a database makes them wait by asking again and again."""
         self._check_process()
         with storage_errors(self._where):
-            if not write:
-                with self._reader.begin() as connection:
-                    yield connection
-                return
-            # Threads of one process take turns here: a database makes them wait by asking again and again.
             if not self._turn.acquire(timeout=self._timeout):
                 raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
             try:
-                with self._writer.begin() as connection:
-                    yield connection
+                yield
             except BaseException:
                 self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
                 raise
@@ -264,8 +265,8 @@ class SqlLedger(StoringLedger):
 
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
-        with self._transaction(write=False) as connection:
-            store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=False)
+        with self._asking() as connection:
+            store = self._store(Channel(connection.connection, connection.dialect), write=False)
             try:
                 yield store
             finally:
@@ -274,8 +275,8 @@ class SqlLedger(StoringLedger):
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
         refused: Exception | None = None
-        with self._transaction(write=True) as connection:
-            store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=True)
+        with self._alone(), self._writer.transaction() as channel:
+            store = self._store(channel, write=True)
             try:
                 yield store
                 store.send()
@@ -289,6 +290,9 @@ class SqlLedger(StoringLedger):
         if refused is not None:
             raise refused
 
+    def _store(self, channel: Channel, *, write: bool) -> SqlStore:
+        return SqlStore(channel, self._policy, self._known, self._reload_pool, write=write)
+
     def _reload_pool(self, group: str) -> Pool:
         with self._reading() as store:
             return store.load_pool(group)
@@ -298,7 +302,7 @@ class SqlLedger(StoringLedger):
         if self._engine.dialect.name == "sqlite":
             with storage_errors(self._where):
                 keep_a_write_ahead_log(self._engine, self._timeout)
-        with self._transaction(write=True) as connection:
+        with self._alone(), for_writing(self._engine).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(text(f"pg_advisory_xact_lock({_CREATION_LOCK})")))
             if not is_new(connection, self._where):
@@ -327,7 +331,7 @@ class SqlLedger(StoringLedger):
             body = genesis.canonical_bytes.decode("utf-8")
             connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
             if log:
-                store = SqlStore(connection, self._policy, self._known, self._reload_pool, write=True)
+                store = self._store(Channel(connection.connection, connection.dialect), write=True)
                 self._repeat(store, log)
                 store.send()
                 store.close()
@@ -361,18 +365,23 @@ class SqlLedger(StoringLedger):
     def _check_process(self) -> None:
         """A process that was forked has its parent's connections, which it must neither use nor close."""
         if self._process != os.getpid():
-            self._inherited.append(self._engine.pool)
+            self._inherited += [self._engine.pool, self._writer]
             self._engine.dispose(close=False)
-            self._reader, self._writer = for_reading(self._engine), for_writing(self._engine)
-            self._turn = threading.Lock()
-            self._known = Known()
-            self._process = os.getpid()
-            self._finalizer = weakref.finalize(self, _dispose, self._engine, self._process)
+            self._begin_here()
+
+    def _begin_here(self) -> None:
+        """Begin in a process, with connections of its own."""
+        self._reader, self._writer = for_reading(self._engine), Writer(self._engine)
+        self._turn = threading.Lock()
+        self._known = Known()
+        self._process = os.getpid()
+        self._finalizer = weakref.finalize(self, _dispose, self._engine, self._writer, self._process)
 
 
-def _dispose(engine: Engine, process: int) -> None:
+def _dispose(engine: Engine, writer: Writer, process: int) -> None:
     """Close the connections of a ledger that is gone, in the process that opened them."""
     if process == os.getpid():
+        writer.close()
         engine.dispose()
 
 

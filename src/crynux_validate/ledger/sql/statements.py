@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, literal_column, select, update
+from sqlalchemy import BigInteger, bindparam, func, insert, literal_column, select, update
 
 from crynux_validate.ledger.sql.channel import Statement
 from crynux_validate.ledger.sql.records import NODE_COLUMNS
@@ -20,6 +20,7 @@ HEAD_FOR_UPDATE: Final = Statement.of(_HEAD.with_for_update())
 SET_HEAD: Final = Statement.of(update(LEDGER), HEAD_COLUMNS[1:])
 
 BALANCE: Final = Statement.of(select(ACCOUNTS.c.balance).where(ACCOUNTS.c.name == bindparam("account")))
+BALANCES: Final = Statement.of(select(ACCOUNTS.c.name, ACCOUNTS.c.balance).order_by(ACCOUNTS.c.name))
 SET_BALANCE: Final = Statement.upsert(ACCOUNTS, ["name"], ["balance"])
 
 NODE: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.id == bindparam("node")))
@@ -27,6 +28,8 @@ NUMBER: Final = Statement.of(select(NODES.c.number).where(NODES.c.id == bindpara
 NODE_COUNT: Final = Statement.of(
     select(func.coalesce(func.max(NODES.c.number) + literal_column("1"), literal_column("0")))
 )
+ALL_NODES: Final = Statement.of(select(*NODE_COLUMNS).order_by(NODES.c.number))
+STAKES: Final = Statement.of(select(NODES.c.stake))
 JOINED: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.joined).order_by(NODES.c.number))
 CHANGED: Final = Statement.of(
     select(*NODE_COLUMNS)
@@ -46,6 +49,11 @@ SET_NODE: Final = Statement.of(
 
 GROUP_COLUMNS: Final = tuple(column.name for column in GROUPS.c)
 GROUP: Final = Statement.of(select(GROUPS).where(GROUPS.c.id == bindparam("group")))
+GROUP_IDS: Final = Statement.of(select(GROUPS.c.id).order_by(GROUPS.c.opened_seq))
+LAST_GROUPS: Final = Statement.of(
+    select(GROUPS).order_by(GROUPS.c.opened_seq.desc()).limit(bindparam("count", type_=BigInteger))
+)
+ESCROWS: Final = Statement.of(select(GROUPS.c.escrow).where(GROUPS.c.escrow.isnot(None)))
 WAITING: Final = Statement.of(
     select(GROUPS.c.id, GROUPS.c.pool).where(GROUPS.c.escrow.isnot(None), GROUPS.c.status == bindparam("status"))
 )

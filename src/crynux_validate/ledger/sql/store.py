@@ -6,19 +6,16 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
-
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import BrokenLogError, StorageError
 from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.interface import Event, Group, Policy, Round, Status, Totals
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql import statements
-from crynux_validate.ledger.sql.channel import Channel
+from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.known import Known, Records
 from crynux_validate.ledger.sql.pools import StoredPool, build_pool, decode_members, decode_weights
 from crynux_validate.ledger.sql.records import (
-    NODE_COLUMNS,
     class_from_text,
     lines,
     readable,
@@ -26,7 +23,6 @@ from crynux_validate.ledger.sql.records import (
     transfers_from_text,
     verdict_from_text,
 )
-from crynux_validate.ledger.sql.tables import ACCOUNTS, GROUPS, NODES
 from crynux_validate.ledger.sql.unsent import Unsent
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Draw, Node
@@ -46,15 +42,15 @@ _GroupRow: Final = _rows_with(statements.GROUP_COLUMNS)
 
 
 class SqlStore:
-    """Implements `crynux_validate.ledger.base.Store` on a connection that is in a transaction.
+    """Implements `crynux_validate.ledger.base.Store` in a transaction.
 
     What an action changes is kept until the transaction ends, or somebody asks for more than single records: so each
     record is read once and written once, however many actions of a batch change it.
 
     Parameters
     ----------
-    connection
-        Of a database that holds a ledger; for writing, in a transaction that sees all that was written before.
+    channel
+        In a transaction on a database that holds a ledger; for writing, one that sees all that was written before.
     policy
         The ledger's.
     known
@@ -67,15 +63,14 @@ class SqlStore:
 
     def __init__(
         self,
-        connection: Connection,
+        channel: Channel,
         policy: Policy,
         known: Known,
         reload_pool: Callable[[str], Pool],
         *,
         write: bool,
     ) -> None:
-        self._connection = connection
-        self._channel = Channel(connection)
+        self._channel = channel
         found = self._channel.row(statements.HEAD_FOR_UPDATE if write else statements.HEAD)
         if found is None:
             raise StorageError("the ledger's own row is missing: the database was damaged or edited")
@@ -92,7 +87,7 @@ class SqlStore:
         kept = known.records
         # Nobody has written since these were kept, or the head would be another one.
         self._records = kept if write and kept.head == self.head else Records()
-        self._unsent = Unsent(self._channel, known, policy)
+        self._unsent = Unsent(self._channel, known, self._records, policy)
         self.wrote = False
 
     def close(self) -> None:
@@ -227,14 +222,14 @@ class SqlStore:
     def totals(self) -> Totals:
         self.send()
 
-        def added(column: Any) -> int:
-            with readable(f"the column {column}"):
-                return sum(map(int, self._connection.scalars(select(column).where(column.isnot(None)))))
+        def added(what: str, column: Statement) -> int:
+            with readable(what):
+                return sum(int(amount) for (amount,) in self._channel.rows(column))
 
         return Totals(
-            accounts=added(ACCOUNTS.c.balance),
-            stakes=added(NODES.c.stake),
-            escrows=added(GROUPS.c.escrow),
+            accounts=sum(self.accounts().values()),
+            stakes=added("a node's stake", statements.STAKES),
+            escrows=added("a group's escrow", statements.ESCROWS),
             burnt=self._money["burnt"],
             deposited=self._money["deposited"],
             withdrawn=self._money["withdrawn"],
@@ -243,26 +238,25 @@ class SqlStore:
     def accounts(self) -> dict[str, int]:
         """Return every balance, by the accounts' names."""
         self.send()
-        rows = self._connection.execute(select(ACCOUNTS).order_by(ACCOUNTS.c.name))
+        rows = self._channel.rows(statements.BALANCES)
         with readable("an account's balance"):
-            return {row.name: int(row.balance) for row in rows}
+            return {name: int(balance) for name, balance in rows}
 
     def all_nodes(self) -> list[Node]:
         """Return every node, also those that have left, in the order in which they first joined."""
         self.send()
-        rows = self._connection.execute(select(*NODE_COLUMNS).order_by(NODES.c.number))
-        return self._known.nodes(map(tuple, rows))
+        return self._known.nodes(self._channel.rows(statements.ALL_NODES))
 
     def last_groups(self, count: int | None) -> list[Group]:
         """Return the groups that opened last, the newest first; all of them for None."""
         self.send()
-        rows = self._connection.execute(select(GROUPS).order_by(GROUPS.c.opened_seq.desc()).limit(count)).all()
-        return [self._group_from_row(row) for row in rows]
+        rows = self._channel.rows(statements.LAST_GROUPS, count=MAX_SAFE_INTEGER if count is None else count)
+        return [self._group_from_row(_GroupRow._make(row)) for row in rows]
 
     def every_group(self) -> Iterator[Group]:
         """Read all groups, the oldest first, one at a time."""
         self.send()
-        for name in self._connection.scalars(select(GROUPS.c.id).order_by(GROUPS.c.opened_seq)).all():
+        for (name,) in self._channel.rows(statements.GROUP_IDS):
             yield self._group_from_row(_GroupRow._make(self._channel.row(statements.GROUP, group=name)))
 
     def load_pool(self, group: str) -> Pool:

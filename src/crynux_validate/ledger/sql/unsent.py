@@ -6,7 +6,7 @@ from typing import Any
 from crynux_validate.ledger.interface import Event, Group, Policy
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
-from crynux_validate.ledger.sql.known import Known
+from crynux_validate.ledger.sql.known import Known, Records
 from crynux_validate.ledger.sql.pools import encode_members, encode_weights, weights_digest
 from crynux_validate.ledger.sql.records import answers_to_rows, class_to_text, group_progress, node_to_row
 from crynux_validate.machines.pairing import weight_of
@@ -22,17 +22,18 @@ class Unsent:
         Of a transaction that writes.
     known
         What this process has read or written before.
+    records
+        What the transaction has read and changed.
     policy
         The ledger's.
     """
 
-    def __init__(self, channel: Channel, known: Known, policy: Policy) -> None:
+    def __init__(self, channel: Channel, known: Known, records: Records, policy: Policy) -> None:
         self._channel = channel
         self._known = known
+        self._records = records
         self._policy = policy
         self.events: list[Event] = []
-        self._count: int | None = None
-        self._weights: bytes | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -54,10 +55,10 @@ class Unsent:
         """Take a node that event `seq` changed; before, there was none where it is new."""
         if before is None:
             number = self._next_number()
-            self._count = number + 1
+            self._records.count = number + 1
             self._new_nodes[node.id] = number
         if before is None or (before.joined, before.stake) != (node.joined, node.stake):
-            self._weights = None
+            self._records.weights = None
         self._nodes[node.id] = node, seq
 
     def group(self, before: Group, after: Group) -> None:
@@ -98,25 +99,25 @@ class Unsent:
 
     def _next_number(self) -> int:
         """How many nodes there are: the number that the next one gets."""
-        if self._count is None:
-            self._count = int(self._channel.row(statements.NODE_COUNT)[0])
-        return self._count
+        if self._records.count is None:
+            self._records.count = int(self._channel.row(statements.NODE_COUNT)[0])
+        return self._records.count
 
     def _weights_of(self, joined: Mapping[str, Node], numbers: Mapping[str, int], count: int) -> bytes:
         """Return the digest of the weights of all nodes, which are stored where they are new."""
         import numpy as np
 
-        if self._weights is None:
+        if self._records.weights is None:
             stakes = [node.stake for node in joined.values()]
             unit = self._policy.weight_unit
             weight = {stake: weight_of(stake, unit) for stake in set(stakes)}
             weights = np.zeros(count, np.uint32)
             weights[[numbers[name] for name in joined]] = [weight[stake] for stake in stakes]
-            self._weights = weights_digest(weights)
-            if self._weights not in self._known.weights:
-                self._known.weights.get(self._weights, lambda: weights)
-                self._new_weights[self._weights] = encode_weights(weights)
-        return self._weights
+            self._records.weights = name = weights_digest(weights)
+            if name not in self._known.weights:
+                self._known.weights.get(name, lambda: weights)
+                self._new_weights[name] = encode_weights(weights)
+        return self._records.weights
 
     def send(self, head: Mapping[str, object]) -> None:
         """Write all of it, with where the log now ends, in an order in which no row refers to one that is not there."""
