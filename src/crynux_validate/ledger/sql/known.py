@@ -11,7 +11,7 @@ from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.interface import Group
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
-from crynux_validate.ledger.sql.records import node_from_row
+from crynux_validate.ledger.sql.records import node_from_row, readable
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
@@ -60,13 +60,19 @@ class Recent(Generic[K, V]):
 
 @dataclass
 class Records:
-    """Records as they were when the log ended with `head`: what a transaction has read and changed.
+    """Records as they were when the ledger's own row was `row`: what a transaction has read and changed.
 
-    Whoever writes moves the head, so the next transaction of this process may take them over where the head is still
-    the same. Whoever edits the database past the log is not noticed by that, nor by anything but `verify_records`.
+    Whoever writes moves the head of the log, so the next transaction of this process may take them over where the row
+    is still the same. Whoever edits the database past the log is not noticed by that, nor by anything but
+    `verify_records`.
 
     Parameters
     ----------
+    row
+        The columns `statements.HEAD_COLUMNS`, as they are stored.
+    ledger, head, group_count, money
+        What the row says: the id, where the log ends, how many groups there have ever been, and what came, went and was
+        burnt by the name of its column. All but the id move on with each action, before the row is written.
     balances, nodes, groups
         Accounts, nodes and groups that are not over, by their names; None for a node that is not there.
     roster
@@ -81,7 +87,11 @@ class Records:
         For each node that was changed since then the number of the last such event, the last change last.
     """
 
-    head: Head | None = None
+    row: tuple[Any, ...]
+    ledger: str
+    head: Head
+    group_count: int
+    money: dict[str, int]
     balances: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, Node | None] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
@@ -90,6 +100,14 @@ class Records:
     weights: bytes | None = None
     opened: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> "Records":
+        """Begin with nothing but the ledger's own row."""
+        with readable("the ledger's own row"):
+            ledger, seq, time, digest, groups, *amounts = row
+            money = dict(zip(statements.HEAD_COLUMNS[-3:], map(int, amounts), strict=True))
+            return cls(row, ledger, Head(seq, time, digest), int(groups), money)
 
     @property
     def worth_keeping(self) -> bool:
@@ -104,7 +122,7 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self.records = Records()
+        self.records: Records | None = None
         self.tasks: Recent[bytes, Task] = Recent(_KEPT)
         self.weights: Recent[bytes, NDArray[np.uint32]] = Recent(_KEPT)
         self.members: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)

@@ -243,16 +243,18 @@ class SqlLedger(StoringLedger):
     def _alone(self) -> Iterator[None]:
         """Let the threads of this process take turns: a database makes them wait by asking again and again."""
         self._check_process()
-        with storage_errors(self._where):
-            if not self._turn.acquire(timeout=self._timeout):
-                raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
-            try:
-                yield
-            except BaseException:
-                self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
+        if not self._turn.acquire(timeout=self._timeout):
+            raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
+        try:
+            yield
+        except BaseException as error:
+            self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
+            named = as_storage_error(error, self._where)
+            if named is None:
                 raise
-            finally:
-                self._turn.release()
+            raise named from error
+        finally:
+            self._turn.release()
 
     def _named(self, error: BaseException) -> BaseException:
         return as_storage_error(error, self._where) or error

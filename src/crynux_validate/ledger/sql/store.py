@@ -37,7 +37,6 @@ def _rows_with(columns: Sequence[str]) -> Any:
     return namedtuple("Row", columns)
 
 
-_HeadRow: Final = _rows_with(statements.HEAD_COLUMNS)
 _GroupRow: Final = _rows_with(statements.GROUP_COLUMNS)
 
 
@@ -74,19 +73,14 @@ class SqlStore:
         found = self._channel.row(statements.HEAD_FOR_UPDATE if write else statements.HEAD)
         if found is None:
             raise StorageError("the ledger's own row is missing: the database was damaged or edited")
-        row = _HeadRow._make(found)
-        self.id: str = row.id
         self.policy = policy
         self._known = known
         self._reload_pool = reload_pool
         self._thread: int | None = threading.get_ident()
-        with readable("the ledger's own row"):
-            self.head = Head(row.seq, row.time, row.digest)
-            self._money = {name: int(getattr(row, name)) for name in ("deposited", "withdrawn", "burnt")}
-            self._group_count = int(row.group_count)
         kept = known.records
         # Nobody has written since these were kept, or the head would be another one.
-        self._records = kept if write and kept.head == self.head else Records()
+        self._records = kept if write and kept is not None and kept.row == found else Records.of(found)
+        self.id = self._records.ledger
         self._unsent = Unsent(self._channel, known, self._records, policy)
         self.wrote = False
 
@@ -96,8 +90,11 @@ class SqlStore:
 
     def keep(self) -> None:
         """Leave what was read and changed to the next transaction of this process that writes."""
-        self._records.head = self.head
-        self._known.records = self._records if self._records.worth_keeping else Records()
+        self._known.records = self._records if self._records.worth_keeping else None
+
+    @property
+    def head(self) -> Head:
+        return self._records.head
 
     def _is_mine(self) -> bool:
         """Whether who asks may use this transaction's connection."""
@@ -157,7 +154,7 @@ class SqlStore:
         return found.values()
 
     def group_count(self) -> int:
-        return self._group_count
+        return self._records.group_count
 
     def write(self, change: Change, event: Event) -> None:
         """Take a change and its event; `send` writes them."""
@@ -169,7 +166,7 @@ class SqlStore:
             if group.status is Status.OPEN:
                 self._unsent.new_group(group, event.seq, self._joined())
                 self._records.opened[group.id] = event.seq
-                self._group_count += 1
+                self._records.group_count += 1
             else:
                 self._unsent.group(self._records.groups[group.id], group)
                 self._records.opened.pop(group.id, None)
@@ -177,9 +174,9 @@ class SqlStore:
         for node in change.nodes.values():
             self._write_node(node, event.seq)
         self._unsent.events.append(event)
-        for name in self._money:
-            self._money[name] += getattr(change, name)
-        self.head = Head.of(event)
+        for name in self._records.money:
+            self._records.money[name] += getattr(change, name)
+        self._records.head = Head.of(event)
         if len(self._unsent.events) >= _SENT_AFTER:
             self.send()
 
@@ -202,9 +199,10 @@ class SqlStore:
         """Write what has been taken."""
         if not self._unsent.events:
             return
-        amounts = {name: str(amount) for name, amount in self._money.items()}
-        head = {"seq": self.head.seq, "time": self.head.time, "digest": self.head.digest}
-        self._unsent.send({**head, "group_count": self._group_count, **amounts})
+        head = self._records.head
+        amounts = map(str, self._records.money.values())
+        row = self._records.row = (self.id, head.seq, head.time, head.digest, self._records.group_count, *amounts)
+        self._unsent.send(dict(zip(statements.HEAD_COLUMNS[1:], row[1:], strict=True)))
         over = (Status.SETTLED, Status.CLOSED)
         self._records.groups = {name: group for name, group in self._records.groups.items() if group.status not in over}
 
@@ -230,9 +228,7 @@ class SqlStore:
             accounts=sum(self.accounts().values()),
             stakes=added("a node's stake", statements.STAKES),
             escrows=added("a group's escrow", statements.ESCROWS),
-            burnt=self._money["burnt"],
-            deposited=self._money["deposited"],
-            withdrawn=self._money["withdrawn"],
+            **self._records.money,
         )
 
     def accounts(self) -> dict[str, int]:
