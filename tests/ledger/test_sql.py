@@ -298,13 +298,15 @@ def test_pools_of_many_groups_are_stored_once(backend: backends.Backend) -> None
     ledger.join("late", owner="o0", gpu=CARD, stake=401)
     groups.append(ledger.open_group(TASK, creator="app", fee=3))
     groups.append(ledger.open_group(TASK, creator="o1", fee=3))
+    backend.again(ledger).join("later", owner="o0", gpu=CARD, stake=402)  # what the first one keeps is out of date
+    groups.append(ledger.open_group(TASK, creator="app", fee=3))
     with ledger._engine.connect() as connection:
-        assert len(connection.execute(WEIGHTS.select()).all()) == 2
+        assert len(connection.execute(WEIGHTS.select()).all()) == 3
     again = backend.again(ledger)
     for group in groups:
         assert again.group(group.id).pool == group.pool
         assert again.group(group.id).pool.digest == group.pool.digest
-    assert [len(group.pool) for group in groups] == [5, 5, 5, 5, 6, 5]
+    assert [len(group.pool) for group in groups] == [5, 5, 5, 5, 6, 5, 7]
     assert again.group(groups[4].id).pool[0].weight == 401
     stored = again.group(groups[0].id).pool
     assert isinstance(stored, cv.Pool)

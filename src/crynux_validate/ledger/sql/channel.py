@@ -5,7 +5,7 @@ transaction, it takes several times as long as SQLite takes for it, so what ever
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine, Executable, PoolProxiedConnection
@@ -76,30 +76,41 @@ class Channel:
         self._connection = connection
         self._dialect = dialect
         self._cursor = connection.cursor()
+        self._pipeline = ExitStack()
 
     def begin(self) -> None:
-        """Begin a transaction that writes: on SQLite it waits for all others here, elsewhere by its first statement."""
+        """Begin a transaction that writes.
+
+        SQLite keeps all others from writing from here on. With a server the driver begins before the first question.
+        """
+        if self._dialect.name != "sqlite":
+            return
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named("BEGIN", error) from error
+
+    def send_ahead(self) -> None:
+        """Let a server wait for nothing: what is written from here on is answered together with the end."""
         if self._dialect.name == "sqlite":
-            self._send("BEGIN IMMEDIATE")
+            return
+        try:
+            self._pipeline.enter_context(self._connection.driver_connection.pipeline())  # type: ignore[union-attr]
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named("several statements", error) from error
 
     def commit(self) -> None:
         """End the transaction: what it wrote is stored for good."""
-        if self._dialect.name == "sqlite":
-            self._send("COMMIT")
-            return
         try:
-            self._connection.commit()
+            self._cursor.execute("COMMIT")
+            self._pipeline.close()
         except self._dialect.loaded_dbapi.Error as error:
             raise self._named("COMMIT", error) from error
 
-    def _send(self, text: str) -> None:
-        try:
-            self._cursor.execute(text)
-        except self._dialect.loaded_dbapi.Error as error:
-            raise self._named(text, error) from error
-
     def close(self) -> None:
         """Give the connection back; a transaction that has not ended is undone."""
+        with suppress(self._dialect.loaded_dbapi.Error):  # that it failed has been said, and nothing of it happened
+            self._pipeline.close()
         self._connection.close()
 
     def rows(self, statement: Statement, **values: object) -> list[Any]:
@@ -127,18 +138,6 @@ class Channel:
                 self._cursor.executemany(text, rows)
         except self._dialect.loaded_dbapi.Error as error:
             raise self._named(text, error) from error
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Let all that is written in the block be on its way before the first of it is answered, where that helps."""
-        if self._dialect.name != "postgresql":
-            yield
-            return
-        try:
-            with self._connection.driver_connection.pipeline():  # type: ignore[union-attr]
-                yield
-        except self._dialect.loaded_dbapi.Error as error:
-            raise self._named("several statements", error) from error
 
     def _named(self, text: str, error: Exception) -> DBAPIError:
         lost = self._dialect.is_disconnect(error, self._connection.dbapi_connection, self._cursor)  # type: ignore[arg-type]

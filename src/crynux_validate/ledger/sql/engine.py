@@ -20,8 +20,8 @@ _WRITES: Final = "crynux_writes"
 """The execution option that says that a transaction writes."""
 
 _RESTED_SECONDS: Final = 1.0
-"""After how long a connection that rested is asked whether it still stands. To ask each time would be one of the five
-round trips of an action."""
+"""After how long a connection that rested is asked whether it still stands. To ask each time would be a
+fourth round trip beside the three of an action."""
 
 _SQLITE: Final = {
     sqlite3.SQLITE_READONLY: "it can only be read",

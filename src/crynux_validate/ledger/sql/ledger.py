@@ -281,6 +281,7 @@ class SqlLedger(StoringLedger):
             store = self._store(channel, write=True)
             try:
                 yield store
+                channel.send_ahead()
                 store.send()
             except (LedgerError, InvalidInputError) as error:
                 if store.wrote:
