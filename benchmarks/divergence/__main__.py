@@ -5,14 +5,17 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.divergence.measure import SAMPLING, Work, measure
+from benchmarks.divergence.measure import SAMPLING, WAYS, Work, measure
 from benchmarks.divergence.openings import openings
 from benchmarks.divergence.records import Measurements
 from benchmarks.divergence.tables import tables
 from crynux_validate import ModelRef
 from crynux_validate.testing import tiny_text_model
+
+DTYPES = tuple(dict.fromkeys(way.split(", ")[0] for way in WAYS))
 
 
 def main() -> int:
@@ -20,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.divergence", description=__doc__)
     parser.add_argument("--prompts", type=int, default=100, help="how many openings are continued")
     parser.add_argument("--tokens", type=int, default=200, help="by how many new tokens each")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="default: all")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="without it the model of tiny_text_model")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a picture: .png, .svg or .pdf")
     parser.add_argument("--save", type=Path, metavar="FILE", help="also write all that was seen, as JSON")
@@ -42,7 +46,7 @@ def main() -> int:
     if arguments.load is not None:
         seen = Measurements.from_json(arguments.load.read_text(encoding="utf-8"))
     else:
-        seen = _measure(prompts, arguments.tokens, arguments.model)
+        seen = _measure(prompts, arguments.tokens, arguments.dtypes, arguments.model)
     if arguments.save is not None:
         arguments.save.write_text(seen.to_json(), encoding="utf-8")
     if arguments.plot is not None:
@@ -52,11 +56,12 @@ def main() -> int:
     return 0
 
 
-def _measure(prompts: list[str], tokens: int, model: Path | None) -> Measurements:
+def _measure(prompts: list[str], tokens: int, dtypes: Sequence[str], model: Path | None) -> Measurements:
     began = time.monotonic()
+    ways = tuple(way for way in WAYS if way.split(", ")[0] in dtypes)
     with tempfile.TemporaryDirectory(prefix="divergence-") as scratch:
         found = tiny_text_model(Path(scratch) / "model") if model is None else ModelRef.local(model)
-        seen = measure(found, Work(prompts, tokens, scratch))
+        seen = measure(found, Work(prompts, tokens, scratch, ways))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"{time.monotonic() - began:.0f} s; {used.ru_utime + used.ru_stime:.0f} s of the workers' processor time",

@@ -38,11 +38,12 @@ SAMPLING: Final = "temperature 0.8, top_k 40"
 
 @dataclass(frozen=True)
 class Work:
-    """What each machine does: the same prompts, as many new tokens, and where the native texts are kept."""
+    """What each machine does: the same prompts, as many tokens, where the native texts are kept, the ways to write."""
 
     prompts: list[str]
     tokens: int
     scratch: str
+    ways: tuple[str, ...] = tuple(WAYS)
 
     def task(self, model: ModelRef, way: str, number: int) -> TextTask:
         """The task of a prompt, which has a seed of its own; it never ends before it has all of its tokens."""
@@ -142,7 +143,7 @@ def measure(model: ModelRef, work: Work) -> Measurements:
     native, *others = fake_hardware.kinds()
     written: dict[str, list[Native]] = {}
     with fake_hardware.Worker(native) as worker, ThreadPoolExecutor(2) as pool:
-        for way in WAYS:
+        for way in work.ways:
             written[way] = worker.run(write_native, work, model, way)
             _say("native", way)
         copying = pool.submit(_copies, worker, model, work)
@@ -167,7 +168,7 @@ def _copies(worker: fake_hardware.Worker, model: ModelRef, work: Work) -> dict[s
 
 def _ways(worker: fake_hardware.Worker, name: str, model: ModelRef, work: Work) -> dict[str, list[Beside]]:
     found = {}
-    for way in WAYS:
+    for way in work.ways:
         found[way] = worker.run(write_beside, work, model, way)
         _say(name, way)
     return found
