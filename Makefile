@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test lint bench bench-peers soak clean
+.PHONY: help demo demo-text test lint bench bench-peers measure soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make bench   run the benchmarks and print their timings"
+	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
 	@echo "make bench-peers   make the tables of hashes beside other libraries, one of them in an environment of its own"
 	@echo "make clean   remove the environment and everything that was generated"
@@ -41,6 +42,10 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds
+
+measure: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.distances --plot docs/distances.png --sheet docs/cheats.png
+	@$(BIN)/python -m benchmarks.divergence --plot docs/divergence.png
 
 SHARE ?= 1
 soak: $(VENV)/.installed-dev
