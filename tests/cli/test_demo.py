@@ -15,8 +15,9 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
+import crynux_validate as cv
 from crynux_validate.cli import demo as demo_command
-from crynux_validate.cli import main
+from crynux_validate.cli import demo_network, demo_node, demo_text, main
 from crynux_validate.cli.demo_processes import Processes
 from crynux_validate.testing import fake_hardware
 
@@ -147,6 +148,27 @@ def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "node node-7 is INVALID" in capsys.readouterr().out
 
 
+def test_it_says_what_the_model_knows_and_what_it_never_saw() -> None:
+    said = demo_command.describe_model(demo_network.PROMPTS)
+    assert "heart" in said
+    assert "never saw" not in said, "the demo's own prompts are within what the model knows"
+    assert "it never saw 'cat', 'moon'" in demo_command.describe_model(["a red cat", "a small blue moon on sand"])
+
+
+@pytest.mark.parametrize("cheat", [name for name in demo_node.CHEATS if name != "none"])
+def test_every_cheat_runs_another_task(cheat: str) -> None:
+    for prompt in (*demo_network.PROMPTS, demo_node.OTHER_PROMPT):
+        task = cv.ImageTask(model=cv.ModelRef(digest="0" * 64), prompt=prompt, seed=3)
+        assert demo_node.CHEATS[cheat][1](task).digest != task.digest
+
+
+def test_tasks_take_the_openings_in_turn_with_a_seed_each() -> None:
+    task = cv.TextTask(model=cv.ModelRef(digest="0" * 64), prompt="x")
+    asked = demo_text._tasks(task.replace(prompt=None, messages=demo_text._asking("x")), ["a", "b"], 3)
+    assert [demo_text._opening(one) for one in asked] == ["a", "b", "a"]
+    assert len({one.seed for one in asked}) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -171,9 +193,9 @@ def test_an_unknown_cheat_is_told_the_known_ones(capsys: pytest.CaptureFixture[s
 
 
 def test_a_folder_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tiny-sd").mkdir()
-    (tmp_path / "tiny-sd" / "mine.txt").write_text("keep me")
+    (tmp_path / "small-sd").mkdir()
+    (tmp_path / "small-sd" / "mine.txt").write_text("keep me")
     code, _, err = demo(capsys, "--out", tmp_path)
     assert code == 2
-    assert "tiny-sd" in err
-    assert (tmp_path / "tiny-sd" / "mine.txt").exists()
+    assert "small-sd" in err
+    assert (tmp_path / "small-sd" / "mine.txt").exists()
