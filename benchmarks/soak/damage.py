@@ -185,7 +185,7 @@ def damage_files(folder: Path, damages: int, cuts: int) -> dict[str, int]:
         except (cv.StorageError, BrokenLogError):
             found["found"] += 1
         for left in folder.glob("damaged.db*"):
-            left.unlink()
+            left.unlink(missing_ok=True)  # SQLite deletes its own files when the last connection is gone
     return found
 
 

@@ -111,7 +111,13 @@ class Channel:
         """Give the connection back; a transaction that has not ended is undone."""
         with suppress(self._dialect.loaded_dbapi.Error):  # that it failed has been said, and nothing of it happened
             self._pipeline.close()
+        self.end()
         self._connection.close()
+
+    def end(self) -> None:
+        """Ask nothing more: an answer that was read half keeps a SQLite file open after its connection was closed."""
+        with suppress(self._dialect.loaded_dbapi.Error):
+            self._cursor.close()
 
     def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Return all rows of an answer: tuples of what the driver reads, so a truth value may be 0 or 1."""

@@ -268,11 +268,13 @@ class SqlLedger(StoringLedger):
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
         with self._asking() as connection:
-            store = self._store(Channel(connection.connection, connection.dialect), write=False)
+            channel = Channel(connection.connection, connection.dialect)
+            store = self._store(channel, write=False)
             try:
                 yield store
             finally:
                 store.close()
+                channel.end()
 
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
