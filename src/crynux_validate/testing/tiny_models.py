@@ -35,7 +35,7 @@ def tiny_image_model(
     """Put a small Stable Diffusion pipeline into a folder, or reuse the one that is there.
 
     The trained one draws one shape on a background at 128x128, "a big blue star on sand"; `trained.DRAWS` lists what it
-    knows. Any other word has tokens, but no meaning to it. 25 steps take about half a second on one thread of a CPU.
+    knows. Any other word has tokens, but no meaning to it. 25 steps take about a second on one thread of a CPU.
     The model card in the folder says how it was made.
 
     The random one is made for 256x256 pixels and DDIM: 20 steps take about two seconds.
