@@ -10,13 +10,12 @@ import torch
 import transformers
 from tools.training import pictures
 
-from crynux_validate.testing.tiny_base import WORDS, byte_symbols, merged
+from crynux_validate.testing.tiny_base import CLIP_TOKENS, WORDS, clip_tokenizer
 
 # Their constructors have no types, or wrong ones.
 _diffusers: Any = diffusers
 _transformers: Any = transformers
 
-TOKENS: Final = 77
 _TEXT_WIDTH: Final = 64
 _GROUPS: Final = 8
 _MOST_SIGNAL: Final = 5.0
@@ -27,20 +26,9 @@ _UNTOLD: Final = 0.1
 
 
 def tokenizer() -> Any:
-    """Return a `CLIPTokenizer` that knows the words of prompts and every byte, so that any text has tokens."""
-    symbols = byte_symbols()
-    vocabulary = {symbol: i for i, symbol in enumerate([*symbols, *(f"{symbol}</w>" for symbol in symbols)])}
-    merges: dict[tuple[str, str], int] = {}
+    """Return a `CLIPTokenizer` that knows the words of prompts, and the random model's."""
     told = [*pictures.COLOURS, *pictures.BACKGROUNDS, *pictures.SHAPES, *pictures.SIZES, *pictures.PLACES]
-    for word in dict.fromkeys(f"{' '.join(told)} a an on picture of background {WORDS}".split()):
-        parts = merged([*word[:-1], f"{word[-1]}</w>"], merges)
-        while len(parts) > 1:
-            merges[parts[0], parts[1]] = len(merges)
-            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
-            parts = merged(parts, merges)
-    for special in ("<|startoftext|>", "<|endoftext|>"):
-        vocabulary[special] = len(vocabulary)
-    return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=TOKENS)
+    return clip_tokenizer(dict.fromkeys(f"{' '.join(told)} a an on picture of background {WORDS}".split()))
 
 
 def text_encoder(words: Any) -> Any:
@@ -52,7 +40,7 @@ def text_encoder(words: Any) -> Any:
         projection_dim=_TEXT_WIDTH,
         num_attention_heads=4,
         num_hidden_layers=2,
-        max_position_embeddings=TOKENS,
+        max_position_embeddings=CLIP_TOKENS,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,

@@ -1,7 +1,7 @@
 """What tiny models of every kind are made of: this library's own noise as weights, and words as tokens."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,9 @@ WORDS: Final = (
 )
 """Words that are one token; everything else is spelt in parts of them, in letters, or in bytes."""
 
+CLIP_TOKENS: Final = 77
+"""How long a prompt is to Stable Diffusion's text encoders."""
+
 _BLUR: Final = 0.9
 
 
@@ -40,6 +43,23 @@ def merged(parts: list[str], merges: Mapping[tuple[str, str], int]) -> list[str]
         _, i = min(pairs)
         parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
     return parts
+
+
+def clip_tokenizer(words: Iterable[str]) -> Any:
+    """Build a `CLIPTokenizer` that knows some words and every byte, so that any text has tokens; 77 of them at most."""
+    symbols = byte_symbols()
+    vocabulary = {symbol: i for i, symbol in enumerate([*symbols, *(f"{symbol}</w>" for symbol in symbols)])}
+    merges: dict[tuple[str, str], int] = {}
+    for word in words:
+        # Later merges are tried after earlier ones, so they never take a word apart that is whole already.
+        parts = merged([*word[:-1], f"{word[-1]}</w>"], merges)
+        while len(parts) > 1:
+            merges[parts[0], parts[1]] = len(merges)
+            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
+            parts = merged(parts, merges)
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocabulary[special] = len(vocabulary)
+    return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=CLIP_TOKENS)
 
 
 def save(pipeline: Any, folder: Path) -> None:

@@ -13,13 +13,12 @@ import torch
 import transformers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from crynux_validate.testing.tiny_base import WORDS, byte_symbols, fill, merged
+from crynux_validate.testing.tiny_base import CLIP_TOKENS, WORDS, clip_tokenizer, fill
 
 # Their constructors have no types, or wrong ones.
 _diffusers: Any = diffusers
 _transformers: Any = transformers
 
-_TOKENS: Final = 77
 _WIDTH: Final = 32
 """Channels of the text encoders, and of the UNet's finest level."""
 
@@ -87,20 +86,7 @@ def stable_diffusion_xl(seed: int) -> Any:
 
 
 def _tokenizer() -> Any:
-    """Build a CLIP tokenizer that knows `WORDS` and every byte, so that any text has tokens."""
-    symbols = byte_symbols()
-    vocabulary = {symbol: i for i, symbol in enumerate([*symbols, *(f"{symbol}</w>" for symbol in symbols)])}
-    merges: dict[tuple[str, str], int] = {}
-    for word in WORDS.split():
-        # Later merges are tried after earlier ones, so they never take a word apart that is whole already.
-        parts = merged([*word[:-1], f"{word[-1]}</w>"], merges)
-        while len(parts) > 1:
-            merges[parts[0], parts[1]] = len(merges)
-            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
-            parts = merged(parts, merges)
-    for special in ("<|startoftext|>", "<|endoftext|>"):
-        vocabulary[special] = len(vocabulary)
-    return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=_TOKENS)
+    return clip_tokenizer(WORDS.split())
 
 
 def _text_config(tokenizer: Any) -> CLIPTextConfig:
@@ -111,7 +97,7 @@ def _text_config(tokenizer: Any) -> CLIPTextConfig:
         projection_dim=_WIDTH,
         num_attention_heads=4,
         num_hidden_layers=2,
-        max_position_embeddings=_TOKENS,
+        max_position_embeddings=CLIP_TOKENS,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
