@@ -14,8 +14,8 @@ from pathlib import Path
 
 import crynux_validate as cv
 from crynux_validate.ledger.actions import action_from_dict
-from crynux_validate.ledger.base import genesis_event, genesis_of
 from crynux_validate.ledger.memory import MemoryStore
+from crynux_validate.ledger.replay import genesis_event, genesis_of
 
 
 class JsonlLedger(cv.StoringLedger):

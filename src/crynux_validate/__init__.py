@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     )
     from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
     from crynux_validate.keyed import KeyedScore
-    from crynux_validate.ledger.base import Store, StoringLedger
+    from crynux_validate.ledger.base import StoringLedger
     from crynux_validate.ledger.beacon import LocalBeacon
     from crynux_validate.ledger.evidence import CheckedEvidence, Evidence, verify_evidence
     from crynux_validate.ledger.interface import (
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     )
     from crynux_validate.ledger.memory import MemoryLedger
     from crynux_validate.ledger.sql import SqlLedger
+    from crynux_validate.ledger.store import Store
     from crynux_validate.machines.admission import ClassFacts, admitted_classes, class_of, classes_of
     from crynux_validate.machines.classes import Attestation, NodeClass
     from crynux_validate.machines.environment import Environment
@@ -134,7 +135,7 @@ _HOME: Final = {
         "Withheld", "judge",
     ),
     "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
-    "ledger.base": ("Store", "StoringLedger"),
+    "ledger.base": ("StoringLedger",),
     "ledger.beacon": ("LocalBeacon",),
     "keyed": ("KeyedScore",),
     "ledger.evidence": ("CheckedEvidence", "Evidence", "verify_evidence"),
@@ -144,6 +145,7 @@ _HOME: Final = {
     ),
     "ledger.memory": ("MemoryLedger",),
     "ledger.sql": ("SqlLedger",),
+    "ledger.store": ("Store",),
     "machines.admission": ("ClassFacts", "admitted_classes", "class_of", "classes_of"),
     "machines.classes": ("Attestation", "NodeClass"),
     "machines.environment": ("Environment",),

@@ -21,8 +21,8 @@ from crynux_validate.errors import (
 )
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.actions import Action, AttestCommit, Commit, Reveal, Settle, action_to_dict
-from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.rules import Change
+from crynux_validate.ledger.store import Head
 
 
 class Spoiled:

@@ -4,26 +4,14 @@ A storing ledger is a `Store`, which reads and writes records, and a subclass of
 transaction.
 """
 
-import os
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Final, Protocol
 
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, shorten
-from crynux_validate.errors import (
-    BrokenLogError,
-    CrynuxValidateError,
-    InvalidInputError,
-    LedgerError,
-    StorageError,
-    UnknownIdError,
-)
-from crynux_validate.frozen import thaw
+from crynux_validate.errors import BrokenLogError, InvalidInputError, UnknownIdError
 from crynux_validate.ledger.actions import (
     Action,
     AttestCommit,
@@ -38,82 +26,20 @@ from crynux_validate.ledger.actions import (
     Settle,
     TopUp,
     Withdraw,
-    action_from_dict,
     action_to_dict,
 )
+from crynux_validate.ledger.batch import Batch, UndoError
 from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.evidence import Evidence
-from crynux_validate.ledger.interface import (
-    GENESIS,
-    Beacon,
-    Clock,
-    Epoch,
-    Event,
-    Group,
-    Policy,
-    Totals,
-    verify_chain,
-)
-from crynux_validate.ledger.rules import Change, State, apply, group_id
+from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
+from crynux_validate.ledger.replay import repeat
+from crynux_validate.ledger.rules import apply, group_id
+from crynux_validate.ledger.store import Head, Store
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
-
-_REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
-"""What a log that somebody else wrote can raise when it is repeated."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """Where a log ends: the number, time and digest of its last event."""
-
-    seq: int
-    time: int
-    digest: str
-
-    @classmethod
-    def of(cls, event: Event) -> "Head":
-        """Return the head of a log that ends with an event."""
-        return cls(event.seq, event.time, event.digest)
-
-
-class Store(State, Protocol):
-    """The records of a ledger, as one transaction sees them."""
-
-    @property
-    def head(self) -> Head:
-        """Where the log ends."""
-
-    def write(self, change: Change, event: Event) -> None:
-        """Store a change and its event; what is read afterwards in this transaction has it."""
-
-    def events(self, since: int) -> Iterator[Event]:
-        """Read the events from a number on."""
-
-    def totals(self) -> Totals:
-        """Return where all money is, added up from the records (L2)."""
-
-
-class _UndoError(Exception):
-    """Ends the transaction of a batch in place of what left it, which no store shall take for an error of its own."""
-
-
-@dataclass
-class _Batch:
-    """A transaction that holds many actions of one thread."""
-
-    store: Store
-    process: int
-    storing: bool = False
-    failure: BaseException | None = None
-
-    def check(self) -> None:
-        """Refuse to go on where an action may be stored in part."""
-        if self.failure is not None:
-            raise StorageError(
-                f"an action of this batch could not be stored ({self.failure}); nothing of the batch is: do it again"
-            ) from self.failure
 
 
 class StoringLedger(ABC):
@@ -190,16 +116,16 @@ class StoringLedger(ABC):
         left: BaseException | None = None
         try:
             with self._writing() as store:
-                self._mine.batch = batch = _Batch(store, os.getpid())
+                self._mine.batch = batch = Batch(store, self._named)
                 try:
                     yield
                 except BaseException as error:
                     left = error
-                    raise _UndoError from error
+                    raise UndoError from error
                 finally:
                     self._mine.batch = None
                 batch.check()
-        except _UndoError:
+        except UndoError:
             if left is not None:
                 raise left from left.__cause__
 
@@ -421,53 +347,24 @@ class StoringLedger(ABC):
 
     def _repeat(self, store: Store, events: Sequence[Event]) -> None:
         """Do every action of a log again, in a ledger that was made with `genesis_of` the same log (L5)."""
-        try:
-            first = genesis_event(self.id, self.policy, _checked_time(events[0].time))
-        except _REFUSED as error:
-            raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
-        _check_repeated(0, events[0], first)
-        for seq, event in enumerate(events[1:], 1):
-            try:
-                if _checked_time(event.time) < store.head.time:
-                    raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
-                action = action_from_dict(event.kind, thaw(event.payload["action"]))
-                again = self._record(store, action, event.time)
-            except _REFUSED as error:
-                raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
-            _check_repeated(seq, event, again)
+        repeat(events, self.id, self.policy, lambda action, now: self._record(store, action, now))
 
     @property
-    def _batch(self) -> "_Batch | None":
+    def _batch(self) -> Batch | None:
         """The batch that this thread is in; a process that was forked from it is not."""
-        batch: _Batch | None = getattr(self._mine, "batch", None)
-        return batch if batch is None or batch.process == os.getpid() else None
+        batch: Batch | None = getattr(self._mine, "batch", None)
+        return batch if batch is None or batch.is_here else None
 
     def _acting(self) -> AbstractContextManager[Store]:
         batch = self._batch
-        return self._writing() if batch is None else self._in_batch(batch)
+        return self._writing() if batch is None else batch.turn()
 
     def _looking(self) -> AbstractContextManager[Store]:
         batch = self._batch
-        return self._reading() if batch is None else self._in_batch(batch)
-
-    @contextmanager
-    def _in_batch(self, batch: "_Batch") -> Iterator[Store]:
-        """Give the records to one action or question of a batch; only what the rules refuse lets the batch go on."""
-        batch.check()
-        try:
-            yield batch.store
-        except (LedgerError, InvalidInputError) as error:
-            if batch.storing:
-                batch.failure = error
-            raise
-        except BaseException as error:
-            batch.failure = self._named(error)
-            if batch.failure is error:
-                raise
-            raise batch.failure from error
+        return self._reading() if batch is None else batch.turn()
 
     def _now(self, store: Store) -> int:
-        return max(_checked_time(self._clock()), store.head.time)
+        return max(checked_time(self._clock()), store.head.time)
 
     def _epoch_at(self, now: int) -> Epoch:
         starts = self.policy.epoch_at(now).starts
@@ -485,55 +382,8 @@ class StoringLedger(ABC):
         payload = {"action": action_to_dict(action), "result": change.result}
         # It raises here, before anything is stored, if the event has no canonical form.
         event = Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)
-        batch = self._batch
-        if batch is None:
-            store.write(change, event)
-        else:
-            batch.storing = True
-            store.write(change, event)
-            batch.storing = False
+        (self._batch or store).write(change, event)
         return event
-
-
-def system_clock() -> int:
-    """Return the system's time in integer seconds."""
-    return int(time.time())
-
-
-def genesis_event(ledger_id: str, policy: Policy, now: int) -> Event:
-    """Return the first event of a ledger; raises `InvalidInputError` where the policy has no canonical form."""
-    payload = {"action": {"ledger": ledger_id, "policy": policy.to_dict()}, "result": {}}
-    genesis = Event(0, _checked_time(now), "genesis", payload, GENESIS)
-    _ = genesis.digest
-    return genesis
-
-
-def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
-    """Return the id, the policy and the time that a log begins with; raises `BrokenLogError` where it does not."""
-    if not events or events[0].kind != "genesis":
-        raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
-    try:
-        start = thaw(events[0].payload["action"])
-        ledger_id = check_id(start["ledger"], "the ledger id")
-        return ledger_id, Policy.from_dict(start["policy"]), _checked_time(events[0].time)
-    except _REFUSED as error:
-        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
-
-
-def _check_repeated(seq: int, event: Event, again: Event | None) -> None:
-    """Compare an event of a log with what repeating it gave."""
-    try:
-        same = again is not None and again.digest == event.digest
-    except InvalidInputError as error:
-        raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
-    if not same:
-        raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")
-
-
-def _checked_time(now: object) -> int:
-    if type(now) is not int:
-        raise InvalidInputError(f"the time is {now!r}; expected integer seconds")
-    return now
 
 
 def _node(store: Store, node: str) -> Node:
@@ -548,6 +398,3 @@ def _group(store: Store, group: str) -> Group:
     if found is None:
         raise UnknownIdError(f"this ledger has no group {group!r}")
     return found
-
-
-__all__ = ["Head", "Store", "StoringLedger", "genesis_event", "genesis_of", "system_clock"]

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
-from crynux_validate.ledger.base import Head, Store, StoringLedger, genesis_event, genesis_of, system_clock
+from crynux_validate.ledger.base import StoringLedger
+from crynux_validate.ledger.clock import system_clock
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
+from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.rules import Change
+from crynux_validate.ledger.store import Head, Store
 from crynux_validate.machines.roster import Node
 
 _GONE: Final = object()
@@ -15,7 +18,7 @@ _GONE: Final = object()
 
 
 class MemoryStore:
-    """The records of a `MemoryLedger`; implements `crynux_validate.ledger.base.Store`."""
+    """The records of a `MemoryLedger`; implements `crynux_validate.ledger.store.Store`."""
 
     def __init__(self, genesis: Event, ledger_id: str, policy: Policy) -> None:
         self.id = ledger_id

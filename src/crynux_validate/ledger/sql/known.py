@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from crynux_validate.errors import StorageError
-from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.interface import Group
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
 from crynux_validate.ledger.sql.records import node_from_row, readable
+from crynux_validate.ledger.store import Head
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task

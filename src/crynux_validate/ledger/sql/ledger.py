@@ -20,10 +20,12 @@ from crynux_validate.errors import (
     StorageError,
     UnknownIdError,
 )
-from crynux_validate.ledger.base import Head, StoringLedger, genesis_event, genesis_of, system_clock
+from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.clock import system_clock
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryLedger
+from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.sql.channel import Channel, Writer
 from crynux_validate.ledger.sql.engine import (
     as_storage_error,
@@ -40,6 +42,7 @@ from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, is_new
+from crynux_validate.ledger.store import Head
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import BrokenLogError, StorageError
-from crynux_validate.ledger.base import Head
 from crynux_validate.ledger.interface import Event, Group, Policy, Round, Status, Totals
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql import statements
@@ -24,6 +23,7 @@ from crynux_validate.ledger.sql.records import (
     verdict_from_text,
 )
 from crynux_validate.ledger.sql.unsent import Unsent
+from crynux_validate.ledger.store import Head
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Draw, Node
 from crynux_validate.tasks import Task, task_from_json
@@ -41,7 +41,7 @@ _GroupRow: Final = _rows_with(statements.GROUP_COLUMNS)
 
 
 class SqlStore:
-    """Implements `crynux_validate.ledger.base.Store` in a transaction.
+    """Implements `crynux_validate.ledger.store.Store` in a transaction.
 
     What an action changes is kept until the transaction ends, or somebody asks for more than single records: so each
     record is read once and written once, however many actions of a batch change it.

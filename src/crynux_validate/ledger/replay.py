@@ -1,0 +1,78 @@
+"""How a log begins, and doing every action of it again (protocol L5)."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from crynux_validate.encoding import check_id
+from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError
+from crynux_validate.frozen import thaw
+from crynux_validate.ledger.actions import Action, action_from_dict
+from crynux_validate.ledger.clock import checked_time
+from crynux_validate.ledger.interface import GENESIS, Event, Policy
+
+_REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
+"""What a log that somebody else wrote can raise when it is repeated."""
+
+
+def genesis_event(ledger_id: str, policy: Policy, now: int) -> Event:
+    """Return the first event of a ledger; raises `InvalidInputError` where the policy has no canonical form."""
+    payload = {"action": {"ledger": ledger_id, "policy": policy.to_dict()}, "result": {}}
+    genesis = Event(0, checked_time(now), "genesis", payload, GENESIS)
+    _ = genesis.digest
+    return genesis
+
+
+def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
+    """Return the id, the policy and the time that a log begins with; raises `BrokenLogError` where it does not."""
+    if not events or events[0].kind != "genesis":
+        raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
+    try:
+        start = thaw(events[0].payload["action"])
+        ledger_id = check_id(start["ledger"], "the ledger id")
+        return ledger_id, Policy.from_dict(start["policy"]), checked_time(events[0].time)
+    except _REFUSED as error:
+        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+
+
+def repeat(
+    events: Sequence[Event], ledger_id: str, policy: Policy, record: Callable[[Action, int], Event | None]
+) -> None:
+    """Do every action of a log again, in a ledger that has done none.
+
+    Parameters
+    ----------
+    events
+        The log, from its first event on.
+    ledger_id, policy
+        What `genesis_of` says of it.
+    record
+        Does an action at a time; returns its event, None where nothing changes.
+
+    Raises
+    ------
+    BrokenLogError
+        Names the first event that the rules do not allow, or whose result they do not give.
+    """
+    try:
+        first = genesis_event(ledger_id, policy, checked_time(events[0].time))
+    except _REFUSED as error:
+        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+    _compare(0, events[0], first)
+    for seq, event in enumerate(events[1:], 1):
+        try:
+            if checked_time(event.time) < events[seq - 1].time:
+                raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
+            again = record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
+        except _REFUSED as error:
+            raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
+        _compare(seq, event, again)
+
+
+def _compare(seq: int, event: Event, again: Event | None) -> None:
+    """Compare an event of a log with what repeating it gave."""
+    try:
+        same = again is not None and again.digest == event.digest
+    except InvalidInputError as error:
+        raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
+    if not same:
+        raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")

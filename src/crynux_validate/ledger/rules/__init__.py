@@ -1,0 +1,64 @@
+"""The protocol as pure transitions: state + action + time -> what changes (protocol C2-C5, P2-P7, L1-L8).
+
+`apply` reads a `State` and returns a `Change`: the records that are new, and what came of the action. It writes
+nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
+"""
+
+from crynux_validate.ledger.actions import (
+    Action,
+    AttestCommit,
+    AttestReveal,
+    Commit,
+    Deposit,
+    DrawGroup,
+    Join,
+    Leave,
+    OpenGroup,
+    Reveal,
+    Settle,
+    TopUp,
+    Withdraw,
+)
+from crynux_validate.ledger.rules import answers, groups, nodes
+from crynux_validate.ledger.rules.groups import group_id
+from crynux_validate.ledger.rules.state import Change, State
+
+
+def apply(state: State, action: Action, now: int) -> Change | None:
+    """Return what an action changes, or None where it is already done and nothing changes (L6).
+
+    Raises
+    ------
+    LedgerError, InvalidInputError
+        Where the rules refuse it; nothing has changed.
+    """
+    change = Change()
+    match action:
+        case Deposit():
+            nodes.deposit(state, change, action)
+        case Withdraw():
+            nodes.withdraw(state, change, action)
+        case Join():
+            nodes.join(state, change, action)
+        case Leave():
+            nodes.leave(state, change, action)
+        case TopUp():
+            nodes.top_up(state, change, action)
+        case AttestCommit():
+            nodes.attest_commit(state, change, action, now)
+        case AttestReveal():
+            nodes.attest_reveal(state, change, action, now)
+        case OpenGroup():
+            groups.open_group(state, change, action, now)
+        case DrawGroup():
+            groups.draw_group(state, change, action, now)
+        case Commit():
+            answers.commit(state, change, action, now)
+        case Reveal():
+            answers.reveal(state, change, action, now)
+        case Settle():
+            return groups.settle(state, change, action, now)
+    return change
+
+
+__all__ = ["Change", "State", "apply", "group_id"]

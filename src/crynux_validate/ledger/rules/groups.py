@@ -1,0 +1,171 @@
+"""A group from its task to its money: opened, drawn, settled or closed (protocol P2-P5, P7, C2, L3, L4, L6)."""
+
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, shorten
+from crynux_validate.errors import (
+    AlreadyDoneError,
+    InvalidInputError,
+    InvalidTaskError,
+    NotEnoughNodes,
+    TooEarlyError,
+)
+from crynux_validate.frozen import replace
+from crynux_validate.judging import Finding
+from crynux_validate.ledger.actions import DrawGroup, OpenGroup, Settle
+from crynux_validate.ledger.interface import Group, Policy, Round, Status
+from crynux_validate.ledger.pools import choose_pool, slashable_stake_needed
+from crynux_validate.ledger.rules.money import charge, check_money, pay
+from crynux_validate.ledger.rules.state import Change, State, joined_node, known_group
+from crynux_validate.ledger.settlement import settle_group
+from crynux_validate.machines.gpu import MAX_MEMORY_GIB
+from crynux_validate.machines.pairing import draw, is_available
+from crynux_validate.tasks import Task, TextTask
+
+
+def open_group(state: State, change: Change, action: OpenGroup, now: int) -> None:
+    """Escrow the fee and fix the pool (P2-P4, P7)."""
+    policy = state.policy
+    if not isinstance(action.task, Task):
+        raise InvalidInputError(f"the task is {shorten(action.task)}; expected an ImageTask or a TextTask")
+    if not action.task.model.pinned:
+        raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
+    check_id(action.creator, "the creator")
+    check_money(action.fee, "fee", policy.group_size, "one unit for each member (L3)")
+    if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
+        raise InvalidInputError(
+            f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
+        )
+    if action.gpu_class is not None:
+        parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
+        if not isinstance(action.task, TextTask):
+            raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
+    if policy.second_algorithm is not None and not isinstance(action.task, TextTask):
+        raise InvalidInputError(
+            f"the policy's second answers ({policy.second_algorithm}) compare results bit for bit, and the images of "
+            "honest nodes differ: give the ledger text tasks, or a policy without second_algorithm"
+        )
+    charge(state, change, action.creator, action.fee, "the fee")
+    node_class, pool = choose_pool(state.joined_nodes(), action, policy, now)
+    group = Group(
+        id=group_id(state.group_count() + 1),
+        task=action.task,
+        creator=action.creator,
+        fee=action.fee,
+        min_memory_gib=action.min_memory_gib,
+        policy=policy,
+        pool=pool,
+        beacon_round=action.beacon_round,
+        opened=now,
+        draw_deadline=now + policy.draw_seconds,
+        gpu_class=node_class,
+    )
+    change.groups[group.id] = group
+    change.result = {
+        "group": group.id,
+        "task_digest": action.task.digest.hex(),
+        "pool_size": len(pool),
+        "pool_digest": pool.digest.hex(),
+        "gpu_class": None if node_class is None else node_class.to_dict(),
+    }
+
+
+def draw_group(state: State, change: Change, action: DrawGroup, now: int) -> None:
+    """Draw the members, or close a group that cannot be drawn any more (P4, P5)."""
+    group = known_group(state, action.group)
+    if group.status is not Status.OPEN:
+        raise AlreadyDoneError(f"group {group.id} is {group.status}: its members cannot be drawn again")
+    if action.beacon is None:
+        if now < group.draw_deadline:
+            raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
+        _close(state, change, group, f"beacon round {group.beacon_round} was not public by the draw deadline")
+        return
+    least = slashable_stake_needed(group.policy, group.fee)
+    # Who has not changed since the pool was fixed can still serve: only the others are looked at.
+    changed = (node for node in state.changed_nodes(group.id) if not is_available(node, least))
+    unavailable = {node.id for node in changed if group.pool.position(node.id) is not None}
+    try:
+        chosen = draw(
+            group.pool,
+            group.policy.group_size,
+            ledger=state.id,
+            group=group.id,
+            beacon=action.beacon,
+            unavailable=unavailable,
+        )
+    except NotEnoughNodes as error:
+        _close(state, change, group, str(error))
+        return
+    change.groups[group.id] = replace(group, status=Status.DRAWN, draw=chosen, rounds=_rounds_from(group.policy, now))
+    for member in chosen.members:
+        change.nodes[member] = replace(joined_node(state, member), group=group.id)
+    change.result = {"members": list(chosen.members), "unavailable": sorted(chosen.unavailable)}
+
+
+def _rounds_from(policy: Policy, now: int) -> tuple[Round, ...]:
+    """All deadlines are fixed by the draw; the second round follows the first (C2, C5)."""
+    length = policy.commit_seconds + policy.reveal_seconds
+    starts = [now + at * length for at in range(policy.rounds)]
+    return tuple(Round(start + policy.commit_seconds, start + length) for start in starts)
+
+
+def group_id(number: int) -> str:
+    """Return the id of the group that opens as the first, second, ... of its ledger."""
+    return f"group-{number}"
+
+
+def _close(state: State, change: Change, group: Group, reason: str) -> None:
+    change.groups[group.id] = replace(group, status=Status.CLOSED)
+    pay(state, change, group.creator, group.fee)
+    change.result = {"closed": reason, "refund": str(group.fee)}
+
+
+def settle(state: State, change: Change, action: Settle, now: int) -> Change | None:
+    """Judge and pay (L3, L4, L6); None where that has been done."""
+    group = known_group(state, action.group)
+    if group.status in (Status.SETTLED, Status.CLOSED):
+        return None
+    if group.status is Status.OPEN:
+        raise TooEarlyError(
+            f"group {group.id} has not been drawn; draw it first, which closes it if it cannot be drawn"
+        )
+    if not group.can_settle(now):
+        number = next(at for at in range(1, len(group.rounds) + 1) if not group.is_over(now, at))
+        answering = group.rounds[number - 1]
+        waiting = [node for node in group.asked(number) if node not in answering.openings]
+        until = answering.reveal_deadline if group.reveals_open(now, number) else answering.commit_deadline
+        raise TooEarlyError(f"group {group.id} waits for {', '.join(waiting)} until {until}; it is {now}")
+    nodes = {member: joined_node(state, member) for member in group.members}
+    settlement = settle_group(group, nodes)
+    slashed: dict[str, int] = {}
+    for transfer in settlement.transfers:
+        if transfer.target is None:
+            change.burnt += transfer.amount
+        else:
+            pay(state, change, transfer.target, transfer.amount)
+        if transfer.why == "slash":
+            slashed[transfer.source] = transfer.amount
+    for member, node in nodes.items():
+        absent = settlement.verdict.findings[member] is Finding.ABSENT
+        absences = node.absences + 1 if absent else 0
+        change.nodes[member] = replace(
+            node,
+            group=None,
+            stake=node.stake - slashed.get(member, 0),
+            absences=absences,
+            suspended=node.suspended or absences >= group.policy.suspend_after,
+        )
+    change.groups[group.id] = replace(
+        group,
+        status=Status.SETTLED,
+        verdict=settlement.verdict,
+        delivered_by=settlement.delivered_by,
+        transfers=settlement.transfers,
+    )
+    moves = [{"from": t.source, "to": t.target, "amount": str(t.amount), "why": t.why} for t in settlement.transfers]
+    suspended = [member for member in nodes if change.nodes[member].suspended]
+    change.result = {
+        **settlement.verdict.to_dict(),
+        "delivered_by": settlement.delivered_by,
+        "transfers": moves,
+        "suspended": suspended,
+    }
+    return change
