@@ -254,6 +254,23 @@ def test_growth(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixture[st
     benchmark.pedantic(lambda: settle_a_group(ledger, clock), rounds=1)
 
 
+def test_groups_that_wait(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Time for each action while other groups are open, and the members of none are drawn."""
+    url = made(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger, clock = opened(url)
+    waiting = 0
+    for count in (0, 1_000, 20_000) if benchmark.enabled else (0, 4):
+        with ledger.batch():
+            while waiting < count:
+                ledger.open_group(TASK, creator="creator", fee=300)
+                waiting += 1
+        times = time_actions(ledger, clock, 30 if benchmark.enabled else 1)
+        if benchmark.enabled:
+            report(capsys, f"{count} groups wait", times, "deposit")
+    benchmark.pedantic(lambda: settle_a_group(ledger, clock), rounds=1)
+    ledger.close()
+
+
 @pytest.mark.parametrize("nodes", [1_000, 10_000])
 def test_large_pools(tmp_path: Path, nodes: int, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Opening reads all nodes; the pools of many groups share what they have in common."""

@@ -42,6 +42,12 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
 
+class _Mine(threading.local):
+    """What each thread has of a ledger."""
+
+    batch: Batch | None = None
+
+
 class StoringLedger(ABC):
     """A `crynux_validate.Ledger` that runs the rules itself and stores what they change.
 
@@ -66,7 +72,7 @@ class StoringLedger(ABC):
         self._policy = policy
         self._clock: Clock = clock or system_clock
         self._beacon: Beacon = beacon or LocalBeacon()
-        self._mine = threading.local()
+        self._mine = _Mine()
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Store]:
@@ -352,7 +358,7 @@ class StoringLedger(ABC):
     @property
     def _batch(self) -> Batch | None:
         """The batch that this thread is in; a process that was forked from it is not."""
-        batch: Batch | None = getattr(self._mine, "batch", None)
+        batch = self._mine.batch
         return batch if batch is None or batch.is_here else None
 
     def _acting(self) -> AbstractContextManager[Store]:

@@ -31,6 +31,9 @@ from crynux_validate.tasks import Task, task_from_json
 _SENT_AFTER: Final = 5_000
 """After how many events a transaction sends what it has, so that it need not keep more."""
 
+_OVER: Final = (Status.SETTLED, Status.CLOSED)
+"""Groups that never change again: they are not kept from one transaction to the next."""
+
 
 def _rows_with(columns: Sequence[str]) -> Any:
     """Return a kind of row whose columns have names."""
@@ -124,22 +127,29 @@ class SqlStore:
         return self._records.roster
 
     def find_group(self, group: str) -> Group | None:
-        if group not in self._records.groups:
+        found = self._records.groups.get(group)
+        if found is None:
             row = self._channel.row(statements.GROUP, group=group)
             if row is None:
                 return None
-            self._records.groups[group] = self._group_from_row(_GroupRow._make(row))
-        return self._records.groups[group]
+            found = self._group_from_row(_GroupRow._make(row))
+            if found.status not in _OVER:
+                self._records.groups[group] = found
+        return found
 
     def waiting_group_of(self, node: str) -> str | None:
         self.send()
         number = self._channel.row(statements.NUMBER, node=node)
         if number is None:
             return None
+        without: set[bytes] = set()
         for name, pool in self._channel.rows(statements.WAITING, status=Status.OPEN.value):
+            if pool in without:
+                continue  # groups that open while no node changes have the same pool
             with readable(f"the pool of {name}"):
                 if number[0] in decode_members(pool):
                     return str(name)
+            without.add(pool)
         return None
 
     def changed_nodes(self, group: str) -> Iterable[Node]:
@@ -199,12 +209,13 @@ class SqlStore:
         """Write what has been taken."""
         if not self._unsent.events:
             return
-        head = self._records.head
+        head, changed = self._records.head, self._unsent.changed_groups()
         amounts = map(str, self._records.money.values())
         row = self._records.row = (self.id, head.seq, head.time, head.digest, self._records.group_count, *amounts)
         self._unsent.send(dict(zip(statements.HEAD_COLUMNS[1:], row[1:], strict=True)))
-        over = (Status.SETTLED, Status.CLOSED)
-        self._records.groups = {name: group for name, group in self._records.groups.items() if group.status not in over}
+        for group in changed:  # only these: there may be many that wait
+            if group.status in _OVER:
+                del self._records.groups[group.id]
 
     def events(self, since: int) -> Iterator[Event]:
         self.send()

@@ -97,6 +97,10 @@ class Unsent:
             "pool": members,
         }
 
+    def changed_groups(self) -> tuple[Group, ...]:
+        """The groups that have been taken, as they are now."""
+        return tuple(self._groups.values())
+
     def _next_number(self) -> int:
         """How many nodes there are: the number that the next one gets."""
         if self._records.count is None:

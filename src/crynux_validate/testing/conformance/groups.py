@@ -216,6 +216,21 @@ class GroupRules(Harness):
         assert set(found.members) == {"n0", "n1", "n2", "n3"} - {slashed}
         check_draw(found)
 
+    def test_p4_the_pools_of_all_groups_that_wait_hold_their_nodes(self) -> None:
+        network = self.network(nodes=4)
+        without = [network.opened(fee=3, creator="o0") for _ in range(2)]
+        network.ledger.leave("n0")
+        network.ledger.join("n0", owner="o0", gpu=CARD, stake=1_000)
+        within = network.opened(fee=3)
+        assert [("n0" in group.pool.ids) for group in (*without, within)] == [False, False, True]
+        network.refused(NodeStateError, lambda: network.ledger.leave("n0"), within.id)
+        network.refused(NodeStateError, lambda: network.ledger.top_up("n0", 1), within.id)
+        network.clock.advance(1)
+        network.ledger.draw(within.id)
+        if network.ledger.node("n0").group is None:
+            network.ledger.leave("n0")
+        network.check_money()
+
     def test_p4_nobody_escapes_a_public_draw_by_waiting(self) -> None:
         network = self.network()
         group = network.opened()
