@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,13 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
 
 from benchmarks import soak
-from sqlalchemy import text, update
+from sqlalchemy import Table, and_, text, update
 
 import crynux_validate as cv
 from crynux_validate.errors import BrokenLogError, UnknownIdError
 from crynux_validate.ledger.actions import Join, OpenGroup
 from crynux_validate.ledger.sql.channel import Channel, Statement
-from crynux_validate.ledger.sql.tables import ACCOUNTS, EVENTS, GROUPS, LEDGER, NODES, WEIGHTS
+from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, WEIGHTS
 from tests.ledger import backends
 from tests.ledger.conftest import using
 from tests.ledger.helpers import CARD, CHEAT, HONEST, HONEST_TEXT, POLICY, TASK, TEXT, Network
@@ -163,6 +164,60 @@ def test_an_edited_record_or_event_is_found(backend: backends.Backend) -> None:
     edit(ledger, update(NODES).where(stake).values(gpu="{"))
     with pytest.raises(cv.StorageError, match="cannot be read: the database was damaged or edited"):
         ledger.nodes()
+
+
+def test_a_record_too_many_or_too_few_is_found(backend: backends.Backend) -> None:
+    network = Network()
+    settled, drawn = network.answered(HONEST, HONEST, CHEAT), network.drawn(fee=3)
+    network.commit(drawn.id, drawn.members[0])
+    ledger = sql(network)
+    ledger.verify_records()
+
+    def is_found(remove: object, table: Table, match: str) -> None:
+        with ledger._engine.begin() as connection:
+            rows = connection.execute(table.select().where(remove)).mappings().all()  # type: ignore[arg-type]
+            assert connection.execute(table.delete().where(remove)).rowcount == len(rows) == 1  # type: ignore[arg-type]
+        with pytest.raises(BrokenLogError, match=match):
+            ledger.verify_records()
+        with ledger._engine.begin() as connection:
+            connection.execute(table.insert(), [dict(row) for row in rows])
+        ledger.verify_records()
+
+    for group in (settled, drawn):
+        with ledger._engine.connect() as connection:
+            answer = connection.execute(ANSWERS.select().where(ANSWERS.c.group_id == group.id)).first()
+        assert answer is not None
+        of_node = and_(ANSWERS.c.group_id == group.id, ANSWERS.c.node == answer.node)
+        is_found(of_node, ANSWERS, f"group {group.id} is not what the log says")
+    is_found(ACCOUNTS.c.name == "app", ACCOUNTS, "the money is not what the log says")
+    is_found(NODES.c.id == network.ledger.nodes()[-1].id, NODES, "the nodes that have joined")
+    with ledger._engine.begin() as connection:
+        row = dict(connection.execute(GROUPS.select().where(GROUPS.c.id == drawn.id)).mappings().one())
+        connection.execute(GROUPS.insert(), row | {"id": "group-9", "escrow": None})
+    with pytest.raises(BrokenLogError, match="the number of groups is not what the log says"):
+        ledger.verify_records()
+    edit(ledger, GROUPS.delete().where(GROUPS.c.id == "group-9"))
+    ledger.verify_records()
+
+
+def test_checking_a_longer_log_takes_no_more_memory(backend: backends.Backend) -> None:
+    network = Network(nodes=3)
+    ledger = sql(network)
+
+    def peak_after(groups: int) -> int:
+        with ledger.batch():
+            while ledger.head().seq < 9 * groups:
+                network.answered(HONEST, HONEST, HONEST, fee=3)
+        tracemalloc.start()
+        try:
+            ledger.verify_records()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_after(10)
+    few, many = peak_after(120), peak_after(360)  # from 120 on, a page of the log is full
+    assert many < few + 1_000_000, "a group and its events take more than 20,000 bytes in memory"
 
 
 def test_a_log_that_was_cut_off_is_found(backend: backends.Backend) -> None:

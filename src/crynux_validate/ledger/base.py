@@ -26,7 +26,6 @@ from crynux_validate.ledger.actions import (
     Settle,
     TopUp,
     Withdraw,
-    action_to_dict,
 )
 from crynux_validate.ledger.batch import Batch, UndoError
 from crynux_validate.ledger.beacon import LocalBeacon
@@ -34,8 +33,8 @@ from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
 from crynux_validate.ledger.replay import repeat
-from crynux_validate.ledger.rules import apply, group_id
-from crynux_validate.ledger.store import Head, Store
+from crynux_validate.ledger.rules import group_id
+from crynux_validate.ledger.store import Head, Store, recorded
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
@@ -353,7 +352,8 @@ class StoringLedger(ABC):
 
     def _repeat(self, store: Store, events: Sequence[Event]) -> None:
         """Do every action of a log again, in a ledger that was made with `genesis_of` the same log (L5)."""
-        repeat(events, self.id, self.policy, lambda action, now: self._record(store, action, now))
+        for _ in repeat(events, self.id, self.policy, lambda action, now: self._record(store, action, now)):
+            pass
 
     @property
     def _batch(self) -> Batch | None:
@@ -381,15 +381,11 @@ class StoringLedger(ABC):
 
     def _record(self, store: Store, action: Action, now: int) -> Event | None:
         """Store what an action changes together with its event; None where nothing changes."""
-        change = apply(store, action, now)
-        if change is None:
+        done = recorded(store, action, now)
+        if done is None:
             return None
-        head = store.head
-        payload = {"action": action_to_dict(action), "result": change.result}
-        # It raises here, before anything is stored, if the event has no canonical form.
-        event = Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)
-        (self._batch or store).write(change, event)
-        return event
+        (self._batch or store).write(*done)
+        return done[1]
 
 
 def _node(store: Store, node: str) -> Node:

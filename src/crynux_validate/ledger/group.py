@@ -30,6 +30,11 @@ class Status(StrEnum):
     CLOSED = "CLOSED"
     """It could not be drawn; everything was refunded."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the group changes any more."""
+        return self in (Status.SETTLED, Status.CLOSED)
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -139,7 +144,7 @@ class Group:
     @property
     def escrow(self) -> int:
         """The fee, while the ledger holds it."""
-        return self.fee if self.status in (Status.OPEN, Status.DRAWN) else 0
+        return 0 if self.status.is_over else self.fee
 
     @property
     def _first(self) -> Round:

@@ -1,6 +1,6 @@
 """How a log begins, and doing every action of it again (protocol L5)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from crynux_validate.encoding import check_id
@@ -35,14 +35,14 @@ def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
 
 
 def repeat(
-    events: Sequence[Event], ledger_id: str, policy: Policy, record: Callable[[Action, int], Event | None]
-) -> None:
-    """Do every action of a log again, in a ledger that has done none.
+    events: Iterable[Event], ledger_id: str, policy: Policy, record: Callable[[Action, int], Event | None]
+) -> Iterator[Event]:
+    """Do every action of a log again, in a ledger that has done none; yields each event that came out the same.
 
     Parameters
     ----------
     events
-        The log, from its first event on.
+        The log, from its first event on, which `genesis_of` has read; it is read one by one.
     ledger_id, policy
         What `genesis_of` says of it.
     record
@@ -53,19 +53,20 @@ def repeat(
     BrokenLogError
         Names the first event that the rules do not allow, or whose result they do not give.
     """
-    try:
-        first = genesis_event(ledger_id, policy, checked_time(events[0].time))
-    except _REFUSED as error:
-        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
-    _compare(0, events[0], first)
-    for seq, event in enumerate(events[1:], 1):
+    before = None
+    for seq, event in enumerate(events):
         try:
-            if checked_time(event.time) < events[seq - 1].time:
+            if before is None:
+                again: Event | None = genesis_event(ledger_id, policy, event.time)
+            elif checked_time(event.time) < before.time:
                 raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
-            again = record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
+            else:
+                again = record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
         except _REFUSED as error:
             raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
         _compare(seq, event, again)
+        yield event
+        before = event
 
 
 def _compare(seq: int, event: Event, again: Event | None) -> None:

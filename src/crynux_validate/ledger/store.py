@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from crynux_validate.ledger.actions import Action, action_to_dict
 from crynux_validate.ledger.interface import Event, Totals
-from crynux_validate.ledger.rules import Change, State
+from crynux_validate.ledger.rules import Change, State, apply
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,19 @@ class Store(State, Protocol):
 
     def totals(self) -> Totals:
         """Return where all money is, added up from the records (L2)."""
+
+
+def recorded(store: Store, action: Action, now: int) -> tuple[Change, Event] | None:
+    """Return what an action changes, and its event; None where nothing changes. Nothing is written.
+
+    Raises
+    ------
+    LedgerError, InvalidInputError
+        Where the rules refuse it, and where its event has no canonical form.
+    """
+    change = apply(store, action, now)
+    if change is None:
+        return None
+    head = store.head
+    payload = {"action": action_to_dict(action), "result": change.result}
+    return change, Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)

@@ -121,7 +121,7 @@ def _close(state: State, change: Change, group: Group, reason: str) -> None:
 def settle(state: State, change: Change, action: Settle, now: int) -> Change | None:
     """Judge and pay (L3, L4, L6); None where that has been done."""
     group = known_group(state, action.group)
-    if group.status in (Status.SETTLED, Status.CLOSED):
+    if group.status.is_over:
         return None
     if group.status is Status.OPEN:
         raise TooEarlyError(

@@ -49,7 +49,7 @@ SET_NODE: Final = Statement.of(
 
 GROUP_COLUMNS: Final = tuple(column.name for column in GROUPS.c)
 GROUP: Final = Statement.of(select(GROUPS).where(GROUPS.c.id == bindparam("group")))
-GROUP_IDS: Final = Statement.of(select(GROUPS.c.id).order_by(GROUPS.c.opened_seq))
+GROUPS_STORED: Final = Statement.of(select(func.count()).select_from(GROUPS))
 LAST_GROUPS: Final = Statement.of(
     select(GROUPS).order_by(GROUPS.c.opened_seq.desc()).limit(bindparam("count", type_=BigInteger))
 )

@@ -31,9 +31,6 @@ from crynux_validate.tasks import Task, task_from_json
 _SENT_AFTER: Final = 5_000
 """After how many events a transaction sends what it has, so that it need not keep more."""
 
-_OVER: Final = (Status.SETTLED, Status.CLOSED)
-"""Groups that never change again: they are not kept from one transaction to the next."""
-
 
 def _rows_with(columns: Sequence[str]) -> Any:
     """Return a kind of row whose columns have names."""
@@ -133,7 +130,7 @@ class SqlStore:
             if row is None:
                 return None
             found = self._group_from_row(_GroupRow._make(row))
-            if found.status not in _OVER:
+            if not found.status.is_over:  # else nobody asks often
                 self._records.groups[group] = found
         return found
 
@@ -214,7 +211,7 @@ class SqlStore:
         row = self._records.row = (self.id, head.seq, head.time, head.digest, self._records.group_count, *amounts)
         self._unsent.send(dict(zip(statements.HEAD_COLUMNS[1:], row[1:], strict=True)))
         for group in changed:  # only these: there may be many that wait
-            if group.status in _OVER:
+            if group.status.is_over:
                 del self._records.groups[group.id]
 
     def events(self, since: int) -> Iterator[Event]:
@@ -260,11 +257,10 @@ class SqlStore:
         rows = self._channel.rows(statements.LAST_GROUPS, count=MAX_SAFE_INTEGER if count is None else count)
         return [self._group_from_row(_GroupRow._make(row)) for row in rows]
 
-    def every_group(self) -> Iterator[Group]:
-        """Read all groups, the oldest first, one at a time."""
+    def count_groups(self) -> int:
+        """Count the groups that are stored."""
         self.send()
-        for (name,) in self._channel.rows(statements.GROUP_IDS):
-            yield self._group_from_row(_GroupRow._make(self._channel.row(statements.GROUP, group=name)))
+        return int(self._channel.row(statements.GROUPS_STORED)[0])
 
     def load_pool(self, group: str) -> Pool:
         """Read the pool of a group."""
