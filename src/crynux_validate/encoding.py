@@ -124,11 +124,16 @@ def _canonical_text(value: Any) -> str:
 
 def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The names of an object in their canonical order, each with how it is written."""
-    ordered = sorted(names, key=lambda name: name.encode("utf-16-be"))
+    # By UTF-16 code units, which for ASCII is the order that strings have.
+    ordered = sorted(names, key=None if "".join(names).isascii() else _utf16)
     found = tuple((name, f"{encode_basestring(name)}:") for name in ordered)
     if len(_IN_ORDER) < _KEPT_ORDERS and sum(map(len, names)) <= _KEPT_ORDERS:
         _IN_ORDER[names] = found
     return found
+
+
+def _utf16(name: str) -> bytes:
+    return name.encode("utf-16-be")
 
 
 _KEPT_ORDERS: Final = 1_000

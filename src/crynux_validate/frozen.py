@@ -20,6 +20,9 @@ class FrozenMapping(Mapping[K, V]):
     def __getitem__(self, key: K) -> V:
         return self._items[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
     def __iter__(self) -> Iterator[K]:
         return iter(self._items)
 
@@ -27,7 +30,7 @@ class FrozenMapping(Mapping[K, V]):
         return len(self._items)
 
     def items(self) -> ItemsView[K, V]:
-        """Return the dictionary's own view: what `Mapping` makes is far slower."""
+        """Return the dictionary's own view: what `Mapping` makes is far slower, here as in `__contains__`."""
         return self._items.items()
 
     def __repr__(self) -> str:

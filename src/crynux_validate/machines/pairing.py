@@ -104,11 +104,12 @@ def draw(
     pool = pool if isinstance(pool, Pool) else Pool(pool)
     places = {node: pool.position(node) for node in unavailable}
     gone = {node: at for node, at in places.items() if at is not None}
-    # A weight of zero is never drawn, as no running sum begins to exceed a number there: so nodes are removed.
-    weights = pool.weights.copy()
-    owners = pool.owner_count
+    weights, sums, owners = pool.weights, pool.running_sums, pool.owner_count
     if gone:
+        # A weight of zero is never drawn, as no running sum begins to exceed a number there.
+        weights = weights.copy()
         weights[list(gone.values())] = 0
+        sums = np.cumsum(weights)
         owners = int(np.count_nonzero(np.bincount(pool.owner_numbers[weights > 0])))
     if owners < size:
         raise NotEnoughNodes(
@@ -121,13 +122,23 @@ def draw(
         + length_prefixed(beacon)
     )
     members: list[str] = []
-    while len(members) < size:
-        sums = np.cumsum(weights)
-        target = _below(int(sums[-1]), words)
+    removed: list[tuple[int, int]] = []  # where each begins in the running sums, and its weight, in order
+    total = int(sums[-1])
+    while True:
+        target = _below(total, words)
+        # The running sums still count those who were removed: step over all that begin before the target.
+        for begin, weight in removed:
+            if begin > target:
+                break
+            target += weight
         taken = int(sums.searchsorted(np.uint64(target), "right"))
         members.append(pool.ids[taken])
-        weights[pool.owner_numbers == pool.owner_numbers[taken]] = 0
-    return Draw(ledger, group, beacon, pool, frozenset(gone), tuple(members))
+        if len(members) == size:
+            return Draw(ledger, group, beacon, pool, frozenset(gone), tuple(members))
+        owned = np.flatnonzero(pool.owner_numbers == pool.owner_numbers[taken])
+        freed = weights[owned]
+        removed = sorted([*removed, *zip((sums[owned] - freed).tolist(), freed.tolist(), strict=True)])
+        total -= int(freed.sum())
 
 
 def verify_draw(claim: Draw) -> bool:

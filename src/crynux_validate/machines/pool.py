@@ -82,8 +82,9 @@ class Pool(Sequence[Candidate]):
         self._owner_numbers = np.fromiter(map(numbers.__getitem__, owners), np.int64, len(owners))
         self._owner_count = len(numbers)
         self._weights = np.array(weights, dtype=np.uint64)
-        self._weights.setflags(write=False)
-        self._owner_numbers.setflags(write=False)
+        self._running_sums = np.cumsum(self._weights)
+        for column in (self._weights, self._running_sums, self._owner_numbers):
+            column.setflags(write=False)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -99,6 +100,11 @@ class Pool(Sequence[Candidate]):
     def weights(self) -> "NDArray[np.uint64]":
         """The weight of each candidate, in the order of `ids`; read-only."""
         return self._weights
+
+    @property
+    def running_sums(self) -> "NDArray[np.uint64]":
+        """The sum of the weights up to and with each candidate, in the order of `ids`; read-only."""
+        return self._running_sums
 
     @property
     def owner_numbers(self) -> "NDArray[np.int64]":
