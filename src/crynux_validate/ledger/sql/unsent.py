@@ -126,35 +126,12 @@ class Unsent:
     def send(self, head: Mapping[str, object]) -> None:
         """Write all of it, with where the log now ends, in an order in which no row refers to one that is not there."""
         write = self._channel.write
-        old_groups = [group for name, group in self._groups.items() if name not in self._new_groups]
-        write(statements.NEW_TASK, [{"digest": digest, "body": body} for digest, body in self._tasks.items()])
-        write(statements.NEW_WEIGHTS, [{"digest": name, "body": body} for name, body in self._new_weights.items()])
-        write(
-            statements.NEW_GROUP,
-            [row | group_progress(self._groups[name]) for name, row in self._new_groups.items()],
-        )
-        write(
-            statements.SET_GROUP,
-            [
-                {**group_progress(group), "of_group": group.id}
-                for group in old_groups
-                if group.status is not self._before[group.id].status
-            ],
-        )
-        write(
-            statements.SET_ANSWER,
-            [
-                row
-                for name, group in self._groups.items()
-                for row in answers_to_rows(
-                    name, self._before[name].rounds if name in self._before else (), group.rounds
-                )
-            ],
-        )
-        new = self._new_nodes
-        rows = {name: node_to_row(*changed) for name, changed in self._nodes.items()}
-        write(statements.NEW_NODE, [{**rows[name], "number": number} for name, number in new.items()])
-        write(statements.SET_NODE, [{**row, "of_node": name} for name, row in rows.items() if name not in new])
+        if self._new_groups:
+            self._send_new_groups()
+        if self._groups:
+            self._send_groups()
+        if self._nodes:
+            self._send_nodes()
         accounts = self._accounts.items()
         write(statements.SET_BALANCE, [{"name": name, "balance": str(balance)} for name, balance in accounts])
         write(
@@ -163,3 +140,29 @@ class Unsent:
         )
         write(statements.SET_HEAD, [head])
         self._begin()
+
+    def _send_new_groups(self) -> None:
+        write = self._channel.write
+        write(statements.NEW_TASK, [{"digest": digest, "body": body} for digest, body in self._tasks.items()])
+        write(statements.NEW_WEIGHTS, [{"digest": name, "body": body} for name, body in self._new_weights.items()])
+        write(
+            statements.NEW_GROUP,
+            [row | group_progress(self._groups[name]) for name, row in self._new_groups.items()],
+        )
+
+    def _send_groups(self) -> None:
+        old = ((group, self._before[name]) for name, group in self._groups.items() if name not in self._new_groups)
+        moved = [group for group, before in old if group.status is not before.status]
+        self._channel.write(statements.SET_GROUP, [{**group_progress(group), "of_group": group.id} for group in moved])
+        answers: list[Mapping[str, Any]] = []
+        for name, group in self._groups.items():
+            before = self._before[name].rounds if name in self._before else ()
+            answers += answers_to_rows(name, before, group.rounds)
+        self._channel.write(statements.SET_ANSWER, answers)
+
+    def _send_nodes(self) -> None:
+        new = self._new_nodes
+        rows = {name: node_to_row(*changed) for name, changed in self._nodes.items()}
+        self._channel.write(statements.NEW_NODE, [{**rows[name], "number": number} for name, number in new.items()])
+        old = [{**row, "of_node": name} for name, row in rows.items() if name not in new]
+        self._channel.write(statements.SET_NODE, old)
