@@ -79,6 +79,20 @@ def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     assert "do not add up" in capsys.readouterr().out
 
 
+def test_a_long_log_shows_how_far_it_is(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("crynux_validate.cli.ledger.show_progress", shown.append)
+    with network.ledger.batch():
+        for _ in range(2_100):
+            network.ledger.deposit("app", 1)
+    assert main(["ledger", "verify", file_of(network)]) == 0
+    last = f"{len(network.ledger.events()) - 1:,}"
+    assert [text for text in shown if text] == [
+        f"{what} event {seq} of {last}" for what in ("reading", "doing again") for seq in ("1,000", "2,000")
+    ]
+    assert shown[-1] == ""
+
+
 def test_bad_input(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a b%3F?.db"

@@ -166,6 +166,14 @@ def test_an_edited_record_or_event_is_found(backend: backends.Backend) -> None:
         ledger.nodes()
 
 
+def test_a_check_tells_how_far_it_is(backend: backends.Backend) -> None:
+    ledger = sql(Network())
+    for check in (ledger.verify_log, ledger.verify_records):
+        told: list[cv.Event] = []
+        check(on_event=told.append)
+        assert tuple(told) == ledger.events()
+
+
 def test_a_record_too_many_or_too_few_is_found(backend: backends.Backend) -> None:
     network = Network()
     settled, drawn = network.answered(HONEST, HONEST, CHEAT), network.drawn(fee=3)

@@ -1,17 +1,17 @@
 """``crynux-validate ledger``: show and check what is in a ledger's database, and take evidence from it."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, say, say_json, show_progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
 
 if TYPE_CHECKING:
-    from crynux_validate.ledger.interface import Group, Totals
+    from crynux_validate.ledger.interface import Event, Group, Totals
     from crynux_validate.ledger.sql import SqlLedger
     from crynux_validate.machines.admission import ClassFacts
     from crynux_validate.machines.roster import Node
@@ -109,27 +109,42 @@ def main_verify(arguments: argparse.Namespace) -> int:
     kept = None if arguments.head is None else parse_hex(arguments.head, "--head", DIGEST_BYTES).hex()
     done: list[str] = []
     problem = None
+
+    def holds(what: str) -> None:
+        show_progress("")
+        done.append(what)
+        if not arguments.json:
+            say(f"holds: {what}")
+
     with _open(arguments.database) as ledger:
         head = ledger.head()
         try:
             ledger.verify_storage()
-            done.append("the database is whole")
-            ledger.verify_log(kept)
-            done.append(f"the log is one chain of {head.seq + 1} events" + (" and ends as it should" if kept else ""))
-            ledger.verify_records()
-            done.append("doing every action again gives what is stored, and all money is accounted for")
+            holds("the database is whole")
+            ledger.verify_log(kept, on_event=_progress("reading", head.seq))
+            holds(f"the log is one chain of {head.seq + 1} events" + (" and ends as it should" if kept else ""))
+            ledger.verify_records(on_event=_progress("doing again", head.seq))
+            holds("doing every action again gives what is stored, and all money is accounted for")
         except (BrokenLogError, StorageError) as error:
+            show_progress("")
             problem = str(error)
     if arguments.json:
         say_json({"holds": problem is None, "problem": problem, "checked": done, "head": head.digest})
+    elif problem is None:
+        say(f"head {head.digest}")
     else:
-        for line in done:
-            say(f"holds: {line}")
-        if problem is None:
-            say(f"head {head.digest}")
-        else:
-            say(f"does not hold: {problem}")
+        say(f"does not hold: {problem}")
     return 0 if problem is None else 1
+
+
+def _progress(what: str, last: int) -> "Callable[[Event], None]":
+    """Show every thousandth event: a long log takes its time."""
+
+    def show(event: "Event") -> None:
+        if event.seq % 1_000 == 0 and event.seq:
+            show_progress(f"{what} event {event.seq:,} of {last:,}")
+
+    return show
 
 
 def main_evidence(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ transaction.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from crynux_validate.commitment import Opening
@@ -32,7 +32,7 @@ from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
-from crynux_validate.ledger.replay import repeat
+from crynux_validate.ledger.replay import repeat, telling
 from crynux_validate.ledger.rules import group_id
 from crynux_validate.ledger.store import Head, Store, recorded
 from crynux_validate.machines.classes import Attestation, NodeClass
@@ -324,7 +324,7 @@ class StoringLedger(ABC):
         with self._looking() as store:
             return store.head
 
-    def verify_log(self, head: str | None = None) -> str:
+    def verify_log(self, head: str | None = None, *, on_event: Callable[[Event], None] | None = None) -> str:
         """Check that the log is one chain, from its first event to where this ledger says that it ends (L5).
 
         Parameters
@@ -332,6 +332,8 @@ class StoringLedger(ABC):
         head
             The digest of the last event, as it was kept elsewhere. Without it a log that was rewritten or shortened by
             whoever keeps this ledger is not found.
+        on_event
+            Is told each event before it is checked, to show how far it is.
 
         Returns
         -------
@@ -345,7 +347,7 @@ class StoringLedger(ABC):
         """
         with self._looking() as store:
             ends = store.head
-            verify_chain(store.events(0), ends.digest)
+            verify_chain(telling(store.events(0), on_event), ends.digest)
         if head is not None and head != ends.digest:
             raise BrokenLogError(f"the log ends with {ends.digest}, not with the head {head}: cut off or rewritten")
         return ends.digest

@@ -69,6 +69,19 @@ def repeat(
         before = event
 
 
+def telling(events: Iterable[Event], on_event: Callable[[Event], None] | None) -> Iterable[Event]:
+    """Read a log, and tell somebody each event of it."""
+    if on_event is None:
+        return events
+
+    def told() -> Iterator[Event]:
+        for event in events:
+            on_event(event)
+            yield event
+
+    return told()
+
+
 def _compare(seq: int, event: Event, again: Event | None) -> None:
     """Compare an event of a log with what repeating it gave."""
     try:

@@ -1,5 +1,6 @@
 """Whether what is stored is what the log says, in memory that does not grow with the log (protocol L5)."""
 
+from collections.abc import Callable
 from itertools import chain, islice
 
 from crynux_validate.encoding import shorten
@@ -7,7 +8,7 @@ from crynux_validate.errors import BrokenLogError
 from crynux_validate.ledger.actions import Action
 from crynux_validate.ledger.interface import Event, Group, Policy, Status
 from crynux_validate.ledger.memory import MemoryStore
-from crynux_validate.ledger.replay import genesis_event, genesis_of, repeat
+from crynux_validate.ledger.replay import genesis_event, genesis_of, repeat, telling
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.store import recorded
@@ -45,7 +46,9 @@ class _Replayed(MemoryStore):
         return list(self._groups.values())
 
 
-def check_records(store: SqlStore, ledger_id: str, policy: Policy) -> None:
+def check_records(
+    store: SqlStore, ledger_id: str, policy: Policy, on_event: Callable[[Event], None] | None = None
+) -> None:
     """Do every action of a log again, and compare all that is stored with what that gives.
 
     Raises
@@ -53,7 +56,7 @@ def check_records(store: SqlStore, ledger_id: str, policy: Policy) -> None:
     BrokenLogError
         Names the first event that the rules do not allow, or a record that is not what the log says.
     """
-    events = store.events(0)
+    events = iter(telling(store.events(0), on_event))
     first = list(islice(events, 1))
     *said, began = genesis_of(first)
     if said != [ledger_id, policy]:

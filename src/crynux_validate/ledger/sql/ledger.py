@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Self, cast
 
@@ -206,10 +206,15 @@ class SqlLedger(StoringLedger):
             found = "; ".join(map(str, problems[:3])) if problems != ["ok"] else f"{len(orphans)} rows refer to nothing"
             raise StorageError(f"{self._where}: the file is damaged ({found}); go back to a copy of it")
 
-    def verify_records(self) -> None:
+    def verify_records(self, *, on_event: Callable[[Event], None] | None = None) -> None:
         """Do every action of the log again, and compare all that is stored with what that gives (L5).
 
         It takes no more memory for a longer log.
+
+        Parameters
+        ----------
+        on_event
+            Is told each event before it is done again, to show how far it is.
 
         Raises
         ------
@@ -217,7 +222,7 @@ class SqlLedger(StoringLedger):
             Names the first event that the rules do not allow, or the first record that is not what the log says.
         """
         with self._looking_around() as store:
-            check_records(store, self.id, self.policy)
+            check_records(store, self.id, self.policy, on_event)
 
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
