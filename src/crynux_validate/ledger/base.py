@@ -365,11 +365,11 @@ class StoringLedger(ABC):
 
     def _acting(self) -> AbstractContextManager[Store]:
         batch = self._batch
-        return self._writing() if batch is None else batch.turn()
+        return self._writing() if batch is None else batch
 
     def _looking(self) -> AbstractContextManager[Store]:
         batch = self._batch
-        return self._reading() if batch is None else batch.turn()
+        return self._reading() if batch is None else batch
 
     def _now(self, store: Store) -> int:
         return max(checked_time(self._clock()), store.head.time)

@@ -1,8 +1,7 @@
 """Many actions of one thread as one transaction."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crynux_validate.errors import InvalidInputError, LedgerError, StorageError
@@ -17,7 +16,7 @@ class UndoError(Exception):
 
 @dataclass
 class Batch:
-    """A transaction that holds many actions of one thread.
+    """A transaction that holds many actions of one thread; ``with batch as store: ...`` for each of them.
 
     Parameters
     ----------
@@ -45,21 +44,19 @@ class Batch:
                 f"an action of this batch could not be stored ({self._failure}); nothing of the batch is: do it again"
             ) from self._failure
 
-    @contextmanager
-    def turn(self) -> Iterator[Store]:
-        """Give the records to one action or question; only what the rules refuse lets the batch go on."""
+    def __enter__(self) -> Store:
+        """Give the records to one action or question."""
         self.check()
-        try:
-            yield self.store
-        except (LedgerError, InvalidInputError) as error:
-            if self._storing:
-                self._failure = error
-            raise
-        except BaseException as error:
+        return self.store
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Only what the rules refuse lets the batch go on."""
+        if isinstance(error, LedgerError | InvalidInputError):
+            self._failure = error if self._storing else None
+        elif error is not None:
             self._failure = self.named(error)
-            if self._failure is error:
-                raise
-            raise self._failure from error
+            if self._failure is not error:
+                raise self._failure from error
 
     def write(self, change: Change, event: Event) -> None:
         """Store a change and its event; whatever is raised meanwhile ends the batch."""
