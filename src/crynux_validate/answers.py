@@ -415,7 +415,9 @@ def _sequences_bytes(sequences: Sequence[Sequence[bytes]]) -> bytes:
 
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:
     if result_digest is None:
-        raise InvalidAnswerError("a score without its result digest cannot be submitted; it was read from a table")
+        raise InvalidAnswerError(
+            "a score without its result digest cannot be submitted: it is of a table; take the score of a result"
+        )
     return bytes([kind]) + length_prefixed(algorithm) + length_prefixed(payload) + result_digest
 
 

@@ -102,6 +102,8 @@ def test_bad_input(network: Network, capsys: pytest.CaptureFixture[str]) -> None
         path.with_name(f"{path.name}-wal").write_bytes(Path(f"{file_of(network)}-wal").read_bytes())
         assert main(["ledger", "verify", str(path)]) == 0
     assert "there is no file" in capsys.readouterr().err
+    assert main(["ledger", "verify", __file__]) == 2
+    assert f"sqlite:///{__file__}: the file is no SQLite database" in capsys.readouterr().err
     assert main(["ledger", "verify", file_of(network), "--head", "00"]) == 2
     assert main(["ledger", "show", file_of(network), "--groups", "0"]) == 2
     assert "count is 0" in capsys.readouterr().err

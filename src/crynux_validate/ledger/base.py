@@ -34,6 +34,7 @@ from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
 from crynux_validate.ledger.replay import repeat, telling
 from crynux_validate.ledger.rules import group_id
+from crynux_validate.ledger.rules.state import known_group
 from crynux_validate.ledger.store import Head, Store, recorded
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
@@ -398,7 +399,4 @@ def _node(store: Store, node: str) -> Node:
 
 
 def _group(store: Store, group: str) -> Group:
-    found = store.find_group(check_id(group, "the group id"))
-    if found is None:
-        raise UnknownIdError(f"this ledger has no group {group!r}")
-    return found
+    return known_group(store, check_id(group, "the group id"))

@@ -60,7 +60,9 @@ def read_url(text: object) -> URL:
 
 
 def shown(url: URL) -> str:
-    """Return a URL as errors show it: without its password."""
+    """Return a URL as errors show it: without its password, and a SQLite file by its path."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return f"sqlite:///{url.database.removeprefix('file://')}"
     return url.render_as_string(hide_password=True)
 
 

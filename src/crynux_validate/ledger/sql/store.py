@@ -130,7 +130,7 @@ class SqlStore:
             if row is None:
                 return None
             found = self._group_from_row(_GroupRow._make(row))
-            if not found.status.is_over:  # else nobody asks often
+            if not found.status.is_over:  # there is no end of those that are
                 self._records.groups[group] = found
         return found
 
