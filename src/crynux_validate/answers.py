@@ -73,7 +73,7 @@ class ImageScore:
             raise InvalidAnswerError(f"an image score has at most {MAX_IMAGES} hashes, not {_size(self.hashes)}")
         if self.algorithm not in IMAGE_ALGORITHMS:
             known = ", ".join(IMAGE_ALGORITHMS)
-            raise InvalidAnswerError(f"no perceptual hash is called {self.algorithm!r}; expected one of {known}")
+            raise InvalidAnswerError(f"no perceptual hash is called {shorten(self.algorithm)}; expected one of {known}")
         _check_digest(self.result_digest)
 
     @classmethod
@@ -136,7 +136,7 @@ class TextScore:
             raise InvalidAnswerError(f"a text score has 32 bytes, not {_size(self.score)}")
         if self.algorithm not in TEXT_ALGORITHMS:
             known = ", ".join(TEXT_ALGORITHMS)
-            raise InvalidAnswerError(f"no text score is called {self.algorithm!r}; expected one of {known}")
+            raise InvalidAnswerError(f"no text score is called {shorten(self.algorithm)}; expected one of {known}")
         _check_digest(self.result_digest)
         if self.algorithm == "tokens/1" and self.result_digest not in (None, self.score):
             raise InvalidAnswerError("the result digest of a tokens/1 score is that score, and not another digest (A1)")
@@ -209,7 +209,7 @@ class ErrorReport:
     def __post_init__(self) -> None:
         if self.code not in ("schema", "limits", "unsupported", "failed"):
             raise InvalidAnswerError(
-                f"no error report has the code {self.code!r}; expected schema, limits, unsupported or failed"
+                f"no error report has the code {shorten(self.code)}; expected schema, limits, unsupported or failed"
             )
         if self.message and self.code != "failed":
             raise InvalidAnswerError(f"a report of an invalid task ({self.code}) has no message: its code says it all")
@@ -343,7 +343,7 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
 def check_threshold(value: object, what: str) -> int:
     """Return `value` if it can be a threshold: an integer from 1 to 64."""
     if type(value) is not int or not 1 <= value <= HASH_BITS:
-        raise InvalidInputError(f"{what} is {value!r}; expected an integer from 1 to {HASH_BITS}")
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from 1 to {HASH_BITS}")
     return value
 
 

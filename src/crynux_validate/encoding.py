@@ -31,10 +31,13 @@ MAX_SAFE_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 32
 """How deeply a stranger's JSON may be nested."""
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]')
+"""Possessive, so that a string which never ends is passed over once, and not tried again from each of its quotes."""
+_QUOTE: Final = ord('"')
 MAX_ID_LENGTH: Final = 128
-_ID = re.compile(r"[\x20-\x7e]+")
-
+_ID = re.compile(r"[\x21-\x7e]+")
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,99}")
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 _u32 = struct.Struct(">I").pack
 
@@ -157,7 +160,9 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     def finite(number: str) -> float:
         value = float(number)
         if not math.isfinite(value):
-            raise InvalidInputError(f"{what} contains the number {number}, which is too large for a float64")
+            raise InvalidInputError(
+                f"{what} contains the number {shorten_name(number)}, which is too large for a float64"
+            )
         return value
 
     def readable(number: str) -> int:
@@ -170,7 +175,7 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
         if len(result) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise InvalidInputError(f"{what} has the key {twice!r} twice in one object")
+            raise InvalidInputError(f"{what} has the key {shorten(twice)} twice in one object")
         return result
 
     check_depth(raw, what)
@@ -193,10 +198,13 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
 
 
 def check_depth(raw: bytes, what: str) -> None:
-    """Refuse JSON that is nested deeply, before it is parsed: where a parser gives up hangs on its caller's stack."""
+    """Refuse JSON that is nested deeply, before it is parsed: where a parser gives up depends on its caller's stack."""
     depth = 0
-    for bracket in re.findall(rb"[\[{\]}]", _STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
+    for found in _STRING_OR_BRACKET.finditer(raw):
+        first = raw[found.start()]
+        if first == _QUOTE:
+            continue
+        depth += 1 if first in b"[{" else -1
         if depth > MAX_DEPTH:
             raise InvalidInputError(f"{what} is nested more than {MAX_DEPTH} deep")
 
@@ -220,9 +228,31 @@ def _is_id(text: str) -> bool:
 
 
 def check_id(value: object, what: str) -> str:
-    """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters."""
+    """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters, no space."""
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH or not _is_id(value):
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected 1 to 128 printable ASCII characters")
+        raise InvalidInputError(
+            f"{what} is {shorten(value)}; expected 1 to 128 printable ASCII characters without spaces"
+        )
+    return value
+
+
+def printable(text: str) -> str:
+    """Return a text in which everything except printable ASCII is escaped: no terminal takes it for a command."""
+    ascii_only = text.encode("ascii", "backslashreplace").decode("ascii")
+    return _NOT_PRINTABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", ascii_only)
+
+
+def parse_decimal(text: object, what: str) -> int:
+    """Read an amount of money from the decimal string that JSON carries, in its one form: no sign, no leading zero."""
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+        raise InvalidInputError(f"{what} is {shorten(text)}; expected a string of decimal digits, like '100'")
+    return int(text)
+
+
+def check_integer(value: object, what: str, low: int = 0, high: int = MAX_SAFE_INTEGER) -> int:
+    """Return `value` if it is an integer of a range, by default 0 to 2^53-1; True is none."""
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from {low} to {high}")
     return value
 
 

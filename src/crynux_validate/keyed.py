@@ -10,7 +10,7 @@ from typing import Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
-from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed
+from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidAnswerError
 
 _KIND: Final = 4
@@ -43,7 +43,7 @@ class KeyedScore:
             raise InvalidAnswerError(f"a keyed score has 32 bytes, not {found}")
         if self.algorithm not in KEYED_ALGORITHMS:
             known = ", ".join(KEYED_ALGORITHMS)
-            raise InvalidAnswerError(f"no keyed score is called {self.algorithm!r}; expected one of {known}")
+            raise InvalidAnswerError(f"no keyed score is called {shorten(self.algorithm)}; expected one of {known}")
 
     @classmethod
     def from_tokens(cls, seed: bytes, sequences: Sequence[Sequence[int]]) -> "KeyedScore":

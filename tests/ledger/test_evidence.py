@@ -16,6 +16,7 @@ from crynux_validate import (
     verify_evidence,
 )
 from crynux_validate.cli import main
+from crynux_validate.encoding import canonical_json
 from tests.ledger import backends
 from tests.ledger.helpers import (
     CHEAT,
@@ -122,7 +123,7 @@ def test_both_rounds_are_checked() -> None:
 def edited(evidence: Evidence, edit: Callable[[dict[str, Any]], None]) -> Evidence:
     value = json.loads(evidence.to_json())
     edit(value["group"])
-    return Evidence.from_json(json.dumps(value))
+    return Evidence.from_json(canonical_json(value))
 
 
 def forget_an_opening(group: dict[str, Any]) -> None:

@@ -41,7 +41,8 @@ def main(arguments: argparse.Namespace) -> int:
     from crynux_validate.ledger.evidence import MAX_EVIDENCE_BYTES, Evidence, verify_evidence
 
     keys = dict(_key(text) for text in arguments.key)
-    evidence = Evidence.from_json(read_file(arguments.file, "the evidence", MAX_EVIDENCE_BYTES))
+    data = read_file(arguments.file, "the evidence", MAX_EVIDENCE_BYTES)
+    evidence = Evidence.from_json(data.removesuffix(b"\n"))  # a file of text ends with a line feed
     try:
         checked, problem = verify_evidence(evidence, keys), None
     except BrokenEvidenceError as error:

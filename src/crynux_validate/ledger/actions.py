@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, ClassVar, Final, get_args
 
-from crynux_validate.encoding import Encoded, canonical_json, parse_hex
+from crynux_validate.encoding import Encoded, canonical_json, parse_decimal, parse_hex, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
@@ -176,10 +176,10 @@ def action_to_dict(action: Action) -> dict[str, Any]:
 def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
     """Read what `action_to_dict` writes."""
     if kind not in _KINDS:
-        raise InvalidInputError(f"no action is called {kind!r}; expected one of {', '.join(_KINDS)}")
+        raise InvalidInputError(f"no action is called {shorten(kind)}; expected one of {', '.join(_KINDS)}")
     names = set(_NAMES[kind])
     if not names - set(_OPTIONAL) <= set(value) <= names:
-        raise InvalidInputError(f"the action {kind} has the fields {sorted(value)}; expected {sorted(names)}")
+        raise InvalidInputError(f"the action {kind} has the fields {shorten(sorted(value))}; expected {sorted(names)}")
     return _KINDS[kind](**{name: _from_json(name, found) for name, found in value.items()})
 
 
@@ -197,7 +197,7 @@ def _to_json(name: str, value: Any) -> Any:
 
 def _from_json(name: str, value: Any) -> Any:
     if name in _MONEY:
-        return int(value)
+        return parse_decimal(value, name)
     if name in _BYTES:
         return None if value is None else parse_hex(value, name)
     if name == "gpu":

@@ -394,7 +394,7 @@ class StoringLedger(ABC):
 def _node(store: Store, node: str) -> Node:
     found = store.find_node(check_id(node, "the node id"))
     if found is None:
-        raise UnknownIdError(f"this ledger has no node {node!r}")
+        raise UnknownIdError(f"this ledger has no node {shorten(node)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import time
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 
 
@@ -13,5 +14,5 @@ def system_clock() -> int:
 def checked_time(now: object) -> int:
     """Return what a clock said; raises `InvalidInputError` where that is no time."""
     if type(now) is not int:
-        raise InvalidInputError(f"the time is {now!r}; expected integer seconds")
+        raise InvalidInputError(f"the time is {shorten(now)}; expected integer seconds")
     return now

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from crynux_validate.encoding import canonical_json, check_id, parse_json, shorten
+from crynux_validate.encoding import canonical_json, check_id, parse_json, printable, shorten
 from crynux_validate.errors import BrokenEvidenceError, CrynuxValidateError, InvalidInputError
 from crynux_validate.judging import Finding, Verdict, judge
 from crynux_validate.ledger.group import Group, Status
@@ -72,7 +72,7 @@ class Evidence:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` writes; nothing of it is believed before `verify_evidence`.
+        """Read what `to_json` writes, and no other form; nothing of it is believed before `verify_evidence`.
 
         Raises
         ------
@@ -85,14 +85,21 @@ class Evidence:
             raise InvalidInputError(f"the evidence has the schema {shorten(found)}; expected {SCHEMA!r}")
         if set(value) != {"schema", "ledger", "node", "group"}:
             raise InvalidInputError(
-                f"the evidence has the fields {sorted(value)}; expected schema, ledger, node, group"
+                f"the evidence has the fields {shorten(sorted(value))}; expected schema, ledger, node, group"
             )
         try:
-            return cls(value["ledger"], value["node"], group_from_dict(value["ledger"], value["group"]))
+            found = cls(value["ledger"], value["node"], group_from_dict(value["ledger"], value["group"]))
+            written = found.to_json().encode()
         except CrynuxValidateError as error:
             raise InvalidInputError(f"the evidence cannot be read: {error}") from error
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise InvalidInputError(f"the evidence cannot be read: {error!r:.200}") from error
+        if written != (text if isinstance(text, bytes) else text.encode()):
+            raise InvalidInputError(
+                "the evidence is not in the one form that `Evidence.to_json` writes: it has other white space, another "
+                "order, another form of a number or text, or a field that evidence does not have"
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,7 @@ class _Check:
         self._signatures()
         self._verdict()
         self._beliefs()
-        return CheckedEvidence(self.evidence, tuple(self.shown), tuple(self.rests_on))
+        return CheckedEvidence(self.evidence, tuple(map(printable, self.shown)), tuple(map(printable, self.rests_on)))
 
     def _draw(self) -> None:
         group = self.group
@@ -177,6 +184,14 @@ class _Check:
         if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
             raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
         self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
+        gone = group.draw.unavailable
+        if gone:
+            weights = dict(zip(group.pool.ids, group.pool.weights.tolist(), strict=True))
+            share = sum(weights[node] for node in gone) / sum(weights.values())
+            self.rests_on.append(
+                f"the ledger's word that {len(gone)} of {len(group.pool)} candidates, with {share:.1%} of the weight, "
+                "were unavailable at the draw"
+            )
 
     def _openings(self) -> None:
         opened = 0
@@ -239,13 +254,14 @@ class _Check:
         self.shown.append(f"judging the answers again ({rule}) finds {self.node} {self.evidence.finding}{apart}")
 
     def _beliefs(self) -> None:
-        members = members_of(self.group)
         for moved in self.group.transfers:
             if moved.why == "slash" and moved.source == self.node:
                 self.rests_on.append(f"the ledger's word that {moved.amount} was taken from the stake of {self.node}")
-        if self.evidence.finding in (Finding.WITHHELD, Finding.ABSENT):
-            what = "opening" if self.evidence.finding is Finding.WITHHELD else "commitment"
-            self.rests_on.append(f"the ledger's word that no {what} of {self.node} came in time ({members[self.node]})")
+        for number, one in enumerate(self.group.rounds, 1):
+            for node in self.group.asked(number):
+                if node not in one.openings:
+                    what = "opening" if node in one.commitments else "commitment"
+                    self.rests_on.append(f"the ledger's word that no {what} of {node} came in time in round {number}")
         self.rests_on.append(
             "the ledger's word that this group had this task, policy, pool and times, unless you hold its log; and for "
             "the beacon's value where you cannot look it up: "

@@ -1,12 +1,19 @@
 """A settled group as JSON values, and back: what evidence carries."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from crynux_validate.algorithms import IMAGE_ALGORITHMS
+from crynux_validate.algorithms import HASH_BITS, IMAGE_ALGORITHMS
 from crynux_validate.answers import ImageScore, Score, TextScore
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import canonical_json, check_id, parse_hex
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    canonical_json,
+    check_id,
+    check_integer,
+    parse_decimal,
+    parse_hex,
+)
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging import Finding, Outcome, Verdict
@@ -15,7 +22,10 @@ from crynux_validate.ledger.policy import Policy
 from crynux_validate.machines.classes import NodeClass
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Draw
+from crynux_validate.signatures import KEY_BYTES, SIGNATURE_BYTES
 from crynux_validate.tasks import task_from_json
+
+T = TypeVar("T")
 
 
 def group_to_dict(group: Group) -> dict[str, Any]:
@@ -52,25 +62,27 @@ def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:
     pool = Pool.from_columns(value["pool"]["ids"], value["pool"]["owners"], value["pool"]["weights"])
     name = check_id(value["id"], "the group id")
     members = tuple(check_id(node, "a member") for node in value["members"])
+    unavailable = frozenset(check_id(node, "a node that is unavailable") for node in value["unavailable"])
+    strangers = [node for node in sorted(unavailable) if pool.position(node) is None]
+    if strangers:
+        raise InvalidInputError(f"{strangers[0]} is unavailable, and is no candidate of the pool")
     return Group(
         id=name,
         task=task_from_json(canonical_json(value["task"])),
         creator=check_id(value["creator"], "the creator"),
-        fee=int(value["fee"]),
-        min_memory_gib=value["min_memory_gib"],
+        fee=parse_decimal(value["fee"], "the fee"),
+        min_memory_gib=check_integer(value["min_memory_gib"], "min_memory_gib"),
         policy=Policy.from_dict(value["policy"]),
         pool=pool,
-        beacon_round=value["beacon_round"],
-        opened=value["opened"],
-        draw_deadline=value["draw_deadline"],
+        beacon_round=check_integer(value["beacon_round"], "beacon_round"),
+        opened=check_integer(value["opened"], "opened"),
+        draw_deadline=check_integer(value["draw_deadline"], "draw_deadline"),
         gpu_class=None if value["gpu_class"] is None else NodeClass.from_dict(value["gpu_class"]),
         status=Status(value["status"]),
-        draw=Draw(
-            ledger, name, parse_hex(value["beacon"], "the beacon"), pool, frozenset(value["unavailable"]), members
-        ),
+        draw=Draw(ledger, name, parse_hex(value["beacon"], "the beacon"), pool, unavailable, members),
         rounds=tuple(map(_round_from_dict, value["rounds"])),
         verdict=None if value["verdict"] is None else verdict_from_dict(value["verdict"]),
-        delivered_by=value["delivered_by"],
+        delivered_by=None if value["delivered_by"] is None else check_id(value["delivered_by"], "delivered_by"),
         transfers=transfers_from_list(value["transfers"]),
     )
 
@@ -91,8 +103,12 @@ def verdict_to_dict(verdict: Verdict) -> dict[str, Any]:
 
 def verdict_from_dict(value: Mapping[str, Any]) -> Verdict:
     """Read what `verdict_to_dict` writes."""
-    findings = {node: Finding(finding) for node, finding in value["findings"]}
-    return Verdict(Outcome(value["outcome"]), findings, _score(value["score"]), dict(value["distances"]))
+    findings = {check_id(node, "a member"): Finding(finding) for node, finding in value["findings"]}
+    distances = {
+        check_id(node, "a member"): check_integer(found, "a distance", 0, HASH_BITS)
+        for node, found in value["distances"]
+    }
+    return Verdict(Outcome(value["outcome"]), findings, _score(value["score"]), distances)
 
 
 def transfers_to_list(transfers: tuple[Transfer, ...]) -> list[list[str | None]]:
@@ -102,7 +118,15 @@ def transfers_to_list(transfers: tuple[Transfer, ...]) -> list[list[str | None]]
 
 def transfers_from_list(value: list[list[Any]]) -> tuple[Transfer, ...]:
     """Read what `transfers_to_list` writes."""
-    return tuple(Transfer(source, target, int(amount), why) for source, target, amount, why in value)
+    return tuple(
+        Transfer(
+            check_id(source, "the source of a transfer"),
+            None if target is None else check_id(target, "the target of a transfer"),
+            parse_decimal(amount, "the amount of a transfer"),
+            check_id(why, "why a transfer was made"),
+        )
+        for source, target, amount, why in value
+    )
 
 
 def _round_to_dict(one: Round) -> dict[str, Any]:
@@ -117,19 +141,21 @@ def _round_to_dict(one: Round) -> dict[str, Any]:
 
 def _round_from_dict(value: Mapping[str, Any]) -> Round:
     return Round(
-        value["commit_deadline"],
-        value["reveal_deadline"],
-        FrozenMapping({node: parse_hex(text, "a commitment", 32) for node, text in value["commitments"].items()}),
-        FrozenMapping(
-            {node: Opening.from_bytes(parse_hex(text, "an opening")) for node, text in value["openings"].items()}
-        ),
-        FrozenMapping(
-            {
-                node: Signature(parse_hex(key, "a public key", 32), parse_hex(made, "a signature", 64))
-                for node, (key, made) in value["signatures"].items()
-            }
-        ),
+        check_integer(value["commit_deadline"], "commit_deadline"),
+        check_integer(value["reveal_deadline"], "reveal_deadline"),
+        _by_node(value["commitments"], lambda text: parse_hex(text, "a commitment", DIGEST_BYTES)),
+        _by_node(value["openings"], lambda text: Opening.from_bytes(parse_hex(text, "an opening"))),
+        _by_node(value["signatures"], _signature),
     )
+
+
+def _by_node(value: Mapping[str, Any], read: Callable[[Any], T]) -> FrozenMapping[str, T]:
+    return FrozenMapping({check_id(node, "a member"): read(found) for node, found in value.items()})
+
+
+def _signature(value: Any) -> Signature:
+    key, made = value
+    return Signature(parse_hex(key, "a public key", KEY_BYTES), parse_hex(made, "a signature", SIGNATURE_BYTES))
 
 
 def _score(value: list[str] | None) -> Score | None:

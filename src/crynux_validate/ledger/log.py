@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    canonical_json,
+    check_id,
+    check_integer,
+    digest,
+    length_prefixed,
+    parse_hex,
+)
 from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import freeze, thaw
 
@@ -39,6 +47,10 @@ class Event:
     previous: str
 
     def __post_init__(self) -> None:
+        check_integer(self.seq, "the number of an event")
+        check_integer(self.time, "the time of an event")
+        check_id(self.kind, "the kind of an event")
+        parse_hex(self.previous, "the digest of the event before", DIGEST_BYTES)
         object.__setattr__(self, "payload", freeze(self.payload))
 
     @classmethod

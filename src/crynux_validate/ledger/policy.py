@@ -1,11 +1,11 @@
 """The ledger's parameters, and the outside things that it asks: a clock and a beacon (protocol P4, P6)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
-from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, shorten
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
 
@@ -14,6 +14,9 @@ MAX_MONEY: Final = 2**256 - 1
 """The most that an amount, a stake or a fee can be: what a chain's word holds."""
 
 _POLICY_MONEY: Final = ("min_stake", "weight_unit", "min_class_stake")
+
+_OPTIONAL: Final = frozenset({"second_algorithm"})
+"""Fields that a policy's JSON has only where they say something."""
 
 Clock = Callable[[], int]
 """Returns the time: integer seconds since the epoch."""
@@ -127,8 +130,8 @@ class Policy:
     second_algorithm: KeyedAlgorithm | None = None
 
     def __post_init__(self) -> None:
-        if self.group_size not in GROUP_SIZES:
-            raise InvalidInputError(f"group_size is {self.group_size!r}; expected one of {GROUP_SIZES}")
+        if type(self.group_size) is not int or self.group_size not in GROUP_SIZES:
+            raise InvalidInputError(f"group_size is {shorten(self.group_size)}; expected one of {GROUP_SIZES}")
         for name, low, high in (
             ("min_stake", 1, MAX_MONEY),
             ("stake_per_fee", 0, 2**31),
@@ -211,7 +214,10 @@ class Policy:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Policy":
-        """Read what `to_dict` writes."""
-        money = {name: int(value[name]) for name in _POLICY_MONEY if value[name] is not None}
-        listed = tuple(value["admitted_declarations"])  # JSON has no tuples
-        return cls(**{**value, **money, "admitted_declarations": listed})
+        """Read what `to_dict` writes; a field that is missing or unknown is refused."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(value, Mapping) or not names - _OPTIONAL <= set(value) <= names:
+            found = sorted(value) if isinstance(value, Mapping) else value
+            raise InvalidInputError(f"a policy has the fields {shorten(found)}; expected {', '.join(sorted(names))}")
+        money = {name: parse_decimal(value[name], name) for name in _POLICY_MONEY if value[name] is not None}
+        return cls(**{**value, **money})

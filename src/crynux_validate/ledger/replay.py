@@ -31,7 +31,7 @@ def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
         ledger_id = check_id(start["ledger"], "the ledger id")
         return ledger_id, Policy.from_dict(start["policy"]), checked_time(events[0].time)
     except _REFUSED as error:
-        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r}") from error
+        raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r:.300}") from error
 
 
 def repeat(

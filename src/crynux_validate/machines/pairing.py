@@ -6,7 +6,7 @@ Everything here is a pure function of its arguments, in integers only, so that e
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from crynux_validate.encoding import check_id, length_prefixed, tag
+from crynux_validate.encoding import check_id, length_prefixed, shorten, tag
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
 from crynux_validate.machines.pool import MAX_WEIGHT, Candidate, Pool
 from crynux_validate.machines.roster import Draw, Node
@@ -98,9 +98,9 @@ def draw(
     import numpy as np
 
     if type(size) is not int or size < 1:
-        raise InvalidInputError(f"size is {size!r}; expected an integer from 1")
+        raise InvalidInputError(f"size is {shorten(size)}; expected an integer from 1")
     if not isinstance(beacon, bytes) or not beacon:
-        raise InvalidInputError(f"a beacon value is at least one byte, not {beacon!r}")
+        raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
     pool = pool if isinstance(pool, Pool) else Pool(pool)
     places = {node: pool.position(node) for node in unavailable}
     gone = {node: at for node, at in places.items() if at is not None}

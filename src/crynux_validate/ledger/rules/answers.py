@@ -91,7 +91,7 @@ def _answering(state: State, action: Commit | Reveal, now: int) -> tuple[Group, 
     if group.status is not Status.DRAWN:
         raise TooLateError(f"group {group.id} is {group.status}")
     if node not in group.members:
-        raise NotAMemberError(f"node {node!r} is not a member of group {group.id} ({', '.join(group.members)})")
+        raise NotAMemberError(f"node {shorten(node)} is not a member of group {group.id} ({', '.join(group.members)})")
     if type(number) is not int or not 1 <= number <= len(group.rounds):
         known = "one round, number 1" if len(group.rounds) == 1 else "the rounds 1 and 2"
         raise InvalidInputError(f"the round is {shorten(number)}; this policy has {known}")

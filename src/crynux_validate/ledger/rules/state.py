@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import UnknownIdError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.machines.roster import Node
@@ -64,7 +65,7 @@ def joined_node(state: State, node: str) -> Node:
     """Return a node that has joined."""
     found = state.find_node(node)
     if found is None or not found.joined:
-        raise UnknownIdError(f"no node {node!r} has joined this ledger")
+        raise UnknownIdError(f"no node {shorten(node)} has joined this ledger")
     return found
 
 
@@ -72,5 +73,5 @@ def known_group(state: State, group: str) -> Group:
     """Return a group that there is."""
     found = state.find_group(group)
     if found is None:
-        raise UnknownIdError(f"this ledger has no group {group!r}")
+        raise UnknownIdError(f"this ledger has no group {shorten(group)}")
     return found

@@ -1,0 +1,1 @@
+"""Every reader of strangers' bytes, and ways to damage what it reads."""
