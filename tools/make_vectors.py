@@ -410,7 +410,7 @@ def attestation_vectors() -> list[dict[str, Any]]:
         ("first-epoch", "epoch 0", first, "node-1"),
         ("last-epoch", "the largest epoch", cv.Attestation(2**53 - 1, **digests), "node-1"),
         ("other-node", "a commitment is its node's alone", first, "node-2"),
-        ("odd-name", "ids are printable ASCII, with spaces", first, " ~"),
+        ("odd-name", "ids are printable ASCII without spaces", first, "!~"),
         ("other-canary", "the canary is bound", cv.Attestation(0, **digests | {"canary": bytes(32)}), "node-1"),
     ]
     vectors = []

@@ -96,7 +96,7 @@ def fill_the_file(url: str) -> tuple[int, set[str]]:
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         try:
             while True:
-                ledger.deposit(f"full {acknowledged}", 1)
+                ledger.deposit(f"full-{acknowledged}", 1)
                 acknowledged += 1
         except cv.StorageError as error:
             said = {_named(error)}

@@ -68,7 +68,7 @@ def telling() -> Iterator[Path]:
 def act_together(url: str, processes: int, actions: int) -> int:
     """Let processes act all at once, and check; returns how many events there are."""
     with telling() as folder:
-        running = [Worker(url, f"process {at}", folder, actions) for at in range(processes)]
+        running = [Worker(url, f"process-{at}", folder, actions) for at in range(processes)]
         statuses = [worker.end() for worker in running]
         if any(statuses):
             raise AssertionError(f"processes ended with {statuses}")
@@ -85,7 +85,7 @@ def kill_while_writing(url: str, kills: int, seed: int = 0) -> tuple[int, int]:
     acknowledged = events = 0
     with telling() as folder:
         for at in range(kills):
-            worker = Worker(url, f"process {seed}.{at}", folder)
+            worker = Worker(url, f"process-{seed}.{at}", folder)
             said = worker.wait_for_one()
             time.sleep(chance.random() * 0.3)
             worker.kill()
@@ -120,7 +120,7 @@ def kill_the_server(
     acknowledged = events = 0
     with telling() as folder:
         for at in range(kills):
-            workers = [Worker(url, f"process {seed}.{at}.{which}", folder, outlives=True) for which in range(3)]
+            workers = [Worker(url, f"process-{seed}.{at}.{which}", folder, outlives=True) for which in range(3)]
             said = [line for worker in workers for line in worker.wait_for_one()]
             time.sleep(chance.random() * 0.3)
             kill(at)

@@ -64,7 +64,7 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         say(kind, fields)
 
     def move_money() -> None:
-        account = f"account of {name}"
+        account = f"account-of-{name}"
         amount = 10 + done
         ledger.deposit(account, amount)
         tell("deposit", account=account, amount=str(amount))
@@ -72,7 +72,7 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         tell("withdraw", account=account, amount=str(amount - 1))
 
     def come_and_go() -> None:
-        node, owner = f"node {done} of {name}", f"account of {name}"
+        node, owner = f"node-{done}-of-{name}", f"account-of-{name}"
         ledger.deposit(owner, 150)
         tell("deposit", account=owner, amount="150")
         ledger.join(node, owner=owner, gpu=CARD, stake=100)

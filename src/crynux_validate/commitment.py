@@ -56,7 +56,7 @@ class Opening:
         Parameters
         ----------
         ledger, group, node
-            Ids, 1 to 128 printable ASCII characters.
+            Ids, 1 to 128 printable ASCII characters, no spaces.
         round
             Which answering round of the group, 1 or 2.
         """

@@ -185,13 +185,13 @@ def test_a_full_disk(folder: Path) -> None:
     def fill() -> None:
         nonlocal done
         while done < 10_000:
-            ledger.deposit(f"account {done}", 1)
+            ledger.deposit(f"account-{done}", 1)
             done += 1
 
     with pytest.raises(cv.StorageError, match="the disk is full"):
         fill()
     again = cv.SqlLedger(url_of(path))
-    assert [again.account(f"account {at}") for at in range(done + 1)] == [1] * done + [0]
+    assert [again.account(f"account-{at}") for at in range(done + 1)] == [1] * done + [0]
     again.verify_storage()
     again.verify_records()
     assert again.deposit("a", 1) == 1
@@ -211,13 +211,13 @@ def test_a_disk_that_is_full_within_a_batch(folder: Path) -> None:
         with ledger.batch():
             for at in range(3_000):
                 with suppress(cv.StorageError):
-                    ledger.deposit(f"account {at}", 1)
+                    ledger.deposit(f"account-{at}", 1)
 
     with pytest.raises(cv.StorageError, match="the disk is full"):
         fill()
     again = cv.SqlLedger(url_of(path))
     assert again.head() == ledger.head() == before
-    assert again.account("account 0") == 0
+    assert again.account("account-0") == 0
     again.verify_storage()
     again.verify_records()
     assert again.deposit("a", 1) == 1

@@ -44,7 +44,7 @@ class CrynuxRelayRule:
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64, a node id that is not printable ASCII, and a time that is no finite number of at
+        For a threshold outside 1..64, a node id that is no id, and a time that is no finite number of at
         least 0; when it judges, for a group of another size than three, a score or report without a time, and scores
         of two kinds or algorithms.
     """

@@ -57,7 +57,7 @@ class StoringLedger(ABC):
     Parameters
     ----------
     ledger_id
-        1 to 128 printable ASCII characters; part of every commitment and draw.
+        1 to 128 printable ASCII characters, no spaces; part of every commitment and draw.
     policy
         The parameters.
     clock

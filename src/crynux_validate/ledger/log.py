@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import (
-    DIGEST_BYTES,
-    canonical_json,
-    check_id,
-    check_integer,
-    digest,
-    length_prefixed,
-    parse_hex,
-)
+from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten_name
 from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import freeze, thaw
 
@@ -47,10 +39,6 @@ class Event:
     previous: str
 
     def __post_init__(self) -> None:
-        check_integer(self.seq, "the number of an event")
-        check_integer(self.time, "the time of an event")
-        check_id(self.kind, "the kind of an event")
-        parse_hex(self.previous, "the digest of the event before", DIGEST_BYTES)
         object.__setattr__(self, "payload", freeze(self.payload))
 
     @classmethod
@@ -119,12 +107,16 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     previous = GENESIS
     for seq, event in enumerate(events):
         if event.seq != seq:
-            raise BrokenLogError(f"event {seq} has the number {event.seq}")
+            raise BrokenLogError(f"event {seq} has the number {shorten_name(str(event.seq))}")
         if event.previous != previous:
-            raise BrokenLogError(f"event {seq} ({event.kind}) does not follow the one before it: edited or left out")
+            raise BrokenLogError(
+                f"event {seq} ({shorten_name(str(event.kind))}) does not follow the one before it: edited or left out"
+            )
         try:
             previous = event.digest
         except InvalidInputError as error:
-            raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
+            raise BrokenLogError(
+                f"event {seq} ({shorten_name(str(event.kind))}) has no canonical form: {error}"
+            ) from error
     if head is not None and previous != head:
         raise BrokenLogError(f"the log ends with {previous}, not with the head {head}: cut off or rewritten")

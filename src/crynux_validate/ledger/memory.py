@@ -128,7 +128,7 @@ class MemoryLedger(StoringLedger):
     policy
         The parameters; `Policy()` if left out.
     ledger_id
-        1 to 128 printable ASCII characters; part of every commitment and draw.
+        1 to 128 printable ASCII characters, no spaces; part of every commitment and draw.
     clock
         Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
         reading counts as the time of the last event.

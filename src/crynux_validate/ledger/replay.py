@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from crynux_validate.encoding import check_id
+from crynux_validate.encoding import check_id, shorten_name
 from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError
 from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import Action, action_from_dict
@@ -63,7 +63,9 @@ def repeat(
             else:
                 again = record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
         except _REFUSED as error:
-            raise BrokenLogError(f"event {seq} ({event.kind}) cannot be repeated: {error}") from error
+            raise BrokenLogError(
+                f"event {seq} ({shorten_name(str(event.kind))}) cannot be repeated: {error}"
+            ) from error
         _compare(seq, event, again)
         yield event
         before = event
@@ -87,6 +89,6 @@ def _compare(seq: int, event: Event, again: Event | None) -> None:
     try:
         same = again is not None and again.digest == event.digest
     except InvalidInputError as error:
-        raise BrokenLogError(f"event {seq} ({event.kind}) has no canonical form: {error}") from error
+        raise BrokenLogError(f"event {seq} ({shorten_name(str(event.kind))}) has no canonical form: {error}") from error
     if not same:
-        raise BrokenLogError(f"event {seq} ({event.kind}) says something else than a replay of it")
+        raise BrokenLogError(f"event {seq} ({shorten_name(str(event.kind))}) says something else than a replay of it")

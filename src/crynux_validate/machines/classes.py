@@ -146,7 +146,7 @@ class Attestation:
         Parameters
         ----------
         ledger, node
-            Ids, 1 to 128 printable ASCII characters.
+            Ids, 1 to 128 printable ASCII characters, no spaces.
         nonce
             32 bytes from a secure random source (`secrets.token_bytes(32)`), drawn anew for every commitment.
         """

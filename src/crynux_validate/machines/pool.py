@@ -35,7 +35,8 @@ class Pool(Sequence[Candidate]):
     Parameters
     ----------
     candidates
-        In any order. Ids and owners are 1 to 128 printable ASCII characters, ids differ, weights are 1 to 2^32-1.
+        In any order. Ids and owners are 1 to 128 printable ASCII characters without spaces, ids differ, weights
+        are 1 to 2^32-1.
 
     Raises
     ------

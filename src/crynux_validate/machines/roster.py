@@ -15,7 +15,7 @@ class Node:
     Parameters
     ----------
     id, owner
-        1 to 128 printable ASCII characters. An id belongs to its first owner for ever.
+        1 to 128 printable ASCII characters, no spaces. An id belongs to its first owner for ever.
     gpu
         The declared GPU model.
     stake

@@ -62,8 +62,8 @@ class SqlLedger(StoringLedger):
     policy
         The parameters; those that the database has if left out, and `Policy()` for a new one.
     ledger_id
-        1 to 128 printable ASCII characters; part of every commitment and draw. The one that the database has if left
-        out, and a random one for a new one, so that no two ledgers have the same.
+        1 to 128 printable ASCII characters, no spaces; part of every commitment and draw. If left out, the one that the
+        database has, and a random one for a new one, so that no two ledgers have the same.
     clock
         Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
         reading counts as the time of the last event.

@@ -93,7 +93,7 @@ class GroupRules(Harness):
         groups.append(network.opened(fee=3).id)
         assert len(set(groups)) == 5
         assert network.ledger.group(groups[0]).status is Status.SETTLED
-        network.refused(UnknownIdError, lambda: network.ledger.draw("no such group"))
+        network.refused(UnknownIdError, lambda: network.ledger.draw("no-such-group"))
 
     def test_p4_opening_fixes_task_fee_policy_and_pool(self) -> None:
         network = self.network()

@@ -124,4 +124,4 @@ class MoneyRules(Harness):
             for query in (ledger.account, ledger.node, ledger.group):
                 with pytest.raises(InvalidInputError):
                     query(name)
-        assert ledger.account("never used") == 0
+        assert ledger.account("never-used") == 0
