@@ -6,6 +6,7 @@ the commitment binds it.
 
 from typing import TYPE_CHECKING, Final
 
+from crynux_validate.edwards import decode_point, has_small_order
 from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 
@@ -73,9 +74,25 @@ def signed_bytes(commitment: bytes, *, ledger: str, group: str, node: str, round
 
 
 def check_public_key(key: object) -> bytes:
-    """Return `key` if a node can join with it: the 32 bytes of an Ed25519 key."""
+    """Return `key` if a node can join with it: the 32 bytes of an Ed25519 key.
+
+    Raises
+    ------
+    InvalidInputError
+        For bytes that encode no point of the curve, and for a point of small order, with which one signature can fit
+        every commitment.
+    """
     _load(key)
-    return key  # type: ignore[return-value]  # loading has checked it
+    data: bytes = key  # type: ignore[assignment]  # loading has checked it
+    point = decode_point(data)
+    if point is None:
+        raise InvalidInputError(f"the public key {data.hex()} is no point of Ed25519; SigningKey.public_key gives one")
+    if has_small_order(point):
+        raise InvalidInputError(
+            f"the public key {data.hex()} is a point of small order, whose signatures prove nothing; "
+            "SigningKey.public_key gives a sound one"
+        )
+    return data
 
 
 def is_signed(

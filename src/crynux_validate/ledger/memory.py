@@ -100,6 +100,9 @@ class MemoryStore:
     def events(self, since: int) -> Iterator[Event]:
         return iter(self._events[since:])
 
+    def held(self) -> int:
+        return self._deposited - self._withdrawn
+
     def totals(self) -> Totals:
         return Totals(
             accounts=sum(self._accounts.values()),

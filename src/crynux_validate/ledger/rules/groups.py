@@ -1,6 +1,8 @@
 """A group from its task to its money: opened, drawn, settled or closed (protocol P2-P5, P7, C2, L3, L4, L6)."""
 
-from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, shorten
+from typing import Final, get_args
+
+from crynux_validate.encoding import DIGEST_BYTES, check_id, check_integer, parse_hex, shorten
 from crynux_validate.errors import (
     AlreadyDoneError,
     InvalidInputError,
@@ -20,12 +22,17 @@ from crynux_validate.machines.gpu import MAX_MEMORY_GIB
 from crynux_validate.machines.pairing import draw, is_available
 from crynux_validate.tasks import Task, TextTask
 
+MAX_BEACON_BYTES: Final = 256
+"""The longest value of a beacon: as long as an epoch's challenge can be (P6)."""
+
 
 def open_group(state: State, change: Change, action: OpenGroup, now: int) -> None:
     """Escrow the fee and fix the pool (P2-P4, P7)."""
     policy = state.policy
-    if not isinstance(action.task, Task):
+    # Not a subclass: whoever reads the log does not have it.
+    if type(action.task) not in get_args(Task):
         raise InvalidInputError(f"the task is {shorten(action.task)}; expected an ImageTask or a TextTask")
+    check_integer(action.beacon_round, "the beacon's next round")
     if not action.task.model.pinned:
         raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
     check_id(action.creator, "the creator")
@@ -78,6 +85,11 @@ def draw_group(state: State, change: Change, action: DrawGroup, now: int) -> Non
             raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
         _close(state, change, group, f"beacon round {group.beacon_round} was not public by the draw deadline")
         return
+    if not isinstance(action.beacon, bytes) or not 1 <= len(action.beacon) <= MAX_BEACON_BYTES:
+        raise InvalidInputError(
+            f"the beacon's value of round {group.beacon_round} is {shorten(action.beacon)}; expected 1 to "
+            f"{MAX_BEACON_BYTES} bytes, or None while it is not public"
+        )
     least = slashable_stake_needed(group.policy, group.fee)
     # Who has not changed since the pool was fixed can still serve: only the others are looked at.
     changed = (node for node in state.changed_nodes(group.id) if not is_available(node, least))

@@ -12,7 +12,7 @@ from crynux_validate.errors import (
 )
 from crynux_validate.frozen import replace
 from crynux_validate.ledger.actions import AttestCommit, AttestReveal, Deposit, Join, Leave, TopUp, Withdraw
-from crynux_validate.ledger.interface import Epoch
+from crynux_validate.ledger.interface import MAX_MONEY, Epoch
 from crynux_validate.ledger.rules.money import charge, check_money, pay
 from crynux_validate.ledger.rules.state import Change, State, joined_node
 from crynux_validate.machines.classes import Attestation, check_digest
@@ -24,6 +24,11 @@ from crynux_validate.signatures import check_public_key
 def deposit(state: State, change: Change, action: Deposit) -> None:
     """Bring money in."""
     check_money(action.amount, "amount", 1)
+    room = MAX_MONEY - state.held()
+    if action.amount > room:
+        raise InvalidInputError(
+            f"amount is {shorten(action.amount)}; a ledger holds at most 2^256-1 in all (L2), and has room for {room}"
+        )
     pay(state, change, check_id(action.account, "the account"), action.amount)
     change.deposited = action.amount
 

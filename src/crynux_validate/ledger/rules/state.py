@@ -16,6 +16,9 @@ class State(Protocol):
     id: str
     policy: Policy
 
+    def held(self) -> int:
+        """Return the deposits minus the withdrawals: all the money that the ledger has (L2)."""
+
     def balance(self, account: str) -> int:
         """Return an account's balance, 0 for one that was never used."""
 

@@ -225,6 +225,9 @@ class SqlStore:
                 yield event
             since = rows[-1][0] + 1
 
+    def held(self) -> int:
+        return self._records.money["deposited"] - self._records.money["withdrawn"]
+
     def totals(self) -> Totals:
         self.send()
 
