@@ -1,4 +1,4 @@
-"""A ledger of your own: an append-only file of JSON lines, one event a line. It stores the log, and nothing else.
+"""A ledger of your own: an append-only file of JSON lines, one transaction a line. It stores the log, and nothing else.
 
 Run it to see a ledger that is opened again; `docs/write-a-ledger.md` explains what it is made of.
 """
@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class JsonlLedger(cv.StoringLedger):
         self._path.touch()
         self._turn = threading.RLock()
         self._store: MemoryStore | None = None
-        self._length = 0  # how many bytes of the file are in the store: what lies behind them is new, or half a line
+        self._length = 0  # how many bytes of the file are in the store: what follows them is new, or half a line
 
     @contextmanager
     def _reading(self) -> Iterator[cv.Store]:
@@ -41,7 +41,7 @@ class JsonlLedger(cv.StoringLedger):
         with self._my_turn() as store, store.transaction():  # which undoes what is in memory where the file fails
             known = store.head.seq + 1
             yield store
-            self._append(store.events(known))
+            self._append(list(store.events(known)))
 
     @contextmanager
     def _my_turn(self) -> Iterator[MemoryStore]:
@@ -53,9 +53,9 @@ class JsonlLedger(cv.StoringLedger):
             if self._store is None:
                 self._store = self._begun(lines.pop(0) if lines else None)
             for line in lines:
-                event = cv.Event(**json.loads(line))
-                action = action_from_dict(event.kind, event.to_dict()["payload"]["action"])
-                self._record(self._store, action, event.time)
+                for event in (cv.Event(**fields) for fields in json.loads(line)):
+                    action = action_from_dict(event.kind, event.to_dict()["payload"]["action"])
+                    self._record(self._store, action, event.time)
                 self._length += len(line)
             yield self._store
 
@@ -65,22 +65,29 @@ class JsonlLedger(cv.StoringLedger):
             genesis = genesis_event(self.id, self.policy, self._clock())
             self._append([genesis])
         else:
-            genesis = cv.Event(**json.loads(line))
+            genesis = cv.Event(**json.loads(line)[0])
             self._length = len(line)
         if genesis_of([genesis])[:2] != (self.id, self.policy):
             raise cv.InvalidInputError(f"{self._path} holds another ledger, or this one with another policy")
         return MemoryStore(genesis, self.id, self.policy)
 
-    def _append(self, events: Iterable[cv.Event]) -> None:
-        """Write events behind those that are known, and return when they are on the disk (L7)."""
-        lines = b"".join(event.canonical_bytes + b"\n" for event in events)
-        with self._path.open("r+b") as file:
-            file.truncate(self._length)  # half a line is what is left of an action that was never acknowledged
-            file.seek(self._length)
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        self._length += len(lines)
+    def _append(self, events: list[cv.Event]) -> None:
+        """Write a transaction after those that are known, and return when it is on the disk (L7)."""
+        if not events:
+            return
+        line = b"[" + b",".join(event.canonical_bytes for event in events) + b"]\n"
+        with self._path.open("r+b", buffering=0) as file:
+            try:
+                file.truncate(self._length)  # half a line is what is left of an action that was never acknowledged
+                file.seek(self._length)
+                rest = line
+                while rest:
+                    rest = rest[file.write(rest) :]  # a disk that fills up takes a part, and then refuses
+                os.fsync(file.fileno())
+            except OSError as error:
+                file.truncate(self._length)  # or the next to read would take a whole line for one that was acknowledged
+                raise cv.StorageError(f"{self._path} cannot be written: {error}") from error
+        self._length += len(line)
 
 
 def main() -> None:

@@ -4,8 +4,9 @@ They are what `LedgerConformance` is tested with: a kit that lets one of them pa
 nothing of the other tests, and runs where only the wheel is.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -461,6 +462,36 @@ class ForgetsTheLastAction(Broken):
         return event
 
 
+class AppendsAfterHalfALine(Broken):
+    """Writes the next event after what a full disk left of the one before."""
+
+    file: Path | None = None
+
+    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+        if self.file is not None:
+            try:
+                with self.file.open("ab") as file:
+                    file.write(event.canonical_bytes + b"\n")
+            except OSError as error:
+                raise cv.StorageError(str(error)) from error
+        return event
+
+
+def half_lines(policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    """Make or open an `AppendsAfterHalfALine`, which leaves out what it cannot read."""
+    file, events = folder / "log", []
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        with suppress(ValueError):
+            events.append(cv.Event(**json.loads(line)))
+    if events:
+        ledger = AppendsAfterHalfALine.replay(events, clock=clock, beacon=beacon)
+    else:
+        ledger = AppendsAfterHalfALine(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+        file.write_bytes(ledger.events()[0].canonical_bytes + b"\n")
+    ledger.file = file
+    return ledger
+
+
 DISK: Final[dict[Path, list[cv.Event]]] = {}
 """What `ForgetsTheLastAction` has in its files."""
 
@@ -510,8 +541,12 @@ CAUGHT_BY: Final[Mapping[type[Broken], str]] = {
     KeepsHalfABatch: "test_l1_an_exception_that_leaves_a_batch_undoes_all_of_it",
     IsNotThreadSafe: "test_l1_threads_act_one_after_the_other",
     ForgetsTheLastAction: "test_l7_a_restart_after_any_action_forgets_nothing",
+    AppendsAfterHalfALine: "test_l7_a_full_disk_takes_back_nothing_that_was_acknowledged",
 }
 """Each broken ledger, and the standard test whose name says what is wrong with it."""
 
-MAKERS: Final[Mapping[type[Broken], Callable[..., cv.Ledger]]] = {ForgetsTheLastAction: forgetful}
+MAKERS: Final[Mapping[type[Broken], Callable[..., cv.Ledger]]] = {
+    ForgetsTheLastAction: forgetful,
+    AppendsAfterHalfALine: half_lines,
+}
 """How to make those that cannot be made like any other ledger in memory."""

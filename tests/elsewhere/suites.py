@@ -19,7 +19,11 @@ else:
 
 
 class TestMemory(LedgerConformance):
-    lacks = {"restart": "it lives as long as its process", "processes": "it lives in one process"}
+    lacks = {
+        "restart": "it lives as long as its process",
+        "processes": "it lives in one process",
+        "full_disk": "nothing is stored",
+    }
 
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
         return cv.MemoryLedger(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
@@ -101,7 +105,7 @@ def suite_of(kind: type[broken.Broken]) -> type[LedgerConformance]:
 
     lacks = {"processes": "it lives in one process", "replay": "it is not about logs"}
     if kind not in broken.MAKERS:
-        lacks["restart"] = "it lives as long as its process"
+        lacks |= {"restart": "it lives as long as its process", "full_disk": "nothing is stored"}
     body: dict[str, Any] = {"make_ledger": make_ledger, "lacks": lacks, "__module__": __name__}
     return type(f"Test{kind.__name__}", (LedgerConformance,), body)
 

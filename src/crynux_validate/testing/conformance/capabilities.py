@@ -9,6 +9,7 @@ CAPABILITIES: Final[Mapping[str, str]] = {
     "batch": "`with ledger.batch():` does many actions as one transaction; it is no part of the Protocol",
     "beacon": "challenges and draws come from the beacon that make_ledger is given",
     "evidence": "evidence of a finding can be checked by whoever does not trust the ledger (L8)",
+    "full_disk": "writes below its folder can be made to fail, as on a full disk: full_disk says how",
     "manual_clock": "its time is the clock that make_ledger is given",
     "messages": "its errors have the words of crynux_validate.ledger.rules, as everything on StoringLedger has",
     "processes": "several processes can have the ledger of one folder open at once",

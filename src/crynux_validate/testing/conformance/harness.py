@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
@@ -86,6 +87,22 @@ class Harness:
 
     def let_go(self, ledger: Ledger) -> None:
         """End what an object holds, as the death of its process would: a lock, a connection. Nothing, if left out."""
+
+    @contextmanager
+    def full_disk(self, folder: Path) -> Iterator[None]:
+        """Let writes below a ledger's folder fail, as on a full disk, until the block ends.
+
+        As it stands, no file of this process can grow to more than 1,000 bytes above the largest in the folder: for
+        ledgers in files of this process. A ledger elsewhere defines its own, or lacks ``full_disk``.
+        """
+        resource = pytest.importorskip("resource", reason="this system has no limit for the size of files")
+        largest = max((path.stat().st_size for path in folder.rglob("*") if path.is_file()), default=0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 1_000, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     @pytest.fixture(autouse=True)
     def conformance(self, request: pytest.FixtureRequest) -> Iterator[None]:

@@ -13,6 +13,7 @@ from crynux_validate.testing.conformance.capabilities import check_lacks, check_
 from crynux_validate.testing.conformance.classes import ClassRules
 from crynux_validate.testing.conformance.commitments import CommitmentRules
 from crynux_validate.testing.conformance.concurrency import ConcurrencyRules
+from crynux_validate.testing.conformance.full_disk import FullDiskRules
 from crynux_validate.testing.conformance.groups import GroupRules
 from crynux_validate.testing.conformance.log import LogRules
 from crynux_validate.testing.conformance.model import ModelRules
@@ -40,6 +41,7 @@ class LedgerConformance(
     SignedRules,
     SecondRoundRules,
     BatchRules,
+    FullDiskRules,
     ModelRules,
 ):
     """Tests a `crynux_validate.Ledger` against every rule of the protocol that a ledger shows.
