@@ -17,6 +17,8 @@ help:
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
+	@echo "             a million damaged inputs for each reader are part of it: INPUTS=1000 for fewer; it goes on where it was"
+	@echo "             stopped, as soak-readers.json says"
 	@echo "make bench-peers   make the tables of hashes beside other libraries, one of them in an environment of its own"
 	@echo "make clean   remove the environment and everything that was generated"
 	@echo
@@ -49,7 +51,7 @@ measure: $(VENV)/.installed-dev
 
 SHARE ?= 1
 soak: $(VENV)/.installed-dev
-	@$(BIN)/python -m benchmarks.soak --share $(SHARE)
+	@$(BIN)/python -m benchmarks.soak --share $(SHARE) $(if $(INPUTS),--inputs $(INPUTS)) --notes soak-readers.json
 
 # The peer perception asks for an older release of a library that development needs.
 PEERS := $(VENV)-peers
@@ -64,7 +66,7 @@ $(PEERS)/.installed: | $(BIN)/python
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(PEERS) demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
+	@rm -rf $(VENV) $(PEERS) demo-output soak-readers.json dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
 		.import_linter_cache
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 

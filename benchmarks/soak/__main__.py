@@ -13,6 +13,7 @@ from tests.ledger.postgresql import NotInstalledError, Server, fast_folder
 
 from benchmarks.soak import act_together, kill_the_server, kill_while_writing, set_up
 from benchmarks.soak.damage import damage_files, edit_logs, fill_the_disk, fill_the_file, hold, small_disk, url_of
+from benchmarks.soak.inputs import read_damaged
 from benchmarks.soak.sequences import run_on_files, run_sequences
 
 DISK_MIB: Final = 4
@@ -30,10 +31,14 @@ class Soak:
         For SQLite files.
     server
         None where PostgreSQL is not installed.
+    inputs, notes
+        How many damaged inputs each reader is given, and where it is noted how far that is.
     """
 
-    def __init__(self, share: float, folder: Path, server: Server | None) -> None:
+    def __init__(self, share: float, folder: Path, server: Server | None, inputs: int, notes: Path | None) -> None:
         self._share = share
+        self._inputs = inputs
+        self._notes = notes
         self._folder = folder
         self._server = server
 
@@ -165,6 +170,10 @@ class Soak:
         for what, run in runs:
             yield what, f"{run()}; money conserved"
 
+    def readers(self) -> Iterator[tuple[str, str]]:
+        """Damaged inputs for every reader."""
+        yield from read_damaged(self._inputs, self._notes)
+
 
 def _with_errors(acknowledged: int, errors: set[str]) -> str:
     return f"{acknowledged:,} acknowledged actions, none lost; what was said: {'; '.join(sorted(errors))}"
@@ -178,6 +187,7 @@ PARTS: Final = {
     "files": Soak.files,
     "logs": Soak.logs,
     "sequences": Soak.sequences,
+    "readers": Soak.readers,
 }
 
 
@@ -186,6 +196,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="which part of all to do: 0.1 is a tenth")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--inputs", type=int, metavar="N", help="damaged inputs for each reader; default: a million times the share"
+    )
+    parser.add_argument(
+        "--notes", type=Path, metavar="FILE", help="where to note how far the readers are, to go on from there"
+    )
     arguments = parser.parse_args()
     if not 0 < arguments.share <= 100:
         parser.error(f"--share is {arguments.share}; expected a number above 0, at most 100")
@@ -197,7 +213,8 @@ def main() -> int:
         server = None
     try:
         with tempfile.TemporaryDirectory(prefix="soak-", dir=fast_folder()) as folder:
-            soak = Soak(arguments.share, Path(folder), server)
+            inputs = round(1_000_000 * arguments.share) if arguments.inputs is None else arguments.inputs
+            soak = Soak(arguments.share, Path(folder), server, inputs, arguments.notes)
             print("| what | seen | s |\n|---|---|---|", flush=True)
             for name in arguments.only:
                 since = time.monotonic()

@@ -33,6 +33,8 @@ MAX_DEPTH: Final = 32
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]')
 """Possessive, so that a string which never ends is passed over once, and not tried again from each of its quotes."""
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""What alone can give a lone surrogate: UTF-8 has none."""
 _QUOTE: Final = ord('"')
 MAX_ID_LENGTH: Final = 128
 _ID = re.compile(r"[\x21-\x7e]+")
@@ -187,7 +189,8 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
             parse_int=readable,
             object_pairs_hook=unique,
         )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{what} is not UTF-8: {error}") from error
     except json.JSONDecodeError as error:
