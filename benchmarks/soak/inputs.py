@@ -1,4 +1,4 @@
-"""Damaged inputs for every reader of strangers' bytes, by number: what was done is noted, so that it can go on later."""
+"""Damaged inputs for every reader of strangers' bytes, by number: what was done is noted, to go on from there."""
 
 import json
 from collections.abc import Iterator
