@@ -60,6 +60,9 @@ OTHER = {
     "sdpa.cudnn": True,
     "sdpa.overrideable": True,
     "sdpa.math_reduction": True,
+    "sdpa.order": [0, 3, 2, 1, 4],
+    "sdpa.rocm_library": core._ROCmFABackend.AOTriton,
+    "miopen.immediate": True,
     "transformer_fastpath": True,
     "native_overrides": ["native"],
     "compiler": torch._dynamo.eval_frame.DynamoStance("eager_on_recompile"),
@@ -314,7 +317,7 @@ def test_too_late_for_cublas_once_cuda_has_started(environment: pytest.MonkeyPat
 
 def test_cuda_that_started_after_the_export_is_fine(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    environment.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    environment.setenv("CUBLASLT_WORKSPACE_SIZE", "32768")
     environment.setattr(torch.cuda, "is_initialized", lambda: True)
     process.prepare_process()
 
