@@ -158,7 +158,12 @@ def test_what_belongs_to_a_thread_is_put_back_in_it() -> None:
         generator: Any = standing()
         next(generator)
         found = []
-        (message,) = in_thread(lambda: (found.append(torch.is_autocast_enabled("cpu")), generator.close()))
+
+        def close() -> None:
+            found.append(torch.is_autocast_enabled("cpu"))
+            generator.close()
+
+        (message,) = in_thread(close)
         assert "autocast.cpu" in message
         assert "cudnn.benchmark" not in message
         assert found == [False]
@@ -179,7 +184,8 @@ def test_a_block_that_goes_on_in_another_thread(settings: dict[str, int]) -> Non
 
 
 def test_a_thread_that_ended_inside_is_named(settings: dict[str, int]) -> None:
-    before, kept = dict(settings), []
+    before = dict(settings)
+    kept: list[Any] = []
 
     def stand() -> None:
         kept.append(standing())

@@ -45,12 +45,13 @@ def refuse_replacements() -> None:
 def _modes() -> Iterator[str]:
     """Modes, transforms and tracers that are active in this thread."""
     import torch
-    from torch.overrides import _get_current_function_mode_stack
+    from torch.utils import _python_dispatch
     from torch.utils._device import DeviceContext
-    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
     core: Any = torch._C
-    for mode in (*_get_current_function_mode_stack(), *_get_current_dispatch_mode_stack()):
+    overrides: Any = torch.overrides
+    stacks = (overrides._get_current_function_mode_stack(), _python_dispatch._get_current_dispatch_mode_stack())
+    for mode in (mode for stack in stacks for mode in stack):
         # A default device is a mode as well; the guard has a switch for it.
         if type(mode) is not DeviceContext and type(mode) not in _ALLOWED:
             kind = f"{type(mode).__module__}.{type(mode).__qualname__}"
@@ -92,7 +93,7 @@ def _registered_by(operation: str, key: str) -> str:
 
     core: Any = torch._C
     own = str(Path(torch.__file__).parent)
-    pattern = re.compile(rf"^{re.escape(key)}: registered at (.+) :: ", re.MULTILINE)
+    pattern = re.compile(rf"^{re.escape(key)}(?:\[alias\])?: registered at (.+) :: ", re.MULTILINE)
     # There may be none for a short time, while it is registered or removed.
     for where in pattern.findall(core._dispatch_dump(operation)):
         # What others register with a decorator of torch.library is said to come from there.
