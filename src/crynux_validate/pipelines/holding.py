@@ -118,7 +118,8 @@ class Holder:
         problems = _restore(self._saved)
         if not owner.is_alive():
             return problems
-        self._left_behind[owner] = behind
+        alive = {thread: saved for thread, saved in self._left_behind.items() if thread.is_alive()}
+        self._left_behind = {**alive, owner: behind}
         names = ", ".join(switch.name for switch, _ in behind)
         return [
             *problems,
