@@ -184,4 +184,9 @@ def test_a_replaced_function_is_refused(monkeypatch: pytest.MonkeyPatch, module:
 def test_a_registered_implementation_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     modeling = pytest.importorskip("transformers.modeling_utils")
     monkeypatch.setitem(modeling.AttentionInterface._global_mapping, name, plain)
-    refused(rf"'{name}' in transformers\.modeling_utils\.ALL_ATTENTION_FUNCTIONS is replaced by tests\.pipelines")
+    refused(rf"'{name}' in transformers\.modeling_utils\.ALL_ATTENTION_FUNCTIONS is replaced by a function of tests\.")
+
+
+def test_a_torch_that_tells_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch._C, "_get_tracing_state")
+    refused("this version of torch does not tell what other code does to it: .*_get_tracing_state")

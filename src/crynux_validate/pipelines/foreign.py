@@ -5,7 +5,7 @@ process, a function of torch may be replaced by another package's. None of it ca
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, TypeVar
@@ -32,13 +32,21 @@ def allow_mode(kind: Mode) -> Mode:
 
 def refuse_modes() -> None:
     """Raise `DeterminismError` where a mode, a transform or a tracer is active in this thread, with what to do."""
-    for problem in _modes():
-        raise DeterminismError(problem)
+    _refuse(_modes)
 
 
 def refuse_replacements() -> None:
     """Raise `DeterminismError` where another package's code is in the place of torch's or transformers' own."""
-    for problem in (*_overrides(), *_functions(), *_registered()):
+    for find in (_overrides, _functions, _registered):
+        _refuse(find)
+
+
+def _refuse(find: Callable[[], Iterator[str]]) -> None:
+    try:
+        problem = next(find(), None)
+    except AttributeError as error:
+        raise DeterminismError(f"this version of torch does not tell what other code does to it: {error}") from error
+    if problem is not None:
         raise DeterminismError(problem)
 
 
@@ -152,10 +160,10 @@ def _registered() -> Iterator[str]:
     for module, name in _REGISTRIES:
         registry = getattr(loaded(module), name, {})
         for implementation in _USED:
-            function = registry.get(implementation) if implementation in registry else None
-            if function is not None and not _of(function.__module__, "transformers"):
+            home = _home(registry[implementation]) if implementation in registry else None
+            if home is not None and not _of(home, "transformers"):
                 yield (
-                    f"{implementation!r} in {module}.{name} is replaced by {function.__module__}; run the task in a "
+                    f"{implementation!r} in {module}.{name} is replaced by a function of {home}; run the task in a "
                     "process that does not register it"
                 )
 
