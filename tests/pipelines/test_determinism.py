@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 from crynux_validate.errors import DeterminismError, PipelineError
 from crynux_validate.pipelines import determinism, process
+from crynux_validate.pipelines import switches as guard_table
 from crynux_validate.pipelines.determinism import Switch, deterministic, numerics, switches
 from crynux_validate.pipelines.precision import _PLACES
 
@@ -60,6 +62,10 @@ OTHER = {
     "sdpa.cudnn": True,
     "sdpa.overrideable": True,
     "sdpa.math_reduction": True,
+    "sdpa.order": [0, 3, 2, 1, 4],
+    "sdpa.rocm_library": core._ROCmFABackend.AOTriton,
+    "miopen.immediate": True,
+    "sm_carveout": 8,
     "transformer_fastpath": True,
     "native_overrides": ["native"],
     "compiler": torch._dynamo.eval_frame.DynamoStance("eager_on_recompile"),
@@ -266,6 +272,117 @@ def test_replaced_operations_of_torch_are_off_inside() -> None:
     assert torch.maximum(a, b).item() == 1
 
 
+def test_an_activated_flash_attention_is_off_inside() -> None:
+    """torch overrides its own operation with what another package registers."""
+    from torch.nn.attention import _registry
+
+    untyped: Any = torch.library
+    calls: list[torch.Tensor] = []
+
+    def own(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x)
+        return x.clone()
+
+    def register() -> Any:
+        made: Any = untyped.Library("aten", "IMPL")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made.impl("sinc", own, "CPU")
+        return SimpleNamespace(remove=made._destroy)
+
+    _registry.register_flash_attention_impl("a test's", register_fn=register)
+    _registry.activate_flash_attention_impl("a test's")
+    try:
+        with deterministic():
+            assert _registry.current_flash_attention_impl() is None
+            torch.sinc(torch.ones(1))
+        assert calls == []
+        assert _registry.current_flash_attention_impl() == "a test's"
+        torch.sinc(torch.ones(1))
+        assert len(calls) == 1
+    finally:
+        _registry.restore_flash_attention_impl()
+        del _registry._FLASH_ATTENTION_IMPLS["a test's"]
+
+
+def test_hooks_of_every_module_are_off_inside() -> None:
+    modules: Any = torch.nn.modules.module
+    handles = [
+        modules.register_module_forward_pre_hook(lambda _, inputs: (inputs[0] + 1,)),
+        modules.register_module_forward_hook(lambda _module, _inputs, output: output + 1),
+        modules.register_module_forward_hook(lambda _module, _inputs, _settings, output: output + 1, with_kwargs=True),
+        modules.register_module_parameter_registration_hook(lambda _module, _name, parameter: parameter * 2),
+    ]
+    try:
+        with deterministic():
+            layer = torch.nn.PReLU()
+            assert layer(torch.ones(1)).item() == 1
+            assert layer.weight.item() == 0.25
+        assert layer(torch.ones(1)).item() == 4
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert layer(torch.ones(1)).item() == 1
+
+
+def test_classes_that_transformers_would_replace_are_not_inside() -> None:
+    patching = pytest.importorskip("transformers.monkey_patching")
+    patching.register_patch_mapping({"LlamaMLP": torch.nn.Identity})
+    try:
+        with deterministic():
+            assert patching.get_patch_mapping() == {}
+        assert patching.get_patch_mapping() == {"LlamaMLP": torch.nn.Identity}
+    finally:
+        patching.clear_patch_mapping()
+
+
+def test_the_attention_backend_of_diffusers_is_native_inside() -> None:
+    dispatch = pytest.importorskip("diffusers.models.attention_dispatch")
+    registry = dispatch._AttentionBackendRegistry
+    before = registry._active_backend
+    registry.set_active_backend(dispatch.AttentionBackendName._NATIVE_MATH)
+    try:
+        with deterministic():
+            assert registry._active_backend is dispatch.AttentionBackendName.NATIVE
+        assert registry._active_backend is dispatch.AttentionBackendName._NATIVE_MATH
+    finally:
+        registry.set_active_backend(before)
+
+
+class Workspaces:
+    """The functions of a build of torch with CUDA, which this machine may not have."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.freed, self.asked = size, 0, 0
+
+    def _cuda_getCublasWorkspaceSize(self) -> int:  # noqa: N802 - torch's name
+        self.asked += 1
+        return self.size
+
+    def _cuda_setCublasWorkspaceSize(self, size: int) -> None:  # noqa: N802 - torch's name
+        self.size = size
+
+    def _cuda_clearCublasWorkspaces(self) -> None:  # noqa: N802 - torch's name
+        self.freed += 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_the_workspace_is_set_once_cuda_has_started(started: bool) -> None:
+    """To ask for it earlier would start CUDA; the variable decides then."""
+    library = Workspaces(65536)
+    torch_with_cuda = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: started))
+    switch = guard_table._workspace(torch_with_cuda, library, "Cublas")
+    assert switch.wanted == process.WORKSPACE_BYTES == 33_554_432
+    before = switch.read()
+    assert before == (65536 if started else switch.wanted)
+    switch.apply()
+    switch.check("")
+    assert library.size == (switch.wanted if started else 65536)
+    switch.set(before)
+    assert (library.size, library.freed) == (65536, 2 * started)
+    assert bool(library.asked) is started
+
+
 def test_numerics_are_json_and_do_not_depend_on_what_was_set_before(other_settings: None) -> None:
     inside = numerics()
     assert json.loads(json.dumps(inside)) == inside
@@ -314,9 +431,33 @@ def test_too_late_for_cublas_once_cuda_has_started(environment: pytest.MonkeyPat
 
 def test_cuda_that_started_after_the_export_is_fine(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    environment.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    environment.setenv("CUBLASLT_WORKSPACE_SIZE", "32768")
     environment.setattr(torch.cuda, "is_initialized", lambda: True)
     process.prepare_process()
+
+
+def test_a_workspace_that_can_be_set_is_never_too_late(environment: pytest.MonkeyPatch) -> None:
+    """What users of notebooks meet: CUDA is in use, and nobody has heard of the variables."""
+    environment.setattr(torch.cuda, "is_initialized", lambda: True)
+    environment.setattr(core, "_cuda_setCublasWorkspaceSize", lambda _: None, raising=False)
+    process.prepare_process()
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
+@pytest.mark.parametrize(
+    "name", ["NVIDIA_TF32_OVERRIDE", "TORCH_CUDNN_USE_HEURISTIC_MODE_B", "TORCH_CUDNN_V8_API_DISABLED"]
+)
+def test_a_variable_that_cuda_has_read_is_refused(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setattr(core, "_cuda_setCublasWorkspaceSize", lambda _: None, raising=False)
+    environment.setenv(name, "1")
+    process.prepare_process()
+    assert os.environ[name] == "0"
+    environment.setenv(name, "1")
+    environment.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(
+        DeterminismError, match=f"{name} must be '0'.*CUDA has already started in this process with '1'"
+    ):
+        process.prepare_process()
 
 
 def test_metal_matters_only_where_there_is_metal(environment: pytest.MonkeyPatch) -> None:

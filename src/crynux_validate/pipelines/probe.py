@@ -1,6 +1,5 @@
 """What this machine is: its GPU model, and the two parts of an environment that are known before a model is loaded."""
 
-import importlib.metadata
 import math
 import os
 import platform
@@ -14,20 +13,13 @@ from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.machines.gpu import PLATFORMS, GpuModel
 from crynux_validate.pipelines.determinism import numerics
+from crynux_validate.pipelines.packages import recorded_packages
 from crynux_validate.pipelines.process import RECORDED_CPU, RECORDED_CUDA, prepare_process, require
 
 if TYPE_CHECKING:
     import torch
 
 require("torch")
-
-_KERNEL_PACKAGES: Final = (
-    "apache-tvm-ffi", "apex", "bitsandbytes", "flash-attn", "flash-attn-3", "flashinfer-python", "jinja2", "kernels",
-    "numpy", "nvidia-cutlass-dsl", "sageattention", "tokenizers", "torchao", "transformers", "triton", "triton-rocm",
-    "triton-windows", "xformers",
-)  # fmt: skip
-"""Distributions that bring kernels of their own, compute a scheduler's tables (numpy), or say what a language model
-computes on what tokens (transformers, tokenizers, jinja2)."""
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _COUNTS: Final = ("num_logical_cores", "num_physical_cores", "num_sockets")
@@ -238,7 +230,7 @@ def kernel(device: "str | torch.device | None" = None) -> dict[str, Any]:
             "cudnn": cudnn.version() if found.type == "cuda" else None,
             "build": _build(torch.__config__.show()),
         },
-        "packages": _packages(found.type == "cuda"),
+        "packages": recorded_packages(cuda=found.type == "cuda"),
     }
     if found.type == "cpu":
         record["processor"] = _processor()
@@ -252,16 +244,6 @@ def kernel(device: "str | torch.device | None" = None) -> dict[str, Any]:
 def _build(text: str) -> str:
     """The build configuration without the line about this processor, which is recorded where it matters."""
     return "\n".join(line for line in text.splitlines() if "CPU capability usage" not in line).strip()
-
-
-def _packages(cuda: bool) -> dict[str, str]:
-    """Versions of the installed distributions that bring kernels; on CUDA also of NVIDIA's libraries."""
-    found = {}
-    for distribution in importlib.metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", distribution.name or "").lower()
-        if name in _KERNEL_PACKAGES or (cuda and name.startswith("nvidia-")):
-            found[name] = distribution.version
-    return dict(sorted(found.items()))
 
 
 def _processor() -> dict[str, Any]:

@@ -38,26 +38,36 @@ def _never(_value: str | None) -> str | None:
     return None
 
 
-def _loaded(module: str) -> Any:
+def loaded(module: str) -> Any:
     """Return a module if it is loaded, else None; it is never imported for this."""
     return sys.modules.get(module)
 
 
-def _cuda_started(wanted: str) -> Callable[[str | None], str | None]:
-    """cuBLAS and cuDNN read theirs when their handles are made, which torch does once CUDA is initialised."""
+def _cublas_started(wanted: str) -> Callable[[str | None], str | None]:
+    """The workspace is made at the first matrix product; torch 2.13 on CUDA lets the guard change its size later."""
 
     def too_late(value: str | None) -> str | None:
-        torch = _loaded("torch")
+        torch = loaded("torch")
         if value == wanted or torch is None or not torch.cuda.is_initialized():
             return None
-        return "CUDA has already started in this process"
+        if hasattr(torch._C, "_cuda_setCublasWorkspaceSize"):
+            return None
+        return "CUDA has already started in this process, and this build of torch cannot change it any more"
 
     return too_late
 
 
+def _cuda_started(value: str | None) -> str | None:
+    """Read once CUDA is in use; unset means off, so only another value does harm."""
+    torch = loaded("torch")
+    if value in {None, "0"} or torch is None or not torch.cuda.is_initialized():
+        return None
+    return f"CUDA has already started in this process with {value!r}"
+
+
 def _hub_kernels(_value: str | None) -> str | None:
     """transformers reads it when this module is imported, and it matters only where ``kernels`` is installed."""
-    hub = _loaded("transformers.integrations.hub_kernels")
+    hub = loaded("transformers.integrations.hub_kernels")
     if hub is None or not hub.is_kernels_available() or not hub._kernels_enabled:
         return None
     return "transformers has already been imported with it on, and the package 'kernels' is installed"
@@ -65,7 +75,7 @@ def _hub_kernels(_value: str | None) -> str | None:
 
 def _diffusers_backend(_value: str | None) -> str | None:
     """diffusers reads it when its constants are imported."""
-    constants = _loaded("diffusers.utils.constants")
+    constants = loaded("diffusers.utils.constants")
     if constants is None or constants.DIFFUSERS_ATTN_BACKEND == "native":
         return None
     return f"diffusers has already been imported with {constants.DIFFUSERS_ATTN_BACKEND!r}"
@@ -73,34 +83,44 @@ def _diffusers_backend(_value: str | None) -> str | None:
 
 def _metal_started(value: str | None) -> str | None:
     """torch reads it when it is loaded; unset means off, so only another value does harm, and only on Apple's GPUs."""
-    torch = _loaded("torch")
+    torch = loaded("torch")
     if value in {None, "0"} or torch is None or not torch.backends.mps.is_available():
         return None
     return f"torch has already been imported with {value!r}"
 
 
+WORKSPACE_BYTES: Final = 4096 * 8 * 2**10
+"""Bytes of the workspace of cuBLAS, and of cuBLASLt, which uses the same memory: eight parts of 4,096 KiB."""
 _WORKSPACE: Final = ":4096:8"
+_WORKSPACE_LT: Final = str(WORKSPACE_BYTES // 2**10)
 
 RECORDED_CPU: Final = (
     "DNNL_DEFAULT_FPMATH_MODE", "DNNL_MAX_CPU_ISA", "GLIBC_TUNABLES", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE",
-    "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "ONEDNN_DEFAULT_FPMATH_MODE",
-    "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+    "MKL_DISABLE_FAST_MM", "MKL_ENABLE_INSTRUCTIONS", "MKL_NUM_STRIPES", "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+    "TORCH_LINEAR_FLATTEN_3D", "TORCH_MKLDNN_MATMUL_MIN_DIM", "TORCH_MKLDNN_MATMUL_MIN_SIZE",
 )  # fmt: skip
 """Variables that change bits on a CPU: left as they are, but recorded (``ATEN_CPU_CAPABILITY`` by its effect)."""
 
 RECORDED_CUDA: Final = (
-    "CUBLASLT_WORKSPACE_SIZE", "CUDA_FORCE_PTX_JIT", "DISABLE_ADDMM_CUDA_LT", "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
+    "CUDA_FORCE_PTX_JIT", "DISABLE_ADDMM_CUDA_LT", "MIOPEN_DEBUG_CONVOLUTION_DETERMINISTIC", "MIOPEN_FIND_ENFORCE",
+    "MIOPEN_FIND_MODE", "PYTORCH_MIOPEN_SUGGEST_NHWC", "PYTORCH_MIOPEN_SUGGEST_NHWC_BATCHNORM",
+    "TORCH_CUBLASLT_UNIFIED_WORKSPACE", "TORCH_LINEAR_FLATTEN_3D",
 )  # fmt: skip
-"""The same on CUDA."""
+"""The same on CUDA and ROCm."""
 
 VARIABLES: Final[tuple[Variable, ...]] = (
-    Variable("CUBLAS_WORKSPACE_CONFIG", _WORKSPACE, "matrix products on CUDA", _cuda_started(_WORKSPACE)),
-    Variable("NVIDIA_TF32_OVERRIDE", "0", "the precision of float32 on CUDA", _cuda_started("0")),
+    Variable("CUBLAS_WORKSPACE_CONFIG", _WORKSPACE, "matrix products on CUDA", _cublas_started(_WORKSPACE)),
+    Variable("CUBLASLT_WORKSPACE_SIZE", _WORKSPACE_LT, "matrix products on CUDA", _cublas_started(_WORKSPACE_LT)),
+    Variable("NVIDIA_TF32_OVERRIDE", "0", "the precision of float32 on CUDA", _cuda_started),
+    Variable("TORCH_CUDNN_USE_HEURISTIC_MODE_B", "0", "how cuDNN chooses kernels of convolutions", _cuda_started),
+    Variable("TORCH_CUDNN_V8_API_DISABLED", "0", "how cuDNN chooses kernels of convolutions", _cuda_started),
     # Never too late: the guard switches off what torch registered at its import (`native_overrides`).
     Variable("TORCH_DISABLE_NATIVE_JIT", "1", "replaced implementations of torch's operations", _never),
     Variable("DIFFUSERS_ATTN_BACKEND", "native", "the implementation of attention in diffusers", _diffusers_backend),
     Variable("USE_HUB_KERNELS", "0", "kernels that transformers downloads", _hub_kernels),
-    # transformers reads it at every call.
+    # transformers reads these two at every call.
+    Variable("TRANSFORMERS_SDPA_FORCE_GQA", "0", "the kernel of fused attention of language models", _never),
     Variable("FLASH_ATTENTION_DETERMINISTIC", "1", "the backward pass of flash attention", _never),
     Variable("PYTORCH_ENABLE_MPS_FALLBACK", "0", "operations that leave Apple's GPU for the CPU", _metal_started),
     Variable("PYTORCH_MPS_FAST_MATH", "0", "the precision of kernels on Apple's GPU", _metal_started),
