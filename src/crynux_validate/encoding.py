@@ -152,6 +152,7 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     Refused, each with its reason: more than `max_bytes`, text that is not UTF-8 or not JSON, NaN and infinities,
     lone surrogates, a key that stands twice in one object, and nesting that would exhaust the stack.
     """
+    check_type(text, (str, bytes), what, "JSON as text or bytes")
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > max_bytes:
         raise InvalidInputError(f"{what} has {len(raw)} bytes; at most {max_bytes} are read")
@@ -225,6 +226,27 @@ def shorten_name(name: str) -> str:
     return name if name.isprintable() and len(name) <= 80 else shorten(name)
 
 
+def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:
+    """Refuse a value of another kind than a caller must pass; `expected` names it, with its article."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
+
+
+def summary(value: object, *parts: object) -> str:
+    """Return a repr: the class and what tells the object from others, in one printable line that ends.
+
+    Bytes are written as hexadecimal digits; parts that are None or empty text are left out.
+    """
+    shown = []
+    for part in parts:
+        text = part.hex() if isinstance(part, bytes) else str(part)
+        if part is not None and text:
+            text = text if text.isprintable() else ascii(text)[1:-1]
+            shown.append(text if len(text) <= 80 else f"{text[:77]}...")
+    line = ", ".join(shown)
+    return f"<{type(value).__name__} {line if len(line) <= 280 else f'{line[:277]}...'}>"
+
+
 @lru_cache(maxsize=10_000)
 def _is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
@@ -268,3 +290,34 @@ def parse_hex(text: object, what: str, length: int | None = None) -> bytes:
     if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
         raise InvalidInputError(f"{what} is {text[:80]!r}; expected an even number of hexadecimal digits")
     return bytes.fromhex(text)
+
+
+_SCORE_PREFIX: Final = re.compile(r"0[xX]|([a-z]+):")
+
+
+def parse_score(text: object, what: str, length: int | None = None, *, perceptual: bool) -> bytes:
+    """Read a score in the forms that neighbours write: hexadecimal digits, also after ``0x``, or ``p:`` before a hash.
+
+    Parameters
+    ----------
+    text
+        Digits of either case. ``0x`` is how chains and the live network write bytes, ``p:`` how goimagehash writes a
+        perceptual hash.
+    what
+        Names it in the error.
+    length
+        The number of bytes that is expected.
+    perceptual
+        Whether it is made of perceptual hashes, which may stand after ``p:``.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else; other kinds of hashes (``a:``, ``d:``) are no perceptual ones.
+    """
+    if isinstance(text, str) and (prefix := _SCORE_PREFIX.match(text)):
+        if prefix[1] and (prefix[1] != "p" or not perceptual):
+            expected = "hexadecimal digits, also after 0x" + (" or p: (a perceptual hash)" if perceptual else "")
+            raise InvalidInputError(f"{what} is {shorten(text)}, another kind of hash; expected {expected}")
+        text = text[prefix.end() :]
+    return parse_hex(text, what, length)

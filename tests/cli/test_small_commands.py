@@ -121,6 +121,11 @@ def test_compare(capsys: pytest.CaptureFixture[str], picture: str) -> None:
     code, _, err = call(capsys, "compare", A, NEAR_A, "--threshold", "65")
     assert code == 2
     assert "1 to 64" in err
+    assert call(capsys, "compare", f"0x{A}", f"p:{NEAR_A}", "--threshold", "2")[0] == 0
+    code, _, err = call(capsys, "compare", f"0x{A[2:]}", NEAR_A)
+    assert (code, "not 14" in err) == (2, True), "a number that lost its first zeros is no hash"
+    code, _, err = call(capsys, "compare", f"a:{A}", NEAR_A)
+    assert (code, "another kind of hash" in err) == (2, True)
     code, _, err = call(capsys, "compare", A[:-1], NEAR_A)
     assert code == 2, "15 digits are no hash, and no file has that name"
     assert "16 hexadecimal digits, not 15" in err
@@ -149,7 +154,21 @@ def test_judge(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "outcome": "VALIDATED",
         "delivered_score": NEAR_A,
         "findings": {"node-1": "VALID", "node-2": "VALID", "node-3": "INVALID"},
+        "distances": {"node-1": 1, "node-2": 0, "node-3": 63},
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "finding"),
+    [({}, "BORDERLINE"), ({"safety_checker": True}, "BORDERLINE"), ({"safety_checker": False}, "INVALID")],
+)
+def test_judge_a_blank_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, rule: dict[str, bool], finding: str
+) -> None:
+    members = {node: {"answer": "score", "score": score} for node, score in (("a", A), ("b", A), ("c", "0" * 16))}
+    code, out, _ = judged(capsys, tmp_path, group(members=members, **rule))
+    assert code == 0
+    assert json.loads(out)["findings"]["c"] == finding
 
 
 def test_judge_every_kind_of_answer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -181,6 +200,21 @@ def test_judge_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = judged(capsys, tmp_path, group(algorithm="tokens/1", members=members))
     assert code == 0
     assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "INVALID"}
+
+
+def test_judge_scores_as_neighbours_write_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    members = {
+        node: {"answer": "score", "score": score} for node, score in (("a", f"0x{A}"), ("b", f"p:{A}"), ("c", A))
+    }
+    code, out, _ = judged(capsys, tmp_path, group(members=members))
+    assert code == 0
+    assert set(json.loads(out)["findings"].values()) == {"VALID"}
+    text = {
+        node: {"answer": "score", "score": score} for node, score in (("a", f"0x{A * 4}"), ("b", A * 4), ("c", A * 4))
+    }
+    code, out, _ = judged(capsys, tmp_path, group(algorithm="tokens/1", members=text))
+    assert code == 0
+    assert json.loads(out)["delivered_score"] == A * 4
 
 
 @pytest.mark.parametrize("algorithm", ["tokens/1", "logits/1"])
@@ -216,6 +250,7 @@ def test_judge_as_the_live_network(capsys: pytest.CaptureFixture[str], tmp_path:
         "outcome": "VALIDATED",
         "delivered_score": "f0f0f0f00f0f0fff",
         "findings": {"first": "VALID", "middle": "VALID", "last": "INVALID"},
+        "distances": {"first": 0, "middle": 4, "last": 8},
     }
     apart = {"answer": "score", "score": "f0f0f0f00f00f0f0", "seconds": 1}
     value = json.loads(relay())
@@ -255,6 +290,8 @@ def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypa
         (group(members={"a": {"answer": "score", "score": A, "seconds": 1}}), "no field 'seconds'"),
         (relay(threshold=0), "1 to 64"),
         (relay(slash_threshold=24), "slash_threshold is not for"),
+        (relay(safety_checker=True), "safety_checker is not for"),
+        (group(safety_checker="no"), "safety_checker is 'no'; expected True or False"),
         (relay(members=json.loads(group())["members"]), "no execution time of node-1"),
         (
             relay(members={n: {"answer": "score", "score": A, "seconds": -1} for n in "abc"}),

@@ -6,7 +6,7 @@ from typing import Any, Final
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
-from crynux_validate.encoding import DIGEST_BYTES, parse_hex, parse_json, shorten
+from crynux_validate.encoding import parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import (
     DEFAULT_THRESHOLD,
@@ -23,7 +23,7 @@ from crynux_validate.judging import (
 
 MAX_BYTES: Final = 1_000_000
 
-_FIELDS: Final = ("algorithm", "rule", "threshold", "slash_threshold", "members")
+_FIELDS: Final = ("algorithm", "rule", "threshold", "slash_threshold", "safety_checker", "members")
 _RULES: Final = ("centre", "crynux-relay")
 _ANSWERS: Final = {
     "score": ("score", "algorithm"),
@@ -42,7 +42,8 @@ def add_parser(commands: Commands) -> None:
         "judge",
         help="the verdict on a group's answers",
         description="Judge the answers of one group, as JSON: "
-        '{"algorithm":"phash/1","rule":"centre","threshold":16,"slash_threshold":24,"members":{"node-1":'
+        '{"algorithm":"phash/1","rule":"centre","threshold":16,"slash_threshold":24,"safety_checker":false,'
+        '"members":{"node-1":'
         '{"answer":"score","score":"<hex>"},"node-2":{"answer":"invalid_task","code":"schema"},'
         '"node-3":{"answer":"absent"}}}; an answer is also failed, withheld or malformed. '
         'The rule "crynux-relay" is the live network\'s: it takes the execution time of each member, "seconds":1.5. '
@@ -78,9 +79,14 @@ def _read_group(value: Any) -> tuple[dict[str, Member], Rule]:
     extra = ("seconds",) if rule == "crynux-relay" else ()
     read = {node: _read_member(node, member, algorithm, extra) for node, member in members.items()}
     if rule == "centre":
-        return read, CentreRule(group.get("threshold", DEFAULT_THRESHOLD), group.get("slash_threshold"))
-    if "slash_threshold" in group:
-        raise InvalidInputError("slash_threshold is not for the rule 'crynux-relay', which has one threshold")
+        return read, CentreRule(
+            group.get("threshold", DEFAULT_THRESHOLD),
+            group.get("slash_threshold"),
+            safety_checker=group.get("safety_checker", True),
+        )
+    for name, why in (("slash_threshold", "one threshold"), ("safety_checker", "no exception for blank pictures")):
+        if name in group:
+            raise InvalidInputError(f"{name} is not for the rule 'crynux-relay', which has {why}")
     seconds = {node: member["seconds"] for node, member in members.items() if "seconds" in member}
     return read, CrynuxRelayRule(group.get("threshold", RELAY_THRESHOLD), seconds=seconds)
 
@@ -112,7 +118,7 @@ def _read_member(node: str, value: Any, algorithm: Any, extra: tuple[str, ...]) 
             case "score" if algorithm in IMAGE_ALGORITHMS:
                 return ImageScore.from_hex(_required(member, "score"), algorithm)
             case "score":
-                return TextScore(parse_hex(_required(member, "score"), "a text score", DIGEST_BYTES), None, algorithm)
+                return TextScore.from_hex(_required(member, "score"), algorithm)
             case "invalid_task" if member.get("code") == "failed":
                 raise InvalidInputError("an invalid_task report has the code schema, limits or unsupported")
             case "invalid_task":

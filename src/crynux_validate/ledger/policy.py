@@ -1,13 +1,14 @@
 """The ledger's parameters, and the outside things that it asks: a clock and a beacon (protocol P4, P6)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
-from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.tasks import ImageTask, Task
 
 PPM: Final = 1_000_000
 MAX_MONEY: Final = 2**256 - 1
@@ -55,7 +56,20 @@ class Epoch:
     commit_deadline: int
     reveal_deadline: int
     in_force: int
-    challenge: bytes | None = field(default=None, repr=False)
+    challenge: bytes | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON; the challenge as hexadecimal digits."""
+        return {**asdict(self), "challenge": None if self.challenge is None else self.challenge.hex()}
+
+    def __repr__(self) -> str:
+        challenge = "no challenge yet" if self.challenge is None else f"challenge {self.challenge.hex()}"
+        times = (
+            f"from {self.starts}",
+            f"commitments until {self.commit_deadline}",
+            f"openings until {self.reveal_deadline}",
+        )
+        return summary(self, self.number, *times, f"in force {self.in_force}", challenge)
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class Policy:
     group_size
         Members of a group: 3, 5, 7 or 9.
     threshold, slash_threshold
-        Of `CentreRule`.
+        Of `CentreRule`; its `safety_checker` is the task's (J2).
     min_stake
         The least stake of a node, in the smallest unit (L4).
     stake_per_fee
@@ -173,17 +187,17 @@ class Policy:
             parse_hex(text, "a digest in admitted_declarations", DIGEST_BYTES) for text in self.admitted_declarations
         ]
         object.__setattr__(self, "admitted_declarations", tuple(found.hex() for found in listed))
-        object.__setattr__(self, "slash_threshold", self.rule.slash_threshold)
+        object.__setattr__(self, "slash_threshold", CentreRule(self.threshold, self.slash_threshold).slash_threshold)
 
     @classmethod
     def crynux(cls) -> "Policy":
         """Return the live network's threshold, 24 for both, and its least stake, 400 tokens of 18 decimals."""
         return cls(threshold=24, slash_threshold=24, min_stake=400 * 10**18, weight_unit=10**18)
 
-    @property
-    def rule(self) -> CentreRule:
-        """How groups are judged."""
-        return CentreRule(self.threshold, self.slash_threshold)
+    def rule_for(self, task: Task) -> CentreRule:
+        """Return how a group with this task is judged (J2)."""
+        checked = isinstance(task, ImageTask) and task.safety_checker
+        return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked)
 
     @property
     def rounds(self) -> int:
