@@ -82,9 +82,9 @@ def recorded(url: str, act: Callable[[cv.SqlLedger, ManualClock], object], times
     transactions: list[Written] = []
     begin, write = Channel.begin, Channel.write
 
-    def begun(channel: Channel) -> None:
+    def begun(channel: Channel, *arguments: Any) -> list[Any]:
         transactions.append([])
-        begin(channel)
+        return begin(channel, *arguments)
 
     def noted(channel: Channel, statement: Statement, rows: list[Any]) -> None:
         if rows:

@@ -165,13 +165,14 @@ def main_evidence(arguments: argparse.Namespace) -> int:
 
 def _open(database: str) -> "SqlLedger":
     from crynux_validate import SqlLedger
+    from crynux_validate.ledger.sql.urls import url_of_file
 
     if "://" in database:
         return SqlLedger(database)
     path = Path(database)
     if not path.is_file():
         raise InvalidInputError(f"there is no file {database}; expected a SQLite file, or a URL")
-    return SqlLedger(f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true")
+    return SqlLedger(url_of_file(path, "ro"))
 
 
 def _when(seconds: int) -> str:

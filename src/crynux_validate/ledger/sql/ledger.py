@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
@@ -24,22 +24,16 @@ from crynux_validate.ledger.clock import system_clock
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.sql.audit import check_records
-from crynux_validate.ledger.sql.channel import Channel, Writer
-from crynux_validate.ledger.sql.engine import (
-    as_storage_error,
-    claim_file,
-    for_reading,
-    for_writing,
-    keep_a_write_ahead_log,
-    open_engine,
-    read_url,
-    shown,
-    storage_errors,
-)
+from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
+from crynux_validate.ledger.sql.engine import Database
+from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log
 from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
+from crynux_validate.ledger.sql.statements import HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
-from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, is_new
+from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
+from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
+from crynux_validate.ledger.sql.urls import read_url
 from crynux_validate.ledger.store import Head
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
@@ -83,6 +77,9 @@ class SqlLedger(StoringLedger):
         Also of every action: others held the database for longer than `timeout`.
     """
 
+    _in_use: SqlStore | None = None
+    """What the thread that writes just now sees."""
+
     def __init__(
         self,
         url: str,
@@ -105,7 +102,7 @@ class SqlLedger(StoringLedger):
         timeout: float,
         log: Sequence[Event],
     ) -> None:
-        parsed = read_url(url)
+        address = read_url(url)
         if type(timeout) not in (int, float) or not 0 <= timeout <= 86_400:
             raise InvalidInputError(f"timeout is {shorten(timeout)}; expected seconds, 0 to 86,400")
         # For a database that is new; checked before anything is made.
@@ -113,12 +110,13 @@ class SqlLedger(StoringLedger):
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
         super().__init__(new_id, policy or Policy(), clock=clock, beacon=beacon)
         genesis = genesis_event(self._id, self._policy, now)
-        self._where = shown(parsed)
+        self._where = address.shown
         self._timeout = timeout
-        self._engine = open_engine(parsed, timeout)
+        self._database = Database(address, timeout)
+        self._engine = self._database.engine
         self._inherited: list[object] = []
         self._begin_here()
-        claim_file(parsed, timeout)
+        claim_file(address, timeout)
         try:
             with self._asking() as connection:
                 new = is_new(connection, self._where)
@@ -228,7 +226,10 @@ class SqlLedger(StoringLedger):
     def _asking(self) -> Iterator[Connection]:
         """Give a connection that sees one moment."""
         self._check_process()
-        with storage_errors(self._where), self._reader.begin() as connection:
+        with (
+            storage_errors(self._where),
+            self._database.engine_for(self._database.begins.reading).begin() as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -259,20 +260,25 @@ class SqlLedger(StoringLedger):
 
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
-        with self._asking() as connection:
-            channel = Channel(connection.connection, connection.dialect)
-            store = self._store(channel, write=False)
+        self._check_process()
+        with storage_errors(self._where):
+            channel = borrowed(self._engine)
             try:
-                yield store
+                (found,) = channel.begin(self._database.begins.reading, [HEAD])
+                store = self._store(channel, found, write=False)
+                try:
+                    yield store
+                finally:
+                    store.close()
             finally:
-                store.close()
-                channel.end()
+                channel.close()
 
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
         refused: Exception | None = None
-        with self._alone(), self._writer.transaction() as channel:
-            store = self._store(channel, write=True)
+        with self._alone(), self._writer.transaction([HEAD_FOR_UPDATE]) as (channel, (found,)):
+            store = self._store(channel, found, write=True)
+            self._in_use = store
             try:
                 yield store
                 channel.send_ahead()
@@ -282,15 +288,19 @@ class SqlLedger(StoringLedger):
                     raise
                 refused = error  # nothing has changed: what was read is still right
             finally:
+                self._in_use = None
                 store.close()
             store.keep()
         if refused is not None:
             raise refused
 
-    def _store(self, channel: Channel, *, write: bool) -> SqlStore:
-        return SqlStore(channel, self._policy, self._known, self._reload_pool, write=write)
+    def _store(self, channel: Channel, found: Any, *, write: bool) -> SqlStore:
+        return SqlStore(channel, found, self._policy, self._known, self._reload_pool, write=write)
 
     def _reload_pool(self, group: str) -> Pool:
+        writing = self._in_use
+        if writing is not None and writing.is_mine():  # a second connection might not be had before this one is free
+            return writing.load_pool(group)
         with self._reading() as store:
             return store.load_pool(group)
 
@@ -299,7 +309,7 @@ class SqlLedger(StoringLedger):
         if self._engine.dialect.name == "sqlite":
             with storage_errors(self._where):
                 keep_a_write_ahead_log(self._engine, self._timeout)
-        with self._alone(), for_writing(self._engine).begin() as connection:
+        with self._alone(), self._database.engine_for(self._database.begins.writing).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(text(f"pg_advisory_xact_lock({_CREATION_LOCK})")))
             if not is_new(connection, self._where):
@@ -328,7 +338,8 @@ class SqlLedger(StoringLedger):
             body = genesis.canonical_bytes.decode("utf-8")
             connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
             if log:
-                store = self._store(Channel(connection.connection, connection.dialect), write=True)
+                channel = Channel(connection.connection, connection.dialect)
+                store = self._store(channel, channel.row(HEAD_FOR_UPDATE), write=True)
                 self._repeat(store, log)
                 store.send()
                 store.close()
@@ -343,6 +354,7 @@ class SqlLedger(StoringLedger):
         self, connection: Connection, policy: Policy | None, ledger_id: str | None, beacon: Beacon | None
     ) -> None:
         """Take what the database says of its ledger, and refuse what the caller says otherwise."""
+        check_kept(connection, self._where)
         row = connection.execute(select(LEDGER)).one()
         with readable("the ledger's policy"):
             found = Policy.from_dict(json.loads(row.policy))
@@ -368,9 +380,10 @@ class SqlLedger(StoringLedger):
 
     def _begin_here(self) -> None:
         """Begin in a process, with connections of its own."""
-        self._reader, self._writer = for_reading(self._engine), Writer(self._engine)
+        self._writer = Writer(self._engine, self._database.begins.writing)
         self._turn = threading.Lock()
         self._known = Known()
+        self._in_use = None
         self._process = os.getpid()
         self._finalizer = weakref.finalize(self, _dispose, self._engine, self._writer, self._process)
 

@@ -50,6 +50,8 @@ class SqlStore:
     ----------
     channel
         In a transaction on a database that holds a ledger; for writing, one that sees all that was written before.
+    found
+        The ledger's own row in it: what `statements.HEAD` asks for.
     policy
         The ledger's.
     known
@@ -57,12 +59,13 @@ class SqlStore:
     reload_pool
         Reads a group's pool once this transaction is over.
     write
-        Whether to keep all others from writing.
+        Whether all others are kept from writing.
     """
 
     def __init__(
         self,
         channel: Channel,
+        found: Any,
         policy: Policy,
         known: Known,
         reload_pool: Callable[[str], Pool],
@@ -70,7 +73,6 @@ class SqlStore:
         write: bool,
     ) -> None:
         self._channel = channel
-        found = self._channel.row(statements.HEAD_FOR_UPDATE if write else statements.HEAD)
         if found is None:
             raise StorageError("the ledger's own row is missing: the database was damaged or edited")
         self.policy = policy
@@ -96,7 +98,7 @@ class SqlStore:
     def head(self) -> Head:
         return self._records.head
 
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
         """Whether who asks may use this transaction's connection."""
         return self._thread == threading.get_ident()
 
@@ -286,7 +288,7 @@ class SqlStore:
         name: str = row.id
         with readable(f"group {name}"):
             status = Status(row.status)
-            pool = StoredPool(lambda: self.load_pool(name) if self._is_mine() else self._reload_pool(name))
+            pool = StoredPool(lambda: self.load_pool(name) if self.is_mine() else self._reload_pool(name))
             found: Draw | None = None
             rounds: tuple[Round, ...] = ()
             if row.members is not None:
