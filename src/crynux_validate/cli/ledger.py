@@ -1,6 +1,7 @@
 """``crynux-validate ledger``: show and check what is in a ledger's database, and take evidence from it."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,10 +170,9 @@ def _open(database: str) -> "SqlLedger":
 
     if "://" in database:
         return SqlLedger(database)
-    path = Path(database)
-    if not path.is_file():
+    if not os.path.isfile(database):  # Path.is_file() raises where a folder may not be looked into
         raise InvalidInputError(f"there is no file {database}; expected a SQLite file, or a URL")
-    return SqlLedger(url_of_file(path, "ro"))
+    return SqlLedger(url_of_file(Path(database), "ro"))
 
 
 def _when(seconds: int) -> str:

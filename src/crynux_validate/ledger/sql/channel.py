@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement, TableClause
 
+from crynux_validate.ledger.sql.files import Watch
 from crynux_validate.ledger.sql.troubles import dbapi_error
 
 _INSERT: Final[Mapping[str, Callable[[TableClause], Any]]] = {
@@ -79,6 +80,11 @@ class Channel:
         self._dialect = dialect
         self._cursor = connection.cursor()
         self._pipeline = ExitStack()
+
+    @property
+    def notes(self) -> dict[Any, Any]:
+        """What is kept with the connection, as long as it is open."""
+        return self._connection.info
 
     def begin(self, beginning: str, first: Sequence[Statement] = ()) -> list[Any]:
         """Begin a transaction, and return the first row of the answer to each of some statements without parameters.
@@ -176,10 +182,13 @@ class Writer:
         Lends the connections.
     beginning
         What begins a transaction.
+    watch
+        Looks whether a file is still where it was.
     """
 
-    def __init__(self, engine: Engine, beginning: str) -> None:
+    def __init__(self, engine: Engine, beginning: str, watch: Watch | None) -> None:
         self._engine = engine
+        self._watch = watch
         self._beginning = beginning
         self._keeps = engine.dialect.name == "sqlite"
         self._kept: list[Channel] = []
@@ -195,8 +204,15 @@ class Writer:
         except IndexError:
             channel = borrowed(self._engine)
         try:
-            yield channel, channel.begin(self._beginning, first)
+            found = channel.begin(self._beginning, first)
+            if self._watch is not None:
+                self._watch.begun(channel.notes)
+            yield channel, found
+            if self._watch is not None:
+                self._watch.check(channel.notes)
             channel.commit()
+            if self._watch is not None:
+                self._watch.check(channel.notes, "what this action did is in the file that was there before")
         except BaseException:
             channel.close()
             raise

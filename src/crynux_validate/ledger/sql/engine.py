@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from crynux_validate.errors import MissingExtraError, StorageError
+from crynux_validate.ledger.sql.files import Watch
 from crynux_validate.ledger.sql.troubles import dbapi_error, storage_errors
 from crynux_validate.ledger.sql.urls import Address
 
@@ -60,10 +61,13 @@ class Database:
         Lends the connections.
     begins
         How transactions begin.
+    watch
+        Looks whether a file is still where it was.
     """
 
     def __init__(self, address: Address, timeout: float) -> None:
         self.address = address
+        self.watch = Watch(address) if address.is_sqlite else None
         self.begins = Beginnings()
         try:
             self.engine = _sqlite(address, timeout) if address.is_sqlite else _postgresql(address, timeout)
@@ -76,6 +80,8 @@ class Database:
             except BaseException:
                 self.engine.dispose()
                 raise
+        if self.watch is not None:
+            self.watch.listen(self.engine)
         event.listen(self.engine, "begin", self._begin)
 
     def engine_for(self, beginning: str) -> Engine:

@@ -22,14 +22,15 @@ from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.clock import system_clock
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
+from crynux_validate.ledger.log import event_digest
 from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.sql.audit import check_records
 from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
 from crynux_validate.ledger.sql.engine import Database
-from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log
+from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log, where_nothing_can_be_made
 from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
-from crynux_validate.ledger.sql.statements import HEAD, HEAD_FOR_UPDATE
+from crynux_validate.ledger.sql.statements import EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
 from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
@@ -38,6 +39,7 @@ from crynux_validate.ledger.store import Head
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 
+_RESTORED: Final = "it was put back or replaced: open it again, with a new SqlLedger, if that was meant"
 _CREATION_LOCK: Final = 0x6372796E7578  # one number that all who make a ledger in PostgreSQL agree on
 
 
@@ -77,6 +79,9 @@ class SqlLedger(StoringLedger):
         Also of every action: others held the database for longer than `timeout`.
     """
 
+    _seen: Head | None = None
+    """Where the log ended when this process last looked."""
+
     _in_use: SqlStore | None = None
     """What the thread that writes just now sees."""
 
@@ -112,11 +117,11 @@ class SqlLedger(StoringLedger):
         genesis = genesis_event(self._id, self._policy, now)
         self._where = address.shown
         self._timeout = timeout
-        self._database = Database(address, timeout)
+        claim_file(address, timeout)
+        self._database = Database(where_nothing_can_be_made(address), timeout)
         self._engine = self._database.engine
         self._inherited: list[object] = []
         self._begin_here()
-        claim_file(address, timeout)
         try:
             with self._asking() as connection:
                 new = is_new(connection, self._where)
@@ -197,6 +202,7 @@ class SqlLedger(StoringLedger):
         """
         if self._engine.dialect.name != "sqlite":
             return
+        self.head()  # which also looks whether the file is still where it was
         with self._asking() as connection:
             problems = connection.scalars(text("PRAGMA integrity_check")).all()
             orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
@@ -261,15 +267,21 @@ class SqlLedger(StoringLedger):
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
         self._check_process()
+        watch, seen = self._database.watch, self._seen
         with storage_errors(self._where):
             channel = borrowed(self._engine)
             try:
                 (found,) = channel.begin(self._database.begins.reading, [HEAD])
+                if watch is not None:
+                    watch.begun(channel.notes)
+                self._follow(seen, found)
                 store = self._store(channel, found, write=False)
                 try:
                     yield store
                 finally:
                     store.close()
+                if watch is not None:
+                    watch.check(channel.notes)
             finally:
                 channel.close()
 
@@ -277,6 +289,7 @@ class SqlLedger(StoringLedger):
     def _writing(self) -> Iterator[SqlStore]:
         refused: Exception | None = None
         with self._alone(), self._writer.transaction([HEAD_FOR_UPDATE]) as (channel, (found,)):
+            self._follow(self._seen, found, channel)
             store = self._store(channel, found, write=True)
             self._in_use = store
             try:
@@ -291,11 +304,41 @@ class SqlLedger(StoringLedger):
                 self._in_use = None
                 store.close()
             store.keep()
+        self._seen = store.head
         if refused is not None:
             raise refused
 
     def _store(self, channel: Channel, found: Any, *, write: bool) -> SqlStore:
         return SqlStore(channel, found, self._policy, self._known, self._reload_pool, write=write)
+
+    def _follow(self, seen: Head | None, found: Any, channel: Channel | None = None) -> None:
+        """Refuse a database that has gone back behind what this process has seen of it: one that was restored.
+
+        Parameters
+        ----------
+        seen
+            Where the log ended before this transaction began, as far as this process knows.
+        found
+            The ledger's own row; a missing one is somebody else's business.
+        channel
+            Asks for the event that was seen, where there are newer ones.
+        """
+        if found is None:
+            return
+        ledger, seq, moment, digest, *_ = found
+        if ledger != self._id:
+            raise StorageError(f"{self._where} now holds the ledger {ledger!r}, not {self._id!r}; {_RESTORED}")
+        if seen is not None and seq > seen.seq and channel is not None:
+            event = channel.row(EVENT, number=seen.seq)
+            follows = event is not None and event_digest(event[0].encode("utf-8")) == seen.digest
+        else:
+            follows = seen is None or seq > seen.seq or (seq == seen.seq and digest == seen.digest)
+        if not follows:
+            raise StorageError(
+                f"{self._where}: the log has no event {seen and seen.seq} any more, with which it ended; {_RESTORED}"
+            )
+        if seen is None or seq > seen.seq:
+            self._seen = Head(seq, moment, digest)
 
     def _reload_pool(self, group: str) -> Pool:
         writing = self._in_use
@@ -380,7 +423,7 @@ class SqlLedger(StoringLedger):
 
     def _begin_here(self) -> None:
         """Begin in a process, with connections of its own."""
-        self._writer = Writer(self._engine, self._database.begins.writing)
+        self._writer = Writer(self._engine, self._database.begins.writing, self._database.watch)
         self._turn = threading.Lock()
         self._known = Known()
         self._in_use = None

@@ -73,6 +73,7 @@ NEW_TASK: Final = Statement.upsert(TASKS, ["digest"])
 WEIGHTS_OF: Final = Statement.of(select(WEIGHTS.c.body).where(WEIGHTS.c.digest == bindparam("digest")))
 NEW_WEIGHTS: Final = Statement.upsert(WEIGHTS, ["digest"])
 
+EVENT: Final = Statement.of(select(EVENTS.c.body).where(EVENTS.c.seq == bindparam("number")))
 NEW_EVENT: Final = Statement.of(insert(EVENTS))
 PAGE: Final = 1_000
 """How many events are fetched at a time."""

@@ -16,7 +16,8 @@ _SQLITE: Final = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CORRUPT: "the file is damaged, or was cut off; go back to a copy of it",
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; does its folder exist, and may this user write in it?",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; does it exist, and may this user write in its folder? To look "
+    "into one that can only be read, end the URL with ?mode=ro&uri=true",
     sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
 }
 SQLITE_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

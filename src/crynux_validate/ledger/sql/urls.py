@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -149,9 +149,19 @@ def _stores_nothing(url: URL) -> InvalidInputError:
 
 
 def _address(path: Path, mode: str) -> Address:
-    query = {"mode": "ro" if mode == "ro" else "rw", "uri": "true"}  # a file that is gone is not made anew
-    url = URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query=query)
-    return Address(url, f"sqlite:///{path}", path, mode)
+    # SQLite makes no file: one that is gone is not made anew.
+    return Address(_uri(path, mode="ro" if mode == "ro" else "rw"), f"sqlite:///{path}", path, mode)
+
+
+def without_locks(address: Address) -> Address:
+    """Return how to read a SQLite file that nobody changes."""
+    if address.path is None:
+        raise ValueError("only a file can be read without locks")
+    return replace(address, url=_uri(address.path, immutable="1", mode="ro"))
+
+
+def _uri(path: Path, **arguments: str) -> URL:
+    return URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query={**arguments, "uri": "true"})
 
 
 def _server(url: URL) -> Address:
