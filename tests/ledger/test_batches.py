@@ -139,7 +139,7 @@ def _deposit(ledger: cv.SqlLedger) -> None:
 
 def test_a_process_that_was_forked_is_not_in_the_batch(backend: backends.Backend) -> None:
     if backend.name != "postgresql" or not hasattr(os, "fork"):
-        pytest.skip("SQLite does not let a process that was forked while a file was locked use that file")
+        pytest.skip("others refuse it: test_forks.py")
     ledger = Network().ledger
     with ledger.batch():
         ledger.deposit("x", 5)

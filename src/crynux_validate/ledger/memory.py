@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.rules import Change
@@ -150,20 +151,29 @@ class MemoryLedger(StoringLedger):
         super().__init__(ledger_id, policy or Policy(), clock=clock, beacon=beacon)
         self._store = MemoryStore(genesis_event(self.id, self.policy, self._clock()), self.id, self.policy)
         self._lock = threading.RLock()
+        self.gate = Gate("the ledger in memory")
+        tell_of_forks(self)
 
     @property
     def group_count(self) -> int:
         """How many groups there have ever been."""
         return self._store.group_count()
 
+    def before_fork(self) -> None:
+        """Let the child have all of it."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin with a lock that nobody has."""
+        self._lock = threading.RLock()
+
     @contextmanager
     def _reading(self) -> Iterator[Store]:
-        with self._lock:
+        with self._lock, self.gate.inside():
             yield self._store
 
     @contextmanager
     def _writing(self) -> Iterator[Store]:
-        with self._lock, self._store.transaction() as store:
+        with self._lock, self.gate.inside(), self._store.transaction() as store:
             yield store
 
     @classmethod

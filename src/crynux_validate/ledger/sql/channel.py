@@ -4,6 +4,8 @@ SQLAlchemy knows the dialects, makes the tables and lends connections. To send a
 transaction, it takes several times as long as SQLite takes for it, so what every action needs goes past it.
 """
 
+import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
@@ -15,6 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement, TableClause
 
+from crynux_validate.errors import StorageError
 from crynux_validate.ledger.sql.files import Watch
 from crynux_validate.ledger.sql.troubles import dbapi_error
 
@@ -80,11 +83,17 @@ class Channel:
         self._dialect = dialect
         self._cursor = connection.cursor()
         self._pipeline = ExitStack()
+        self._process = os.getpid()
 
     @property
     def notes(self) -> dict[Any, Any]:
         """What is kept with the connection, as long as it is open."""
         return self._connection.info
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened it; one that was forked from it must leave it alone."""
+        return self._process == os.getpid()
 
     def begin(self, beginning: str, first: Sequence[Statement] = ()) -> list[Any]:
         """Begin a transaction, and return the first row of the answer to each of some statements without parameters.
@@ -104,6 +113,8 @@ class Channel:
 
     def send_ahead(self) -> None:
         """Let a server wait for nothing: what is written from here on is answered together with the end."""
+        if not self.is_here:
+            raise StorageError("this process was forked within the transaction, and is not in it: its parent stores it")
         if self._dialect.name == "sqlite":
             return
         try:
@@ -121,6 +132,10 @@ class Channel:
 
     def close(self) -> None:
         """Give the connection back; a transaction that has not ended is undone."""
+        if not self.is_here:
+            # Its parent goes on with it. To close it, also when Python ends, would undo what the parent does.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+            return
         with suppress(self._dialect.loaded_dbapi.Error):  # that it failed has been said, and nothing of it happened
             self._pipeline.close()
         self.end()

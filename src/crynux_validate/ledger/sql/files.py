@@ -20,6 +20,9 @@ _FILES: Final = "crynux_files"
 
 _CANNOT_MAKE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
+_spoilt: set["Identity"] = set()
+"""Files that SQLite cannot use in this process, because it was forked while somebody was in a transaction on them."""
+
 Identity = tuple[int, int] | None
 """Device and number of a file; None where there is none."""
 
@@ -131,12 +134,21 @@ class Watch:
     def _open(self, _dialect: object, _record: object, args: Any, options: Any) -> sqlite3.Connection:
         """Open the file, unless another one has come to its path since this ledger opened it first."""
         before = _identity(self._path)
-        connection = sqlite3.connect(*args, **options)
+        if before is not None and before in _spoilt:
+            raise StorageError(
+                f"{self.address.shown}: this process was forked while a transaction on it was open; fork when there is "
+                "none, or start processes with multiprocessing's 'spawn' or 'forkserver'"
+            )
+        connection: sqlite3.Connection = sqlite3.connect(*args, **options)
         if before != _identity(self._path) or (self._main or before) != before:
             connection.close()
             raise self._moved("nothing has changed")
         self._main = before
         return connection
+
+    def spoil(self) -> None:
+        """Open the file no more in this process."""
+        _spoilt.add(self._main)
 
     def begun(self, notes: dict[Any, Any]) -> None:
         """Look when a transaction has begun on a connection with these notes, which now has its files open."""

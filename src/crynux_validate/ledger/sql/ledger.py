@@ -21,6 +21,7 @@ from crynux_validate.errors import (
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.log import event_digest
 from crynux_validate.ledger.replay import genesis_event, genesis_of
@@ -122,11 +123,14 @@ class SqlLedger(StoringLedger):
         self._engine = self._database.engine
         self._inherited: list[object] = []
         self._begin_here()
+        self.gate = Gate(self._where, waits=address.is_sqlite)
+        tell_of_forks(self)
         try:
             with self._asking() as connection:
                 new = is_new(connection, self._where)
             if new or log:
-                self._make(genesis, log)
+                with self._here():
+                    self._make(genesis, log)
             with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
         except BaseException:
@@ -159,6 +163,17 @@ class SqlLedger(StoringLedger):
         ledger._connect(url, policy, ledger_id, lambda: began, beacon, timeout, events)
         ledger._clock = clock or system_clock
         return ledger
+
+    def before_fork(self) -> None:
+        """Give back the connections to a file: SQLite must not have it open when the process is forked."""
+        if self._database.watch is not None:
+            self._writer.close()
+            self._engine.dispose()
+
+    def after_fork_in_child(self) -> None:
+        """Refuse a file on which somebody was in a transaction; a server knows the child by its own connections."""
+        if self._database.watch is not None and not self.gate.is_quiet:
+            self._database.watch.spoil()
 
     def close(self) -> None:
         """Give back the connections; the ledger can still be used, and then opens new ones."""
@@ -229,23 +244,29 @@ class SqlLedger(StoringLedger):
             check_records(store, self.id, self.policy, on_event)
 
     @contextmanager
+    def _here(self) -> Iterator[None]:
+        """Be in a transaction, in the process that this is."""
+        with self.gate.inside():
+            self._check_process()
+            yield
+
+    @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """Give a connection that sees one moment."""
-        self._check_process()
-        with (
-            storage_errors(self._where),
-            self._database.engine_for(self._database.begins.reading).begin() as connection,
-        ):
+        engine = self._database.engine_for(self._database.begins.reading)
+        with self._here(), storage_errors(self._where), engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let the threads of this process take turns: a database makes them wait by asking again and again."""
         self._check_process()
-        if not self._turn.acquire(timeout=self._timeout):
+        turn = self._turn
+        if not turn.acquire(timeout=self._timeout):
             raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
         try:
-            yield
+            with self._here():
+                yield
         except BaseException as error:
             self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
             named = as_storage_error(error, self._where)
@@ -253,7 +274,7 @@ class SqlLedger(StoringLedger):
                 raise
             raise named from error
         finally:
-            self._turn.release()
+            turn.release()
 
     def _named(self, error: BaseException) -> BaseException:
         return as_storage_error(error, self._where) or error
@@ -266,9 +287,8 @@ class SqlLedger(StoringLedger):
 
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
-        self._check_process()
         watch, seen = self._database.watch, self._seen
-        with storage_errors(self._where):
+        with self._here(), storage_errors(self._where):
             channel = borrowed(self._engine)
             try:
                 (found,) = channel.begin(self._database.begins.reading, [HEAD])
