@@ -87,7 +87,7 @@ def held_by_another_thread(ledger: StoringLedger) -> Iterator[None]:
 @pytest.mark.parametrize("busy", ["deposit", "account", "verify_log"])
 def test_a_child_of_a_busy_process_acts(backend: backends.Backend, busy: str) -> None:
     ledger = Network().ledger
-    actions = {
+    actions: dict[str, Callable[[], object]] = {
         "deposit": lambda: ledger.deposit("busy", 1),
         "account": lambda: ledger.account("busy"),
         "verify_log": ledger.verify_log,

@@ -166,6 +166,30 @@ def test_an_edited_record_or_event_is_found(backend: backends.Backend) -> None:
         ledger.nodes()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"seq":2', '"seq":2,"seq":2'),
+        ('"seq":2', '"seq":9,"seq":2'),
+        ('"seq":2', '"seq": 2'),
+        ('"seq":2', '"seq":2.0'),
+        ('"seq":2', '"seq":2e0'),
+        ('"kind"', '"k\\u0069nd"'),
+        ("{", " {"),
+    ],
+)
+def test_a_row_of_the_log_that_reads_the_same_and_is_not_the_same_is_found(
+    backend: backends.Backend, old: str, new: str
+) -> None:
+    """A repeated key, white space, other forms of a number or a letter: other readers may see something else."""
+    ledger = sql(Network())
+    body = ledger.events()[2].canonical_bytes.decode()
+    edit(ledger, update(EVENTS).where(EVENTS.c.seq == 2).values(body=body.replace(old, new, 1)))
+    for check in (ledger.verify_log, ledger.verify_records):
+        with pytest.raises(BrokenLogError, match="event 2 "):
+            check()
+
+
 def test_a_check_tells_how_far_it_is(backend: backends.Backend) -> None:
     ledger = sql(Network())
     for check in (ledger.verify_log, ledger.verify_records):
@@ -306,8 +330,9 @@ def test_a_forked_process_opens_its_own_connections(backend: backends.Backend) -
     balance, theirs = results.get(timeout=60)
     child.join()
     assert balance == 1
-    assert theirs != mine, "an object that lives in both processes stands at one address"
-    assert connection_of(ledger) == mine
+    if backend.name == "postgresql":  # a file is closed while a process is forked
+        assert theirs != mine, "an object that lives in both processes stands at one address"
+        assert connection_of(ledger) == mine
     assert ledger.deposit("a", 1) == 2
     ledger.verify_log()
 

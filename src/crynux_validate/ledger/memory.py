@@ -134,8 +134,8 @@ class MemoryLedger(StoringLedger):
     ledger_id
         1 to 128 printable ASCII characters, no spaces; part of every commitment and draw.
     clock
-        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
-        reading counts as the time of the last event.
+        Returns the time in integer seconds; the system's if left out. A reading up to 60 seconds before the last event
+        counts as its time; one that is further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
         Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
     """

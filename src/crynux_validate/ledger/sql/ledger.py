@@ -20,7 +20,7 @@ from crynux_validate.errors import (
 )
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon
-from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.log import event_digest
@@ -31,12 +31,12 @@ from crynux_validate.ledger.sql.engine import Database
 from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log, where_nothing_can_be_made
 from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
-from crynux_validate.ledger.sql.statements import EVENT, HEAD, HEAD_FOR_UPDATE
+from crynux_validate.ledger.sql.statements import CLOCK, EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
 from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
 from crynux_validate.ledger.sql.urls import read_url
-from crynux_validate.ledger.store import Head
+from crynux_validate.ledger.store import Head, Store
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 
@@ -62,13 +62,16 @@ class SqlLedger(StoringLedger):
         1 to 128 printable ASCII characters, no spaces; part of every commitment and draw. If left out, the one that the
         database has, and a random one for a new one, so that no two ledgers have the same.
     clock
-        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
-        reading counts as the time of the last event.
+        Returns the time in integer seconds. Left out, it is the host's with SQLite, and with PostgreSQL the server's,
+        which is one for all hosts. A reading up to 60 seconds before the last event counts as its time; one that is
+        further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
         Public randomness. Left out, it is a `LocalBeacon` whose secret is in the database, the same for all processes:
         whoever reads the database knows the draws beforehand.
     timeout
         How many seconds an action waits for other processes.
+    trust_clock
+        Takes a `clock` also with PostgreSQL, where hosts with different clocks would do harm: for tests.
 
     Raises
     ------
@@ -95,8 +98,9 @@ class SqlLedger(StoringLedger):
         clock: Clock | None = None,
         beacon: Beacon | None = None,
         timeout: float = 30.0,
+        trust_clock: bool = False,
     ) -> None:
-        self._connect(url, policy, ledger_id, clock, beacon, timeout, ())
+        self._connect(url, policy, ledger_id, clock, beacon, timeout, (), trust_clock)
 
     def _connect(
         self,
@@ -107,15 +111,23 @@ class SqlLedger(StoringLedger):
         beacon: Beacon | None,
         timeout: float,
         log: Sequence[Event],
+        trust_clock: bool,
     ) -> None:
         address = read_url(url)
         if type(timeout) not in (int, float) or not 0 <= timeout <= 86_400:
             raise InvalidInputError(f"timeout is {shorten(timeout)}; expected seconds, 0 to 86,400")
+        if clock is not None and not address.is_sqlite and trust_clock is not True:
+            raise InvalidInputError(
+                "a ledger on PostgreSQL has the server's clock, which is one for all hosts; leave clock out, or say "
+                "trust_clock=True in a test"
+            )
+        self._asks_server = clock is None and not address.is_sqlite
         # For a database that is new; checked before anything is made.
-        now = (clock or system_clock)()
+        if address.path is not None and not address.path.exists():
+            checked_time((clock or system_clock)())
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
         super().__init__(new_id, policy or Policy(), clock=clock, beacon=beacon)
-        genesis = genesis_event(self._id, self._policy, now)
+        genesis_event(self._id, self._policy, 0)
         self._where = address.shown
         self._timeout = timeout
         claim_file(address, timeout)
@@ -130,7 +142,7 @@ class SqlLedger(StoringLedger):
                 new = is_new(connection, self._where)
             if new or log:
                 with self._here():
-                    self._make(genesis, log)
+                    self._make(log)
             with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
         except BaseException:
@@ -146,6 +158,7 @@ class SqlLedger(StoringLedger):
         clock: Clock | None = None,
         beacon: Beacon | None = None,
         timeout: float = 30.0,
+        trust_clock: bool = False,
     ) -> Self:
         """Build the ledger that a log describes in a new database, by doing every action of it again (L5).
 
@@ -158,10 +171,9 @@ class SqlLedger(StoringLedger):
         StorageError
             Where the database holds something.
         """
-        ledger_id, policy, began = genesis_of(events)
+        ledger_id, policy, _ = genesis_of(events)
         ledger = cls.__new__(cls)
-        ledger._connect(url, policy, ledger_id, lambda: began, beacon, timeout, events)
-        ledger._clock = clock or system_clock
+        ledger._connect(url, policy, ledger_id, clock, beacon, timeout, events, trust_clock)
         return ledger
 
     def before_fork(self) -> None:
@@ -189,6 +201,11 @@ class SqlLedger(StoringLedger):
 
     def __repr__(self) -> str:
         return f"<SqlLedger {self.id} in {self._where}>"
+
+    def clock_time(self) -> int:
+        """Return what the ledger's clock says now, whether or not an action would take it."""
+        with self._looking() as store:
+            return cast("int", self._time(store))
 
     def accounts(self) -> Mapping[str, int]:
         """Return all balances, by the accounts' names."""
@@ -291,10 +308,10 @@ class SqlLedger(StoringLedger):
         with self._here(), storage_errors(self._where):
             channel = borrowed(self._engine)
             try:
-                (found,) = channel.begin(self._database.begins.reading, [HEAD])
+                found = channel.begin(self._database.begins.reading, [HEAD])
                 if watch is not None:
                     watch.begun(channel.notes)
-                self._follow(seen, found)
+                self._follow(seen, found[0])
                 store = self._store(channel, found, write=False)
                 try:
                     yield store
@@ -308,8 +325,9 @@ class SqlLedger(StoringLedger):
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
         refused: Exception | None = None
-        with self._alone(), self._writer.transaction([HEAD_FOR_UPDATE]) as (channel, (found,)):
-            self._follow(self._seen, found, channel)
+        first = [HEAD_FOR_UPDATE, CLOCK] if self._asks_server else [HEAD_FOR_UPDATE]
+        with self._alone(), self._writer.transaction(first) as (channel, found):
+            self._follow(self._seen, found[0], channel)
             store = self._store(channel, found, write=True)
             self._in_use = store
             try:
@@ -328,8 +346,9 @@ class SqlLedger(StoringLedger):
         if refused is not None:
             raise refused
 
-    def _store(self, channel: Channel, found: Any, *, write: bool) -> SqlStore:
-        return SqlStore(channel, found, self._policy, self._known, self._reload_pool, write=write)
+    def _store(self, channel: Channel, found: Sequence[Any], *, write: bool) -> SqlStore:
+        moment = found[1][0] if len(found) > 1 else None
+        return SqlStore(channel, found[0], moment, self._policy, self._known, self._reload_pool, write=write)
 
     def _follow(self, seen: Head | None, found: Any, channel: Channel | None = None) -> None:
         """Refuse a database that has gone back behind what this process has seen of it: one that was restored.
@@ -360,6 +379,9 @@ class SqlLedger(StoringLedger):
         if seen is None or seq > seen.seq:
             self._seen = Head(seq, moment, digest)
 
+    def _time(self, store: Store) -> object:
+        return cast("SqlStore", store).server_time() if self._asks_server else self._clock()
+
     def _reload_pool(self, group: str) -> Pool:
         writing = self._in_use
         if writing is not None and writing.is_mine():  # a second connection might not be had before this one is free
@@ -367,7 +389,7 @@ class SqlLedger(StoringLedger):
         with self._reading() as store:
             return store.load_pool(group)
 
-    def _make(self, genesis: Event, log: Sequence[Event]) -> None:
+    def _make(self, log: Sequence[Event]) -> None:
         """Make the tables with the first event, or with all that a log says."""
         if self._engine.dialect.name == "sqlite":
             with storage_errors(self._where):
@@ -380,6 +402,7 @@ class SqlLedger(StoringLedger):
                     raise StorageError(f"{self._where} holds a ledger; a log is replayed into a new database")
                 return  # somebody else was quicker
             METADATA.create_all(connection)
+            genesis = genesis_event(self._id, self._policy, log[0].time if log else self._time_of(connection))
             head = Head.of(genesis)
             connection.execute(
                 insert(LEDGER),
@@ -402,7 +425,7 @@ class SqlLedger(StoringLedger):
             connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
             if log:
                 channel = Channel(connection.connection, connection.dialect)
-                store = self._store(channel, channel.row(HEAD_FOR_UPDATE), write=True)
+                store = self._store(channel, [channel.row(HEAD_FOR_UPDATE)], write=True)
                 self._repeat(store, log)
                 store.send()
                 store.close()
@@ -412,6 +435,11 @@ class SqlLedger(StoringLedger):
                 connection.exec_driver_sql("COMMIT")
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 connection.exec_driver_sql("BEGIN")
+
+    def _time_of(self, connection: Connection) -> int:
+        if not self._asks_server:
+            return self._clock()
+        return int(connection.exec_driver_sql(CLOCK.compiled(connection.dialect)[0]).scalar_one())
 
     def _adopt(
         self, connection: Connection, policy: Policy | None, ledger_id: str | None, beacon: Beacon | None

@@ -15,6 +15,9 @@ PROGRESS: Final = (
 """The columns of a group that change after it opened."""
 
 _HEAD = select(*(LEDGER.c[name] for name in HEAD_COLUMNS))
+CLOCK: Final = Statement.of(select(literal_column("CAST(EXTRACT(epoch FROM pg_catalog.clock_timestamp()) AS float8)")))
+"""Seconds since 1970 on a PostgreSQL server, when it comes to this statement."""
+
 HEAD: Final = Statement.of(_HEAD)
 HEAD_FOR_UPDATE: Final = Statement.of(_HEAD.with_for_update())
 SET_HEAD: Final = Statement.of(update(LEDGER), HEAD_COLUMNS[1:])
