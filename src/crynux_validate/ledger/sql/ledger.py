@@ -258,7 +258,7 @@ class SqlLedger(StoringLedger):
             Names the first event that the rules do not allow, or the first record that is not what the log says.
         """
         with self._looking_around() as store:
-            check_records(store, self.id, self.policy, on_event)
+            check_records(store, self.id, self.policy, self._beacon, on_event)
 
     @contextmanager
     def _here(self) -> Iterator[None]:

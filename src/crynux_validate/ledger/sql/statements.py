@@ -64,6 +64,15 @@ POOL: Final = Statement.of(select(GROUPS.c.pool, GROUPS.c.weights).where(GROUPS.
 NEW_GROUP: Final = Statement.of(insert(GROUPS))
 SET_GROUP: Final = Statement.of(update(GROUPS).where(GROUPS.c.id == bindparam("of_group")), PROGRESS)
 
+NODE_ROWS: Final = Statement.of(select(NODES).order_by(NODES.c.number))
+ANSWERS_STORED: Final = Statement.of(select(func.count()).select_from(ANSWERS))
+UNUSED_TASKS: Final = Statement.of(
+    select(func.count()).select_from(TASKS).where(TASKS.c.digest.not_in(select(GROUPS.c.task)))
+)
+UNUSED_WEIGHTS: Final = Statement.of(
+    select(func.count()).select_from(WEIGHTS).where(WEIGHTS.c.digest.not_in(select(GROUPS.c.weights)))
+)
+
 ANSWERS_OF: Final = Statement.of(
     select(*(ANSWERS.c[name] for name in ("round", "node", "commitment", "public_key", "signature", "opening")))
     .where(ANSWERS.c.group_id == bindparam("group"))

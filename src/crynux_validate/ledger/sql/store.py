@@ -289,6 +289,16 @@ class SqlStore:
         self.send()
         return int(self._channel.row(statements.GROUPS_STORED)[0])
 
+    def first_of(self, statement: Statement, **values: object) -> Any:
+        """Return the first row of the answer to a statement, as it is stored; None where there is none."""
+        self.send()
+        return self._channel.row(statement, **values)
+
+    def node_rows(self) -> list[Any]:
+        """Return the rows of all nodes, as they are stored."""
+        self.send()
+        return self._channel.rows(statements.NODE_ROWS)
+
     def load_pool(self, group: str) -> Pool:
         """Read the pool of a group."""
         self.send()
