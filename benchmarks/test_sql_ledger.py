@@ -40,7 +40,10 @@ Written = list[tuple[str, list[Any]]]
 
 def made(url: str, nodes: int = NODES) -> str:
     """Make a ledger whose nodes have joined."""
-    with cv.SqlLedger(url, POLICY, ledger_id="benchmark", clock=ManualClock()) as ledger, ledger.batch():
+    with (
+        cv.SqlLedger(url, POLICY, ledger_id="benchmark", clock=ManualClock(), trust_clock=True) as ledger,
+        ledger.batch(),
+    ):
         ledger.deposit("creator", 10**12)
         for at in range(nodes):
             ledger.deposit(f"owner-{at}", 1_000)
@@ -50,7 +53,7 @@ def made(url: str, nodes: int = NODES) -> str:
 
 def opened(url: str) -> tuple[cv.SqlLedger, ManualClock]:
     clock = ManualClock()
-    ledger = cv.SqlLedger(url, clock=clock)
+    ledger = cv.SqlLedger(url, clock=clock, trust_clock=True)
     clock.now = ledger.head().time
     return ledger, clock
 
@@ -82,9 +85,9 @@ def recorded(url: str, act: Callable[[cv.SqlLedger, ManualClock], object], times
     transactions: list[Written] = []
     begin, write = Channel.begin, Channel.write
 
-    def begun(channel: Channel) -> None:
+    def begun(channel: Channel, *arguments: Any) -> list[Any]:
         transactions.append([])
-        begin(channel)
+        return begin(channel, *arguments)
 
     def noted(channel: Channel, statement: Statement, rows: list[Any]) -> None:
         if rows:

@@ -49,7 +49,7 @@ class Follower:
         everything
             Whether to read the whole database once more, and to repeat the whole log.
         """
-        with cv.SqlLedger(self._url, clock=milliseconds) as ledger:
+        with cv.SqlLedger(self._url, clock=milliseconds, trust_clock=True) as ledger:
             self.follow(ledger)
             if everything:
                 ledger.verify_storage()

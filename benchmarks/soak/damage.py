@@ -66,7 +66,7 @@ def fill_the_disk(url: str, disk: Path, times: int, recover: Callable[[], None] 
     ballast = disk / "ballast"
     for at in range(times):
         rest = chance.randrange(200_000)
-        reader = cv.SqlLedger(url, clock=milliseconds)
+        reader = cv.SqlLedger(url, clock=milliseconds, trust_clock=True)
         ballast.write_bytes(bytes(max(0, _free(disk) - rest)))
         try:
             work(url, f"full {at}", 10**9, lambda *said: acknowledged.append(line_of(*said)))
@@ -90,7 +90,7 @@ def fill_the_disk(url: str, disk: Path, times: int, recover: Callable[[], None] 
 def fill_the_file(url: str) -> tuple[int, set[str]]:
     """The same where no disk can be mounted: SQLite may not let its file grow any more."""
     acknowledged = 0
-    with cv.SqlLedger(url, clock=milliseconds) as ledger:
+    with cv.SqlLedger(url, clock=milliseconds, trust_clock=True) as ledger:
         with ledger._engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
@@ -117,8 +117,8 @@ def _free(disk: Path) -> int:
 
 def hold(url: str) -> None:
     """Hold a database and act: who waits for too long is told so, nothing has changed, and then it goes on."""
-    impatient = cv.SqlLedger(url, clock=milliseconds, timeout=0.1)
-    holder = cv.SqlLedger(url, clock=milliseconds)
+    impatient = cv.SqlLedger(url, clock=milliseconds, trust_clock=True, timeout=0.1)
+    holder = cv.SqlLedger(url, clock=milliseconds, trust_clock=True)
     balance, events = impatient.account("app"), len(impatient.events())
     with holder._writing():
         try:
@@ -139,7 +139,7 @@ def filled_file(path: Path) -> str:
     """A ledger with some of everything, with nothing beside its file; returns its head."""
     set_up(url_of(path))
     work(url_of(path), "filling", 150, lambda _kind, _fields: None)
-    with cv.SqlLedger(url_of(path), clock=milliseconds) as ledger:
+    with cv.SqlLedger(url_of(path), clock=milliseconds, trust_clock=True) as ledger:
         return ledger.verify_log()
 
 
@@ -158,7 +158,7 @@ def damage_files(folder: Path, damages: int, cuts: int) -> dict[str, int]:
     """
     path, damaged = folder / "sound.db", folder / "damaged.db"
     head = filled_file(path)
-    with cv.SqlLedger(url_of(path), clock=milliseconds) as ledger:
+    with cv.SqlLedger(url_of(path), clock=milliseconds, trust_clock=True) as ledger:
         sound = _all_of(ledger)
     data = path.read_bytes()
     chance = random.Random(damages)
@@ -175,7 +175,7 @@ def damage_files(folder: Path, damages: int, cuts: int) -> dict[str, int]:
             changed[0] ^= 1
         damaged.write_bytes(changed)
         try:
-            with cv.SqlLedger(url_of(damaged), clock=milliseconds, timeout=0.0) as ledger:
+            with cv.SqlLedger(url_of(damaged), clock=milliseconds, trust_clock=True, timeout=0.0) as ledger:
                 ledger.verify_storage()
                 ledger.verify_log(head)
                 ledger.verify_records()
@@ -221,7 +221,7 @@ def edit_logs(folder: Path, edits: int) -> dict[str, int]:
     """Change a log in many ways; each is found, alone and in a database. Returns how often each was tried."""
     path = folder / "log.db"
     head = filled_file(path)
-    with cv.SqlLedger(url_of(path), clock=milliseconds) as ledger:
+    with cv.SqlLedger(url_of(path), clock=milliseconds, trust_clock=True) as ledger:
         events = ledger.events()
     chance = random.Random(edits)
     tried: dict[str, int] = {}
@@ -238,7 +238,7 @@ def edit_logs(folder: Path, edits: int) -> dict[str, int]:
                 rows = [(seq, event.canonical_bytes.decode()) for seq, event in enumerate(changed)]
                 connection.executemany("INSERT INTO events (seq, body) VALUES (?, ?)", rows)
             connection.close()
-            with cv.SqlLedger(url_of(edited), clock=milliseconds) as ledger:
+            with cv.SqlLedger(url_of(edited), clock=milliseconds, trust_clock=True) as ledger:
                 if not _refused(ledger.verify_log, head):
                     raise AssertionError(f"a database whose log was {way} was not found")
     return tried

@@ -270,7 +270,7 @@ def run_sequences(
     sums = Counts()
 
     def make(policy: cv.Policy, **options: Any) -> cv.SqlLedger:
-        return cv.SqlLedger("" if new_url is None else new_url(), policy, **options)
+        return cv.SqlLedger("" if new_url is None else new_url(), policy, trust_clock=True, **options)
 
     for at in range(count):
         try:

@@ -122,9 +122,10 @@ _HOME: Final = {
     ),
     "commitment": ("Opening",),
     "errors": (
-        "BrokenEvidenceError", "BrokenLogError", "CrynuxValidateError", "DeterminismError", "InvalidAnswerError",
-        "InvalidImageError", "InvalidInputError", "InvalidTaskError", "LedgerError", "MissingExtraError", "ModelError",
-        "NotEnoughNodes", "PipelineError", "PromptTooLongError", "SignatureError", "StorageBusyError", "StorageError",
+        "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
+        "InvalidAnswerError", "InvalidImageError", "InvalidInputError", "InvalidTaskError", "LedgerError",
+        "MissingExtraError", "ModelError", "NotEnoughNodes", "PipelineError", "PromptTooLongError", "SignatureError",
+        "StorageBusyError", "StorageError",
     ),
     "hashing": (
         "Matches", "PerceptualHash", "block_distances", "hamming", "hamming_distances", "hamming_matrix", "hash_array",

@@ -27,6 +27,7 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
         ├── AlreadyDoneError                it was done before and cannot be replaced
         ├── CommitmentMismatchError         the opening does not open the member's commitment
         ├── SignatureError                  a commitment without the signature of its node
+        ├── ClockError                      the ledger's clock says what cannot be, or is behind its log
         ├── BrokenEvidenceError             evidence that does not show what it says
         ├── ReadOnlyLedgerError             this ledger can only be asked
         └── BrokenLogError                  an event log that does not fit together
@@ -188,6 +189,10 @@ class CommitmentMismatchError(LedgerError):
 
 class SignatureError(LedgerError):
     """A commitment whose signature is missing, is not wanted, or is not its node's (protocol L8)."""
+
+
+class ClockError(LedgerError):
+    """The ledger's clock says what no clock says, or what lies well before the last event (protocol L6)."""
 
 
 class BrokenEvidenceError(LedgerError):

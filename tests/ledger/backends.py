@@ -28,7 +28,7 @@ class Backend:
         if self._new_url is None:
             return cv.MemoryLedger(policy, **options)
         url = self._new_url()
-        ledger = cv.SqlLedger(url, policy, **options)
+        ledger = cv.SqlLedger(url, policy, trust_clock=True, **options)
         self._made[ledger] = url, {name: options[name] for name in ("clock", "beacon") if name in options}
         return ledger
 
@@ -37,7 +37,7 @@ class Backend:
         if self._new_url is None:
             return ledger
         url, options = self._made[ledger]
-        return cv.SqlLedger(url, **options)
+        return cv.SqlLedger(url, trust_clock=True, **options)
 
     def url_of(self, ledger: StoringLedger) -> str:
         """Where a ledger is stored."""
@@ -47,7 +47,7 @@ class Backend:
         """A new ledger that a log describes."""
         if self._new_url is None:
             return cv.MemoryLedger.replay(events, **options)
-        return cv.SqlLedger.replay(events, self._new_url(), **options)
+        return cv.SqlLedger.replay(events, self._new_url(), trust_clock=True, **options)
 
 
 current = Backend("memory")

@@ -6,15 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
-from tests.ledger import backends
+from tests.ledger import backends, pgbouncer
 from tests.ledger.postgresql import NotInstalledError, Server, fast_folder
 
 REQUIRED: Final = "CRYNUX_VALIDATE_REQUIRE_POSTGRESQL"
-"""An environment variable: set to 1, tests that need PostgreSQL fail where it is not installed, as in CI."""
+"""An environment variable: set to 1, tests that need PostgreSQL or PgBouncer fail where one is missing, as in CI."""
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +35,21 @@ def start_server(folder: Path | None = None) -> Server:
             raise NotInstalledError("needs the extra 'postgresql': psycopg is not installed")
         return Server(folder)
     except NotInstalledError as error:
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(f"{error}; {REQUIRED}=1 says that it must be", pytrace=False)
-        pytest.skip(str(error))
+        _missing(error)
+
+
+def need_pgbouncer() -> None:
+    """Skip the test that asks where PgBouncer is not installed, or fail it where it must be."""
+    try:
+        pgbouncer.program()
+    except NotInstalledError as error:
+        _missing(error)
+
+
+def _missing(error: NotInstalledError) -> NoReturn:
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(f"{error}; {REQUIRED}=1 says that it must be", pytrace=False)
+    pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", autouse=True, params=backends.NAMES)

@@ -42,10 +42,10 @@ class TestSqlite(LedgerConformance):
     def make_ledger(
         self, policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path
     ) -> cv.Ledger:
-        return cv.SqlLedger(self.url(folder), policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
+        return cv.SqlLedger(self.url(folder), policy, ledger_id=ledger_id, clock=clock, beacon=beacon, trust_clock=True)
 
     def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
-        return cv.SqlLedger.replay(events, self.url(folder), clock=clock, beacon=beacon)
+        return cv.SqlLedger.replay(events, self.url(folder), clock=clock, beacon=beacon, trust_clock=True)
 
 
 class TestPostgresql(TestSqlite):

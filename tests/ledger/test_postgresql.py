@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ import crynux_validate as cv
 from crynux_validate.ledger.sql import engine
 from tests.ledger import backends, conftest, postgresql
 from tests.ledger.conftest import using
-from tests.ledger.postgresql import NotInstalledError
+from tests.ledger.postgresql import NotInstalledError, Server
 
 
 @pytest.fixture(scope="module", autouse=True, params=["memory"])
@@ -78,3 +79,39 @@ def test_a_server_that_was_started_again_while_nobody_acted(monkeypatch: pytest.
         assert ledger.deposit("alice", 1) == 3, "it has a new connection"
     finally:
         server.stop()
+
+
+def test_tables_that_a_crash_empties_are_refused(server: Server) -> None:
+    import psycopg
+
+    url = server.new_url()
+    name = url.rpartition("%3D")[2]
+    with cv.SqlLedger(url) as ledger:
+        ledger.deposit("alice", 1)
+    with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {name}.accounts SET UNLOGGED")
+    with pytest.raises(cv.StorageError, match="does not keep the table 'accounts'"):
+        cv.SqlLedger(url)
+    for path in ("pg_temp", "nowhere", ""):
+        with pytest.raises(cv.StorageError, match="names no schema in which tables are kept"):
+            cv.SqlLedger(url.replace(name, path))
+
+
+def test_options_of_the_url_hold(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = server.new_url()
+    with cv.SqlLedger(url + "%20--default_statistics_target=7%20-c%20application_name=a%5C%20b") as ledger:
+        channel: Any
+        with ledger._writing() as store:
+            channel = store._channel
+            run = channel._connection.driver_connection.execute
+            assert run("SHOW default_statistics_target").fetchone() == ("7",)
+            assert run("SHOW application_name").fetchone() == ("a b",)
+        ledger.deposit("alice", 1)
+    base, _, options = url.partition("&options=")
+    monkeypatch.setenv("PGOPTIONS", options.replace("%3D", "="))
+    assert cv.SqlLedger(base).account("alice") == 1
+    for wrong in ("-d%205", "-cnothing", "name=value"):
+        with pytest.raises(cv.InvalidInputError, match="expected -c name=value"):
+            cv.SqlLedger(f"{base}&options={wrong}")
+    with pytest.raises(cv.StorageError, match="refused"):
+        cv.SqlLedger(f"{url}%20-cno_such_thing=1")

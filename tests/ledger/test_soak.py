@@ -92,7 +92,7 @@ def test_text_that_is_none_in_the_schema(url: str) -> None:
 
 
 def test_a_pool_that_cannot_be_unpacked(url: str) -> None:
-    with cv.SqlLedger(url, clock=soak.milliseconds) as ledger:
+    with cv.SqlLedger(url, clock=soak.milliseconds, trust_clock=True) as ledger:
         group = ledger.open_group(TASK, creator="app", fee=3).id
     for column, table in (("pool", "groups"), ("body", "weights")):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
@@ -169,7 +169,7 @@ def test_money_that_comes_from_nowhere_is_found() -> None:
 def test_a_record_that_was_changed_is_found_without_reading_everything(url: str) -> None:
     follower = Follower(url)
     assert follower.check([]) == 26
-    with cv.SqlLedger(url, clock=soak.milliseconds) as ledger:
+    with cv.SqlLedger(url, clock=soak.milliseconds, trust_clock=True) as ledger:
         ledger.deposit("app", 5)
     assert follower.check([soak.line_of("deposit", {"account": "app", "amount": "5"})]) == 27
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:

@@ -1,6 +1,7 @@
 """``crynux-validate ledger``: show and check what is in a ledger's database, and take evidence from it."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crynux_validate.cli.common import Commands, add_json_flag, say, say_json, show_progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
+from crynux_validate.ledger.clock import MOST_BEHIND
 
 if TYPE_CHECKING:
     from crynux_validate.ledger.interface import Event, Group, Totals
@@ -72,6 +74,7 @@ def main_show(arguments: argparse.Namespace) -> int:
 
     with _open(arguments.database) as ledger:
         head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()
+        clock = ledger.clock_time()
         groups = ledger.last_groups(arguments.groups)
         # By the time of the last event: this machine's clock need not be the ledger's.
         in_force = policy.epoch_at(head.time).in_force
@@ -83,6 +86,8 @@ def main_show(arguments: argparse.Namespace) -> int:
                     "events": head.seq + 1,
                     "head": head.digest,
                     "time": head.time,
+                    "clock": clock,
+                    "clock_ahead": clock - head.time,
                     "policy": policy.to_dict(),
                     "money": _money(totals),
                     "accounts": {name: str(balance) for name, balance in ledger.accounts().items()},
@@ -97,6 +102,7 @@ def main_show(arguments: argparse.Namespace) -> int:
             )  # fmt: skip
             return 0
         say(f"ledger {ledger.id}: {head.seq + 1} events, the last {_when(head.time)}\nhead {head.digest}")
+        say(_clock_line(clock, head.time))
         say(f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}\n")
         _say_money(totals, len(ledger.accounts()))
         _say_nodes(nodes, list(classes))
@@ -165,13 +171,20 @@ def main_evidence(arguments: argparse.Namespace) -> int:
 
 def _open(database: str) -> "SqlLedger":
     from crynux_validate import SqlLedger
+    from crynux_validate.ledger.sql.urls import url_of_file
 
     if "://" in database:
         return SqlLedger(database)
-    path = Path(database)
-    if not path.is_file():
+    if not os.path.isfile(database):  # Path.is_file() raises where a folder may not be looked into
         raise InvalidInputError(f"there is no file {database}; expected a SQLite file, or a URL")
-    return SqlLedger(f"sqlite:///{path.absolute().as_uri()}?mode=ro&uri=true")
+    return SqlLedger(url_of_file(Path(database), "ro"))
+
+
+def _clock_line(clock: int, last: int) -> str:
+    """How the ledger's clock stands beside its log."""
+    ahead = clock - last
+    line = f"clock {_when(clock)}, {abs(ahead)} s {'after' if ahead >= 0 else 'BEFORE'} the last event"
+    return line if ahead >= -MOST_BEHIND else f"{line}: nobody can act; set the clock right"
 
 
 def _when(seconds: int) -> str:

@@ -29,7 +29,7 @@ from crynux_validate.ledger.actions import (
 )
 from crynux_validate.ledger.batch import Batch, UndoError
 from crynux_validate.ledger.beacon import LocalBeacon
-from crynux_validate.ledger.clock import checked_time, system_clock
+from crynux_validate.ledger.clock import system_clock, time_after
 from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
 from crynux_validate.ledger.replay import repeat, telling
@@ -61,8 +61,8 @@ class StoringLedger(ABC):
     policy
         The parameters.
     clock
-        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
-        reading counts as the time of the last event.
+        Returns the time in integer seconds; the system's if left out. A reading up to 60 seconds before the last event
+        counts as its time; one that is further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
         Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
     """
@@ -380,8 +380,12 @@ class StoringLedger(ABC):
         batch = self._batch
         return self._reading() if batch is None else batch
 
+    def _time(self, store: Store) -> object:  # noqa: ARG002 - a server is asked through it
+        """Return what the clock says, while this transaction has the ledger for itself."""
+        return self._clock()
+
     def _now(self, store: Store) -> int:
-        return max(checked_time(self._clock()), store.head.time)
+        return time_after(self._time(store), store.head.time)
 
     def _epoch_at(self, now: int) -> Epoch:
         starts = self.policy.epoch_at(now).starts

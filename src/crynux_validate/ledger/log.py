@@ -54,7 +54,7 @@ class Event:
         fields = {"seq": seq, "time": time, "kind": kind, "payload": payload, "previous": previous}
         written = canonical_json(fields)
         del fields["payload"]
-        vars(event).update(fields, canonical_bytes=written, digest=_digest_of(written))
+        vars(event).update(fields, canonical_bytes=written, digest=event_digest(written))
         return event
 
     def __getattr__(self, name: str) -> Any:
@@ -80,14 +80,15 @@ class Event:
     @cached_property
     def digest(self) -> str:
         """What the next event has as `previous`: 64 hexadecimal digits, over the canonical bytes."""
-        return _digest_of(self.canonical_bytes)
+        return event_digest(self.canonical_bytes)
 
     def _fields(self) -> dict[str, Any]:
         names = ("seq", "time", "kind", "payload", "previous")
         return {name: getattr(self, name) for name in names}
 
 
-def _digest_of(canonical_bytes: bytes) -> str:
+def event_digest(canonical_bytes: bytes) -> str:
+    """Return the digest of an event that is written as these bytes: 64 hexadecimal digits."""
     return digest("event", length_prefixed(canonical_bytes)).hex()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.rules import Change
@@ -133,8 +134,8 @@ class MemoryLedger(StoringLedger):
     ledger_id
         1 to 128 printable ASCII characters, no spaces; part of every commitment and draw.
     clock
-        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
-        reading counts as the time of the last event.
+        Returns the time in integer seconds; the system's if left out. A reading up to 60 seconds before the last event
+        counts as its time; one that is further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
         Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
     """
@@ -150,20 +151,29 @@ class MemoryLedger(StoringLedger):
         super().__init__(ledger_id, Policy() if policy is None else policy, clock=clock, beacon=beacon)
         self._store = MemoryStore(genesis_event(self.id, self.policy, self._clock()), self.id, self.policy)
         self._lock = threading.RLock()
+        self.gate = Gate("the ledger in memory")
+        tell_of_forks(self)
 
     @property
     def group_count(self) -> int:
         """How many groups there have ever been."""
         return self._store.group_count()
 
+    def before_fork(self) -> None:
+        """Let the child have all of it."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin with a lock that nobody has."""
+        self._lock = threading.RLock()
+
     @contextmanager
     def _reading(self) -> Iterator[Store]:
-        with self._lock:
+        with self._lock, self.gate.inside():
             yield self._store
 
     @contextmanager
     def _writing(self) -> Iterator[Store]:
-        with self._lock, self._store.transaction() as store:
+        with self._lock, self.gate.inside(), self._store.transaction() as store:
             yield store
 
     @classmethod

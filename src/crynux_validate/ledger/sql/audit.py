@@ -1,17 +1,22 @@
 """Whether what is stored is what the log says, in memory that does not grow with the log (protocol L5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain, islice
+from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import BrokenLogError
-from crynux_validate.ledger.actions import Action
-from crynux_validate.ledger.interface import Event, Group, Policy, Status
+from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
+from crynux_validate.ledger.interface import Beacon, Event, Group, Policy, Status
 from crynux_validate.ledger.memory import MemoryStore
 from crynux_validate.ledger.replay import genesis_event, genesis_of, repeat, telling
 from crynux_validate.ledger.rules import Change
+from crynux_validate.ledger.sql import statements
+from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row
 from crynux_validate.ledger.sql.store import SqlStore
+from crynux_validate.ledger.sql.tables import NODES
 from crynux_validate.ledger.store import recorded
+from crynux_validate.machines.roster import Node
 
 
 class _Replayed(MemoryStore):
@@ -21,6 +26,8 @@ class _Replayed(MemoryStore):
         super().__init__(genesis, ledger_id, policy)
         self._count = 0
         self._over: list[Group] = []
+        self.opened: dict[str, int] = {}
+        self.changed: dict[str, int] = {}
 
     def group_count(self) -> int:
         return self._count
@@ -30,9 +37,12 @@ class _Replayed(MemoryStore):
         super().write(change, event)
         self._events.clear()
         self._undo.clear()
+        for node in change.nodes:
+            self.changed[node] = event.seq
         for group in change.groups.values():
             if group.status is Status.OPEN:
                 self._count += 1
+                self.opened[group.id] = event.seq
             elif group.status.is_over:
                 self._over.append(self._groups.pop(group.id))
 
@@ -41,13 +51,62 @@ class _Replayed(MemoryStore):
         taken, self._over = self._over, []
         return taken
 
+    def account_names(self) -> set[str]:
+        """Return the names of all accounts."""
+        return set(self._accounts)
+
+    def all_nodes(self) -> list[Node]:
+        """Return all nodes, in the order in which they first joined."""
+        return list(self._nodes.values())
+
     def groups(self) -> list[Group]:
         """Return the groups that are not over."""
         return list(self._groups.values())
 
 
+class _OwnBeacon:
+    """Compares what the log says that the beacon gave with what the ledger's own beacon gives.
+
+    Which beacon a ledger had is not stored. Where one value is its own beacon's, all must be: nobody else knows any.
+    """
+
+    def __init__(self, beacon: Beacon, again: _Replayed) -> None:
+        self._beacon = beacon
+        self._again = again
+        self._is_own = False
+        self._wrong: str | None = None
+
+    def look(self, action: Action, now: int) -> None:
+        """Compare a draw or a challenge, before it is done again."""
+        if isinstance(action, DrawGroup):
+            group = self._again.find_group(action.group)
+            said, number = action.beacon, None if group is None else group.beacon_round
+            what = f"the beacon's value for {action.group}"
+        elif isinstance(action, AttestCommit):
+            starts = self._again.policy.epoch_at(now).starts
+            said, number = action.challenge, self._beacon.next_round(starts - 1)
+            what = f"the challenge that {action.node} was given"
+        else:
+            return
+        if said is None or number is None:
+            return
+        if said == self._beacon.value(number, now):
+            self._is_own = True
+        else:
+            self._wrong = self._wrong or what
+
+    def check(self) -> None:
+        """Raise `BrokenLogError` where some values are the beacon's and some are not."""
+        if self._is_own and self._wrong is not None:
+            raise BrokenLogError(f"{self._wrong} is not what the ledger's own beacon gives")
+
+
 def check_records(
-    store: SqlStore, ledger_id: str, policy: Policy, on_event: Callable[[Event], None] | None = None
+    store: SqlStore,
+    ledger_id: str,
+    policy: Policy,
+    beacon: Beacon,
+    on_event: Callable[[Event], None] | None = None,
 ) -> None:
     """Do every action of a log again, and compare all that is stored with what that gives.
 
@@ -63,7 +122,17 @@ def check_records(
         raise BrokenLogError("the ledger's id or policy is not what the log says")
     again = _Replayed(genesis_event(ledger_id, policy, began), ledger_id, policy)
 
+    own = _OwnBeacon(beacon, again)
+    answers = 0
+
+    def compare(group: Group) -> None:
+        nonlocal answers
+        answers += sum(len(one.commitments) for one in group.rounds)
+        _compare(f"group {group.id}", store.find_group(group.id), group)
+        _compare_row(f"group {group.id}", _group_row(store, group), _said_of(group, again.opened.pop(group.id)))
+
     def record(action: Action, now: int) -> Event | None:
+        own.look(action, now)
         done = recorded(again, action, now)
         if done is not None:
             again.write(*done)
@@ -71,17 +140,44 @@ def check_records(
 
     for _ in repeat(chain(first, events), ledger_id, policy, record):
         for group in again.take_over():
-            _compare(f"group {group.id}", store.find_group(group.id), group)
+            compare(group)
+    own.check()
     for group in again.groups():
-        _compare(f"group {group.id}", store.find_group(group.id), group)
+        compare(group)
+    _compare("where the log ends", store.head, again.head)
     _compare("the number of groups", (store.group_count(), store.count_groups()), (again.group_count(),) * 2)
     for name, balance in store.accounts().items():
-        _compare(f"account {name}", balance, again.balance(name))
+        _compare(f"account {name}", balance if name in again.account_names() else None, again.balance(name))
     nodes = store.all_nodes()
     for node in nodes:
         _compare(f"node {node.id}", node, again.find_node(node.id))
     _compare("the nodes that have joined", [node for node in nodes if node.joined], list(again.joined_nodes()))
+    for number, (node, row) in enumerate(zip(again.all_nodes(), store.node_rows(), strict=False)):
+        columns = {**node_to_row(node, again.changed[node.id]), "number": number}
+        _compare_row(f"node {node.id}", dict(zip(_NODE_COLUMNS, row, strict=True)), columns)
     _compare("the money", store.totals(), again.totals())
+    _compare("the number of answers", store.first_of(statements.ANSWERS_STORED)[0], answers)
+    _compare("the number of tasks without a group", store.first_of(statements.UNUSED_TASKS)[0], 0)
+    _compare("the number of weights without a group", store.first_of(statements.UNUSED_WEIGHTS)[0], 0)
+
+
+_NODE_COLUMNS: Final = tuple(column.name for column in NODES.c)
+
+
+def _group_row(store: SqlStore, group: Group) -> dict[str, Any]:
+    row = store.first_of(statements.GROUP, group=group.id)
+    return dict(zip(statements.GROUP_COLUMNS, row, strict=True))
+
+
+def _said_of(group: Group, opened_seq: int) -> dict[str, Any]:
+    """Return the columns of a group that nothing but the log decides; what else there is, `find_group` reads."""
+    return {**group_progress(group), "opened_seq": opened_seq, "fee": str(group.fee), "task": group.task.digest,
+            "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
+
+
+def _compare_row(what: str, stored: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+    for name, value in said.items():
+        _compare(f"{what}, column {name},", stored[name], value)
 
 
 def _compare(what: str, stored: object, replayed: object) -> None:

@@ -4,6 +4,8 @@ SQLAlchemy knows the dialects, makes the tables and lends connections. To send a
 transaction, it takes several times as long as SQLite takes for it, so what every action needs goes past it.
 """
 
+import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
@@ -14,6 +16,10 @@ from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as SQLiteDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement, TableClause
+
+from crynux_validate.errors import StorageError
+from crynux_validate.ledger.sql.files import Watch
+from crynux_validate.ledger.sql.troubles import dbapi_error
 
 _INSERT: Final[Mapping[str, Callable[[TableClause], Any]]] = {
     "sqlite": insert_in_sqlite,
@@ -77,21 +83,38 @@ class Channel:
         self._dialect = dialect
         self._cursor = connection.cursor()
         self._pipeline = ExitStack()
+        self._process = os.getpid()
 
-    def begin(self) -> None:
-        """Begin a transaction that writes.
+    @property
+    def notes(self) -> dict[Any, Any]:
+        """What is kept with the connection, as long as it is open."""
+        return self._connection.info
 
-        SQLite keeps all others from writing from here on. With a server the driver begins before the first question.
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened it; one that was forked from it must leave it alone."""
+        return self._process == os.getpid()
+
+    def begin(self, beginning: str, first: Sequence[Statement] = ()) -> list[Any]:
+        """Begin a transaction, and return the first row of the answer to each of some statements without parameters.
+
+        A server is sent all of it at once, and does one after the other.
         """
-        if self._dialect.name != "sqlite":
-            return
-        try:
-            self._cursor.execute("BEGIN IMMEDIATE")
-        except self._dialect.loaded_dbapi.Error as error:
-            raise self._named("BEGIN", error) from error
+        if self._dialect.name == "sqlite":
+            self._execute(beginning)
+            return [self.row(statement) for statement in first]
+        texts = [beginning, *(statement.compiled(self._dialect)[0] for statement in first)]
+        self._execute("; ".join(texts))
+        answers: Any = self._cursor
+        rows: list[Any] = []
+        while answers.nextset():
+            rows.append(answers.fetchone() if answers.description else None)
+        return rows[len(rows) - len(first) :]
 
     def send_ahead(self) -> None:
         """Let a server wait for nothing: what is written from here on is answered together with the end."""
+        if not self.is_here:
+            raise StorageError("this process was forked within the transaction, and is not in it: its parent stores it")
         if self._dialect.name == "sqlite":
             return
         try:
@@ -109,6 +132,10 @@ class Channel:
 
     def close(self) -> None:
         """Give the connection back; a transaction that has not ended is undone."""
+        if not self.is_here:
+            # Its parent goes on with it. To close it, also when Python ends, would undo what the parent does.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+            return
         with suppress(self._dialect.loaded_dbapi.Error):  # that it failed has been said, and nothing of it happened
             self._pipeline.close()
         self.end()
@@ -118,6 +145,12 @@ class Channel:
         """Ask nothing more: an answer that was read half keeps a SQLite file open after its connection was closed."""
         with suppress(self._dialect.loaded_dbapi.Error):
             self._cursor.close()
+
+    def _execute(self, text: str) -> None:
+        try:
+            self._cursor.execute(text)
+        except self._dialect.loaded_dbapi.Error as error:
+            raise self._named(text, error) from error
 
     def rows(self, statement: Statement, **values: object) -> list[Any]:
         """Return all rows of an answer: tuples of what the driver reads, so a truth value may be 0 or 1."""
@@ -149,7 +182,7 @@ class Channel:
         lost = self._dialect.is_disconnect(error, self._connection.dbapi_connection, self._cursor)  # type: ignore[arg-type]
         if lost:
             self._connection.invalidate(error)
-        return _dbapi_error(self._dialect, text, error, lost)
+        return dbapi_error(self._dialect, text, error, lost)
 
 
 class Writer:
@@ -162,24 +195,39 @@ class Writer:
     ----------
     engine
         Lends the connections.
+    beginning
+        What begins a transaction.
+    watch
+        Looks whether a file is still where it was.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, beginning: str, watch: Watch | None) -> None:
         self._engine = engine
+        self._watch = watch
+        self._beginning = beginning
         self._keeps = engine.dialect.name == "sqlite"
         self._kept: list[Channel] = []
 
     @contextmanager
-    def transaction(self) -> Iterator[Channel]:
-        """Give a channel in a transaction, which is stored when the block has ended, and undone where it fails."""
+    def transaction(self, first: Sequence[Statement]) -> Iterator[tuple[Channel, list[Any]]]:
+        """Give a channel in a transaction, which is stored when the block has ended, and undone where it fails.
+
+        With it comes the first row of the answer to each of the first statements.
+        """
         try:
             channel = self._kept.pop()
         except IndexError:
-            channel = self._borrowed()
+            channel = borrowed(self._engine)
         try:
-            channel.begin()
-            yield channel
+            found = channel.begin(self._beginning, first)
+            if self._watch is not None:
+                self._watch.begun(channel.notes)
+            yield channel, found
+            if self._watch is not None:
+                self._watch.check(channel.notes)
             channel.commit()
+            if self._watch is not None:
+                self._watch.check(channel.notes, "what this action did is in the file that was there before")
         except BaseException:
             channel.close()
             raise
@@ -193,19 +241,14 @@ class Writer:
         with suppress(IndexError):
             self._kept.pop().close()
 
-    def _borrowed(self) -> Channel:
-        dialect = self._engine.dialect
-        try:
-            return Channel(self._engine.raw_connection(), dialect)
-        except dialect.loaded_dbapi.Error as error:
-            raise _dbapi_error(dialect, "connecting", error, lost=False) from error
+
+def borrowed(engine: Engine) -> Channel:
+    """Return a channel on a connection of the engine's, which is given back when the channel is closed."""
+    dialect = engine.dialect
+    try:
+        return Channel(engine.raw_connection(), dialect)
+    except dialect.loaded_dbapi.Error as error:
+        raise dbapi_error(dialect, "connecting", error, lost=False) from error
 
 
-def _dbapi_error(dialect: Dialect, text: str, error: Exception, lost: bool) -> DBAPIError:
-    named = DBAPIError.instance(
-        text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
-    )
-    return named if isinstance(named, DBAPIError) else DBAPIError(text, None, error)
-
-
-__all__ = ["Channel", "Statement", "Writer"]
+__all__ = ["Channel", "Statement", "Writer", "borrowed"]

@@ -1,215 +1,169 @@
-"""Databases: which are taken, how their connections are set, and what their errors mean."""
+"""Connections to databases, and how a transaction on them begins.
 
-import os
+Nothing is set for longer than a transaction, and no statement is prepared for longer: behind a pooler such as PgBouncer
+each transaction may have another connection of the server, with what somebody else has set there.
+"""
+
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 
-from crynux_validate.encoding import shorten
-from crynux_validate.errors import InvalidInputError, MissingExtraError, StorageBusyError, StorageError
+from crynux_validate.errors import MissingExtraError, StorageError
+from crynux_validate.ledger.sql.files import Watch
+from crynux_validate.ledger.sql.troubles import dbapi_error, storage_errors
+from crynux_validate.ledger.sql.urls import Address
 
-_EXPECTED: Final = "sqlite:///ledger.db, or postgresql+psycopg://user@host/database"
-_WRITES: Final = "crynux_writes"
-"""The execution option that says that a transaction writes."""
+_BEGINNING: Final = "crynux_beginning"
+"""The execution option that says how a transaction begins."""
 
 _RESTED_SECONDS: Final = 1.0
-"""After how long a connection that rested is asked whether it still stands. To ask each time would be a
-fourth round trip beside the three of an action."""
+"""After how long a connection that rested is asked whether it still stands. To ask each time would be one more round
+trip beside the two of an action."""
 
-_SQLITE: Final = {
-    sqlite3.SQLITE_READONLY: "it can only be read",
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged, or was cut off; go back to a copy of it",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; does its folder exist, and may this user write in it?",
-    sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
-}
-_SQLITE_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_POSTGRESQL_BUSY: Final = ("55P03",)  # lock_not_available: lock_timeout has passed
+_SYNCHRONOUS: Final = (
+    "SELECT pg_catalog.set_config('synchronous_commit', 'on', true) "
+    "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
+)
+"""What is acknowledged is on the disk (L7), whatever the server's default is."""
 
-
-def read_url(text: object) -> URL:
-    """Check that a URL names a database that a ledger can be in.
-
-    Raises
-    ------
-    InvalidInputError
-        Says what was expected.
-    """
-    if not isinstance(text, str):
-        raise InvalidInputError(f"the database is {shorten(text)}; expected a URL: {_EXPECTED}")
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise InvalidInputError(f"the database is {shorten(text)}; expected a URL: {_EXPECTED}") from None
-    backend, _, driver = url.drivername.partition("+")
-    if backend == "postgresql" and driver == "psycopg":
-        return url
-    if backend != "sqlite" or driver not in ("", "pysqlite"):
-        raise InvalidInputError(f"{shown(url)} is not a database that a ledger can be in; expected {_EXPECTED}")
-    if url.database in (None, "", ":memory:") or "mode=memory" in str(url):
-        raise InvalidInputError(f"{shown(url)} stores nothing; name a file, or take a MemoryLedger")
-    return url
+_ON_SERVER: Final = (
+    "SELECT (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), pg_catalog.current_schema()"
+)
 
 
-def shown(url: URL) -> str:
-    """Return a URL as errors show it: without its password, and a SQLite file by its path."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        return f"sqlite:///{url.database.removeprefix('file://')}"
-    return url.render_as_string(hide_password=True)
+@dataclass(frozen=True)
+class Beginnings:
+    """What begins a transaction that reads, as of one moment, and one that writes, after all others."""
+
+    reading: str = "BEGIN"
+    writing: str = "BEGIN IMMEDIATE"
 
 
-def open_engine(url: URL, timeout: float) -> Engine:
-    """Return an engine whose transactions are whole, seen by nobody before, and on the disk when they have ended.
+class Database:
+    """A database with its connections.
+
+    Its transactions are whole, seen by nobody before they end, and then on the disk.
 
     Parameters
     ----------
-    url
+    address
         Of `read_url`.
     timeout
         How many seconds to wait for others.
+
+    Attributes
+    ----------
+    engine
+        Lends the connections.
+    begins
+        How transactions begin.
+    watch
+        Looks whether a file is still where it was.
     """
-    try:
-        if url.get_backend_name() == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": timeout}, pool_timeout=timeout)
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-            return engine
-        # Who writes waits for the ledger's row and then sees what the last one wrote; who reads sees one moment.
-        engine = create_engine(url, isolation_level="READ COMMITTED", pool_timeout=timeout)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("a ledger on PostgreSQL", "postgresql", error.name or "psycopg") from error
 
-    def set_up(connection: Any, _record: object) -> None:
-        _set_up_postgresql(connection, timeout)
+    def __init__(self, address: Address, timeout: float) -> None:
+        self.address = address
+        self.watch = Watch(address) if address.is_sqlite else None
+        self.begins = Beginnings()
+        try:
+            self.engine = _sqlite(address, timeout) if address.is_sqlite else _postgresql(address, timeout)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("a ledger on PostgreSQL", "postgresql", error.name or "psycopg") from error
+        if not address.is_sqlite:
+            try:
+                with storage_errors(address.shown):
+                    self.begins = self._beginnings(timeout)
+            except BaseException:
+                self.engine.dispose()
+                raise
+        if self.watch is not None:
+            self.watch.listen(self.engine)
+        event.listen(self.engine, "begin", self._begin)
 
-    event.listen(engine, "connect", set_up)
+    def engine_for(self, beginning: str) -> Engine:
+        """Return the engine for transactions of SQLAlchemy's that begin in some way."""
+        return self.engine.execution_options(**{_BEGINNING: beginning})
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin a transaction of SQLAlchemy's: its driver would begin it later, and otherwise."""
+        driver: Any = connection.connection.dbapi_connection
+        usual = "BEGIN" if self.address.is_sqlite else self.begins.writing
+        beginning = connection.get_execution_options().get(_BEGINNING, usual)
+        try:
+            driver.execute(beginning)
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            lost = self.engine.dialect.is_disconnect(error, driver, None)
+            raise dbapi_error(self.engine.dialect, beginning, error, lost) from error
+
+    def _beginnings(self, timeout: float) -> Beginnings:
+        """Return how transactions begin on a server: with all that holds for them.
+
+        The search path is set because somebody else may have changed it on the same connection of the server. Temporary
+        tables come last in it, for somebody else may have made some.
+        """
+        settings = dict(self.address.settings)
+        with self.engine.connect() as connection:
+            path, _ = connection.exec_driver_sql(_ON_SERVER).one()
+        path = settings.pop("search_path", path)
+        settings["search_path"] = f"{path}, pg_temp" if path.strip() else "pg_temp"
+        settings["lock_timeout"] = f"{max(1, int(timeout * 1_000))}ms"
+        sent = "; ".join([_set(settings), _SYNCHRONOUS])
+        found = Beginnings(
+            # Who writes waits for the ledger's row and then sees what the last one wrote; who reads sees one moment.
+            reading=f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {sent}",
+            writing=f"BEGIN ISOLATION LEVEL READ COMMITTED; {sent}",
+        )
+        self._check_schema(found, path)
+        return found
+
+    def _check_schema(self, begins: Beginnings, path: str) -> None:
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(begins.reading)
+            _, schema = connection.exec_driver_sql(_ON_SERVER).one()
+            connection.exec_driver_sql("ROLLBACK")
+        if schema is None or schema.startswith("pg_temp"):
+            raise StorageError(
+                f"{self.address.shown}: the search path {path!r} names no schema in which tables are kept; make one "
+                "with CREATE SCHEMA, or name another"
+            )
+
+
+def _sqlite(address: Address, timeout: float) -> Engine:
+    engine = create_engine(address.url, connect_args={"timeout": timeout}, pool_timeout=timeout)
+    event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _postgresql(address: Address, timeout: float) -> Engine:
+    engine = create_engine(
+        address.url,
+        isolation_level="AUTOCOMMIT",  # transactions begin where this library says
+        pool_timeout=timeout,
+        use_native_hstore=False,
+        connect_args={"prepare_threshold": None, **({"options": ""} if address.settings else {})},
+    )
     _ask_after_a_rest(engine)
     return engine
 
 
-def for_writing(engine: Engine) -> Engine:
-    """Return the engine for transactions that write."""
-    return engine.execution_options(**{_WRITES: True})
+def _set(settings: dict[str, str]) -> str:
+    from psycopg.sql import Literal
 
-
-def for_reading(engine: Engine) -> Engine:
-    """Return the engine for transactions that only read, each as of one moment."""
-    if engine.dialect.name == "sqlite":
-        return engine
-    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-
-def claim_file(url: URL, timeout: float) -> None:
-    """Make the file of a new SQLite ledger, and refuse one that is empty.
-
-    SQLite takes an empty file for a new database. One that was there before, and stays empty, may be a ledger that was
-    cut off: to begin a new one in its place would lose it in silence.
-    """
-    if url.get_backend_name() != "sqlite" or str(url.database).startswith("file:"):
-        return
-    path = Path(str(url.database))
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
-    except FileExistsError:
-        waits_until = time.monotonic() + min(timeout, 5)
-        with suppress(OSError):
-            while not path.stat().st_size:  # somebody else may be making it just now
-                if time.monotonic() > waits_until:
-                    raise StorageError(
-                        f"{path} is an empty file: a ledger that was cut off? Delete it if a new ledger is meant"
-                    ) from None
-                time.sleep(0.01)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be made: {error.strerror or error}") from error
-
-
-def keep_a_write_ahead_log(engine: Engine, timeout: float) -> None:
-    """Set a SQLite file to write ahead: one flush to the disk for each action, and who reads waits for nobody.
-
-    The setting stays with the file. It cannot be changed while others use the file, so this tries until it can.
-    """
-    waits_until = time.monotonic() + timeout
-    while True:
-        connection = engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            code = _sqlite_code(error)
-            if code == sqlite3.SQLITE_READONLY:
-                return
-            if code not in _SQLITE_BUSY or time.monotonic() > waits_until:
-                raise DBAPIError("PRAGMA journal_mode=WAL", None, error) from error
-        finally:
-            connection.close()
-        time.sleep(0.01)
-
-
-@contextmanager
-def storage_errors(where: str) -> Iterator[None]:
-    """Turn what a database raises into `StorageError`, saying which database it was and what to do."""
-    try:
-        yield
-    except Exception as error:
-        named = as_storage_error(error, where)
-        if named is None:
-            raise
-        raise named from error
-
-
-def as_storage_error(error: BaseException, where: str) -> StorageError | None:
-    """Return what an error of a database means; None for any other error."""
-    if isinstance(error, PoolTimeoutError):
-        return StorageBusyError(f"{where}: too many threads use this ledger at once; try again")
-    if isinstance(error, sqlite3.Error):
-        return _meaning(error, where)
-    if isinstance(error, DBAPIError):
-        return _meaning(error.orig, where, lost=error.connection_invalidated)
-    if isinstance(error, UnicodeDecodeError):  # sqlite3 also decodes what SQLite says of a damaged schema
-        return StorageError(f"{where}: {_SQLITE[sqlite3.SQLITE_CORRUPT]} (it holds text that is none)")
-    return StorageError(f"{where}: {error}") if isinstance(error, SQLAlchemyError) else None
-
-
-def _meaning(cause: BaseException | None, where: str, *, lost: bool = False) -> StorageError:
-    if isinstance(cause, sqlite3.Error):
-        code = _sqlite_code(cause)
-        if code in _SQLITE_BUSY:
-            return StorageBusyError(f"{where}: another process holds it ({cause}); nothing has changed, try again")
-        return StorageError(f"{where}: {_SQLITE.get(code, 'the database refused')} ({cause})")
-    state = getattr(cause, "sqlstate", None)
-    if state in _POSTGRESQL_BUSY:
-        return StorageBusyError(f"{where}: another process holds it ({cause}); nothing has changed, try again")
-    if lost or state is None:
-        return StorageError(
-            f"{where}: the connection failed ({cause}); if that was while an action ended, whether it happened is not "
-            "known: ask the ledger before you repeat it"
-        )
-    return StorageError(f"{where}: the database refused ({cause})")
-
-
-def _sqlite_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says which kind of this error
+    each = (
+        f"pg_catalog.set_config({Literal(name).as_string()}, {Literal(value).as_string()}, true)"
+        for name, value in settings.items()
+    )
+    return f"SELECT {', '.join(each)}"
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    connection.isolation_level = None  # transactions begin where this library says, not where the driver guesses
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Who writes waits for the others at the start: nobody reads what somebody else is about to change."""
-    writes = connection.get_execution_options().get(_WRITES, False)
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _ask_after_a_rest(engine: Engine) -> None:
@@ -227,15 +181,3 @@ def _ask_after_a_rest(engine: Engine) -> None:
 
     event.listen(engine, "checkin", put_back)
     event.listen(engine, "checkout", taken)
-
-
-def _set_up_postgresql(connection: Any, timeout: float) -> None:
-    before = connection.autocommit
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{max(1, int(timeout * 1_000))}ms",))
-        # What is acknowledged is on the disk (L7), whatever the server's default is.
-        cursor.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
-    connection.autocommit = before

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
@@ -20,30 +20,27 @@ from crynux_validate.errors import (
 )
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon
-from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.clock import checked_time, system_clock
+from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
+from crynux_validate.ledger.log import event_digest
 from crynux_validate.ledger.replay import genesis_event, genesis_of
 from crynux_validate.ledger.sql.audit import check_records
-from crynux_validate.ledger.sql.channel import Channel, Writer
-from crynux_validate.ledger.sql.engine import (
-    as_storage_error,
-    claim_file,
-    for_reading,
-    for_writing,
-    keep_a_write_ahead_log,
-    open_engine,
-    read_url,
-    shown,
-    storage_errors,
-)
+from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
+from crynux_validate.ledger.sql.engine import Database
+from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log, where_nothing_can_be_made
 from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
+from crynux_validate.ledger.sql.statements import CLOCK, EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
-from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, is_new
-from crynux_validate.ledger.store import Head
+from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
+from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
+from crynux_validate.ledger.sql.urls import read_url
+from crynux_validate.ledger.store import Head, Store
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 
+_RESTORED: Final = "it was put back or replaced: open it again, with a new SqlLedger, if that was meant"
 _CREATION_LOCK: Final = 0x6372796E7578  # one number that all who make a ledger in PostgreSQL agree on
 
 
@@ -65,13 +62,16 @@ class SqlLedger(StoringLedger):
         1 to 128 printable ASCII characters, no spaces; part of every commitment and draw. If left out, the one that the
         database has, and a random one for a new one, so that no two ledgers have the same.
     clock
-        Returns the time in integer seconds; the system's if left out. Time never runs backwards in a ledger: an earlier
-        reading counts as the time of the last event.
+        Returns the time in integer seconds. Left out, it is the host's with SQLite, and with PostgreSQL the server's,
+        which is one for all hosts. A reading up to 60 seconds before the last event counts as its time; one that is
+        further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
         Public randomness. Left out, it is a `LocalBeacon` whose secret is in the database, the same for all processes:
         whoever reads the database knows the draws beforehand.
     timeout
         How many seconds an action waits for other processes.
+    trust_clock
+        Takes a `clock` also with PostgreSQL, where hosts with different clocks would do harm: for tests.
 
     Raises
     ------
@@ -83,6 +83,12 @@ class SqlLedger(StoringLedger):
         Also of every action: others held the database for longer than `timeout`.
     """
 
+    _seen: Head | None = None
+    """Where the log ended when this process last looked."""
+
+    _in_use: SqlStore | None = None
+    """What the thread that writes just now sees."""
+
     def __init__(
         self,
         url: str,
@@ -92,8 +98,9 @@ class SqlLedger(StoringLedger):
         clock: Clock | None = None,
         beacon: Beacon | None = None,
         timeout: float = 30.0,
+        trust_clock: bool = False,
     ) -> None:
-        self._connect(url, policy, ledger_id, clock, beacon, timeout, ())
+        self._connect(url, policy, ledger_id, clock, beacon, timeout, (), trust_clock)
 
     def _connect(
         self,
@@ -104,26 +111,38 @@ class SqlLedger(StoringLedger):
         beacon: Beacon | None,
         timeout: float,
         log: Sequence[Event],
+        trust_clock: bool,
     ) -> None:
-        parsed = read_url(url)
+        address = read_url(url)
         if type(timeout) not in (int, float) or not 0 <= timeout <= 86_400:
             raise InvalidInputError(f"timeout is {shorten(timeout)}; expected seconds, 0 to 86,400")
+        if clock is not None and not address.is_sqlite and trust_clock is not True:
+            raise InvalidInputError(
+                "a ledger on PostgreSQL has the server's clock, which is one for all hosts; leave clock out, or say "
+                "trust_clock=True in a test"
+            )
+        self._asks_server = clock is None and not address.is_sqlite
         # For a database that is new; checked before anything is made.
-        now = (clock or system_clock)()
+        if address.path is not None and not address.path.exists():
+            checked_time((clock or system_clock)())
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
         super().__init__(new_id, policy or Policy(), clock=clock, beacon=beacon)
-        genesis = genesis_event(self._id, self._policy, now)
-        self._where = shown(parsed)
+        genesis_event(self._id, self._policy, 0)
+        self._where = address.shown
         self._timeout = timeout
-        self._engine = open_engine(parsed, timeout)
+        claim_file(address, timeout)
+        self._database = Database(where_nothing_can_be_made(address), timeout)
+        self._engine = self._database.engine
         self._inherited: list[object] = []
         self._begin_here()
-        claim_file(parsed, timeout)
+        self.gate = Gate(self._where, waits=address.is_sqlite)
+        tell_of_forks(self)
         try:
             with self._asking() as connection:
                 new = is_new(connection, self._where)
             if new or log:
-                self._make(genesis, log)
+                with self._here():
+                    self._make(log)
             with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
         except BaseException:
@@ -139,6 +158,7 @@ class SqlLedger(StoringLedger):
         clock: Clock | None = None,
         beacon: Beacon | None = None,
         timeout: float = 30.0,
+        trust_clock: bool = False,
     ) -> Self:
         """Build the ledger that a log describes in a new database, by doing every action of it again (L5).
 
@@ -151,11 +171,21 @@ class SqlLedger(StoringLedger):
         StorageError
             Where the database holds something.
         """
-        ledger_id, policy, began = genesis_of(events)
+        ledger_id, policy, _ = genesis_of(events)
         ledger = cls.__new__(cls)
-        ledger._connect(url, policy, ledger_id, lambda: began, beacon, timeout, events)
-        ledger._clock = clock or system_clock
+        ledger._connect(url, policy, ledger_id, clock, beacon, timeout, events, trust_clock)
         return ledger
+
+    def before_fork(self) -> None:
+        """Give back the connections to a file: SQLite must not have it open when the process is forked."""
+        if self._database.watch is not None:
+            self._writer.close()
+            self._engine.dispose()
+
+    def after_fork_in_child(self) -> None:
+        """Refuse a file on which somebody was in a transaction; a server knows the child by its own connections."""
+        if self._database.watch is not None and not self.gate.is_quiet:
+            self._database.watch.spoil()
 
     def close(self) -> None:
         """Give back the connections; the ledger can still be used, and then opens new ones."""
@@ -171,6 +201,11 @@ class SqlLedger(StoringLedger):
 
     def __repr__(self) -> str:
         return f"<SqlLedger {self.id} in {self._where}>"
+
+    def clock_time(self) -> int:
+        """Return what the ledger's clock says now, whether or not an action would take it."""
+        with self._looking() as store:
+            return cast("int", self._time(store))
 
     def accounts(self) -> Mapping[str, int]:
         """Return all balances, by the accounts' names."""
@@ -199,6 +234,7 @@ class SqlLedger(StoringLedger):
         """
         if self._engine.dialect.name != "sqlite":
             return
+        self.head()  # which also looks whether the file is still where it was
         with self._asking() as connection:
             problems = connection.scalars(text("PRAGMA integrity_check")).all()
             orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
@@ -222,23 +258,32 @@ class SqlLedger(StoringLedger):
             Names the first event that the rules do not allow, or the first record that is not what the log says.
         """
         with self._looking_around() as store:
-            check_records(store, self.id, self.policy, on_event)
+            check_records(store, self.id, self.policy, self._beacon, on_event)
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """Be in a transaction, in the process that this is."""
+        with self.gate.inside():
+            self._check_process()
+            yield
 
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """Give a connection that sees one moment."""
-        self._check_process()
-        with storage_errors(self._where), self._reader.begin() as connection:
+        engine = self._database.engine_for(self._database.begins.reading)
+        with self._here(), storage_errors(self._where), engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let the threads of this process take turns: a database makes them wait by asking again and again."""
         self._check_process()
-        if not self._turn.acquire(timeout=self._timeout):
+        turn = self._turn
+        if not turn.acquire(timeout=self._timeout):
             raise StorageBusyError(f"{self._where}: other threads hold it; nothing has changed, try again")
         try:
-            yield
+            with self._here():
+                yield
         except BaseException as error:
             self._known = Known()  # it may hold what was read or changed by a transaction that did not happen
             named = as_storage_error(error, self._where)
@@ -246,7 +291,7 @@ class SqlLedger(StoringLedger):
                 raise
             raise named from error
         finally:
-            self._turn.release()
+            turn.release()
 
     def _named(self, error: BaseException) -> BaseException:
         return as_storage_error(error, self._where) or error
@@ -259,20 +304,32 @@ class SqlLedger(StoringLedger):
 
     @contextmanager
     def _reading(self) -> Iterator[SqlStore]:
-        with self._asking() as connection:
-            channel = Channel(connection.connection, connection.dialect)
-            store = self._store(channel, write=False)
+        watch, seen = self._database.watch, self._seen
+        with self._here(), storage_errors(self._where):
+            channel = borrowed(self._engine)
             try:
-                yield store
+                found = channel.begin(self._database.begins.reading, [HEAD])
+                if watch is not None:
+                    watch.begun(channel.notes)
+                self._follow(seen, found[0])
+                store = self._store(channel, found, write=False)
+                try:
+                    yield store
+                finally:
+                    store.close()
+                if watch is not None:
+                    watch.check(channel.notes)
             finally:
-                store.close()
-                channel.end()
+                channel.close()
 
     @contextmanager
     def _writing(self) -> Iterator[SqlStore]:
         refused: Exception | None = None
-        with self._alone(), self._writer.transaction() as channel:
-            store = self._store(channel, write=True)
+        first = [HEAD_FOR_UPDATE, CLOCK] if self._asks_server else [HEAD_FOR_UPDATE]
+        with self._alone(), self._writer.transaction(first) as (channel, found):
+            self._follow(self._seen, found[0], channel)
+            store = self._store(channel, found, write=True)
+            self._in_use = store
             try:
                 yield store
                 channel.send_ahead()
@@ -282,24 +339,62 @@ class SqlLedger(StoringLedger):
                     raise
                 refused = error  # nothing has changed: what was read is still right
             finally:
+                self._in_use = None
                 store.close()
             store.keep()
+        self._seen = store.head
         if refused is not None:
             raise refused
 
-    def _store(self, channel: Channel, *, write: bool) -> SqlStore:
-        return SqlStore(channel, self._policy, self._known, self._reload_pool, write=write)
+    def _store(self, channel: Channel, found: Sequence[Any], *, write: bool) -> SqlStore:
+        moment = found[1][0] if len(found) > 1 else None
+        return SqlStore(channel, found[0], moment, self._policy, self._known, self._reload_pool, write=write)
+
+    def _follow(self, seen: Head | None, found: Any, channel: Channel | None = None) -> None:
+        """Refuse a database that has gone back behind what this process has seen of it: one that was restored.
+
+        Parameters
+        ----------
+        seen
+            Where the log ended before this transaction began, as far as this process knows.
+        found
+            The ledger's own row; a missing one is somebody else's business.
+        channel
+            Asks for the event that was seen, where there are newer ones.
+        """
+        if found is None:
+            return
+        ledger, seq, moment, digest, *_ = found
+        if ledger != self._id:
+            raise StorageError(f"{self._where} now holds the ledger {ledger!r}, not {self._id!r}; {_RESTORED}")
+        if seen is not None and seq > seen.seq and channel is not None:
+            event = channel.row(EVENT, number=seen.seq)
+            follows = event is not None and event_digest(event[0].encode("utf-8")) == seen.digest
+        else:
+            follows = seen is None or seq > seen.seq or (seq == seen.seq and digest == seen.digest)
+        if not follows:
+            raise StorageError(
+                f"{self._where}: the log has no event {seen and seen.seq} any more, with which it ended; {_RESTORED}"
+            )
+        if seen is None or seq > seen.seq:
+            self._seen = Head(seq, moment, digest)
+
+    def _time(self, store: Store) -> object:
+        return cast("SqlStore", store).server_time() if self._asks_server else self._clock()
 
     def _reload_pool(self, group: str) -> Pool:
+        writing = self._in_use
+        if writing is not None and writing.is_mine():  # a second connection might not be had before this one is free
+            return writing.load_pool(group)
         with self._reading() as store:
             return store.load_pool(group)
 
-    def _make(self, genesis: Event, log: Sequence[Event]) -> None:
+    def _make(self, log: Sequence[Event]) -> None:
         """Make the tables with the first event, or with all that a log says."""
         if self._engine.dialect.name == "sqlite":
             with storage_errors(self._where):
                 keep_a_write_ahead_log(self._engine, self._timeout)
-        with self._alone(), for_writing(self._engine).begin() as connection:
+        with self._alone(), self._database.engine_for(self._database.begins.writing).begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(text(f"pg_advisory_xact_lock({_CREATION_LOCK})")))
             if not is_new(connection, self._where):
@@ -307,6 +402,7 @@ class SqlLedger(StoringLedger):
                     raise StorageError(f"{self._where} holds a ledger; a log is replayed into a new database")
                 return  # somebody else was quicker
             METADATA.create_all(connection)
+            genesis = genesis_event(self._id, self._policy, log[0].time if log else self._time_of(connection))
             head = Head.of(genesis)
             connection.execute(
                 insert(LEDGER),
@@ -328,7 +424,8 @@ class SqlLedger(StoringLedger):
             body = genesis.canonical_bytes.decode("utf-8")
             connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
             if log:
-                store = self._store(Channel(connection.connection, connection.dialect), write=True)
+                channel = Channel(connection.connection, connection.dialect)
+                store = self._store(channel, [channel.row(HEAD_FOR_UPDATE)], write=True)
                 self._repeat(store, log)
                 store.send()
                 store.close()
@@ -339,10 +436,16 @@ class SqlLedger(StoringLedger):
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 connection.exec_driver_sql("BEGIN")
 
+    def _time_of(self, connection: Connection) -> int:
+        if not self._asks_server:
+            return self._clock()
+        return int(connection.exec_driver_sql(CLOCK.compiled(connection.dialect)[0]).scalar_one())
+
     def _adopt(
         self, connection: Connection, policy: Policy | None, ledger_id: str | None, beacon: Beacon | None
     ) -> None:
         """Take what the database says of its ledger, and refuse what the caller says otherwise."""
+        check_kept(connection, self._where)
         row = connection.execute(select(LEDGER)).one()
         with readable("the ledger's policy"):
             found = Policy.from_dict(json.loads(row.policy))
@@ -368,9 +471,10 @@ class SqlLedger(StoringLedger):
 
     def _begin_here(self) -> None:
         """Begin in a process, with connections of its own."""
-        self._reader, self._writer = for_reading(self._engine), Writer(self._engine)
+        self._writer = Writer(self._engine, self._database.begins.writing, self._database.watch)
         self._turn = threading.Lock()
         self._known = Known()
+        self._in_use = None
         self._process = os.getpid()
         self._finalizer = weakref.finalize(self, _dispose, self._engine, self._writer, self._process)
 

@@ -15,6 +15,9 @@ PROGRESS: Final = (
 """The columns of a group that change after it opened."""
 
 _HEAD = select(*(LEDGER.c[name] for name in HEAD_COLUMNS))
+CLOCK: Final = Statement.of(select(literal_column("CAST(EXTRACT(epoch FROM pg_catalog.clock_timestamp()) AS float8)")))
+"""Seconds since 1970 on a PostgreSQL server, when it comes to this statement."""
+
 HEAD: Final = Statement.of(_HEAD)
 HEAD_FOR_UPDATE: Final = Statement.of(_HEAD.with_for_update())
 SET_HEAD: Final = Statement.of(update(LEDGER), HEAD_COLUMNS[1:])
@@ -61,6 +64,15 @@ POOL: Final = Statement.of(select(GROUPS.c.pool, GROUPS.c.weights).where(GROUPS.
 NEW_GROUP: Final = Statement.of(insert(GROUPS))
 SET_GROUP: Final = Statement.of(update(GROUPS).where(GROUPS.c.id == bindparam("of_group")), PROGRESS)
 
+NODE_ROWS: Final = Statement.of(select(NODES).order_by(NODES.c.number))
+ANSWERS_STORED: Final = Statement.of(select(func.count()).select_from(ANSWERS))
+UNUSED_TASKS: Final = Statement.of(
+    select(func.count()).select_from(TASKS).where(TASKS.c.digest.not_in(select(GROUPS.c.task)))
+)
+UNUSED_WEIGHTS: Final = Statement.of(
+    select(func.count()).select_from(WEIGHTS).where(WEIGHTS.c.digest.not_in(select(GROUPS.c.weights)))
+)
+
 ANSWERS_OF: Final = Statement.of(
     select(*(ANSWERS.c[name] for name in ("round", "node", "commitment", "public_key", "signature", "opening")))
     .where(ANSWERS.c.group_id == bindparam("group"))
@@ -73,6 +85,7 @@ NEW_TASK: Final = Statement.upsert(TASKS, ["digest"])
 WEIGHTS_OF: Final = Statement.of(select(WEIGHTS.c.body).where(WEIGHTS.c.digest == bindparam("digest")))
 NEW_WEIGHTS: Final = Statement.upsert(WEIGHTS, ["digest"])
 
+EVENT: Final = Statement.of(select(EVENTS.c.body).where(EVENTS.c.seq == bindparam("number")))
 NEW_EVENT: Final = Statement.of(insert(EVENTS))
 PAGE: Final = 1_000
 """How many events are fetched at a time."""

@@ -2,12 +2,13 @@
 
 import json
 import threading
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
-from crynux_validate.errors import BrokenLogError, StorageError
+from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
 from crynux_validate.ledger.interface import Event, Group, Policy, Round, Status, Totals
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql import statements
@@ -32,6 +33,16 @@ _SENT_AFTER: Final = 5_000
 """After how many events a transaction sends what it has, so that it need not keep more."""
 
 
+def check_as_written(seq: int, event: Event, body: str) -> None:
+    """Refuse a row of the log that is not what this library writes, though it reads the same: L5 is about bytes."""
+    try:
+        written = event.canonical_bytes
+    except InvalidInputError as error:
+        raise BrokenLogError(f"event {seq} has no canonical form: {error}") from error
+    if written != body.encode("utf-8", "surrogatepass") or event.seq != seq:
+        raise BrokenLogError(f"event {seq} is not stored in its canonical form: edited, or written by something else")
+
+
 def _rows_with(columns: Sequence[str]) -> Any:
     """Return a kind of row whose columns have names."""
     return namedtuple("Row", columns)
@@ -50,6 +61,10 @@ class SqlStore:
     ----------
     channel
         In a transaction on a database that holds a ledger; for writing, one that sees all that was written before.
+    found
+        The ledger's own row in it: what `statements.HEAD` asks for.
+    moment
+        What a server's clock said when the transaction had begun, if it was asked.
     policy
         The ledger's.
     known
@@ -57,12 +72,14 @@ class SqlStore:
     reload_pool
         Reads a group's pool once this transaction is over.
     write
-        Whether to keep all others from writing.
+        Whether all others are kept from writing.
     """
 
     def __init__(
         self,
         channel: Channel,
+        found: Any,
+        moment: float | None,
         policy: Policy,
         known: Known,
         reload_pool: Callable[[str], Pool],
@@ -70,12 +87,12 @@ class SqlStore:
         write: bool,
     ) -> None:
         self._channel = channel
-        found = self._channel.row(statements.HEAD_FOR_UPDATE if write else statements.HEAD)
         if found is None:
             raise StorageError("the ledger's own row is missing: the database was damaged or edited")
         self.policy = policy
         self._known = known
         self._reload_pool = reload_pool
+        self._moment, self._asked = moment, time.monotonic()
         self._thread: int | None = threading.get_ident()
         kept = known.records
         # Nobody has written since these were kept, or the head would be another one.
@@ -92,11 +109,17 @@ class SqlStore:
         """Leave what was read and changed to the next transaction of this process that writes."""
         self._known.records = self._records if self._records.worth_keeping else None
 
+    def server_time(self) -> int:
+        """Return the seconds since 1970 by the server's clock, which is asked once in a transaction."""
+        if self._moment is None:
+            (self._moment,), self._asked = self._channel.row(statements.CLOCK), time.monotonic()
+        return int(self._moment + time.monotonic() - self._asked)
+
     @property
     def head(self) -> Head:
         return self._records.head
 
-    def _is_mine(self) -> bool:
+    def is_mine(self) -> bool:
         """Whether who asks may use this transaction's connection."""
         return self._thread == threading.get_ident()
 
@@ -222,6 +245,7 @@ class SqlStore:
                     event = Event(**json.loads(body))
                 except (TypeError, ValueError) as error:
                     raise BrokenLogError(f"event {seq} cannot be read: {error}") from error
+                check_as_written(seq, event, body)
                 yield event
             since = rows[-1][0] + 1
 
@@ -265,6 +289,16 @@ class SqlStore:
         self.send()
         return int(self._channel.row(statements.GROUPS_STORED)[0])
 
+    def first_of(self, statement: Statement, **values: object) -> Any:
+        """Return the first row of the answer to a statement, as it is stored; None where there is none."""
+        self.send()
+        return self._channel.row(statement, **values)
+
+    def node_rows(self) -> list[Any]:
+        """Return the rows of all nodes, as they are stored."""
+        self.send()
+        return self._channel.rows(statements.NODE_ROWS)
+
     def load_pool(self, group: str) -> Pool:
         """Read the pool of a group."""
         self.send()
@@ -286,7 +320,7 @@ class SqlStore:
         name: str = row.id
         with readable(f"group {name}"):
             status = Status(row.status)
-            pool = StoredPool(lambda: self.load_pool(name) if self._is_mine() else self._reload_pool(name))
+            pool = StoredPool(lambda: self.load_pool(name) if self.is_mine() else self._reload_pool(name))
             found: Draw | None = None
             rounds: tuple[Round, ...] = ()
             if row.members is not None:

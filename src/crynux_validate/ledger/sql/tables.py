@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     inspect,
     select,
+    text,
 )
 
 from crynux_validate.encoding import shorten
@@ -180,3 +181,27 @@ def is_new(connection: Connection, where: str) -> bool:
             f"reads {SCHEMA_VERSION}; read its log with that version, and give it to SqlLedger.replay of this one"
         )
     raise StorageError(f"{where} says that its tables are {shorten(found)}; expected {SCHEMA!r}")
+
+
+def check_kept(connection: Connection, where: str) -> None:
+    """Refuse tables of a server that it forgets: temporary ones, and those that it empties when it has crashed.
+
+    Raises
+    ------
+    StorageError
+        Names one, and says what to do.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    found = connection.scalars(
+        text(
+            "SELECT relname FROM pg_catalog.pg_class WHERE pg_catalog.pg_table_is_visible(oid) AND relkind = 'r' "
+            "AND relpersistence <> 'p' AND relname = ANY(:names)"
+        ),
+        {"names": list(METADATA.tables)},
+    ).all()
+    if found:
+        raise StorageError(
+            f"{where}: the server does not keep the table {found[0]!r} when it crashes; ALTER TABLE ... SET LOGGED, or "
+            "name a schema that is not temporary"
+        )

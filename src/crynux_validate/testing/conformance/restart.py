@@ -113,7 +113,7 @@ class RestartRules(Harness):
         assert network.ledger.settle(group.id) == settled
         assert len(network.ledger.events()) == events
         reached = network.clock.now
-        network.clock.now = reached - 1_000
+        network.clock.now = reached - 60
         assert network.ledger.open_group(TASK, creator="app", fee=3).opened == reached
         network.check_money()
 

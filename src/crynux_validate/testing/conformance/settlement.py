@@ -4,6 +4,7 @@ import pickle
 from dataclasses import replace
 
 from crynux_validate.answers import ErrorReport
+from crynux_validate.errors import ClockError
 from crynux_validate.judging import Finding, Outcome
 from crynux_validate.ledger.interface import Group, Status
 from crynux_validate.testing.conformance.harness import Harness
@@ -191,16 +192,27 @@ class SettlementRules(Harness):
             assert network.glance() == before
         network.check_money()
 
+    def test_l6_a_clock_that_cannot_be_right_changes_nothing(self) -> None:
+        """A ledger that believes one reading in milliseconds is at an end; one that goes back hours has two clocks."""
+        network = self.network()
+        right = network.clock.now
+        for wrong in (-1, right - 61, 0, 4_102_444_801, 1_790_000_000_000):
+            network.clock.now = wrong
+            network.refused(ClockError, lambda: network.ledger.deposit("app", 1))
+            network.refused(ClockError, network.ledger.epoch)
+        network.clock.now = right
+        assert network.ledger.deposit("app", 1) == 10_001
+
     def test_l6_time_never_runs_backwards(self) -> None:
         network = self.network()
         group = network.drawn()
         network.commit(group.id, group.members[0])
         before = network.clock.now
-        network.clock.now = before - 500_000
+        network.clock.now = before - 60
         network.ledger.deposit("app", 1)
         assert network.ledger.events()[-1].time == before
         assert network.ledger.epoch().number == before // 1_000
         network.clock.now = group.commit_deadline
         network.ledger.deposit("app", 1)
-        network.clock.now = before
+        network.clock.now = group.commit_deadline - 60
         network.reveal(group.id, group.members[0])
