@@ -1,11 +1,13 @@
 """The picture of ``crynux-validate stake --plot``: what a threshold costs in stake."""
 
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.files import write_whole
 from crynux_validate.stakes import MEASURED, RequiredStake, Source, required_stake
 
 try:
@@ -42,10 +44,12 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
     figure = _figure(chosen, arguments)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(path, drawn.getvalue())
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InvalidInputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 
