@@ -85,13 +85,13 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
     axes.plot(list(curve), list(curve.values()), color=LINE, label="chance of agreement: 64 tosses of a coin")
     axes.plot(list(points), list(points.values()), "o", color=POINT, label="chance of agreement: measured, up to 24")
-    if chosen.threshold is not None and chosen.threshold <= last:
+    if chosen.s and chosen.threshold is not None and chosen.threshold <= last:
         axes.plot([chosen.threshold], [chosen.s], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
             f"threshold {chosen.threshold}: stake {chosen.s:,.4g}", (chosen.threshold, chosen.s), color=LOUD,
             xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
         )  # fmt: skip
-    drawn = [*curve.values(), *points.values()]
+    drawn = [stake for stake in (*curve.values(), *points.values()) if stake > 0]  # as far as was measured, some are 0
     axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least
     axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return figure
