@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,17 +63,26 @@ def broken(number: int) -> io.TextIOWrapper:
     return stream
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with what the commands read."""
-    monkeypatch.chdir(tmp_path)
-    Image.radial_gradient("L").rotate(20).save(tmp_path / "plain.png")
-    os.rename(b"plain.png", os.fsencode(ODD))
-    Path("group.json").write_text(json.dumps(GROUP))
-    Path("bad.json").write_text("{}")
-    with SqlLedger("sqlite:///ledger.db") as ledger:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands read, made once."""
+    folder = tmp_path_factory.mktemp("prepared")
+    Image.radial_gradient("L").resize((64, 64)).rotate(20).save(folder / "plain.png")
+    os.rename(os.fsencode(folder / "plain.png"), os.fsencode(folder / ODD))
+    (folder / "group.json").write_text(json.dumps(GROUP))
+    (folder / "bad.json").write_text("{}")
+    with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         ledger.deposit("someone", 1)
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def place(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with what the commands read."""
+    folder = tmp_path / "place"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def ended(arguments: list[str]) -> int:
