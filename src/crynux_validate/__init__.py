@@ -1,14 +1,14 @@
 """Decide who computed honestly when strangers' machines run the same AI task.
 
 Every public name is here, and is imported when it is first used (PEP 562): a ledger that only judges loads neither
-numpy nor torch.
+numpy nor torch. A name whose packages are not installed is not there; using it says what to install.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from crynux_validate import lazy
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.answers import (
         Answer,
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     )
     from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
 
-_HOME: Final = {
+_HOME = {
     "answers": (
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
@@ -169,11 +169,17 @@ _HOME: Final = {
 }  # fmt: skip
 """For each module the public names that it holds."""
 
-_MODULE_OF: Final = {name: module for module, names in _HOME.items() for name in names}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2", "sqlalchemy")
-_EXTRA_OF: Final = {"ImageResult": "image", "SqlLedger": "sql", "TextResult": "text", "Token": "text"}
-"""The extra that a name needs, where it is not what both kinds of task need."""
+_ONE_KIND = {"ImageResult": "image", "TextResult": "text", "Token": "text"}
+"""The extra of a name of a pipeline, where it is not what both kinds of task need."""
+
+_NEEDS = {
+    name: (_ONE_KIND.get(name, "all"), ("torch",))
+    for name, module in _MODULE_OF.items()
+    if module.startswith("pipelines.")
+} | {"SqlLedger": ("sql", ("sqlalchemy",))}
+"""For some names the extra, and the packages without which they are not there."""
 
 __all__ = [
     "LEDGER_VERSION",
@@ -291,21 +297,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA_PACKAGES:
-            raise
-        from crynux_validate.errors import MissingExtraError
-
-        raise MissingExtraError(f"crynux_validate.{name}", _EXTRA_OF.get(name, "all"), missing) from error
-    globals()[name] = value
-    return value
+__all__ = lazy.public(__all__, _NEEDS)
+__getattr__ = lazy.importer(__name__, _MODULE_OF, _NEEDS)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> "list[str]":
     return __all__

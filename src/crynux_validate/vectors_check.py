@@ -6,6 +6,7 @@ checked where the library is installed, without a model and without torch, and c
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -152,13 +153,18 @@ def export_vectors(target: Path) -> int:
     Raises
     ------
     InvalidInputError
-        Where the folder holds something already, or cannot be written.
+        Where the folder holds something already, or cannot be written; it is empty again then.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise InvalidInputError(f"{target} is not empty; name a new folder")
-        return _copy(shipped(), target)
+        try:
+            return _copy(shipped(), target)
+        except BaseException:
+            for copied in target.iterdir():
+                shutil.rmtree(copied) if copied.is_dir() else copied.unlink()
+            raise
     except OSError as error:
         raise InvalidInputError(f"cannot write to {target}: {error.strerror or error}") from error
 

@@ -17,8 +17,9 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.cli import demo as demo_command
-from crynux_validate.cli import demo_network, demo_node, demo_text, main
+from crynux_validate.cli import demo_network, demo_node, demo_output, demo_text, main
 from crynux_validate.cli.demo_processes import Processes
+from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.testing import fake_hardware
 
 pytest.importorskip("torch")
@@ -190,6 +191,58 @@ def test_an_unknown_cheat_is_told_the_known_ones(capsys: pytest.CaptureFixture[s
         main(["demo", "--cheat", "luck"])
     assert caught.value.code == 2
     assert "fewer-steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("demo.db", "image"),
+        ("demo.db-wal", "image"),
+        ("demo.png", "image"),
+        ("group-3/mine.txt", "image"),
+        ("with-canary.db", "text"),
+        ("without-pairing/mine.txt", "text"),
+        ("evidence-node-7.json", "text"),
+        ("demo-files.json", ""),
+    ],
+)
+def test_what_no_demo_wrote_stays(
+    kind: str,
+    name: str,
+    of: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is found before anything is started, and only where it is in the way."""
+
+    def start(*_: object) -> None:
+        raise PipelineError("started")
+
+    monkeypatch.setattr(Processes, "_start", start)
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, err = demo(capsys, "--kind", kind, "--out", tmp_path)
+    assert code == 2
+    assert ("started" in err) == (of not in ("", kind))
+    assert (name.partition("/")[0] in err) == (of in ("", kind))
+    assert file.read_text() == "mine"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_demo_wrote_is_replaced(tmp_path: Path) -> None:
+    planned = ("demo.db", "group-*")
+    demo_output.Output(tmp_path, planned).claim("demo.db").write_text("old")
+    output = demo_output.Output(tmp_path, planned)
+    assert output.claim("demo.db").read_text() == "old"
+    (tmp_path / "group-1").mkdir()
+    output.claim("group-1")  # an empty folder is nobody's
+    (tmp_path / "group-2").symlink_to(tmp_path)
+    with pytest.raises(InvalidInputError, match="group-2 was not written by a demo"):
+        demo_output.Output(tmp_path, planned)
 
 
 def test_a_folder_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

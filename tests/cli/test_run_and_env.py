@@ -13,9 +13,12 @@ from PIL import Image
 import crynux_validate
 from crynux_validate import (
     Environment,
+    ErrorReport,
     GpuModel,
     ImageTask,
+    InvalidTaskError,
     ModelRef,
+    PipelineError,
     TextScore,
     TextTask,
     answer_from_bytes,
@@ -104,8 +107,13 @@ def test_run_a_text_task_that_this_model_cannot_do(
 ) -> None:
     (tmp_path / "task.json").write_text(asked.replace(max_new_tokens=4000).to_json())
     assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "result") == 2
-    assert "the model's context holds 2048 together" in capsys.readouterr().err
-    assert not (tmp_path / "result").exists()
+    err = capsys.readouterr().err
+    assert "the model's context holds 2048 together" in err
+    report = answer_from_bytes((tmp_path / "result" / "answer.bin").read_bytes())
+    assert isinstance(report, ErrorReport)
+    assert report.code == "failed"
+    assert "PromptTooLongError" in report.message or "PipelineError" in report.message
+    assert "the task failed on this machine" in err
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,8 @@ def test_run_a_text_task_that_this_model_cannot_do(
     [
         (["--out", "x"], "--model DIR"),
         (["--out", "x", "--model", "nowhere"], "nowhere is not a folder"),
-        (["--out", "x", "--model", "."], "holds"),
+        (["--out", "x", "--model", "task.json"], "--model task.json is not a folder"),
+        (["--out", "task.json", "--model", "."], "is a file; name a folder"),
     ],
 )
 def test_run_without_the_model(
@@ -132,6 +141,34 @@ def test_run_without_the_model(
     assert not (tmp_path / "x").exists()
 
 
+def _why(tmp_path: Path, task: ImageTask, change: dict[str, Any]) -> Exception:
+    """What the library says of the task; where it finds it valid, the run failed."""
+    try:
+        task_from_json((tmp_path / "task.json").read_bytes())
+    except InvalidTaskError as error:
+        return error
+    return PipelineError()
+
+
+def answers(out: Path) -> str:
+    """The code of the report in a folder, or ``score``; what is beside it is of the same answer."""
+    answer = answer_from_bytes((out / "answer.bin").read_bytes())
+    readable = json.loads((out / "answer.json").read_text())
+    names = {path.name for path in out.iterdir()}
+    if isinstance(answer, ErrorReport):
+        assert names == {"answer.bin", "answer.json", "task.json"}
+        assert readable["answer"] == ("invalid_task" if answer.invalid_task else "failed")
+        assert (readable["code"], readable["message"]) == (answer.code, answer.message)
+        assert (readable["task_digest"] is None) == answer.invalid_task
+        return answer.code
+    assert readable["answer"] == "score"
+    task = task_from_json((out / "task.json").read_bytes())
+    assert readable["task_digest"] == task.digest.hex()
+    own = task.images if isinstance(task, ImageTask) else task.sequences
+    assert len(names) == own + 4, names
+    return "score"
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -148,7 +185,105 @@ def test_run_a_bad_task(
 ) -> None:
     (tmp_path / "task.json").write_text(json.dumps(json.loads(task.to_json()) | change))
     assert run(tmp_path, "--model", task.model.path, "--out", tmp_path / "x") == 2
-    assert word in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.splitlines()[-1].startswith("crynux-validate: ")
+    assert answers(tmp_path / "x") == ErrorReport.of(_why(tmp_path, task, change)).code
+
+
+def test_no_file_of_another_task_stays(
+    task: ImageTask, text_model: ModelRef, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two pictures, then one, then a text, then no task, then a failure: only what is of the last is there."""
+    out = tmp_path / "result"
+    image = ["--model", task.model.path, "--out", out]
+    assert run(tmp_path, *image) == 0
+    (out / "image-mine.png").write_bytes(b"of the user")
+    (out / "notes.txt").write_text("of the user")
+    mine = {"image-mine.png", "notes.txt"}
+
+    def kept() -> str:
+        texts = [(out / name).rename(tmp_path / name) for name in mine]
+        code = answers(out)
+        for text in texts:
+            text.rename(out / text.name)
+        return code
+
+    (tmp_path / "task.json").write_text(task.replace(images=1).to_json())
+    assert run(tmp_path, *image) == 0
+    assert kept() == "score"
+    asked = TextTask(model=text_model, messages=[{"role": "user", "content": "what?"}], max_new_tokens=3)
+    (tmp_path / "task.json").write_text(asked.to_json())
+    assert run(tmp_path, "--model", text_model.path, "--out", out) == 0
+    assert kept() == "score"
+    (tmp_path / "task.json").write_bytes(b"\xffno task")
+    assert run(tmp_path, *image, "--json") == 2
+    assert kept() == "schema"
+    assert (out / "task.json").read_bytes() == b"\xffno task"
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out[captured.out.rindex("{\n") :])
+    assert printed == json.loads((out / "answer.json").read_text()) | {"out": str(out)}
+    (tmp_path / "task.json").write_text(task.to_json())
+    assert run(tmp_path, "--model", tmp_path, "--out", out) == 2
+    assert kept() == "failed"
+    assert "holds" in capsys.readouterr().err
+
+
+def test_out_that_cannot_be_written_is_found_before_anything_is_loaded(
+    task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crynux_validate.cli.run._compute", lambda *_: pytest.fail("loaded"))
+    for out in (tmp_path / "task.json" / "below", "/proc/nowhere/below"):
+        assert run(tmp_path, "--model", task.model.path, "--out", out) == 2
+        assert f"--out {out} cannot be written" in capsys.readouterr().err
+    (tmp_path / "task.json").write_text("{}")
+    assert run(tmp_path, "--out", "/proc/nowhere/below") == 2
+    assert "--out /proc/nowhere/below cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("a bug"), OSError(28, "No space left on device"), ImportError("broken")]
+)
+def test_every_failure_is_reported(
+    error: Exception, task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("crynux_validate.cli.run._compute", fail)
+    assert run(tmp_path, "--model", task.model.path, "--out", tmp_path / "x") == 2
+    assert answers(tmp_path / "x") == "failed"
+    err = capsys.readouterr().err
+    assert type(error).__name__ in err
+    assert err.count("\n") == 1
+
+
+def test_an_interrupted_run_leaves_no_answer(
+    task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "x"
+    (tmp_path / "task.json").write_text("{}")
+    assert run(tmp_path, "--out", out) == 2
+    (tmp_path / "task.json").write_text(task.to_json())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crynux_validate.cli.run._compute", interrupt)
+    assert run(tmp_path, "--model", task.model.path, "--out", out) == 130
+    assert [path.name for path in out.iterdir()] == ["task.json"]
+    assert task_from_json((out / "task.json").read_bytes()) == task
+    assert capsys.readouterr().err.splitlines()[-1] == "crynux-validate: interrupted"
+
+
+def test_a_text_that_cannot_be_shown_is_still_written(
+    asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", None)
+        assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "x") == 2
+    assert "standard output" in capsys.readouterr().err
+    assert answers(tmp_path / "x") == "score"
 
 
 def test_a_device_that_is_not_there(task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,9 +291,11 @@ def test_a_device_that_is_not_there(task: ImageTask, tmp_path: Path, capsys: pyt
 
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    arguments = [str(tmp_path / "task.json"), "--model", str(task.model.path), "--out", "x", "--device", "cuda"]
-    assert main(["run", *arguments]) == 2
-    assert "cuda" in capsys.readouterr().err
+    arguments = [str(tmp_path / "task.json"), "--model", str(task.model.path), "--out", str(tmp_path / "x")]
+    for device in ("cuda", "cuda:1"):
+        assert main(["run", *arguments, "--device", device]) == 2
+        assert f"the device {device}" in capsys.readouterr().err
+        assert answers(tmp_path / "x") == "failed"
 
 
 def env(*arguments: Any) -> int:

@@ -75,7 +75,7 @@ def test_infinity(capsys: pytest.CaptureFixture[str]) -> None:
         (["--dishonest", "-1"], "dishonest is -1"),
         (["--honest", "0", "--dishonest", "2"], "a group needs 3"),
         (["--text", "--plot", "x.png"], "--text"),
-        (["--text", "--slash-threshold", "30"], "slash_threshold"),
+        (["--text", "--slash-threshold", "30"], "--slash-threshold is 30"),
     ],
 )
 def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:

@@ -32,7 +32,12 @@ def add_parser(commands: Commands) -> None:
         epilog="cheats: " + "; ".join(f"{name}: {words}" for name, (words, _) in CHEATS.items()),
     )
     parser.add_argument("--kind", choices=("image", "text"), default="image", help="default: %(default)s")
-    parser.add_argument("--out", default="demo-output", metavar="DIR", help="where to write, default: %(default)s")
+    parser.add_argument(
+        "--out",
+        default="demo-output",
+        metavar="DIR",
+        help="where to write; what is there and of no earlier demo is an error; default: %(default)s",
+    )
     parser.add_argument("--tasks", type=int, default=4, metavar="N", help="at least so many, default: %(default)s")
     parser.add_argument("--prompt", metavar="TEXT", help="what every task asks for; default: prompts of the demo's own")
     parser.add_argument("--cheat", choices=CHEATS, help=f"for images, default: {CHEAT}")
@@ -45,7 +50,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Run the demo."""
     # Imported here: the other commands need none of it.
     from crynux_validate import ImageTask, Policy
-    from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, SIDE, STAKE, Network
+    from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, SIDE, STAKE, WRITES, Network
+    from crynux_validate.cli.demo_output import Output
     from crynux_validate.cli.demo_picture import draw_picture
     from crynux_validate.cli.demo_processes import write_evidence
 
@@ -55,7 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
         return _main_of_text(arguments)
     cheat = CHEAT if arguments.cheat is None else arguments.cheat
     policy = Policy(min_stake=STAKE, threshold=THRESHOLD if arguments.threshold is None else arguments.threshold)
-    out = Path(arguments.out)
+    out = Output(Path(arguments.out), WRITES)
     tell = note if arguments.json else say
     started = time.monotonic()
     prompts = PROMPTS if arguments.prompt is None else (arguments.prompt,)
@@ -71,12 +77,12 @@ def main(arguments: argparse.Namespace) -> int:
         for done in network.rounds(task, prompts, arguments.tasks):
             rounds.append(done)
             tell(describe_round(len(rounds), done, network.nodes))
-            for file in write_evidence(network.ledger, done.group, out / done.group.id):
+            for file in write_evidence(network.ledger, done.group, out.claim(done.group.id).joinpath):
                 evidence.append(file)
                 tell(f"  evidence that anybody can check: crynux-validate evidence {file}")
-        picture = draw_picture(out / "demo.png", most_telling(rounds, network.nodes), network.nodes)
+        picture = draw_picture(out.claim("demo.png"), most_telling(rounds, network.nodes), network.nodes)
         summary = summarize(network, rounds)
-    summary |= {"ledger": str(out / "demo.db"), "evidence": list(map(str, evidence))}
+    summary |= {"ledger": str(out.path / "demo.db"), "evidence": list(map(str, evidence))}
     summary |= {"picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
     if arguments.json:
         say_json(summary)

@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_node
+from crynux_validate.cli.demo_output import MODELS, Output
 from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
 from crynux_validate.errors import TooEarlyError
 from crynux_validate.ledger.interface import Group, Policy
@@ -45,6 +45,9 @@ FUNDS: Final = 2_000
 """What every owner has before its node joins."""
 
 MAX_TASKS: Final = 24
+
+WRITES: Final = ("demo.db", "demo.db-*", "demo.png", "group-*")
+"""What a demo may write into its folder, besides the model."""
 
 
 @dataclass
@@ -83,14 +86,14 @@ class Network(Processes):
     policy
         The ledger's parameters.
     out
-        Where the model and the nodes' results are written.
+        The folder that the model, the ledger and the nodes' results are written to.
     tell
         Called with each line for people.
     progress
         Called with a line that replaces the one before it.
     """
 
-    def __init__(self, cheat: str, policy: Policy, out: Path, tell: Tell, progress: Tell) -> None:
+    def __init__(self, cheat: str, policy: Policy, out: Output, tell: Tell, progress: Tell) -> None:
         super().__init__(tell, progress)
         self.ledger = new_ledger(out, "demo", policy)
         self._running.callback(self.ledger.close)
@@ -111,7 +114,7 @@ class Network(Processes):
         """Put the small model into the output folder."""
         from crynux_validate.testing import tiny_image_model
 
-        return tiny_image_model(self._out / "small-sd")
+        return tiny_image_model(self._out.path / MODELS[0])
 
     def join(self, task: ImageTask) -> None:
         """Let every node load the task's model and join with a stake, and the creator deposit its money."""
@@ -156,7 +159,7 @@ class Network(Processes):
                 time.sleep(0.1)
 
     def _work(self, group: Group, task: ImageTask, members: Sequence[DemoNode]) -> dict[str, "ImageResult"]:
-        folder, heard = self._out / group.id, self._steps("step")
+        folder, heard = self._out.claim(group.id), self._steps("step")
         return self._results(
             {
                 node.id: node.worker.submit(

@@ -1,5 +1,6 @@
 """The demo's picture: one group at a glance, for somebody who knows nothing of it."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,6 +10,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ImageScore
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import write_whole
 from crynux_validate.judging import Finding
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path
         _finding(pen, left, rows[3], finding, distance, done, node.id)
         _frame(pen, left, rows[0] + 64, _colour(finding))
     _foot(pen, rows[3] + 110, width, done)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(path)
+    drawn = io.BytesIO()
+    canvas.save(drawn, "PNG")
+    write_whole(path, drawn.getvalue())
     return path
 
 

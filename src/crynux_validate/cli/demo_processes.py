@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from crynux_validate.cli.demo_output import Output
 from crynux_validate.errors import FakeHardwareError, InvalidInputError, PipelineError
+from crynux_validate.files import write_whole
 from crynux_validate.judging import Finding
 from crynux_validate.ledger.group import Group
 from crynux_validate.ledger.policy import Clock, Policy
@@ -22,28 +24,37 @@ WORK_SECONDS: Final = 600
 """How long a node may take for one task before the demo gives up."""
 
 
-def new_ledger(out: Path, name: str, policy: Policy, clock: Clock | None = None) -> "SqlLedger":
-    """Begin a ledger in the file ``<name>.db`` of a folder; one that an earlier demo left there is deleted."""
+LEDGER_FILES: Final = ("", "-wal", "-shm")
+"""What SQLite adds to the name of a ledger's file, for those that lie beside it."""
+
+
+def new_ledger(out: Output, name: str, policy: Policy, clock: Clock | None = None) -> "SqlLedger":
+    """Begin a ledger in the file ``<name>.db`` of a demo's folder; one that an earlier demo left there is deleted."""
     from crynux_validate import SqlLedger
 
-    file = out / f"{name}.db"
+    file = out.path / f"{name}.db"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for old in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
-            old.unlink(missing_ok=True)
+        for end in LEDGER_FILES:
+            out.claim(file.name + end).unlink(missing_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"cannot write into {out}: {error.strerror or error}") from error
+        raise InvalidInputError(f"cannot write into {out.path}: {error.strerror or error}") from error
     return SqlLedger(f"sqlite:///{file.absolute()}", policy, ledger_id=name, clock=clock)
 
 
-def write_evidence(ledger: "SqlLedger", group: Group, folder: Path) -> list[Path]:
-    """Write the evidence of what cost a member of a settled group its stake; returns the files."""
+def write_evidence(ledger: "SqlLedger", group: Group, place: Callable[[str], Path]) -> list[Path]:
+    """Write the evidence of what cost a member of a settled group its stake; returns the files.
+
+    Parameters
+    ----------
+    place
+        Gives the path of a file by its name.
+    """
     findings = {} if group.verdict is None else group.verdict.findings
     written = []
     for node, finding in findings.items():
         if finding in (Finding.INVALID, Finding.WITHHELD):
-            file = folder / f"evidence-{node}.json"
-            file.write_text(ledger.evidence(group.id, node).to_json() + "\n", "utf-8")
+            file = place(f"evidence-{node}.json")
+            write_whole(file, f"{ledger.evidence(group.id, node).to_json()}\n".encode())
             written.append(file)
     return written
 

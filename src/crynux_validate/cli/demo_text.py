@@ -35,14 +35,16 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
     """Tell the story in four parts, of one opening or of the demo's own; returns the exit code."""
     # Imported here: the other commands need none of it.
     from crynux_validate import TextTask
+    from crynux_validate.cli.demo_output import Output
     from crynux_validate.cli.demo_processes import write_evidence
-    from crynux_validate.cli.demo_text_network import TextNetwork
+    from crynux_validate.cli.demo_text_network import WRITES, TextNetwork
 
+    output = Output(out, WRITES)
     tell = note if json else say
     started = time.monotonic()
     openings = OPENINGS if prompt is None else (prompt,)
     tell("starting seven nodes (no download) ...")
-    with TextNetwork(out, tell, show_progress) as network:
+    with TextNetwork(output, tell, show_progress) as network:
         model = network.fetch_model()
         tell(
             f"model {model.path}, sha256 {(model.digest or '')[:16]}..., bfloat16: a small Llama that learned the "
@@ -66,7 +68,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
         without = network.ledger("without-canary", canary=False)
         tell("\n3. the canary switched off: node-7 also claims the kernels and numerics of node-1, and is believed")
         caught = serve_until_caught(network, without, _tasks(task, openings, MOST_TRIES), tell)
-        evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, out)]
+        evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, output.claim)]
         for file in evidence:
             tell(f"   evidence that anybody can check: crynux-validate evidence {file}")
         tell("\n4. without pairing: honest nodes of two GPU models are given one task")

@@ -4,11 +4,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_text_node
+from crynux_validate.cli.demo_output import MODELS, Output
 from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
 from crynux_validate.cli.demo_text_node import Written
 from crynux_validate.ledger.interface import Group, Policy
@@ -29,6 +29,13 @@ MIN_STAKE: Final = 500
 
 FEE: Final = 300
 FUNDS: Final = 2_000
+WRITES: Final = (
+    *(f"{name}{end}" for name in ("with-canary", "without-canary") for end in ("", ".db", ".db-*")),
+    "without-pairing",
+    "evidence-*.json",
+)
+"""What a demo may write into its folder, besides the model."""
+
 NO_CANARY: Final = bytes(32)
 """What every node attests where the canary is off."""
 
@@ -78,14 +85,14 @@ class TextNetwork(Processes):
     Parameters
     ----------
     out
-        Where the model and the nodes' results are written.
+        The folder that the model and the nodes' results are written to.
     tell
         Called with each line for people.
     progress
         Called with a line that replaces the one before it.
     """
 
-    def __init__(self, out: Path, tell: Tell, progress: Tell) -> None:
+    def __init__(self, out: Output, tell: Tell, progress: Tell) -> None:
         super().__init__(tell, progress)
         self.nodes: list[TextNode] = []
         self._environments: dict[str, Environment] = {}
@@ -105,7 +112,7 @@ class TextNetwork(Processes):
         """Put the small model into the output folder."""
         from crynux_validate.testing import tiny_text_model
 
-        return tiny_text_model(self._out / "small-llama")
+        return tiny_text_model(self._out.path / MODELS[1])
 
     def load(self, task: TextTask) -> None:
         """Let every node load the task's model and read its environment."""
@@ -145,7 +152,7 @@ class TextNetwork(Processes):
 
     def write(self, task: TextTask, nodes: Sequence[TextNode], *where: str) -> dict[str, Written]:
         """Let nodes run a task, all at once, and save their results in a folder of the output."""
-        folder, heard = self._out.joinpath(*where), self._steps("token")
+        folder, heard = self._out.claim(where[0]).joinpath(*where[1:]), self._steps("token")
         return self._results(
             {
                 node.id: node.worker.submit(
@@ -162,12 +169,12 @@ class DemoLedger:
     Parameters
     ----------
     out
-        Where its file is written.
+        The folder that its file is written to.
     name
         The ledger's id, and its file's.
     """
 
-    def __init__(self, out: Path, name: str) -> None:
+    def __init__(self, out: Output, name: str) -> None:
         self._clock = ManualClock(1_000 * Policy().epoch_seconds)
         self.ledger = new_ledger(out, name, Policy(min_stake=MIN_STAKE), self._clock)
         self.ledger.deposit("creator", 100 * FEE)

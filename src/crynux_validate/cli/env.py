@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import crynux_validate
-from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
+from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, read_file, say, say_json
 from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_hex, parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.environment import Environment
@@ -52,11 +52,11 @@ def add_parser(commands: Commands) -> None:
         "guard as it is read back, and the canary, which shows what it computes. Text tasks go to machines that are "
         "equal in all of it. Exit code with --compare: 0 equal, 1 different, 2 bad input.",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cuda, then mps, then cpu")
+    add_device_flag(parser)
     parser.add_argument(
         "--challenge",
         metavar="TEXT",
-        help="what the canary answers: a text, or bytes as hexadecimal digits behind 0x "
+        help="what the canary answers: a text, or bytes as hexadecimal digits after 0x "
         f"(default: {DEFAULT_CHALLENGE!r}, or that of FILE)",
     )
     parser.add_argument(
@@ -166,7 +166,7 @@ def _differences(here: _Machine, there: _Machine) -> list[str]:
 def _read_challenge(text: str) -> bytes:
     challenge = parse_hex(text[2:], "the challenge") if text.startswith("0x") else os.fsencode(text)
     if not challenge:
-        raise InvalidInputError("the challenge is empty; give a text, or hexadecimal digits behind 0x")
+        raise InvalidInputError("the challenge is empty; give a text, or hexadecimal digits after 0x")
     return challenge
 
 

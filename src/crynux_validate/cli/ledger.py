@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from crynux_validate.cli.common import Commands, add_json_flag, say, say_json, show_progress
+from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
+from crynux_validate.files import write_whole
 from crynux_validate.ledger.clock import MOST_BEHIND
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def main_show(arguments: argparse.Namespace) -> int:
                     "policy": policy.to_dict(),
                     "money": _money(totals),
                     "accounts": {name: str(balance) for name, balance in ledger.accounts().items()},
-                    "nodes": [_node_row(node) for node in nodes],
+                    "nodes": [_node_row(node, policy.min_stake) for node in nodes],
                     "classes": [
                         {"class": facts.node_class.hex, "gpu": str(facts.node_class.gpu), "owners": facts.owners,
                          "available": facts.available, "stake": str(facts.stake)}
@@ -105,7 +107,7 @@ def main_show(arguments: argparse.Namespace) -> int:
         say(_clock_line(clock, head.time))
         say(f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}\n")
         _say_money(totals, len(ledger.accounts()))
-        _say_nodes(nodes, list(classes))
+        _say_nodes(nodes, list(classes), policy.min_stake)
         _say_groups(groups)
     return 0
 
@@ -127,9 +129,9 @@ def main_verify(arguments: argparse.Namespace) -> int:
         try:
             ledger.verify_storage()
             holds("the database is whole")
-            ledger.verify_log(kept, on_event=_progress("reading", head.seq))
+            ledger.verify_log(kept, on_event=_progress("reading the log", head.seq))
             holds(f"the log is one chain of {head.seq + 1} events" + (" and ends as it should" if kept else ""))
-            ledger.verify_records(on_event=_progress("doing again", head.seq))
+            ledger.verify_records(on_event=_progress("doing every action again", head.seq))
             holds("doing every action again gives what is stored, and all money is accounted for")
         except (BrokenLogError, StorageError) as error:
             show_progress("")
@@ -144,11 +146,11 @@ def main_verify(arguments: argparse.Namespace) -> int:
 
 
 def _progress(what: str, last: int) -> "Callable[[Event], None]":
-    """Show every thousandth event: a long log takes its time."""
+    """Show how far a reader of the log is."""
+    shown = Progress(what, last + 1, "events")
 
     def show(event: "Event") -> None:
-        if event.seq % 1_000 == 0 and event.seq:
-            show_progress(f"{what} event {event.seq:,} of {last:,}")
+        shown.show(event.seq + 1)
 
     return show
 
@@ -162,9 +164,10 @@ def main_evidence(arguments: argparse.Namespace) -> int:
         say(text)
         return 0
     try:
-        Path(arguments.out).write_text(text + "\n", "utf-8")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {arguments.out}: {error.strerror or error}") from error
+        write_whole(arguments.out, f"{text}\n".encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
     say(f"{evidence.node} is {evidence.finding} in {evidence.group.id}: {arguments.out}")
     return 0
 
@@ -199,21 +202,24 @@ def _money(totals: "Totals") -> dict[str, str]:
     return {name: str(getattr(totals, name)) for name in names}
 
 
-def _state_of(node: "Node") -> str:
+def _state_of(node: "Node", min_stake: int) -> str:
+    """What a node can be given now; `is_available` decides the same."""
     if not node.joined:
         return "left"
+    if node.group is not None:
+        return f"in {node.group}"
     if node.suspended:
         return "suspended"
-    return f"in {node.group}" if node.group else "free"
+    return "free" if node.stake >= min_stake else "stake too low"
 
 
-def _node_row(node: "Node") -> dict[str, Any]:
+def _node_row(node: "Node", min_stake: int) -> dict[str, Any]:
     return {
         "id": node.id,
         "owner": node.owner,
         "gpu": str(node.gpu),
         "stake": str(node.stake),
-        "state": _state_of(node),
+        "state": _state_of(node, min_stake),
         "absences": node.absences,
     }
 
@@ -246,8 +252,8 @@ def _say_money(totals: "Totals", accounts: int) -> None:
         say("these do not add up: the database was edited or damaged\n")
 
 
-def _say_nodes(nodes: "Sequence[Node]", classes: "Sequence[ClassFacts]") -> None:
-    rows = [[node.id, node.owner, str(node.gpu), str(node.stake), _state_of(node)] for node in nodes]
+def _say_nodes(nodes: "Sequence[Node]", classes: "Sequence[ClassFacts]", min_stake: int) -> None:
+    rows = [[node.id, node.owner, str(node.gpu), str(node.stake), _state_of(node, min_stake)] for node in nodes]
     _say_table(f"{sum(node.joined for node in nodes)} nodes: id, owner, GPU, stake, state", rows)
     _say_table(f"{len(classes)} classes of equal machines", [[str(facts)] for facts in classes])
 

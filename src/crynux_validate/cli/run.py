@@ -1,17 +1,25 @@
 """``crynux-validate run``: one node's part of a task."""
 
 import argparse
-import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import crynux_validate
-from crynux_validate.cli.common import Commands, add_json_flag, note, read_file, say, say_json, show_progress
-from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, TextTask, task_from_json
+from crynux_validate.answers import ErrorReport
+from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
+from crynux_validate.cli.output import OutputError
+from crynux_validate.cli.progress import Progress
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, InvalidTaskError
+from crynux_validate.pipelines import results
+from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 if TYPE_CHECKING:
-    from crynux_validate import ImageResult, Progress, Runner, TextResult, Token
+    from crynux_validate import ImageResult, Runner, TextResult, Token
+
+
+class NoScoreError(CrynuxValidateError):
+    """A task that gave no score; the report of it is written."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -21,86 +29,170 @@ def add_parser(commands: Commands) -> None:
         help="run a task and write result, score and environment",
         description="Run a task as a node does: the images or texts, the answer that would be committed, and the "
         "environment, written to a folder. The model is the hub revision that the task pins, or a local folder that "
-        "--model names.",
+        "--model names. Exit code 0: the answer is a score. 2: there is no score. Where the task is invalid, or this "
+        "machine could not run it, the answer then is a report of that; where the command line is at fault, there is "
+        "no answer.bin.",
     )
     parser.add_argument("task", metavar="TASK.json", help="the task, or - for standard input")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="where to write; an earlier result there is replaced"
+    )
     parser.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
-    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: cuda, then mps, then cpu")
+    add_device_flag(parser)
     parser.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run the task."""
-    text = read_file(arguments.task, "the task", MAX_TASK_BYTES)
-    task = task_from_json(text, allow_unpinned=arguments.allow_unpinned)
+    """Run the task, or report why that is impossible."""
+    data = read_file(arguments.task, "the task", MAX_TASK_BYTES)
+    try:
+        task = task_from_json(data, allow_unpinned=arguments.allow_unpinned)
+    except InvalidTaskError as error:
+        raise _reported(arguments, data, None, error) from error
+    _check_options(arguments, task)
+    try:
+        results.begin(arguments.out, task.canonical_bytes)  # before hours of work, not after them
+    except OSError as error:
+        raise _unwritable(arguments.out, error) from error
+    try:
+        result, found, unseen = _compute(arguments, task)
+    except Exception as error:
+        raise _reported(arguments, task.canonical_bytes, task.digest, error) from error
+    result.save(arguments.out)
+    if unseen is not None:
+        raise unseen
+    _show(arguments, result, found)
+    return 0
+
+
+def _check_options(arguments: argparse.Namespace, task: Task) -> None:
+    """Refuse what is the command line's fault, and not the task's or the machine's."""
+    digest, model = task.model.digest, arguments.model
+    if digest is not None and model is None:
+        raise InvalidInputError(
+            f"the task names its model by the digest {digest[:16]}...; say where it lies with --model DIR"
+        )
+    if digest is None and model is not None:
+        raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
+    if model is not None and not Path(model).is_dir():
+        raise InvalidInputError(f"--model {model} is not a folder")
+
+
+def _unwritable(out: str, error: OSError) -> InvalidInputError:
+    if Path(out).exists() and not Path(out).is_dir():
+        return InvalidInputError(f"--out {out} is a file; name a folder")
+    return InvalidInputError(f"--out {out} cannot be written: {error.strerror or error}")
+
+
+def _reported(arguments: argparse.Namespace, task: bytes, digest: bytes | None, error: Exception) -> NoScoreError:
+    """Write the report that an error deserves; returns what the operator is told."""
+    report = ErrorReport.of(error)
+    reason = str(error) if isinstance(error, CrynuxValidateError) else report.message
+    try:
+        written = results.save_report(arguments.out, task, digest, report, reason)
+    except OSError as problem:
+        raise _unwritable(arguments.out, problem) from error
+    if arguments.json:
+        say_json({**written, "out": str(arguments.out)})
+    what = f"the task is invalid ({report.code})" if report.invalid_task else "the task failed on this machine"
+    return NoScoreError(f"{reason}; {what}, and {Path(arguments.out) / results.ANSWER} is the report to submit")
+
+
+def _compute(
+    arguments: argparse.Namespace, task: Task
+) -> "tuple[ImageResult | TextResult, dict[str, Any], OutputError | None]":
+    """Load the model and run the task; returns the result, what is shown of it, and why it cannot be shown."""
     if arguments.model is not None:
         task = task.replace(model=task.model.at(arguments.model))
-    elif task.model.digest is not None:
-        raise InvalidInputError(
-            f"the task names its model by the digest {task.model.digest[:16]}...; say where it lies with --model DIR"
-        )
-    if Path(arguments.out).exists() and not Path(arguments.out).is_dir():
-        raise InvalidInputError(f"--out {arguments.out} is a file; name a folder")
-    note(f"loading {task.model}")
+    note(f"loading {task.model} ...")
+    started = time.monotonic()
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
-        result: ImageResult | TextResult
+        note(f"loaded on {runner.device} in {time.monotonic() - started:.1f} s")
         if isinstance(task, TextTask):
-            result, found = _write(runner, task, quiet=arguments.json)
-        else:
-            result, found = _draw(runner, task)
-    result.save(arguments.out)
+            return _write(runner, task, quiet=arguments.json)
+        return *_draw(runner, task), None
+
+
+def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", found: dict[str, Any]) -> None:
+    """Print what came of it."""
     environment = result.environment.to_dict()
     digests = {name: value for name, value in environment.items() if name.endswith("_digest")}
     if arguments.json:
         score = {"algorithm": result.score.algorithm, "score": result.score.hex}
-        fields = {"task_digest": task.digest.hex(), **score, **found, **digests}
+        fields = {"answer": "score", "task_digest": result.task.digest.hex(), **score, **found, **digests}
         say_json({**fields, "seconds": result.seconds, "out": str(arguments.out)})
-        return 0
-    say(f"task         {task.digest.hex()}")
+        return
+    say(f"task         {result.task.digest.hex()}")
     say(f"score        {result.score}")
     for line in _lines(found):
         say(line)
     for name, value in digests.items():
         say(f"{name.removesuffix('_digest'):<12} {value}")
     say(f"written to {arguments.out} in {result.seconds:.1f} s")
-    return 0
 
 
 def _draw(runner: "Runner", task: ImageTask) -> "tuple[ImageResult, dict[str, Any]]":
     """Run an image task; returns what is shown besides the score."""
+    progress: Progress | None = None
 
-    def show(done: "Progress") -> None:
-        show_progress(f"image {done.image + 1}/{done.images}  step {done.step}/{done.steps}")
+    def show(done: "crynux_validate.Progress") -> None:
+        nonlocal progress
+        progress = progress or Progress("drawing", done.images * done.steps, "steps")
+        progress.show(done.image * done.steps + done.step, f"  image {done.image + 1} of {done.images}")
 
     result = runner.run(task, on_step=show)
-    show_progress("")
+    if progress is not None:
+        progress.end()
     rows = [{"hash": found.hex, "margin": found.margin, "degenerate": found.degenerate} for found in result.hashes]
     return result, {"hashes": rows}
 
 
-def _write(runner: "Runner", task: TextTask, *, quiet: bool) -> "tuple[TextResult, dict[str, Any]]":
+class _Shown:
+    """The texts of a run as they come; that they cannot be shown is no reason to compute them again."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.problem: OutputError | None = None
+        self._quiet = quiet
+        self._sequence: int | None = None
+        self._progress: Progress | None = None
+
+    def show(self, token: "Token") -> None:
+        """Show a token."""
+        if self._quiet:
+            self._progress = self._progress or Progress("writing", token.sequences * token.steps, "tokens")
+            self._progress.show(token.sequence * token.steps + token.step)
+            return
+        if self._sequence not in (None, token.sequence):
+            self.print("\n")
+        self._sequence = token.sequence
+        self.print(token.text)
+
+    def end(self, result: "TextResult") -> None:
+        """End the last line; a search that shows nothing on the way is shown as a whole."""
+        if self._progress is not None:
+            self._progress.end()
+        if not self._quiet:
+            self.print("\n" if self._sequence is not None else "\n".join(result.texts) + "\n")
+
+    def print(self, text: str) -> None:
+        """Print a text, if that is still possible."""
+        try:
+            if self.problem is None:
+                say(text, end="")
+        except OutputError as error:
+            self.problem = error
+
+
+def _write(runner: "Runner", task: TextTask, *, quiet: bool) -> "tuple[TextResult, dict[str, Any], OutputError | None]":
     """Run a text task, and print the text as it comes."""
-
-    def show(token: "Token") -> None:
-        if not quiet:
-            end = "\n" if token.step == token.steps else ""
-            print(_printable(token.text), end=end, flush=True)
-
-    result = runner.run(task, on_token=show)
-    if not quiet and "length" not in result.finish:
-        say("")
+    shown = _Shown(quiet=quiet)
+    result = runner.run(task, on_token=shown.show)
+    shown.end(result)
     tokens = [list(ids) for ids in result.token_ids]
-    return result, {"finish": list(result.finish), "texts": list(result.texts), "token_ids": tokens}
-
-
-def _printable(text: str) -> str:
-    """Return a model's text as a terminal can show it: control characters and what it has no bytes for are replaced."""
-    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "replace").decode(encoding)
+    found = {"finish": list(result.finish), "texts": list(result.texts), "token_ids": tokens}
+    return result, found, shown.problem
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -52,6 +52,8 @@ def main(arguments: argparse.Namespace) -> int:
         "sampling_rate": _number(arguments.sampling_rate, "--sampling-rate"),
         "price": _number(arguments.price, "--price"),
     }
+    if arguments.dishonest == 0:
+        raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
     images: dict[str, Any] = {"slash_threshold": arguments.slash_threshold, "images": arguments.images}
     threshold = None if arguments.text else arguments.threshold
     required = required_stake(**pool, **images, threshold=threshold, source=arguments.source)

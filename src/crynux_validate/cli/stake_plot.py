@@ -1,11 +1,13 @@
 """The picture of ``crynux-validate stake --plot``: what a threshold costs in stake."""
 
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.files import write_whole
 from crynux_validate.stakes import MEASURED, RequiredStake, Source, required_stake
 
 try:
@@ -42,10 +44,12 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
     figure = _figure(chosen, arguments)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(path, drawn.getvalue())
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InvalidInputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 
@@ -81,13 +85,13 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
     axes.plot(list(curve), list(curve.values()), color=LINE, label="chance of agreement: 64 tosses of a coin")
     axes.plot(list(points), list(points.values()), "o", color=POINT, label="chance of agreement: measured, up to 24")
-    if chosen.threshold is not None and chosen.threshold <= last:
+    if chosen.s and chosen.threshold is not None and chosen.threshold <= last:
         axes.plot([chosen.threshold], [chosen.s], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
             f"threshold {chosen.threshold}: stake {chosen.s:,.4g}", (chosen.threshold, chosen.s), color=LOUD,
             xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
         )  # fmt: skip
-    drawn = [*curve.values(), *points.values()]
+    drawn = [stake for stake in (*curve.values(), *points.values()) if stake > 0]  # as far as was measured, some are 0
     axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least
     axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return figure

@@ -78,8 +78,8 @@ class ImageResult:
         """Write the result into a folder, which is made if it is not there.
 
         ``image-0.png`` and so on (lossless), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
-        ``answer.json`` (the same, to read) and ``environment.json``. Files of these names are replaced, and images of
-        an earlier, larger result removed; everything else in the folder is left alone.
+        ``answer.json`` (the same, to read) and ``environment.json``. Files of these names are replaced, and those
+        of an earlier result removed; everything else in the folder is left alone.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class ImageResult:
             "seconds": self.seconds,
         }
         files = {f"image-{number}.png": _png(image) for number, image in enumerate(self.images)}
-        return results.save(folder, self.task, self.score, self.environment, answer, files, "image-*.png")
+        return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
 def check_prompts(pipeline: Any, task: ImageTask) -> None:

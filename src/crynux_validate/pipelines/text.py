@@ -95,7 +95,7 @@ class TextResult:
 
         ``text-0.txt`` and so on (UTF-8), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
         ``answer.json`` (the same, to read, with the tokens) and ``environment.json``. Files of these names are
-        replaced, and texts of an earlier result removed; everything else in the folder is left alone.
+        replaced, and those of an earlier result removed; everything else in the folder is left alone.
 
         Returns
         -------
@@ -109,7 +109,7 @@ class TextResult:
         """
         answer = {"token_ids": self.token_ids, "finish": self.finish, "seconds": self.seconds}
         files = {f"text-{number}.txt": text.encode("utf-8") for number, text in enumerate(self.texts)}
-        return results.save(folder, self.task, self.score, self.environment, answer, files, "text-*.txt")
+        return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
 @dataclass(frozen=True)

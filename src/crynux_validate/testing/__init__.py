@@ -9,8 +9,9 @@
   download
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crynux_validate import lazy
 
 if TYPE_CHECKING:
     from crynux_validate.testing import fake_hardware
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "fake_hardware": "fake_hardware",
     "Faults": "ledger_faults",
     "FaultyLedger": "ledger_faults",
     "LatencyLedger": "ledger_faults",
@@ -50,25 +52,11 @@ _HOMES = {
     "tiny_text_model": "tiny_models",
 }
 
+_NEEDS = {"LedgerConformance": ("test", ("pytest", "hypothesis"))}
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f"{__name__}.{_HOMES.get(name, name)}")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in ("pytest", "hypothesis"):
-            raise
-        from crynux_validate.errors import MissingExtraError
-
-        raise MissingExtraError(f"crynux_validate.testing.{name}", "test", missing) from error
-    value = getattr(module, name) if name in _HOMES else module
-    globals()[name] = value
-    return value
+__all__ = lazy.public(__all__, _NEEDS)
+__getattr__ = lazy.importer(__name__, _HOMES, _NEEDS)
 
 
 def __dir__() -> list[str]:
-    """List the public names."""
-    return sorted(__all__)
+    return __all__

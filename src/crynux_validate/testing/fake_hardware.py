@@ -16,6 +16,7 @@ import pickle
 import platform
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -42,6 +43,16 @@ _BOOTSTRAP: Final = (
 _POLL_SECONDS: Final = 0.5
 
 
+@contextlib.contextmanager
+def _born_without_interrupts() -> Iterator[None]:
+    """Start a process that Ctrl-C does not reach before it has said that it ignores it: a mask is inherited."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass(frozen=True)
 class _Job:
     path: bytes
@@ -64,13 +75,14 @@ class _Channel:
         child_reads, self._requests = os.pipe()
         self._replies, child_writes = os.pipe()
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
-                [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(child_reads), str(child_writes)],
-                env={**kept, **_ONE_THREAD, **kind.variables},
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                pass_fds=(child_reads, child_writes),
-            )
+            with _born_without_interrupts():
+                self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
+                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(child_reads), str(child_writes)],
+                    env={**kept, **_ONE_THREAD, **kind.variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,
+                    pass_fds=(child_reads, child_writes),
+                )
         except OSError as error:
             os.close(self._requests)
             os.close(self._replies)

@@ -130,6 +130,8 @@ def serve(requests: int, replies: int) -> None:
         os.set_inheritable(descriptor, False)
     # Ctrl-C reaches the whole process group; it is the parent that decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # it was born with that signal blocked; what it starts shall not be
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     faulthandler.enable()
     _replies = replies
     try:

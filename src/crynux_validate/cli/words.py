@@ -1,0 +1,34 @@
+"""The library's errors speak of Python's parameters; on the command line they speak of its options."""
+
+import argparse
+import re
+from collections.abc import Iterator
+
+
+def in_options(message: str, parser: argparse.ArgumentParser, arguments: argparse.Namespace | None) -> str:
+    """Return an error's message with a command's options in place of the parameters that they become.
+
+    ``slash_threshold is 65`` is told as ``--slash-threshold is 65``, ``source='binomial'`` as ``--source binomial``,
+    ``allow_unpinned=True`` as ``--allow-unpinned``. A name that is a word as well is only read as an option where a
+    message begins with it, as those of the library do.
+    """
+    if arguments is None:
+        return message
+    for name, option in _options(parser, vars(arguments)):
+        message = re.sub(rf"(?<![\w-]){name}=True\b", option, message)
+        message = re.sub(rf"(?<![\w-]){name}='?([\w.#-]+)'?", rf"{option} \1", message)
+        begins = "" if "_" in name else r"\A"
+        message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(-])", option, message)
+    return message
+
+
+def _options(parser: argparse.ArgumentParser, known: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """The parameters of the command that was given, and of every option the one spelling with two dashes."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                if part.get_default("main") in {None, known.get("main")}:
+                    yield from _options(part, known)
+        for option in action.option_strings:
+            if option.startswith("--") and action.dest in known:
+                yield action.dest, option

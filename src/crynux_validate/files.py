@@ -1,0 +1,61 @@
+"""Files that are whole or not there: one that is half written is never seen under its name."""
+
+import contextlib
+import os
+import secrets
+from os import PathLike
+from pathlib import Path
+
+
+def write_whole(path: str | PathLike[str], content: bytes) -> None:
+    """Write a file: what was there under its name is there until all of the new one is.
+
+    A link is followed. What is no file (a device, a pipe) is written to as it is.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written. What was there before is unchanged then.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        target.write_bytes(content)
+        return
+    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            with contextlib.suppress(OSError):  # a file system without permissions
+                beside.chmod(target.stat().st_mode)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def make_writable(folder: str | PathLike[str]) -> Path:
+    """Make a folder, where it is not there, and try whether files can be written to it; returns it.
+
+    Raises
+    ------
+    OSError
+        Where they cannot. A folder that had to be made is gone again then.
+    """
+    path = Path(folder)
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial = path / f".{secrets.token_hex(4)}.part"
+        try:
+            trial.write_bytes(bytes(4096))
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError:
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+    return path
