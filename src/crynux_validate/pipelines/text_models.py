@@ -1,6 +1,5 @@
 """Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -139,9 +138,10 @@ def _check_tokenizer(model: ModelRef, tokenizer: Any) -> None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"{model} has a {type(tokenizer).__name__}; supported are fast tokenizers (tokenizer.json)")
-    dropout = json.loads(backend.to_str()).get("model", {}).get("dropout")
-    if dropout:
-        raise ModelError(f"the tokenizer of {model} cuts words at random (dropout {dropout}); set it to null")
+    for name in ("dropout", "alpha"):
+        value = getattr(backend.model, name, None)
+        if value is not None and not (name == "dropout" and value == 0):
+            raise ModelError(f"the tokenizer of {model} cuts words at random ({name} {value:.3g}); set it to null")
 
 
 def _forget_defaults(loaded: Any) -> None:
