@@ -14,6 +14,7 @@ import crynux_validate as cv
 from crynux_validate.answers import answer_from_bytes, check_answer, logits_digest
 from crynux_validate.errors import InvalidInputError, PipelineError, PromptTooLongError
 from crynux_validate.pipelines import prompts, text
+from crynux_validate.pipelines.end_tokens import EndTokens
 from crynux_validate.pipelines.runner import Runner, run
 from crynux_validate.pipelines.text import TextResult, Token
 from crynux_validate.tasks import ModelRef, TextTask
@@ -147,16 +148,19 @@ def test_an_end_token_ends_a_sequence_and_stands_in_the_score(writer: Runner, ta
     assert ended.score == cv.TextScore.from_tokens(ended.token_ids)
 
 
-def test_the_tokenizers_own_end_is_the_default(writer: Runner, task: TextTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_own_end_is_the_default(writer: Runner, task: TextTask) -> None:
     loaded: Any = writer._loaded
     free = writer.run(task).token_ids[0]
-    assert loaded.end == (loaded.tokenizer.eos_token_id,)
-    object.__setattr__(loaded, "end", (free[2],))
+    named = loaded.end
+    object.__setattr__(loaded, "end", EndTokens((free[2],), "config.json"))
     try:
-        assert writer.run(task).finish == ("end",)
-        assert writer.run(task.replace(eos_token_ids=[])).finish == ("length",)
+        ended = writer.run(task)
+        told = writer.run(task.replace(eos_token_ids=[]))
     finally:
-        object.__setattr__(loaded, "end", (loaded.tokenizer.eos_token_id,))
+        object.__setattr__(loaded, "end", named)
+    assert (ended.finish, told.finish) == (("end",), ("length",))
+    for result, expected in ((ended, {"from": "config.json", "ids": [free[2]]}), (told, {"from": "task", "ids": []})):
+        assert (result.environment.recipe or {})["end_tokens"] == expected
 
 
 def test_a_stop_string_ends_a_sequence_with_the_token_that_completes_it(writer: Runner, task: TextTask) -> None:

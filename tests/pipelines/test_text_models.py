@@ -52,7 +52,7 @@ def test_the_repositorys_generation_defaults_change_nothing(copied: Path) -> Non
     before = [write(copied), write(copied, **sampled), write(copied, beams=2)]
     defaults = {
         "do_sample": True, "temperature": 0.3, "top_k": 2, "top_p": 0.5, "repetition_penalty": 4.0, "min_p": 0.5,
-        "max_length": 20, "max_new_tokens": 1, "eos_token_id": list(range(900)), "num_beams": 4, "pad_token_id": 3,
+        "max_length": 20, "max_new_tokens": 1, "eos_token_id": None, "num_beams": 4, "pad_token_id": 3,
         "no_repeat_ngram_size": 1, "suppress_tokens": list(range(100, 500)), "cache_implementation": "static",
     }  # fmt: skip
     (copied / "generation_config.json").write_text(json.dumps(defaults), "utf-8")

@@ -138,9 +138,10 @@ def generate(
     """
     with quiet("transformers"):
         prompt = input_ids(loaded, task)
+        recipe = {**loaded.recipe, "end_tokens": loaded.end.of(task).to_dict()}
         if task.beams > 1:
-            return _search(loaded, task, prompt), {**loaded.recipe, "batch": task.beams, "sampler": "beam search"}
-        return [_decode(loaded, task, prompt, number, on_token) for number in range(task.sequences)], {**loaded.recipe}
+            return _search(loaded, task, prompt), {**recipe, "batch": task.beams, "sampler": "beam search"}
+        return [_decode(loaded, task, prompt, number, on_token) for number in range(task.sequences)], recipe
 
 
 def _decode(
@@ -256,7 +257,7 @@ def _check_scores(seen: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
 
 
 def _end(loaded: LoadedText, task: TextTask) -> frozenset[int]:
-    return frozenset(loaded.end if task.eos_token_ids is None else task.eos_token_ids)
+    return frozenset(loaded.end.of(task).ids)
 
 
 def _text(loaded: LoadedText, ids: Sequence[int]) -> str:

@@ -1,6 +1,6 @@
 """Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import torch
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
@@ -39,7 +40,7 @@ class LoadedText:
     vocabulary
         How many token ids the model knows.
     end
-        The tokenizer's own end-of-sequence tokens.
+        The tokens that end a sequence where the task does not say.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
@@ -48,7 +49,7 @@ class LoadedText:
     tokenizer: Any
     context: int | None
     vocabulary: int
-    end: Sequence[int]
+    end: EndTokens
     recipe: Mapping[str, Any]
 
 
@@ -87,9 +88,9 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         loaded = reading("the model", where, lambda: loaded.to(device).eval())
         _forget_defaults(loaded)
     text: Any = loaded.config.get_text_config(decoder=True)
-    end = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+    end = end_tokens(model, source, tokenizer)
     context = getattr(text, "max_position_embeddings", None)
-    recipe = _recipe(model, loaded, tokenizer)
+    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict()}
     return LoadedText(loaded, tokenizer, context, int(text.vocab_size), end, recipe)
 
 

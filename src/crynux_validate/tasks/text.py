@@ -93,7 +93,8 @@ class TextTask(BaseTask):
         Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
         has no special tokens; for those use `eos_token_ids`.
     eos_token_ids
-        The ids that end a sequence; None for the tokenizer's own end-of-sequence token, empty for none.
+        The ids that end a sequence; empty for none. None for the model's own: what ``generation_config.json`` names,
+        else ``config.json``, else the tokenizer. The model is pinned, and so are they (T1).
     dtype
         What the weights are loaded as and the computation runs in.
     binding
@@ -161,9 +162,10 @@ class TextTask(BaseTask):
             most chat models that is bfloat16.
         model_defaults
             The content of the model's ``generation_config.json`` at that revision. There it holds for what the task
-            does not name, as whether to sample at all; of it the fields count that a task can name. Left out,
-            transformers' defaults hold: no sampling, or 50 for top_k where the task samples. A task that names a
-            temperature but not `do_sample` needs it.
+            does not name, as whether to sample at all, and for the tokens that end a sequence (``eos_token_id`` becomes
+            `eos_token_ids`). What it says and no task can name is an error, unless it chooses no token. Left out,
+            transformers' defaults hold: no sampling, or 50 for top_k where the task samples; and the end tokens are
+            the model's own when the task runs. A task that names a temperature but not `do_sample` needs it.
         binding
             What the score binds.
         allow_unpinned
