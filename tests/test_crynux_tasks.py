@@ -377,6 +377,22 @@ def test_every_default_of_a_model_is_carried_over_or_refused_or_chooses_no_token
     assert text(model_defaults=neutral) == text()
 
 
+def test_forms_that_clients_write_are_one_task() -> None:
+    asked = "what is the sea?"
+    for message in (
+        {"role": "user", "content": [{"type": "text", "text": asked}]},
+        {"role": "user", "content": asked, "tool_calls": []},
+        {"role": "user", "content": asked, "tool_calls": None, "tool_call_id": None},
+    ):
+        assert text(messages=[message]).digest == text().digest
+
+
+def test_names_that_the_relay_has_changed() -> None:
+    assert text(model="qwen/qwen2.5-7b").digest == text(model="Qwen/Qwen2.5-7B").digest == text().digest
+    for name in ("Crynux-Network/SDXL-Turbo", {"name": "crynux-network/sdxl-Turbo", "variant": None}):
+        assert image(base_model=name).digest == image().digest
+
+
 def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
     assert text(dtype="auto").dtype == "bfloat16"
     assert TextTask.from_crynux(TEXT, revision=COMMIT, auto_dtype="float32").dtype == "float32"
@@ -395,7 +411,8 @@ def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
         ({"messages": None}, "messages", "schema"),
         ({"messages": []}, "messages", "schema"),
         ({"messages": ["hello"]}, "messages.0", "schema"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+         "messages.0.content.0.type", "unsupported"),
         ({"messages": [{"role": "user"}]}, "messages.0.content", "schema"),
         ({"messages": [{"role": "developer", "content": "x"}]}, "messages.0.role", "unsupported"),
         ({"messages": [{"role": "user", "content": "x", "name": "ann"}]}, "messages.0.name", "unsupported"),

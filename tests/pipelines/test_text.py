@@ -163,6 +163,25 @@ def test_the_models_own_end_is_the_default(writer: Runner, task: TextTask) -> No
         assert (result.environment.recipe or {})["end_tokens"] == expected
 
 
+@pytest.mark.parametrize("most", [2048, 2049, 65_536])
+def test_as_many_tokens_as_the_context_holds_means_what_fits(writer: Runner, task: TextTask, most: int) -> None:
+    """Clients that want no limit send the context's length: no input fits with that many."""
+    asked = task.replace(messages=None, token_ids=[5] * 2040, eos_token_ids=[])
+    fits = writer.run(asked.replace(max_new_tokens=8))
+    seen: list[int] = []
+    for beams in (1, 2):
+        whole = writer.run(
+            asked.replace(max_new_tokens=most, beams=beams), on_token=lambda token: seen.append(token.steps)
+        )
+        assert (len(whole.token_ids[0]), whole.finish) == (8, ("length",))
+        assert whole.task.max_new_tokens == most
+        check_answer(whole.task, whole.score)
+        assert set(seen) <= {8}
+    assert writer.run(asked.replace(max_new_tokens=most)).token_ids == fits.token_ids
+    one = writer.run(asked.replace(token_ids=[5] * 2047, max_new_tokens=most))
+    assert len(one.token_ids[0]) == 1
+
+
 def test_a_stop_string_ends_a_sequence_with_the_token_that_completes_it(writer: Runner, task: TextTask) -> None:
     free = writer.run(task)
     words = free.texts[0].split()
@@ -325,7 +344,8 @@ def test_saving(writer: Runner, task: TextTask, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"max_new_tokens": 2048}, PromptTooLongError, "max_new_tokens is 2048; the model's context holds 2048"),
+        ({"max_new_tokens": 2047}, PromptTooLongError, "max_new_tokens is 2047; the model's context holds 2048"),
+        ({"messages": None, "token_ids": [5] * 2048, "max_new_tokens": 2048}, PromptTooLongError, "has 2048 tokens"),
         ({"messages": None, "token_ids": [5] * 2040}, PromptTooLongError, "the input has 2040 tokens"),
         ({"messages": None, "token_ids": [5, 70_000]}, PipelineError, "the token id 70000; the model knows 0 to"),
         ({"messages": None, "prompt": ""}, PipelineError, "the input has no tokens"),

@@ -126,6 +126,10 @@ def test_a_repository_that_is_in_the_cache(
     result = run(task, device="cpu")
     assert result.token_ids == run(task.replace(model=text_model), device="cpu").token_ids
     assert (result.environment.recipe or {})["model"]["revision"] == "1" * 40
+    # The cache keeps the spelling by which a model was downloaded; tasks have lower case.
+    (tmp_path / "models--someone--tiny").rename(tmp_path / "models--Someone--Tiny")
+    (tmp_path / "models--SOMEONE--tiny").mkdir()
+    assert run(task, device="cpu").token_ids == result.token_ids
     with pytest.raises(ModelError, match=r"someone/nothing@0000.*neither found in the local cache nor downloaded"):
         Runner(ModelRef("someone/nothing", revision="0" * 40), "text", "bfloat16", "cpu")
 

@@ -47,7 +47,8 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     Raises
     ------
     PromptTooLongError
-        Where the model's context cannot hold the input and what is to be generated.
+        Where the model's context cannot hold the input and what is to be generated, or not even one token more where
+        the task asks for as many as the context holds.
     PipelineError
         For messages to a model without a chat template, messages that its template refuses, tools that it ignores, a
         template that asks for the date where the task names none or that does not give every node the same text (see
@@ -64,12 +65,30 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     beyond = next((token for token in ids if token >= loaded.vocabulary), None)
     if beyond is not None:
         raise PipelineError(f"the input has the token id {beyond}; the model knows 0 to {loaded.vocabulary - 1}")
-    if loaded.context is not None and len(ids) + task.max_new_tokens > loaded.context:
+    if (
+        loaded.context is not None
+        and len(ids) + (1 if _to_the_end(loaded, task) else task.max_new_tokens) > loaded.context
+    ):
         raise PromptTooLongError(
             f"the input has {len(ids)} tokens and max_new_tokens is {task.max_new_tokens}; the model's context holds "
             f"{loaded.context} together: shorten the input or ask for fewer"
         )
     return ids
+
+
+def new_tokens(loaded: LoadedText, task: TextTask, ids: list[int]) -> int:
+    """Return the most tokens that a sequence can have after an input.
+
+    That is what the task asks for; or, where it alone asks for the whole context or more, what fits into the context.
+    """
+    if loaded.context is not None and _to_the_end(loaded, task):
+        return loaded.context - len(ids)
+    return task.max_new_tokens
+
+
+def _to_the_end(loaded: LoadedText, task: TextTask) -> bool:
+    """Whether a task asks for as many tokens as the context holds: no input fits with them, so it means what fits."""
+    return loaded.context is not None and task.max_new_tokens >= loaded.context
 
 
 def _of_messages(loaded: LoadedText, task: TextTask) -> list[int]:

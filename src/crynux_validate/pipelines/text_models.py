@@ -9,6 +9,7 @@ import torch
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
+from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
@@ -99,7 +100,7 @@ def _source(model: ModelRef) -> tuple[dict[str, Any], str]:
     if model.digest is not None:
         folder = str(local_folder(model))
         return {"pretrained_model_name_or_path": folder, "local_files_only": True}, folder
-    return {"pretrained_model_name_or_path": model.repository, "revision": model.revision}, str(model)
+    return {"pretrained_model_name_or_path": spelled(model), "revision": model.revision}, str(model)
 
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
