@@ -320,15 +320,77 @@ def test_what_the_model_says_holds_where_the_task_does_not() -> None:
     task = text(model_defaults=model)
     assert (task.do_sample, task.temperature, task.top_k, task.top_p) == (True, 0.6, 20, 0.95)
     assert (task.repetition_penalty, task.max_new_tokens, task.sequences) == (1.05, 256, 1)
+    assert task.eos_token_ids == (1, 2)
     named = text(model_defaults=model, generation_config={"temperature": 0.9, "top_k": 0, "top_p": None})
     assert (named.temperature, named.top_k, named.top_p, named.repetition_penalty) == (0.9, 0, 0.95, 1.05)
     greedy = text(model_defaults=model, generation_config={"do_sample": False})
     assert (greedy.do_sample, greedy.temperature, greedy.repetition_penalty) == (False, 1, 1.05)
-    wrong: list[tuple[Any, str]] = [({"temperature": "hot"}, "model_defaults.temperature"), ([1], "model_defaults")]
+    wrong: list[tuple[Any, str]] = [
+        ({"temperature": "hot"}, "model_defaults.temperature"),
+        ([1], "model_defaults"),
+        ({"eos_token_id": "</s>"}, "model_defaults.eos_token_id"),
+        ({"eos_token_id": [1, True]}, "model_defaults.eos_token_id.1"),
+        ({"eos_token_id": -1}, "model_defaults.eos_token_id.0"),
+    ]
     for defaults, field in wrong:
         with pytest.raises(InvalidTaskError) as caught:
             text(model_defaults=defaults)
         assert caught.value.field == field
+
+
+@given(st.integers(0, 2**31 - 1) | st.lists(st.integers(0, 2**31 - 1), max_size=4) | st.none())
+def test_the_models_end_tokens_are_carried_over(end: Any) -> None:
+    task = text(model_defaults={"eos_token_id": end})
+    assert task.eos_token_ids == (None if end is None else (end,) if isinstance(end, int) else tuple(end))
+    assert task_from_json(task.to_json()) == task
+
+
+def test_every_default_of_a_model_is_carried_over_or_refused_or_chooses_no_token() -> None:
+    """All that transformers knows in a generation_config.json: none is dropped without a word."""
+    transformers = pytest.importorskip("transformers")
+    carried = {
+        "do_sample": True, "eos_token_id": 7, "num_beams": 2, "repetition_penalty": 1.5, "stop_strings": ["END"],
+    } | dict.fromkeys(("temperature", "top_p", "min_p", "typical_p"), 0.5) | {"top_k": 5}  # fmt: skip
+    nothing = {
+        "_from_model_config", "bos_token_id", "cache_config", "cache_implementation", "compile_config",
+        "continuous_batching_config", "decoder_start_token_id", "disable_compile", "low_memory", "max_cache_len",
+        "max_length", "max_new_tokens", "num_return_sequences", "output_attentions", "output_hidden_states",
+        "output_logits", "output_scores", "pad_token_id", "prefill_chunk_size", "return_dict_in_generate",
+        "transformers_version", "use_cache", "assistant_confidence_threshold", "assistant_early_exit",
+        "assistant_ensemble_weight", "assistant_lookbehind", "max_matching_ngram_size", "num_assistant_tokens",
+        "num_assistant_tokens_schedule", "speculation_type", "target_lookbehind",
+    }  # fmt: skip
+    fields = set(transformers.GenerationConfig().to_dict()) | {"max_time", "chat_format"}
+    assert carried.keys() | nothing <= fields
+    for name in sorted(fields):
+        sampled = {} if name in ("do_sample", "num_beams") else {"do_sample": True}
+        if name in carried:
+            assert text(model_defaults=sampled | {name: carried[name]}) != text(model_defaults=sampled), name
+        elif name in nothing:
+            assert text(model_defaults={name: 9}) == text(), name
+        else:
+            assert text(model_defaults={name: None}) == text(), name
+            with pytest.raises(InvalidTaskError, match="no task of this library has it") as caught:
+                text(model_defaults={name: 9})
+            assert (caught.value.field, caught.value.code) == (f"model_defaults.{name}", "unsupported")
+    neutral = {"no_repeat_ngram_size": 0, "length_penalty": 1, "suppress_tokens": [], "guidance_scale": 1.0}
+    assert text(model_defaults=neutral) == text()
+
+
+def test_forms_that_clients_write_are_one_task() -> None:
+    asked = "what is the sea?"
+    for message in (
+        {"role": "user", "content": [{"type": "text", "text": asked}]},
+        {"role": "user", "content": asked, "tool_calls": []},
+        {"role": "user", "content": asked, "tool_calls": None, "tool_call_id": None},
+    ):
+        assert text(messages=[message]).digest == text().digest
+
+
+def test_names_that_the_relay_has_changed() -> None:
+    assert text(model="qwen/qwen2.5-7b").digest == text(model="Qwen/Qwen2.5-7B").digest == text().digest
+    for name in ("Crynux-Network/SDXL-Turbo", {"name": "crynux-network/sdxl-Turbo", "variant": None}):
+        assert image(base_model=name).digest == image().digest
 
 
 def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
@@ -349,7 +411,8 @@ def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
         ({"messages": None}, "messages", "schema"),
         ({"messages": []}, "messages", "schema"),
         ({"messages": ["hello"]}, "messages.0", "schema"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+         "messages.0.content.0.type", "unsupported"),
         ({"messages": [{"role": "user"}]}, "messages.0.content", "schema"),
         ({"messages": [{"role": "developer", "content": "x"}]}, "messages.0.role", "unsupported"),
         ({"messages": [{"role": "user", "content": "x", "name": "ann"}]}, "messages.0.name", "unsupported"),

@@ -112,6 +112,57 @@ def test_keys_and_numbers_are_canonical_before_a_template_sees_them() -> None:
     assert json.dumps(task.to_dict()["tools"]) == '[{"a": [{"c": 2, "d": 1}], "b": 1}]'
 
 
+def blocks(*texts: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+CALL = {"function": {"name": "f", "arguments": {}}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"role": "user", "content": "hello"}, {"role": "user", "content": blocks("hello")}),
+        ({"role": "user", "content": "hello"}, {"role": "user", "content": blocks("hel", "", "lo")}),
+        ({"role": "user", "content": ""}, {"role": "user", "content": blocks("")}),
+        ({"role": "user", "content": "a"}, {"content": "a", "tool_calls": [], "role": "user"}),
+        ({"role": "assistant", "content": "a"}, {"role": "assistant", "content": "a", "tool_calls": []}),
+        ({"role": "assistant", "content": "a"}, {"role": "assistant", "content": "a", "tool_calls": None}),
+        ({"role": "tool", "content": "a"}, {"role": "tool", "content": "a", "tool_call_id": None, "name": None}),
+        ({"role": "assistant", "tool_calls": [CALL]}, {"role": "assistant", "tool_calls": [CALL], "content": None}),
+    ],
+)
+def test_one_message_has_one_form_however_clients_write_it(one: dict[str, Any], other: dict[str, Any]) -> None:
+    task, same = (TASK.replace(messages=[*ASKED, message]) for message in (one, other))
+    assert (task, task.digest, task.messages) == (same, same.digest, same.messages)
+    assert task_from_json(same.to_json()) == task
+    text = json.loads(TASK.to_json()) | {"messages": [*ASKED, other]}
+    assert task_from_json(json.dumps(text)).digest == task.digest
+
+
+@given(st.lists(st.text(max_size=9), min_size=1, max_size=4))
+def test_blocks_of_text_are_the_text_that_they_are_together(texts: list[str]) -> None:
+    task = TASK.replace(messages=[{"role": "user", "content": blocks(*texts)}])
+    assert (task.messages or ())[0]["content"] == "".join(texts)
+
+
+@pytest.mark.parametrize("name", ["owner/name", "Owner/Name", "OWNER/NAME", "owner/Name"])
+def test_a_model_has_one_name_whatever_the_case(name: str) -> None:
+    """The hub does not tell names apart by case, and the live relay writes them in lower case."""
+    model = ModelRef(name, revision="0" * 40)
+    task = TASK.replace(model=model)
+    assert (model, model.to_dict(), str(model)) == (MODEL, MODEL.to_dict(), str(MODEL))
+    assert hash(model) == hash(MODEL)
+    assert (task, task.digest) == (TASK, TASK.digest)
+    as_written = json.loads(TASK.to_json()) | {"model": {"repository": name, "revision": "0" * 40, "variant": None}}
+    assert task_from_json(json.dumps(as_written)).digest == TASK.digest
+    picture = ImageTask(model=model, prompt="a")
+    assert picture.digest == ImageTask(model=MODEL, prompt="a").digest
+    assert ModelRef("owner/name", revision="0" * 40, variant="FP16") != ModelRef(
+        "owner/name", revision="0" * 40, variant="fp16"
+    )
+
+
 def test_nothing_in_a_task_can_be_changed() -> None:
     tools = [copy.deepcopy(TOOL)]
     task = TASK.replace(tools=tools)
@@ -163,7 +214,18 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"messages": [{"role": "user"}]}, "messages.0.content", "schema"),
         ({"messages": [{"content": "a"}]}, "messages.0.role", "schema"),
         ({"messages": [{"role": "robot", "content": "a"}]}, "messages.0.role", "unsupported"),
-        ({"messages": [{"role": "user", "content": ["a"]}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user", "content": ["a"]}]}, "messages.0.content.0", "schema"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user", "content": {"type": "text", "text": "a"}}]}, "messages.0.content", "schema"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text", "schema"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "messages.0.content.0.text",
+         "schema"),
+        ({"messages": [{"role": "user", "content": [{"text": "a"}]}]}, "messages.0.content.0.type", "schema"),
+        ({"messages": [{"role": "user", "content": [*blocks("a"), {"type": "image_url", "image_url": {"url": "x"}}]}]},
+         "messages.0.content.1.type", "unsupported"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {}}]}]},
+         "messages.0.content.0.cache_control", "unsupported"),
+        ({"messages": [{"role": "user", "content": "a", "tool_calls": {}}]}, "messages.0.tool_calls", "schema"),
         ({"messages": [{"role": "user", "content": "a", "image": "b"}]}, "messages.0.image", "unsupported"),
         ({"messages": [{"role": "user", "content": "a", "tool_calls": [{}]}]}, "messages.0.tool_calls", "schema"),
         ({"messages": [{"role": "assistant", "content": None}]}, "messages.0.content", "schema"),
@@ -215,7 +277,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"num_beams": 4}, "num_beams", "unsupported"),
         ({"messages": [{"role": "user", "content": "a" * 1_100_000}]}, "", "limits"),
     ],
-)
+)  # fmt: skip
 def test_bad_fields(changes: dict[str, Any], field: str, code: str) -> None:
     with pytest.raises(InvalidTaskError) as caught:
         TASK.replace(**changes)

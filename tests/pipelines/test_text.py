@@ -14,6 +14,7 @@ import crynux_validate as cv
 from crynux_validate.answers import answer_from_bytes, check_answer, logits_digest
 from crynux_validate.errors import InvalidInputError, PipelineError, PromptTooLongError
 from crynux_validate.pipelines import prompts, text
+from crynux_validate.pipelines.end_tokens import EndTokens
 from crynux_validate.pipelines.runner import Runner, run
 from crynux_validate.pipelines.text import TextResult, Token
 from crynux_validate.tasks import ModelRef, TextTask
@@ -150,16 +151,38 @@ def test_an_end_token_ends_a_sequence_and_stands_in_the_score(writer: Runner, ta
     assert ended.score == cv.TextScore.from_tokens(ended.token_ids)
 
 
-def test_the_tokenizers_own_end_is_the_default(writer: Runner, task: TextTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_own_end_is_the_default(writer: Runner, task: TextTask) -> None:
     loaded: Any = writer._loaded
     free = writer.run(task).token_ids[0]
-    assert loaded.end == (loaded.tokenizer.eos_token_id,)
-    object.__setattr__(loaded, "end", (free[2],))
+    named = loaded.end
+    object.__setattr__(loaded, "end", EndTokens((free[2],), "config.json"))
     try:
-        assert writer.run(task).finish == ("end",)
-        assert writer.run(task.replace(eos_token_ids=[])).finish == ("length",)
+        ended = writer.run(task)
+        told = writer.run(task.replace(eos_token_ids=[]))
     finally:
-        object.__setattr__(loaded, "end", (loaded.tokenizer.eos_token_id,))
+        object.__setattr__(loaded, "end", named)
+    assert (ended.finish, told.finish) == (("end",), ("length",))
+    for result, expected in ((ended, {"from": "config.json", "ids": [free[2]]}), (told, {"from": "task", "ids": []})):
+        assert (result.environment.recipe or {})["end_tokens"] == expected
+
+
+@pytest.mark.parametrize("most", [2048, 2049, 65_536])
+def test_as_many_tokens_as_the_context_holds_means_what_fits(writer: Runner, task: TextTask, most: int) -> None:
+    """Clients that want no limit send the context's length: no input fits with that many."""
+    asked = task.replace(messages=None, token_ids=[5] * 2040, eos_token_ids=[])
+    fits = writer.run(asked.replace(max_new_tokens=8))
+    seen: list[int] = []
+    for beams in (1, 2):
+        whole = writer.run(
+            asked.replace(max_new_tokens=most, beams=beams), on_token=lambda token: seen.append(token.steps)
+        )
+        assert (len(whole.token_ids[0]), whole.finish) == (8, ("length",))
+        assert whole.task.max_new_tokens == most
+        check_answer(whole.task, whole.score)
+        assert set(seen) <= {8}
+    assert writer.run(asked.replace(max_new_tokens=most)).token_ids == fits.token_ids
+    one = writer.run(asked.replace(token_ids=[5] * 2047, max_new_tokens=most))
+    assert len(one.token_ids[0]) == 1
 
 
 def test_a_stop_string_ends_a_sequence_with_the_token_that_completes_it(writer: Runner, task: TextTask) -> None:
@@ -324,7 +347,8 @@ def test_saving(writer: Runner, task: TextTask, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"max_new_tokens": 2048}, PromptTooLongError, "max_new_tokens is 2048; the model's context holds 2048"),
+        ({"max_new_tokens": 2047}, PromptTooLongError, "max_new_tokens is 2047; the model's context holds 2048"),
+        ({"messages": None, "token_ids": [5] * 2048, "max_new_tokens": 2048}, PromptTooLongError, "has 2048 tokens"),
         ({"messages": None, "token_ids": [5] * 2040}, PromptTooLongError, "the input has 2040 tokens"),
         ({"messages": None, "token_ids": [5, 70_000]}, PipelineError, "the token id 70000; the model knows 0 to"),
         ({"messages": None, "prompt": ""}, PipelineError, "the input has no tokens"),

@@ -14,6 +14,7 @@ import torch
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
@@ -115,7 +116,7 @@ def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
     unused: dict[str, Any] = {} if safety_checker else {"safety_checker": None, "feature_extractor": None}
     try:
         folder = DiffusionPipeline.download(
-            model.repository, revision=model.revision, variant=model.variant, use_safetensors=True, **unused
+            spelled(model), revision=model.revision, variant=model.variant, use_safetensors=True, **unused
         )
     except READING as error:
         raise not_found(model, error) from error

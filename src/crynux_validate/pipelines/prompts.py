@@ -1,9 +1,9 @@
 """From a text task's input to token ids: the chat template, the tools, the date, the context."""
 
 import datetime
+import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from crynux_validate.errors import PipelineError, PromptTooLongError
@@ -13,13 +13,7 @@ from crynux_validate.pipelines.text_models import LoadedText
 from crynux_validate.tasks import TextTask
 
 _REFUSED: Final = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
-"""What a stranger's template or tokenizer raises."""
-
-_RANDOM: Final = re.compile(r"\|\s*random\b|\blipsum\b")
-"""What of jinja2 gives each node something else."""
-
-_ADDRESS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
-"""How Python writes an object that is no value, with its place in memory."""
+"""What a stranger's tokenizer raises."""
 
 _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -53,10 +47,12 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     Raises
     ------
     PromptTooLongError
-        Where the model's context cannot hold the input and what is to be generated.
+        Where the model's context cannot hold the input and what is to be generated, or not even one token more where
+        the task asks for as many as the context holds.
     PipelineError
         For messages to a model without a chat template, messages that its template refuses, tools that it ignores, a
-        template that asks for the date where the task names none, an empty input, and ids beyond the vocabulary.
+        template that asks for the date where the task names none or that does not give every node the same text (see
+        `crynux_validate.pipelines.templates`), an empty input, and ids beyond the vocabulary.
     """
     if task.messages is not None:
         ids = _of_messages(loaded, task)
@@ -69,7 +65,10 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     beyond = next((token for token in ids if token >= loaded.vocabulary), None)
     if beyond is not None:
         raise PipelineError(f"the input has the token id {beyond}; the model knows 0 to {loaded.vocabulary - 1}")
-    if loaded.context is not None and len(ids) + task.max_new_tokens > loaded.context:
+    if (
+        loaded.context is not None
+        and len(ids) + (1 if _to_the_end(loaded, task) else task.max_new_tokens) > loaded.context
+    ):
         raise PromptTooLongError(
             f"the input has {len(ids)} tokens and max_new_tokens is {task.max_new_tokens}; the model's context holds "
             f"{loaded.context} together: shorten the input or ask for fewer"
@@ -77,16 +76,39 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     return ids
 
 
+def new_tokens(loaded: LoadedText, task: TextTask, ids: list[int]) -> int:
+    """Return the most tokens that a sequence can have after an input.
+
+    That is what the task asks for; or, where it alone asks for the whole context or more, what fits into the context.
+    """
+    if loaded.context is not None and _to_the_end(loaded, task):
+        return loaded.context - len(ids)
+    return task.max_new_tokens
+
+
+def _to_the_end(loaded: LoadedText, task: TextTask) -> bool:
+    """Whether a task asks for as many tokens as the context holds: no input fits with them, so it means what fits."""
+    return loaded.context is not None and task.max_new_tokens >= loaded.context
+
+
 def _of_messages(loaded: LoadedText, task: TextTask) -> list[int]:
     tokenizer = loaded.tokenizer
     if tokenizer.chat_template is None:
         raise PipelineError("the model has no chat template for messages; give the task a prompt or token_ids")
     text = _render(tokenizer, task, thaw(task.tools) or None)
-    if task.tools and text == _render(tokenizer, task, None):
+    if task.tools and text == _without_tools(tokenizer, task):
         raise PipelineError(
             "the model's chat template ignores tools; leave them out, or choose a model that knows them"
         )
     return _tokens(tokenizer, text, add_special_tokens=False)
+
+
+def _without_tools(tokenizer: Any, task: TextTask) -> str | None:
+    """The text of the messages alone; None where the template needs tools."""
+    try:
+        return _render(tokenizer, task, None)
+    except PipelineError:
+        return None
 
 
 def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
@@ -97,75 +119,40 @@ def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
 
 
 def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
-    """Fill in the chat template; refuse what would give honest nodes different texts."""
+    """Fill in the chat template, with the variables that transformers gives it."""
+    from crynux_validate.pipelines.templates import render
+
     try:
-        template = str(tokenizer.get_chat_template(tools=tools))
-        if found := _RANDOM.search(template):
-            raise PipelineError(
-                f"the model's chat template asks for random text ({found.group().strip()}), which differs between nodes"
-            )
-        with _today(task.date):
-            text = str(
-                tokenizer.apply_chat_template(
-                    thaw(task.messages), tools=tools, add_generation_prompt=True, tokenize=False
-                )
-            )
-    except PipelineError:
-        raise
-    except Exception as error:
-        # jinja2's own errors have no base class in Python's; what a stranger's template raises is the model's fault.
-        if not isinstance(error, _REFUSED) and type(error).__module__.partition(".")[0] != "jinja2":
-            raise
-        raise PipelineError(f"the model's chat template refuses the messages: {first_line(error)}") from error
-    if found := _ADDRESS.search(text):
+        source = str(tokenizer.get_chat_template(tools=tools))
+    except _REFUSED as error:
+        raise PipelineError(f"the model has no chat template for these messages: {first_line(error)}") from error
+    tokens = {name: thaw(value) for name, value in tokenizer.special_tokens_map.items()}
+    variables = tokens | {
+        # As in transformers: templates write None where a key is there, and do the right thing where it is not.
+        "messages": [{key: value for key, value in thaw(message).items() if value is not None}
+                     for message in task.messages or ()],
+        "tools": tools,
+        "documents": None,
+        "add_generation_prompt": True,
+    }  # fmt: skip
+    return render(source, variables, {"strftime_now": functools.partial(_strftime, task.date)})
+
+
+def _strftime(date: str | None, form: str) -> str:
+    """Write the task's day, in English: this machine's clock and language are not those of other nodes."""
+    if date is None:
         raise PipelineError(
-            f"the model's chat template writes {found.group()!r}, whose place in memory differs between nodes"
+            "the model's chat template asks for the date, which differs between nodes; give the task one, like "
+            "date='2026-01-31'"
         )
-    return text
+    day = datetime.date.fromisoformat(date)
 
-
-class _Day:
-    """Stands in for ``datetime.datetime`` while a template is filled in."""
-
-    def __init__(self, date: str | None) -> None:
-        self._date = date
-
-    def now(self) -> "_Day":
-        """Return the task's day."""
-        if self._date is None:
+    def written(found: re.Match[str]) -> str:
+        if found.group() not in _FORMATS:
             raise PipelineError(
-                "the model's chat template asks for the date, which differs between nodes; give the task one, like "
-                "date='2026-01-31'"
+                f"the model's chat template asks for {found.group()!r} of the date, which may differ between "
+                f"nodes; supported are {' '.join(_FORMATS)}"
             )
-        return self
+        return _FORMATS[found.group()](day)
 
-    def strftime(self, form: str) -> str:
-        """Write it, in English."""
-        day = datetime.date.fromisoformat(self._date or "")
-
-        def written(found: re.Match[str]) -> str:
-            if found.group() not in _FORMATS:
-                raise PipelineError(
-                    f"the model's chat template asks for {found.group()!r} of the date, which may differ between "
-                    f"nodes; supported are {' '.join(_FORMATS)}"
-                )
-            return _FORMATS[found.group()](day)
-
-        return re.sub(r"%-?.?", written, str(form), flags=re.DOTALL)
-
-
-@contextmanager
-def _today(date: str | None) -> Iterator[None]:
-    """Let templates see the task's day, not this machine's clock: the clocks of honest nodes differ.
-
-    transformers offers templates ``strftime_now``, and lets nobody pass another one.
-    """
-    from transformers.utils import chat_template_utils
-
-    module: Any = chat_template_utils
-    kept = module.datetime
-    module.datetime = _Day(date)
-    try:
-        yield
-    finally:
-        module.datetime = kept
+    return re.sub(r"%-?.?", written, str(form), flags=re.DOTALL)

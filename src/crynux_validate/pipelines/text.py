@@ -20,7 +20,7 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.loading import RUNNING, first_line, quiet
-from crynux_validate.pipelines.prompts import input_ids
+from crynux_validate.pipelines.prompts import input_ids, new_tokens
 from crynux_validate.pipelines.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text_models import LoadedText
 from crynux_validate.tasks import TextTask
@@ -143,9 +143,11 @@ def generate(
     """
     with quiet("transformers"):
         prompt = input_ids(loaded, task)
+        recipe = {**loaded.recipe, "end_tokens": loaded.end.of(task).to_dict()}
+        task = task.replace(max_new_tokens=new_tokens(loaded, task, prompt))
         if task.beams > 1:
-            return _search(loaded, task, prompt), {**loaded.recipe, "batch": task.beams, "sampler": "beam search"}
-        return [_decode(loaded, task, prompt, number, on_token) for number in range(task.sequences)], {**loaded.recipe}
+            return _search(loaded, task, prompt), {**recipe, "batch": task.beams, "sampler": "beam search"}
+        return [_decode(loaded, task, prompt, number, on_token) for number in range(task.sequences)], recipe
 
 
 def _decode(
@@ -261,7 +263,7 @@ def _check_scores(seen: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
 
 
 def _end(loaded: LoadedText, task: TextTask) -> frozenset[int]:
-    return frozenset(loaded.end if task.eos_token_ids is None else task.eos_token_ids)
+    return frozenset(loaded.end.of(task).ids)
 
 
 def _text(loaded: LoadedText, ids: Sequence[int]) -> str:

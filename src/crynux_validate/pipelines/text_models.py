@@ -1,7 +1,6 @@
 """Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +8,8 @@ import torch
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
+from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
@@ -40,7 +41,7 @@ class LoadedText:
     vocabulary
         How many token ids the model knows.
     end
-        The tokenizer's own end-of-sequence tokens.
+        The tokens that end a sequence where the task does not say.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
@@ -49,7 +50,7 @@ class LoadedText:
     tokenizer: Any
     context: int | None
     vocabulary: int
-    end: Sequence[int]
+    end: EndTokens
     recipe: Mapping[str, Any]
 
 
@@ -88,9 +89,9 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         loaded = reading("the model", where, lambda: loaded.to(device).eval())
         _forget_defaults(loaded)
     text: Any = loaded.config.get_text_config(decoder=True)
-    end = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+    end = end_tokens(model, source, tokenizer)
     context = getattr(text, "max_position_embeddings", None)
-    recipe = _recipe(model, loaded, tokenizer)
+    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict()}
     return LoadedText(loaded, tokenizer, context, int(text.vocab_size), end, recipe)
 
 
@@ -99,7 +100,7 @@ def _source(model: ModelRef) -> tuple[dict[str, Any], str]:
     if model.digest is not None:
         folder = str(local_folder(model))
         return {"pretrained_model_name_or_path": folder, "local_files_only": True}, folder
-    return {"pretrained_model_name_or_path": model.repository, "revision": model.revision}, str(model)
+    return {"pretrained_model_name_or_path": spelled(model), "revision": model.revision}, str(model)
 
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
@@ -139,9 +140,10 @@ def _check_tokenizer(model: ModelRef, tokenizer: Any) -> None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"{model} has a {type(tokenizer).__name__}; supported are fast tokenizers (tokenizer.json)")
-    dropout = json.loads(backend.to_str()).get("model", {}).get("dropout")
-    if dropout:
-        raise ModelError(f"the tokenizer of {model} cuts words at random (dropout {dropout}); set it to null")
+    for name in ("dropout", "alpha"):
+        value = getattr(backend.model, name, None)
+        if value is not None and not (name == "dropout" and value == 0):
+            raise ModelError(f"the tokenizer of {model} cuts words at random ({name} {value:.3g}); set it to null")
 
 
 def _forget_defaults(loaded: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from crynux_validate.encoding import parse_json, shorten
+from crynux_validate.encoding import parse_json, shorten, shorten_name
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype
 from crynux_validate.tasks.model import ModelRef
@@ -98,6 +98,28 @@ _SAMPLING: Final = ("temperature", "typical_p", "top_k", "top_p", "min_p")
 _TOP_K: Final = 50
 """What transformers takes where neither the task nor the model says; the others change nothing then."""
 
+_NO_TOKEN: Final = frozenset({
+    "_from_model_config", "assistant_confidence_threshold", "assistant_early_exit", "assistant_ensemble_weight",
+    "assistant_lookbehind", "bos_token_id", "cache_config", "cache_implementation", "compile_config",
+    "continuous_batching_config", "decoder_start_token_id", "disable_compile", "low_memory", "max_cache_len",
+    "max_length", "max_matching_ngram_size", "num_assistant_tokens", "num_assistant_tokens_schedule",
+    "output_attentions", "output_hidden_states", "output_logits", "output_scores", "pad_token_id",
+    "prefill_chunk_size", "return_dict_in_generate", "speculation_type", "target_lookbehind", "transformers_version",
+    "use_cache",
+})  # fmt: skip
+"""Of a model's ``generation_config.json``: what chooses no token where a task names `max_new_tokens`."""
+
+_NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
+    "early_stopping": (False,), "length_penalty": (1.0,), "num_beam_groups": (1,), "diversity_penalty": (0.0,),
+    "no_repeat_ngram_size": (0,), "encoder_no_repeat_ngram_size": (0,), "encoder_repetition_penalty": (1.0,),
+    "min_length": (0,), "min_new_tokens": (0,), "epsilon_cutoff": (0.0,), "eta_cutoff": (0.0,),
+    "guidance_scale": (1.0,), "remove_invalid_values": (False,), "renormalize_logits": (False,),
+    "token_healing": (False,), "use_mtp": (False,), "is_assistant": (False,), "penalty_alpha": (0.0,),
+    "suppress_tokens": ([],), "begin_suppress_tokens": ([],), "bad_words_ids": ([],), "sequence_bias": ({}, []),
+    "constraints": ([],), "force_words_ids": ([],),
+}  # fmt: skip
+"""Of it: what no task has, with the values at which it changes nothing."""
+
 _TEXT_ONLY_THERE: Final = ("quantize_bits", "template_args")
 _TEXT: Final = ("model", "messages", "tools", "generation_config", "seed", "dtype", *_TEXT_ONLY_THERE)
 _MESSAGE: Final = ("role", "content", "tool_call_id", "tool_calls")
@@ -151,7 +173,7 @@ def text_task(
         **_generation(arguments.get("generation_config"), model_defaults),
     }
     names = {found.here: f"generation_config.{name}" for name, found in _GENERATION.items()}
-    names |= {"model.repository": "model", "model.revision": "revision"}
+    names |= {"model.repository": "model", "model.revision": "revision", "eos_token_ids": "model_defaults.eos_token_id"}
     return _build(kind, fields, names, _text(arguments, "model"), None, revision, allow_unpinned)
 
 
@@ -262,11 +284,26 @@ def _generation(value: Any, model_defaults: Mapping[str, Any] | None) -> dict[st
 
 
 def _of_model(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model's generation_config.json says of the fields that a task can name and has no default for."""
-    open_there = {name: found for name, found in _GENERATION.items() if found.default is None}
+    """What a model's generation_config.json says of the fields that a task can name and has no default for.
+
+    What would change the tokens and has no counterpart is refused, as it is in the arguments.
+    """
     if not isinstance(defaults, Mapping):
         raise InvalidTaskError("model_defaults", f"is {shorten(defaults)}; expected the content of a JSON object")
-    return _read({name: defaults[name] for name in open_there if name in defaults}, "model_defaults", open_there)
+    for name, value in defaults.items():
+        known = name == "eos_token_id" or name in _GENERATION or name in _NO_TOKEN
+        if not known and value is not None and value not in _NEUTRAL.get(name, ()):
+            raise InvalidTaskError(
+                f"model_defaults.{shorten_name(str(name))}",
+                f"is {shorten(value)}; no task of this library has it: leave it out if the task can do without",
+                "unsupported",
+            )
+    open_there = {name: found for name, found in _GENERATION.items() if found.default is None}
+    found = _read({name: defaults[name] for name in open_there if name in defaults}, "model_defaults", open_there)
+    end = defaults.get("eos_token_id")
+    if end is not None:
+        found["eos_token_ids"] = [end] if type(end) is int else _typed(end, "model_defaults.eos_token_id", list)
+    return found
 
 
 def _read(value: Any, name: str, table: Mapping[str, _Field]) -> dict[str, Any]:

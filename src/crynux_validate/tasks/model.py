@@ -23,7 +23,8 @@ class ModelRef:
     Parameters
     ----------
     repository
-        ``owner/name`` on the model hub.
+        ``owner/name`` on the model hub. The hub does not tell names apart by case, so a reference has lower case,
+        however it was written: one model, one name, one digest (T1).
     revision
         The commit, 40 hexadecimal digits. A branch or a tag may move, and makes honest nodes load different weights:
         it needs `allow_unpinned`, and such a task is refused by ledgers.
@@ -60,6 +61,7 @@ class ModelRef:
                 raise InvalidTaskError("model.revision", "a local folder has none: its digest pins it")
             return
         self._check("repository", self.repository, _REPOSITORY, "a hub repository like 'owner/name'")
+        object.__setattr__(self, "repository", self.repository.lower())
         if self.path is not None:
             raise InvalidTaskError("model.path", "a repository has none; use ModelRef.local for a folder")
         if not isinstance(self.revision, str) or not 1 <= len(self.revision) <= 128:

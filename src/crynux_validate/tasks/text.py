@@ -1,24 +1,22 @@
 """Text tasks: tokens to generate with a language model."""
 
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 from crynux_validate.algorithms import TextAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten, shorten_name
-from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
 from crynux_validate.tasks import crynux
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
+from crynux_validate.tasks.messages import canonical, check_message, normal_messages
 
 Binding = Literal["tokens", "logits"]
 BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits")
 
 WARPERS: Final = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p")
 """What changes the logits before a token is chosen, in the order that transformers uses."""
-
-ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
 MAX_NEW_TOKENS: Final = 65_536
 MAX_SEQUENCES: Final = 16
@@ -27,7 +25,6 @@ MAX_STOP_BYTES: Final = 256
 MAX_TOKEN_ID: Final = 2**31 - 1
 
 _INPUTS: Final = ("messages", "prompt", "token_ids")
-_MESSAGE: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 _SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
     "temperature": (1.0, 0.01, 100.0),
     "top_k": (0, 0, 10_000_000),
@@ -50,7 +47,9 @@ class TextTask(BaseTask):
     messages
         A conversation for the model's chat template: objects with `role` (``system``, ``developer``, ``user``,
         ``assistant`` or ``tool``) and `content`, optionally `name`, and for tools `tool_calls` and `tool_call_id`. The
-        template's prompt for an answer is added.
+        template's prompt for an answer is added. Content is text, or blocks of text
+        (``[{"type": "text", "text": ...}]``), which become the text that they are together. Null fields and empty
+        `tool_calls` are left out.
     prompt
         Plain text; the tokenizer adds its special tokens.
     token_ids
@@ -64,7 +63,8 @@ class TextTask(BaseTask):
     seed
         0 to 2^53-1. Noise is keyed by (seed, sequence, step, token id).
     max_new_tokens
-        The most tokens of one sequence, 1 to 65,536.
+        The most tokens of one sequence, 1 to 65,536. The model's context must hold the input and these; where this
+        alone is as many as the context holds, or more, a sequence can go on until the context is full.
     sequences
         How many sequences to generate, 1 to 16; none depends on those before it.
     do_sample
@@ -93,7 +93,8 @@ class TextTask(BaseTask):
         Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
         has no special tokens; for those use `eos_token_ids`.
     eos_token_ids
-        The ids that end a sequence; None for the tokenizer's own end-of-sequence token, empty for none.
+        The ids that end a sequence; empty for none. None for the model's own: what ``generation_config.json`` names,
+        else ``config.json``, else the tokenizer. The model is pinned, and so are they (T1).
     dtype
         What the weights are loaded as and the computation runs in.
     binding
@@ -161,9 +162,10 @@ class TextTask(BaseTask):
             most chat models that is bfloat16.
         model_defaults
             The content of the model's ``generation_config.json`` at that revision. There it holds for what the task
-            does not name, as whether to sample at all; of it the fields count that a task can name. Left out,
-            transformers' defaults hold: no sampling, or 50 for top_k where the task samples. A task that names a
-            temperature but not `do_sample` needs it.
+            does not name, as whether to sample at all, and for the tokens that end a sequence (``eos_token_id`` becomes
+            `eos_token_ids`). What it says and no task can name is an error, unless it chooses no token. Left out,
+            transformers' defaults hold: no sampling, or 50 for top_k where the task samples; and the end tokens are
+            the model's own when the task runs. A task that names a temperature but not `do_sample` needs it.
         binding
             What the score binds.
         allow_unpinned
@@ -198,8 +200,8 @@ class TextTask(BaseTask):
     def _complete(self) -> None:
         for name in ("token_ids", "warper_order", "stop", "eos_token_ids"):
             self.__dict__[name] = freeze(getattr(self, name))
-        for name in ("messages", "tools"):
-            self.__dict__[name] = _canonical(name, getattr(self, name))
+        self.__dict__["messages"] = normal_messages(canonical("messages", self.messages))
+        self.__dict__["tools"] = canonical("tools", self.tools)
         self._check_input()
         check_range("seed", self.seed, 0, MAX_SAFE_INTEGER)
         check_range("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
@@ -228,7 +230,7 @@ class TextTask(BaseTask):
             if not self.messages:
                 raise InvalidTaskError("messages", "is empty; expected at least one message")
             for at, message in enumerate(self.messages):
-                _check_message(f"messages.{at}", message)
+                check_message(f"messages.{at}", message)
         elif self.tools:
             raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
 
@@ -294,49 +296,3 @@ def _check_date(date: str) -> None:
         found = None
     if found is None or found.isoformat() != date:
         raise InvalidTaskError("date", f"is {shorten(date)}; expected a day like '2026-01-31'")
-
-
-def _check_message(name: str, message: Mapping[str, Any]) -> None:
-    """Refuse what no chat template can be given; what a template makes of the rest is its own business."""
-    for key in message:
-        if key not in _MESSAGE:
-            raise InvalidTaskError(
-                f"{name}.{shorten_name(str(key))}", f"no such field; a message has {', '.join(_MESSAGE)}", "unsupported"
-            )
-    role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
-    if not isinstance(role, str):
-        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}")
-    if role not in ROLES:
-        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}", "unsupported")
-    if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
-        raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
-    if not isinstance(content, str) and not (content is None and calls):
-        raise InvalidTaskError(f"{name}.content", f"is {shorten(thaw(content))}; expected text")
-    for key in ("name", "tool_call_id"):
-        if key in message and not isinstance(message[key], str):
-            raise InvalidTaskError(f"{name}.{key}", f"is {shorten(message[key])}; expected text")
-
-
-def _canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
-    """Bring JSON objects into the order and the numbers of canonical JSON: a chat template may write them as they are.
-
-    Refused is what has no canonical form: NaN, large integers, lone surrogates, other types.
-    """
-    if values is None:
-        return None
-    found = []
-    for at, value in enumerate(values):
-        try:
-            found.append(freeze(json.loads(canonical_json(thaw(value)), parse_int=_integer)))
-        except InvalidInputError as error:
-            raise InvalidTaskError(f"{name}.{at}", str(error)) from error
-        except RecursionError as error:
-            raise InvalidTaskError(f"{name}.{at}", "is nested too deeply", "limits") from error
-    return tuple(found)
-
-
-def _integer(digits: str) -> int:
-    """Read what canonical JSON writes as an integer: a float like 1e18 as well, which others could not read back."""
-    if len(digits) > 20 or abs(int(digits)) > MAX_SAFE_INTEGER:
-        raise InvalidInputError(f"holds the number {digits}; expected at most 2^53-1 where it is an integer")
-    return int(digits)

@@ -1,0 +1,117 @@
+"""The messages and tools of a text task: one form of each, and what a chat template can be given."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten, shorten_name
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.frozen import FrozenMapping, freeze, thaw
+
+FIELDS: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
+ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+
+
+def canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
+    """Bring JSON objects into the order and the numbers of canonical JSON: a chat template may write them as they are.
+
+    Refused is what has no canonical form: NaN, large integers, lone surrogates, other types.
+    """
+    if values is None:
+        return None
+    found = []
+    for at, value in enumerate(values):
+        try:
+            found.append(freeze(json.loads(canonical_json(thaw(value)), parse_int=_integer)))
+        except InvalidInputError as error:
+            raise InvalidTaskError(f"{name}.{at}", str(error)) from error
+        except RecursionError as error:
+            raise InvalidTaskError(f"{name}.{at}", "is nested too deeply", "limits") from error
+    return tuple(found)
+
+
+def _integer(digits: str) -> int:
+    """Read what canonical JSON writes as an integer: a float like 1e18 as well, which others could not read back."""
+    if len(digits) > 20 or abs(int(digits)) > MAX_SAFE_INTEGER:
+        raise InvalidInputError(f"holds the number {digits}; expected at most 2^53-1 where it is an integer")
+    return int(digits)
+
+
+def normal_messages(messages: Sequence[Mapping[str, Any]] | None) -> Any:
+    """Bring messages into the one form that their task is named by.
+
+    Clients write one message in several ways: with null fields, with an empty list of calls, with its text in blocks.
+    A chat template is to see one of them.
+
+    Parameters
+    ----------
+    messages
+        Frozen values; None where the task has none.
+
+    Raises
+    ------
+    InvalidTaskError
+        For blocks that are not text.
+    """
+    if messages is None:
+        return None
+    return tuple(_normal(f"messages.{at}", message) for at, message in enumerate(messages))
+
+
+def _normal(name: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    empty = {"name": (None,), "tool_call_id": (None,), "tool_calls": (None, ())}
+    found = {key: value for key, value in message.items() if key not in empty or value not in empty[key]}
+    if isinstance(found.get("content"), tuple):
+        found["content"] = _text(f"{name}.content", found["content"])
+    if found.get("tool_calls"):
+        found.setdefault("content", None)
+    return FrozenMapping(dict(sorted(found.items())))
+
+
+def _text(name: str, blocks: Sequence[Any]) -> str:
+    """Put blocks of text together, with nothing between them: they are pieces of one text."""
+    if not blocks:
+        raise InvalidTaskError(name, "is empty; expected text, or at least one block of text")
+    pieces = []
+    for at, block in enumerate(blocks):
+        if not isinstance(block, Mapping):
+            raise InvalidTaskError(
+                f"{name}.{at}", f"is {shorten(thaw(block))}; expected a block like {{'type': 'text', 'text': 'hello'}}"
+            )
+        kind = block.get("type")
+        if kind != "text":
+            raise InvalidTaskError(
+                f"{name}.{at}.type",
+                f"is {shorten(thaw(kind))}; expected 'text': pictures and sounds are not supported",
+                "unsupported" if isinstance(kind, str) else "schema",
+            )
+        for key in block:
+            if key not in ("type", "text"):
+                raise InvalidTaskError(
+                    f"{name}.{at}.{shorten_name(str(key))}", "no such field; a block has type, text", "unsupported"
+                )
+        if not isinstance(block.get("text"), str):
+            raise InvalidTaskError(f"{name}.{at}.text", f"is {shorten(thaw(block.get('text')))}; expected text")
+        pieces.append(block["text"])
+    return "".join(pieces)
+
+
+def check_message(name: str, message: Mapping[str, Any]) -> None:
+    """Refuse what no chat template can be given; what a template makes of the rest is its own business."""
+    for key in message:
+        if key not in FIELDS:
+            raise InvalidTaskError(
+                f"{name}.{shorten_name(str(key))}", f"no such field; a message has {', '.join(FIELDS)}", "unsupported"
+            )
+    role, content, calls = (message.get(key) for key in ("role", "content", "tool_calls"))
+    if not isinstance(role, str):
+        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}")
+    if role not in ROLES:
+        raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}", "unsupported")
+    if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
+        raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
+    if not isinstance(content, str) and not (content is None and calls):
+        raise InvalidTaskError(f"{name}.content", f"is {shorten(thaw(content))}; expected text")
+    for key in ("name", "tool_call_id"):
+        if key in message and not isinstance(message[key], str):
+            raise InvalidTaskError(f"{name}.{key}", f"is {shorten(message[key])}; expected text")
