@@ -1,8 +1,9 @@
 """Running a language model over a text, pass by pass; and checking when it is loaded that this computes what it should.
 
 Families of models differ in what they keep between passes and in who counts the positions. A model's `forward` takes
-any argument, so a name that it does not know is ignored without a word: the model forgets the text before. Each model
-makes its own state and gets it back under the name that it has for it, and positions are counted as it counts them.
+any argument, so a name that it does not know is ignored without a word: the model forgets the text before. Here each
+model gets its state under the name that it has for it, as in transformers' `generate()`, and positions as it counts
+them itself.
 """
 
 import inspect
@@ -22,7 +23,7 @@ _STATES: Final = ("past_key_values", "cache_params", "state")
 _PROMPT: Final = 4
 _STEPS: Final = 8
 
-_LIMITS: Final = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.25}
+_LIMITS: Final = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.12}
 """How far decoded logits may be from computed ones, as a part of their spread ("Families of language models" in
 docs/measurements.md)."""
 
@@ -69,7 +70,7 @@ class Passes:
         self._model = model
         self._calls = calls
         self._length = 0
-        self.state: Any = None
+        self.state = _empty(model)
 
     def __call__(self, new: Sequence[int]) -> torch.Tensor:
         """Run over the tokens that are new, and return the logits after the last of them, shape (vocabulary,)."""
@@ -83,7 +84,9 @@ class Passes:
             given["logits_to_keep"] = 1
         ids = torch.tensor([new], dtype=torch.int64, device=device)
         output = self._model(input_ids=ids, use_cache=True, return_dict=True, **given)
-        self.state = getattr(output, self._calls.state, None)
+        # A few families change what they were given, and do not return it.
+        found = getattr(output, self._calls.state, None)
+        self.state = self.state if found is None else found
         if self.state is None:
             raise ValueError(f"it returns no {self._calls.state}: it keeps nothing of the tokens before")
         self._length += len(new)
@@ -146,6 +149,15 @@ def calls_of(name: object, model: Any, vocabulary: int, context: int | None, avo
     from transformers import DynamicCache
 
     return replace(calls, beams=calls.beams and type(passes.state) is DynamicCache)
+
+
+def _empty(model: Any) -> Any:
+    """Return what a model begins with, as `generate()` decides it: some families make a state of their own."""
+    from transformers import DynamicCache
+
+    if not model._supports_default_dynamic_cache():
+        return None
+    return DynamicCache(config=model.config.get_text_config(decoder=True))
 
 
 def _probe(vocabulary: int, context: int | None, avoid: Collection[int]) -> list[int]:
