@@ -74,7 +74,8 @@ def configuration(config: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
     if "num_key_value_heads" in known:
         fields["num_key_value_heads"] = 2
     for part in getattr(type(config), "sub_configs", {}):
-        if hasattr(inner := getattr(config, part, None), "to_dict"):
+        inner: Any = getattr(config, part, None)
+        if hasattr(inner, "to_dict"):
             kind = {"model_type": inner.model_type} if inner.model_type else {}
             fields[part] = {**configuration(inner, {}), **kind}
     return {name: value for name, value in {**fields, **extra}.items() if value is not None}
