@@ -47,9 +47,7 @@ def plain(task: TextTask) -> Iterator[Callable[[bool], object]]:
     """The same work as the documentation of transformers does it, on one thread."""
     with quiet("transformers"):
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(task.model.path)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            task.model.path, dtype=torch.bfloat16, attn_implementation="eager"
-        ).eval()
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(task.model.path, dtype=torch.bfloat16).eval()
     ids = tokenizer(task.prompt, return_tensors="pt").input_ids
 
     def run(sample: bool) -> object:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_a_sequence_does_not_depend_on_those_before_it(
     assert writer.run(sampled).token_ids == three.token_ids[:1]
     decode = text._decode
     monkeypatch.setattr(
-        text, "_decode", lambda loaded, task, prompt, number, told: decode(loaded, task, prompt, number + 2, told)
+        text, "_decode", lambda loaded, task, prompt, number, *rest: decode(loaded, task, prompt, number + 2, *rest)
     )
     assert writer.run(sampled).token_ids == three.token_ids[2:]
 
@@ -193,6 +194,9 @@ def test_a_stop_string_ends_a_sequence_with_the_token_that_completes_it(writer: 
     assert stopped.finish == ("stop",)
     assert stopped.texts[0] == free.texts[0][: free.texts[0].index(stop)]
     assert free.token_ids[0][: len(stopped.token_ids[0])] == stopped.token_ids[0]
+    told: list[Token] = []
+    assert writer.run(task.replace(stop=["never", stop]), on_token=told.append).texts == stopped.texts
+    assert "".join(token.text for token in told) == stopped.texts[0], "a stop string was told in part"
     loaded: Any = writer._loaded
     decoded = loaded.tokenizer.decode(stopped.token_ids[0])
     assert stop in decoded
@@ -205,7 +209,7 @@ def test_characters_are_told_when_they_are_whole(writer: Runner, task: TextTask)
     rows = iter([*wanted, 0])
     told: list[str] = []
 
-    def forced(_loaded: Any, _prompt: list[int], _ids: list[int]) -> Iterator[np.ndarray]:
+    def forced(*_given: Any) -> Iterator[np.ndarray]:
         while True:
             row = np.zeros(loaded.vocabulary, dtype=np.float32)
             row[next(rows)] = 1
@@ -253,6 +257,15 @@ def test_beams_are_transformers_own_search(writer: Runner, task: TextTask) -> No
     assert [list(ids) for ids in result.token_ids] == expected
     recipe = result.environment.recipe or {}
     assert (recipe["batch"], recipe["sampler"]) == (3, "beam search")
+    assert (recipe["kernels"], recipe["state"]) == (["flash_attention"], ["DynamicCache", "DynamicLayer"])
+    told: list[Token] = []
+    again = writer.run(asked, on_token=told.append)
+    assert again == replace(result, seconds=again.seconds), "who listens changes nothing"
+    for number, (ids, words) in enumerate(zip(result.token_ids, result.texts, strict=True)):
+        mine = [token for token in told if token.sequence == number]
+        assert tuple(token.id for token in mine) == ids
+        assert [(token.step, token.sequences) for token in mine] == [(step, 2) for step in range(1, len(ids) + 1)]
+        assert "".join(token.text for token in mine) == words
     ended = writer.run(asked.replace(sequences=1, eos_token_ids=list(range(900))))
     assert (ended.finish, len(ended.token_ids[0])) == (("end",), 1)
 
@@ -326,7 +339,7 @@ def test_other_dtypes(text_model: ModelRef, task: TextTask, dtype: Any) -> None:
     result = run(task.replace(dtype=dtype, max_new_tokens=3), device="cpu")
     recipe = result.environment.recipe or {}
     assert f"torch.{dtype}" in recipe["dtypes"]
-    assert recipe["attention"] == "eager"
+    assert (recipe["attention"], recipe["kernels"]) == ("sdpa", ["flash_attention"])
 
 
 def test_saving(writer: Runner, task: TextTask, tmp_path: Path) -> None:

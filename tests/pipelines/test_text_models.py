@@ -96,6 +96,14 @@ def quantize(config: dict[str, Any]) -> None:
             r"is an encoder-decoder \(t5\); supported are causal",
         ),
         (
+            lambda at: (at / "config.json").write_text('{"model_type": "qwen2_5_vl"}'),
+            "of the kind 'qwen2_5_vl', which transformers .* runs as a vision-language model only; .* text-only model",
+        ),
+        (
+            lambda at: (at / "config.json").write_text('{"model_type": "clip"}'),
+            "of the kind 'clip', which transformers .* does not have as a causal language model",
+        ),
+        (
             lambda at: edit(at / "config.json", lambda config: config.update(model_type="mine", auto_map={})),
             "the configuration in .* cannot be loaded",
         ),
@@ -250,12 +258,10 @@ def test_the_recipe_says_what_was_loaded(text_model: ModelRef, copied: Path) -> 
     recipe = write(Path(str(text_model.path))).environment.recipe or {}
     assert recipe["pipeline"] == "LlamaForCausalLM"
     assert recipe["model"] == text_model.to_dict()
-    assert (recipe["attention"], recipe["experts"], recipe["cache"], recipe["batch"]) == (
-        "eager",
-        "eager",
-        "dynamic",
-        1,
-    )
+    assert (recipe["attention"], recipe["experts"], recipe["batch"]) == ("sdpa", "eager", 1)
+    assert (recipe["kernels"], recipe["state"]) == (["flash_attention"], ["DynamicCache", "DynamicLayer"])
+    assert recipe["sampler"] == "argmax"
+    assert (write(copied, do_sample=True).environment.recipe or {})["sampler"] == "gumbel-max, philox4x32-10"
     assert "torch.bfloat16" in recipe["dtypes"]
     set_template(copied, "{{ messages[0].content }}")
     other = write(copied).environment.recipe or {}
@@ -309,4 +315,4 @@ def test_other_architectures_run_and_give_what_transformers_gives(kind: str, cop
             )  # fmt: skip
     assert list(result.token_ids[0]) == output[0, ids.shape[1] :].tolist()
     recipe = result.environment.recipe or {}
-    assert (recipe["attention"], recipe["experts"]) == ("eager", "eager")
+    assert (recipe["attention"], recipe["experts"]) == ("sdpa", "eager")

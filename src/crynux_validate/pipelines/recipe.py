@@ -3,7 +3,8 @@
 import hashlib
 import importlib.metadata
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,37 @@ def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: 
         "noise": "philox4x32-10",
         "versions": versions(("diffusers", "safetensors", "transformers")),
     }
+
+
+@dataclass
+class TextRan:
+    """What ran for a text task, read back while it did.
+
+    Parameters
+    ----------
+    sampler
+        How tokens were chosen.
+    batch
+        How many sequences were computed together.
+    kernels
+        Which of torch's kernels computed attention; none where the model does not use torch's own function.
+    state
+        The class of what the model kept between tokens, and those of its layers.
+    """
+
+    sampler: str
+    batch: int
+    kernels: set[str] = field(default_factory=set)
+    state: Sequence[str] = ()
+
+    def keep(self, state: Any) -> None:
+        """Read what a model kept."""
+        self.state = [type(state).__name__, *sorted({type(layer).__name__ for layer in getattr(state, "layers", ())})]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        found = {"sampler": self.sampler, "batch": self.batch, "kernels": sorted(self.kernels)}
+        return {**found, "state": list(self.state)}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

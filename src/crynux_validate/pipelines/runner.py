@@ -137,7 +137,7 @@ class Runner:
         on_step
             For images: called after each denoising step. What it raises ends the run and reaches the caller.
         on_token
-            For text: called after each token, likewise. A beam search calls it never.
+            For text: called after each token, likewise; for a beam search when it is done, for each token of it.
 
         Raises
         ------

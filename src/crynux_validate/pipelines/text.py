@@ -5,6 +5,7 @@ that grows, and none of the repository's generation defaults. `crynux_validate.p
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,23 +19,28 @@ from crynux_validate.encoding import summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
+from crynux_validate.pipelines.attention import watched
+from crynux_validate.pipelines.beams import search
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.loading import RUNNING, first_line, quiet
+from crynux_validate.pipelines.passes import Passes
 from crynux_validate.pipelines.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.recipe import TextRan
 from crynux_validate.pipelines.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.written import Written
 from crynux_validate.tasks import TextTask
 
 Finish = Literal["end", "stop", "length"]
 """Why a sequence ended: an end-of-sequence token, a stop string, or as many tokens as were asked for."""
 
-_CUT: Final = "\ufffd"
-"""What a decoder writes for bytes that are no whole character yet."""
+_WATCHED: Final = 2
+"""Passes in which attention's kernels are recorded: the input, and one token. Later ones have the same."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was just generated.
+    """A token that was just generated; in a beam search, one of a sequence that was found.
 
     Parameters
     ----------
@@ -45,7 +51,8 @@ class Token:
     id
         The token.
     text
-        What it adds to the text, special tokens left out; empty while a character is not whole.
+        What can be told of the text now, special tokens left out: empty while a character is not whole, or while it may
+        become a stop string. The texts of a sequence's tokens together are the text of the result.
     """
 
     sequence: int
@@ -132,7 +139,7 @@ def generate(
     sequences
         In order; none depends on those before it.
     recipe
-        The loaded model's, with the layout of the batch.
+        The loaded model's, with what ran.
 
     Raises
     ------
@@ -141,17 +148,27 @@ def generate(
     DeterminismError
         Where random numbers were drawn from torch's own generators.
     """
+    sampler = "beam search" if task.beams > 1 else "gumbel-max, philox4x32-10" if task.do_sample else "argmax"
+    ran = TextRan(sampler, task.beams)
     with quiet("transformers"):
         prompt = input_ids(loaded, task)
         recipe = {**loaded.recipe, "end_tokens": loaded.end.of(task).to_dict()}
         task = task.replace(max_new_tokens=new_tokens(loaded, task, prompt))
         if task.beams > 1:
-            return _search(loaded, task, prompt), {**recipe, "batch": task.beams, "sampler": "beam search"}
-        return [_decode(loaded, task, prompt, number, on_token) for number in range(task.sequences)], recipe
+            rows = search(loaded, task, prompt, _end(loaded, task), ran)
+            found = [_told(loaded, task, number, row, on_token) for number, row in enumerate(rows)]
+        else:
+            found = [_decode(loaded, task, prompt, number, on_token, ran) for number in range(task.sequences)]
+    return found, {**recipe, **ran.to_dict()}
 
 
 def _decode(
-    loaded: LoadedText, task: TextTask, prompt: list[int], sequence: int, on_token: Callable[[Token], None] | None
+    loaded: LoadedText,
+    task: TextTask,
+    prompt: list[int],
+    sequence: int,
+    on_token: Callable[[Token], None] | None,
+    ran: TextRan,
 ) -> Generated:
     """Generate one sequence, token by token."""
     end = _end(loaded, task)
@@ -160,106 +177,65 @@ def _decode(
     seen[: len(prompt)] = prompt
     ids: list[int] = []
     digests: list[bytes] = []
-    finish: Finish = "length"
-    told = ""
+    finish: Finish | None = None
+    written = Written(lambda window: _text(loaded, window), task.stop)
     generators = Untouched(loaded.model.device)
-    for step, logits in enumerate(_forward(loaded, prompt, ids)):
+    for step, logits in enumerate(_forward(loaded, prompt, ids, ran)):
         if task.binding == "logits":
             digests.append(logits_digest(logits.astype("<f4", copy=False).tobytes()))
         ids.append(choose(task, chain, logits, seen[: len(prompt) + step], sequence, step))
         seen[len(prompt) + step] = ids[-1]
-        if ids[-1] in end:
-            finish = "end"
-        text = _text(loaded, ids) if task.stop or on_token is not None else ""
-        if finish != "end" and any(stop in text for stop in task.stop):
-            finish = "stop"
-        last = finish != "length" or len(ids) == task.max_new_tokens
+        finish, piece = _write(written, ids[-1], ids[-1] in end, len(ids) == task.max_new_tokens)
         if on_token is not None:
-            whole = len(text) if last else len(text.rstrip(_CUT))
             generators.check()
-            on_token(Token(sequence, task.sequences, len(ids), task.max_new_tokens, ids[-1], text[len(told) : whole]))
+            on_token(Token(sequence, task.sequences, len(ids), task.max_new_tokens, ids[-1], piece))
             generators.reset()
-            told = text[: max(whole, len(told))]
-        if last:
+        if finish is not None:
             break
     generators.check()
-    text = _text(loaded, ids)
-    if finish == "stop":
-        text = text[: min(text.find(stop) for stop in task.stop if stop in text)]
-    return Generated(tuple(ids), text, finish, tuple(digests))
+    return Generated(tuple(ids), written.text, finish or "length", tuple(digests))
 
 
-def _forward(loaded: LoadedText, prompt: list[int], ids: list[int]) -> Iterator[Float32s]:
+def _write(written: Written, token: int, is_end: bool, is_last: bool) -> tuple[Finish | None, str]:
+    """Add a token to the text; return why the sequence ends with it, if it does, and what to tell."""
+    if is_end:
+        return "end", written.end(token)
+    piece = written.add(token)
+    if written.stopped:
+        return "stop", piece
+    return ("length", piece + written.end()) if is_last else (None, piece)
+
+
+def _forward(loaded: LoadedText, prompt: list[int], ids: list[int], ran: TextRan) -> Iterator[Float32s]:
     """Yield the logits after the input, and after each token that has been added to `ids` meanwhile."""
-    from transformers import DynamicCache
-
-    model = loaded.model
-    cache = DynamicCache(config=model.config)
+    passes = Passes(loaded.model, loaded.calls)
     new = prompt
     while True:
         try:
-            with torch.inference_mode():
-                output = model(
-                    input_ids=torch.tensor([new], dtype=torch.int64, device=model.device),
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                row = output.logits[0, -1].to(device="cpu", dtype=torch.float32).numpy()
+            with torch.inference_mode(), watched(ran.kernels) if len(ids) < _WATCHED else nullcontext():
+                row = passes(new).to(device="cpu", dtype=torch.float32).numpy()
         except RUNNING as error:
-            raise _failed(len(ids), error) from error
+            raise PipelineError(
+                f"token {len(ids)} could not be computed: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        if not ids:
+            ran.keep(passes.state)
         check_finite(float(row.max()), len(ids))
         yield row
         new = ids[-1:]
 
 
-def _search(loaded: LoadedText, task: TextTask, prompt: list[int]) -> list[Generated]:
-    """Search with beams, which transformers computes in one batch, without the repository's defaults."""
-    from transformers import GenerationConfig
-
-    configuration: Any = GenerationConfig
-    end = _end(loaded, task)
-    generators = Untouched(loaded.model.device)
-    settings = configuration(
-        max_new_tokens=task.max_new_tokens,
-        num_beams=task.beams,
-        num_return_sequences=task.sequences,
-        do_sample=False,
-        early_stopping=False,
-        length_penalty=1.0,
-        repetition_penalty=task.repetition_penalty,
-        eos_token_id=sorted(end) or None,
-        pad_token_id=min(end, default=0),
-        use_cache=True,
-        cache_implementation="dynamic",
-        disable_compile=True,
-    )
-    tokens = torch.tensor([prompt], dtype=torch.int64, device=loaded.model.device)
-    try:
-        with torch.inference_mode():
-            output = loaded.model.generate(
-                tokens,
-                attention_mask=torch.ones_like(tokens),
-                generation_config=settings,
-                logits_processor=[_check_scores],
-            )
-    except PipelineError:
-        raise
-    except RUNNING as error:
-        raise _failed(0, error) from error
-    generators.check()
-    found = []
-    for row in output[:, len(prompt) :].tolist():
-        stop = next((at for at, token in enumerate(row) if token in end), None)
-        ids = row if stop is None else row[: stop + 1]
-        found.append(Generated(tuple(ids), _text(loaded, ids), "length" if stop is None else "end", ()))
-    return found
-
-
-def _check_scores(seen: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Stand among transformers' own processors, and refuse what is no number."""
-    check_finite(float(scores.amax(dim=-1).sum()), seen.shape[1])
-    return scores
+def _told(
+    loaded: LoadedText, task: TextTask, sequence: int, ids: list[int], on_token: Callable[[Token], None] | None
+) -> Generated:
+    """Tell the tokens that a search found, when it is done: which they are is not known before."""
+    end = ids[-1] in _end(loaded, task)
+    written = Written(lambda window: _text(loaded, window))
+    for step, token in enumerate(ids, start=1):
+        _, piece = _write(written, token, end and step == len(ids), step == len(ids))
+        if on_token is not None:
+            on_token(Token(sequence, task.sequences, step, task.max_new_tokens, token, piece))
+    return Generated(tuple(ids), written.text, "end" if end else "length", ())
 
 
 def _end(loaded: LoadedText, task: TextTask) -> frozenset[int]:
@@ -269,7 +245,3 @@ def _end(loaded: LoadedText, task: TextTask) -> frozenset[int]:
 def _text(loaded: LoadedText, ids: Sequence[int]) -> str:
     text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return str(text)
-
-
-def _failed(step: int, error: Exception) -> PipelineError:
-    return PipelineError(f"token {step} could not be computed: {type(error).__name__}: {first_line(error)}")

@@ -1,4 +1,4 @@
-"""Loading a language model: exactly the files that a task names, eager attention, and none of its own defaults."""
+"""Loading a language model: the files that a task names, none of its own defaults, and a check that it decodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from crynux_validate.pipelines.loading import (
     quiet,
     reading,
 )
+from crynux_validate.pipelines.passes import Calls, calls_of
 from crynux_validate.pipelines.process import require
 from crynux_validate.pipelines.recipe import digest_of, dtypes_of, plain, versions
 from crynux_validate.tasks import Dtype, ModelRef
@@ -42,6 +43,8 @@ class LoadedText:
         How many token ids the model knows.
     end
         The tokens that end a sequence where the task does not say.
+    calls
+        How the model is run.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
@@ -51,6 +54,7 @@ class LoadedText:
     context: int | None
     vocabulary: int
     end: EndTokens
+    calls: Calls
     recipe: Mapping[str, Any]
 
 
@@ -60,7 +64,10 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
     Raises
     ------
     ModelError
-        Where files are missing, damaged or not those that `model` names, or the model is not supported.
+        Where files are missing, damaged or not those that `model` names, or the model is not supported: not a causal
+        language model of transformers, or one that computes something else token by token than in one pass.
+    DeterminismError
+        Where the model draws random numbers.
     """
     with quiet("transformers"):
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -69,6 +76,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         _check_no_adapter(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
         _check_config(model, config)
+        attention = _attention(config)
         tokenizer = _read(model, "the tokenizer", where, AutoTokenizer, source, mistral_format=False)
         _check_tokenizer(model, tokenizer)
         loaded, info = _read(
@@ -82,17 +90,19 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
             variant=model.variant,
             use_safetensors=True,
             output_loading_info=True,
-            attn_implementation="eager",
+            attn_implementation=attention,
             experts_implementation="eager",
         )
         check_complete("the model", where, info)
         loaded = reading("the model", where, lambda: loaded.to(device).eval())
-        _forget_defaults(loaded)
-    text: Any = loaded.config.get_text_config(decoder=True)
-    end = end_tokens(model, source, tokenizer)
-    context = getattr(text, "max_position_embeddings", None)
+        _forget_defaults(loaded, attention)
+        text: Any = loaded.config.get_text_config(decoder=True)
+        end = end_tokens(model, source, tokenizer)
+        context = getattr(text, "max_position_embeddings", None)
+        vocabulary = int(text.vocab_size)
+        calls = calls_of(model, loaded, vocabulary, context, _meaningful(config, tokenizer))
     recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict()}
-    return LoadedText(loaded, tokenizer, context, int(text.vocab_size), end, recipe)
+    return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, recipe)
 
 
 def _source(model: ModelRef) -> tuple[dict[str, Any], str]:
@@ -115,11 +125,41 @@ def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[s
 
 
 def _check_config(model: ModelRef, config: Any) -> None:
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    version = versions(("transformers",))["transformers"]
+    known = f"{model} is of the kind {config.model_type!r}, which transformers {version}"
     if config.is_encoder_decoder:
         raise ModelError(f"{model} is an encoder-decoder ({config.model_type}); supported are causal language models")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ModelError(
+            f"{known} runs as a vision-language model only; supported are models that take and write text alone: use "
+            "a text-only model of the same makers"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(f"{known} does not have as a causal language model, the only kind that is supported for text")
     quantized = getattr(config, "quantization_config", None)
     if quantized is not None:
         raise ModelError(f"{model} holds quantized weights; supported are float32, float16 and bfloat16")
+
+
+def _attention(config: Any) -> str:
+    """Return transformers' name for the attention to use: torch's own function where the family can use it.
+
+    Its fused kernels need no memory for the scores of all pairs of tokens. The families that cannot use it compute
+    attention in another way (a cap on the scores, a bias); transformers has only the formula for them.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return "sdpa" if family._supports_sdpa else "eager"
+
+
+def _meaningful(config: Any, tokenizer: Any) -> set[int]:
+    """Return the ids with a meaning of their own, as tokenizer and configuration name them: padding, pictures."""
+    settings = {**config.to_dict(), **config.get_text_config(decoder=True).to_dict()}
+    named = [value for name, value in settings.items() if name.endswith(("_token_id", "_token_index"))]
+    return {value for value in (*named, *tokenizer.all_special_ids) if isinstance(value, int)}
 
 
 def _check_no_adapter(model: ModelRef, where: str, source: Mapping[str, Any]) -> None:
@@ -146,15 +186,15 @@ def _check_tokenizer(model: ModelRef, tokenizer: Any) -> None:
             raise ModelError(f"the tokenizer of {model} cuts words at random ({name} {value:.3g}); set it to null")
 
 
-def _forget_defaults(loaded: Any) -> None:
-    """Drop the repository's generation defaults, which leak into every call, and make sure that eager is eager."""
+def _forget_defaults(loaded: Any, attention: str) -> None:
+    """Drop the repository's generation defaults, which leak into every call, and check which attention was taken."""
     from transformers import GenerationConfig
 
     configuration: Any = GenerationConfig
     loaded.generation_config = configuration()
     found = loaded.config._attn_implementation
-    if found != "eager":
-        raise ModelError(f"the model computes attention by {found!r}, although 'eager' was asked for")
+    if found != attention:
+        raise ModelError(f"the model computes attention by {found!r}, although {attention!r} was asked for")
 
 
 def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
@@ -174,9 +214,5 @@ def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
             "chat_template": None if template is None else digest_of(canonical_json(plain(template))),
             "special_tokens": plain(tokenizer.special_tokens_map),
         },
-        "cache": "dynamic",
-        "compiled": False,
-        "batch": 1,
-        "sampler": "gumbel-max, philox4x32-10",
         "versions": versions(_LIBRARIES),
     }
