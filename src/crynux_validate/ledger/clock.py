@@ -31,7 +31,9 @@ def checked_time(now: object) -> int:
     if type(now) is not int:
         raise InvalidInputError(f"the time is {shorten(now)}; expected integer seconds")
     if not 0 <= now <= LAST_TIME:
-        raise ClockError(f"the clock says {shorten(now)}; expected seconds since 1970, from 0 to {LAST_TIME} (the year 2100)")
+        raise ClockError(
+            f"the clock says {shorten(now)}; expected seconds since 1970, from 0 to {LAST_TIME} (the year 2100)"
+        )
     return now
 
 
