@@ -44,8 +44,8 @@ def act_in_threads(url: str, threads: int = 6, actions: int = 15) -> int:
         try:
             with cv.SqlLedger(url) as ledger:
                 for _ in range(actions):
-                    done.append(ledger.deposit(f"account {number}", 1))
-                    assert ledger.account(f"account {number}") >= 1
+                    done.append(ledger.deposit(f"account-{number}", 1))
+                    assert ledger.account(f"account-{number}") >= 1
         except BaseException as error:  # noqa: BLE001 - told to the test
             failed.append(error)
 
@@ -158,7 +158,7 @@ def test_nothing_is_left_behind_for_others(left_behind: tuple[str, Callable[[str
     url, leave = left_behind
     with cv.SqlLedger(url) as ledger:
         for at in range(12):
-            ledger.deposit(f"account {at}", 1)
+            ledger.deposit(f"account-{at}", 1)
         leave("SELECT 1 / (count(*) = 0)::int FROM pg_prepared_statements")
         leave("SELECT 1 / (count(*) = 0)::int FROM pg_settings WHERE source = 'session' AND name LIKE '%path%'")
         leave("SELECT 1 / (current_setting('lock_timeout') = '0')::int")

@@ -5,7 +5,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,6 +16,7 @@ _EXPECTED: Final = "sqlite:///ledger.db, or postgresql+psycopg://user@host/datab
 _TRUE: Final = ("1", "t", "true", "y", "yes", "on")
 """What SQLAlchemy takes for true in a URL."""
 
+_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SETTING: Final = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.-]*)=((?:\\.|[^\s\\])*)(?:\s+|$)", re.DOTALL)
 """One setting of ``options``, as a PostgreSQL server reads them: a backslash takes the meaning from what follows it."""
 
@@ -131,7 +131,7 @@ def _path_of_uri(uri: str, url: URL) -> str:
         if host not in ("", "localhost"):
             raise InvalidInputError(f"{_shown(url)} names a host; a file has a path alone")
         rest = slash + rest
-    return os.fsdecode(unquote_to_bytes(rest))
+    return os.fsdecode(_ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), os.fsencode(rest)))
 
 
 def _check_file(path: Path, url: URL) -> None:
@@ -161,7 +161,7 @@ def without_locks(address: Address) -> Address:
 
 
 def _uri(path: Path, **arguments: str) -> URL:
-    return URL.create("sqlite", database=f"file:{quote(os.fsencode(path))}", query={**arguments, "uri": "true"})
+    return URL.create("sqlite", database=path.as_uri(), query={**arguments, "uri": "true"})
 
 
 def _server(url: URL) -> Address:
