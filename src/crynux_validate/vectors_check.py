@@ -4,6 +4,7 @@ The wheel carries vectors for everything that two implementations must have alik
 checked where the library is installed, without a model and without torch, and copied out for another implementation.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,8 @@ from crynux_validate.stakes import expected_gain, required_stake
 from crynux_validate.tasks import task_from_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 SCHEMAS: Final = ("crynux-validate/vectors/1", "crynux-validate/phash-vectors/1")
@@ -60,6 +63,7 @@ FILES: Final[Mapping[str, str]] = {
     "signature": "signatures.json",
     "pool": "pools.json",
     "event": "events.json",
+    "picture": "pictures.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""
@@ -175,6 +179,21 @@ def judged(group: Mapping[str, Any]) -> Verdict:
     else:
         raise InvalidInputError(f"rule is {shorten(group['rule'])}; expected centre or crynux-relay")
     return judge(members, rule)
+
+
+def made_picture(*, width: int, height: int, channels: int, grain: int, seed: str) -> "NDArray[np.uint8]":
+    """Return the picture that a vector describes: squares of `grain` pixels, shades from SHAKE-128 of the seed.
+
+    The squares are in rows from the top left; those at the right and at the bottom may be cut. A square of colour takes
+    three bytes, for red, green and blue; one of grey takes one.
+    """
+    import numpy as np
+
+    columns, rows = -(-width // grain), -(-height // grain)
+    shades = hashlib.shake_128(seed.encode()).digest(columns * rows * channels)
+    coarse = np.frombuffer(shades, np.uint8).reshape(rows, columns, channels)
+    samples = coarse.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
+    return samples if channels == 3 else samples[:, :, 0]
 
 
 def _read(root: Traversable, kind: str, name: str) -> Iterator[Vector]:
@@ -342,6 +361,11 @@ def _event(vector: Vector) -> Computed:
     verify_chain(events, vector.content["head"])
 
 
+def _made(vector: Vector) -> Computed:
+    given = {name: vector.content[name] for name in ("width", "height", "channels", "grain", "seed")}
+    yield "phash", image_hash(made_picture(**given), "phash/1").hex
+
+
 def _phash(vector: Vector) -> Computed:
     picture = vector.folder.joinpath("images", vector.content["file"]).read_bytes()
     yield "go", image_hash(picture, "phash-go/1").hex
@@ -397,5 +421,6 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Computed]]] = {
     "signature": _signature,
     "pool": _pool_digest,
     "event": _event,
+    "picture": _made,
     "phash": _phash,
 }
