@@ -170,8 +170,11 @@ _HOME: Final = {
 
 _MODULE_OF: Final = {name: module for module, names in _HOME.items() for name in names}
 
-_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2", "sqlalchemy")
-_EXTRA_OF: Final = {"ImageResult": "image", "SqlLedger": "sql", "TextResult": "text", "Token": "text"}
+_EXTRA_PACKAGES: Final = ("torch", "diffusers", "transformers", "accelerate", "jinja2", "sqlalchemy", "numpy", "PIL")
+_EXTRA_OF: Final = {
+    "ImageResult": "image", "MemberKind": "ledger", "SqlLedger": "sql", "TextResult": "text", "Token": "text",
+    "Verdicts": "ledger", "judge_many": "ledger",
+}  # fmt: skip
 """The extra that a name needs, where it is not what both kinds of task need."""
 
 __all__ = [

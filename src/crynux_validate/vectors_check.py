@@ -20,7 +20,7 @@ from crynux_validate.algorithms import TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore, answer_from_bytes, logits_digest
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import shorten
-from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError, needed_for
 from crynux_validate.hashing import image_hash
 from crynux_validate.judging import (
     Absent,
@@ -139,12 +139,20 @@ def load_vectors(folder: Traversable | None = None) -> list[Vector]:
 
 
 def check_vector(vector: Vector) -> str | None:
-    """Compute what a vector says; return None where it holds, otherwise what differs."""
+    """Compute what a vector says; return None where it holds, otherwise what differs.
+
+    Raises
+    ------
+    MissingExtraError
+        Where computing it needs an extra that is not installed.
+    """
     try:
         for name, computed in _CHECKS[vector.kind](vector):
             said = vector.content[name]
             if said != computed:
                 return f"{name} is {_shown(said, computed)}, this library computes {_shown(computed, said)}"
+    except MissingExtraError:
+        raise
     except _WRONG as error:
         return f"it cannot be checked: {type(error).__name__}: {error}"
     return None
@@ -363,7 +371,9 @@ def _event(vector: Vector) -> Computed:
 
 def _made(vector: Vector) -> Computed:
     given = {name: vector.content[name] for name in ("width", "height", "channels", "grain", "seed")}
-    yield "phash", image_hash(made_picture(**given), "phash/1").hex
+    with needed_for("a vector of a picture", "hash"):
+        picture = made_picture(**given)
+    yield "phash", image_hash(picture, "phash/1").hex
 
 
 def _phash(vector: Vector) -> Computed:

@@ -23,11 +23,11 @@ require("torch")
 
 _KERNEL_PACKAGES: Final = (
     "apache-tvm-ffi", "apex", "bitsandbytes", "flash-attn", "flash-attn-3", "flashinfer-python", "jinja2", "kernels",
-    "numpy", "nvidia-cutlass-dsl", "sageattention", "tokenizers", "torchao", "transformers", "triton", "triton-rocm",
-    "triton-windows", "xformers",
+    "numpy", "nvidia-cutlass-dsl", "pillow", "sageattention", "scipy", "tokenizers", "torchao", "transformers", "triton",
+    "triton-rocm", "triton-windows", "xformers",
 )  # fmt: skip
-"""Distributions that bring kernels of their own, compute a scheduler's tables (numpy), or say what a language model
-computes on what tokens (transformers, tokenizers, jinja2)."""
+"""Distributions that bring kernels of their own, compute a scheduler's tables (numpy, scipy), make pictures smaller for a
+safety checker (pillow), or say what a language model computes on what tokens (transformers, tokenizers, jinja2)."""
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _COUNTS: Final = ("num_logical_cores", "num_physical_cores", "num_sockets")
