@@ -1,4 +1,4 @@
-"""A ledger's day without torch: hash two pictures, judge a group, settle it. Needs only the base install."""
+"""A ledger's day without torch: hash two pictures, judge a group, settle it. Needs the extra ``hash``."""
 
 import sys
 

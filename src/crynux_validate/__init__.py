@@ -178,7 +178,12 @@ _NEEDS = {
     name: (_ONE_KIND.get(name, "all"), ("torch",))
     for name, module in _MODULE_OF.items()
     if module.startswith("pipelines.")
-} | {"SqlLedger": ("sql", ("sqlalchemy",))}
+} | {
+    "MemberKind": ("ledger", ("numpy",)),
+    "SqlLedger": ("sql", ("sqlalchemy", "numpy")),
+    "Verdicts": ("ledger", ("numpy",)),
+    "judge_many": ("ledger", ("numpy",)),
+}
 """For some names the extra, and the packages without which they are not there."""
 
 __all__ = [

@@ -33,6 +33,8 @@ One ``except CrynuxValidateError`` catches them all; each also is the built-in e
         └── BrokenLogError                  an event log that does not fit together
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 ReportCode = Literal["schema", "limits", "unsupported"]
@@ -94,6 +96,15 @@ class MissingExtraError(CrynuxValidateError, ImportError):
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
         """Pickle with every argument: the error crosses process borders."""
         return type(self), (self.wanted, self.extra, self.missing)
+
+
+@contextmanager
+def needed_for(wanted: str, extra: str) -> Iterator[None]:
+    """Import packages of an extra in the block; where one is not installed, the error says what wants it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(wanted, extra, error.name or extra) from error
 
 
 class StorageError(CrynuxValidateError, RuntimeError):

@@ -4,6 +4,7 @@ The wheel carries vectors for everything that two implementations must have alik
 checked where the library is installed, without a model and without torch, and copied out for another implementation.
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ from crynux_validate.algorithms import TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore, answer_from_bytes, logits_digest
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import shorten
-from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError, needed_for
 from crynux_validate.hashing import image_hash
 from crynux_validate.judging import (
     Absent,
@@ -43,6 +44,8 @@ from crynux_validate.stakes import expected_gain, required_stake
 from crynux_validate.tasks import task_from_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 SCHEMAS: Final = ("crynux-validate/vectors/1", "crynux-validate/phash-vectors/1")
@@ -61,6 +64,7 @@ FILES: Final[Mapping[str, str]] = {
     "signature": "signatures.json",
     "pool": "pools.json",
     "event": "events.json",
+    "picture": "pictures.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""
@@ -136,12 +140,20 @@ def load_vectors(folder: Traversable | None = None) -> list[Vector]:
 
 
 def check_vector(vector: Vector) -> str | None:
-    """Compute what a vector says; return None where it holds, otherwise what differs."""
+    """Compute what a vector says; return None where it holds, otherwise what differs.
+
+    Raises
+    ------
+    MissingExtraError
+        Where computing it needs an extra that is not installed.
+    """
     try:
         for name, computed in _CHECKS[vector.kind](vector):
             said = vector.content[name]
             if said != computed:
                 return f"{name} is {_shown(said, computed)}, this library computes {_shown(computed, said)}"
+    except MissingExtraError:
+        raise
     except _WRONG as error:
         return f"it cannot be checked: {type(error).__name__}: {error}"
     return None
@@ -183,6 +195,21 @@ def judged(group: Mapping[str, Any]) -> Verdict:
     else:
         raise InvalidInputError(f"rule is {shorten(group['rule'])}; expected centre or crynux-relay")
     return judge(members, rule)
+
+
+def made_picture(*, width: int, height: int, channels: int, grain: int, seed: str) -> "NDArray[np.uint8]":
+    """Return the picture that a vector describes: squares of `grain` pixels, shades from SHAKE-128 of the seed.
+
+    The squares are in rows from the top left; those at the right and at the bottom may be cut. A square of colour takes
+    three bytes, for red, green and blue; one of grey takes one.
+    """
+    import numpy as np
+
+    columns, rows = -(-width // grain), -(-height // grain)
+    shades = hashlib.shake_128(seed.encode()).digest(columns * rows * channels)
+    coarse = np.frombuffer(shades, np.uint8).reshape(rows, columns, channels)
+    samples = coarse.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
+    return samples if channels == 3 else samples[:, :, 0]
 
 
 def _read(root: Traversable, kind: str, name: str) -> Iterator[Vector]:
@@ -350,6 +377,13 @@ def _event(vector: Vector) -> Computed:
     verify_chain(events, vector.content["head"])
 
 
+def _made(vector: Vector) -> Computed:
+    given = {name: vector.content[name] for name in ("width", "height", "channels", "grain", "seed")}
+    with needed_for("a vector of a picture", "hash"):
+        picture = made_picture(**given)
+    yield "phash", image_hash(picture, "phash/1").hex
+
+
 def _phash(vector: Vector) -> Computed:
     picture = vector.folder.joinpath("images", vector.content["file"]).read_bytes()
     yield "go", image_hash(picture, "phash-go/1").hex
@@ -405,5 +439,6 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Computed]]] = {
     "signature": _signature,
     "pool": _pool_digest,
     "event": _event,
+    "picture": _made,
     "phash": _phash,
 }

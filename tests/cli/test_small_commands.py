@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import signal
 import subprocess
 import sys
 from importlib.resources import files
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 import crynux_validate
+from crynux_validate.cli import hash as hash_command
 from crynux_validate.cli import main
 from crynux_validate.hashing import image_hash
 
@@ -89,6 +92,50 @@ def test_hash_for_people(capsys: pytest.CaptureFixture[str], picture: str, tmp_p
     assert picture in first
     assert "degenerate" in second
     assert "degenerate" not in first
+
+
+def test_hash_prints_as_it_goes_and_loses_nothing_on_an_interrupt(tmp_path: Path) -> None:
+    """In a process of its own, with a real Ctrl-C once the first line is there."""
+    names = [str(tmp_path / f"{number}.png") for number in range(6)]
+    for number, name in enumerate(names):
+        Image.effect_noise((900, 900), 50 + number).save(name)
+    command = [sys.executable, "-m", "crynux_validate", "hash", "--threads", "1", *names * 300]
+    for as_json in (False, True):
+        with subprocess.Popen(
+            [*command, "--json"] if as_json else command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            first = [process.stdout.readline() for _ in range(8)]
+            process.send_signal(signal.SIGINT)
+            rest, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in err
+        printed = "".join(first) + rest
+        if as_json:
+            found = [(row["file"], row["hash"]) for row in json.loads(printed)]
+        else:
+            found = [(line.split()[1], line.split()[0]) for line in printed.splitlines()]
+        assert 1 <= len(found) < len(names) * 300
+        assert found == [(name, image_hash(name).hex) for name in (names * 300)[: len(found)]]
+
+
+def test_hash_shows_how_far_it_is_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(capsys, "hash", picture, picture)[2] == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, out, err = call(capsys, "hash", picture, picture, picture)
+    assert len(out.splitlines()) == 3
+    assert re.search(r"\r\x1b\[K1 of 3 pictures, [0-9.e+]+ a second, 0 s left\r\x1b\[K", err)
+    assert "3 of 3" not in err
+    assert err.endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3599.4, "59 min 59 s"), (3600, "1 h 0 min")]
+)
+def test_times_that_are_left(seconds: float, text: str) -> None:
+    assert hash_command._time(seconds) == text
 
 
 def test_hash_goes_on_after_a_bad_file(capsys: pytest.CaptureFixture[str], picture: str, tmp_path: Path) -> None:

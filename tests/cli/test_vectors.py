@@ -94,6 +94,7 @@ COMPUTED = {
     "keyed": ["nonces", "token_ids", "seed", "score", "answer"],
     "signature": ["secret", "node", "round", "commitment", "public_key", "signed", "signature"],
     "event": ["digests", "head"],
+    "picture": ["phash"],
     "phash": ["go", "imagehash"],
 }
 """For each kind the fields in which a change must be found, in any vector."""

@@ -1,5 +1,6 @@
 """Many pictures at once: each as one alone, in order, and what happens to the bad ones."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,54 @@ def test_no_pictures() -> None:
 def test_threads_that_are_none(threads: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"threads is .*expected an integer"):
         image_hashes([], threads=threads)
+
+
+@pytest.mark.parametrize("options", [{"threads": 1}, {"threads": 3}, {"processes": 1}, {"processes": 2}])
+def test_results_are_told_in_order_as_they_come(paths: list[Path], options: Any) -> None:
+    paths.insert(3, Path("missing.png"))
+    told: list[tuple[int, Any]] = []
+    main = threading.get_ident()
+
+    def tell(place: int, result: Any) -> None:
+        assert threading.get_ident() == main
+        told.append((place, result))
+
+    found = image_hashes(paths, return_errors=True, on_result=tell, **options)
+    assert [place for place, _ in told] == list(range(len(paths)))
+    assert [result for _, result in told] == found
+
+
+def test_results_come_before_the_last_is_hashed(paths: list[Path]) -> None:
+    others_told = threading.Event()
+    told: list[int] = []
+
+    class Last(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            assert others_told.wait(30), "the results before this one were not told"
+            return str(paths[0])
+
+    def tell(place: int, _: Any) -> None:
+        told.append(place)
+        if len(told) == len(paths):
+            others_told.set()
+
+    images: list[Any] = [*paths, Last()]
+    image_hashes(images, on_result=tell, threads=2)
+    assert told == list(range(len(images)))
+
+
+@pytest.mark.parametrize("options", [{"threads": 1}, {"threads": 3}, {"processes": 1}, {"processes": 2}])
+def test_what_was_hashed_before_an_interrupt_is_told(paths: list[Path], options: Any) -> None:
+    """Ctrl-C comes while a result is told; those that were hashed meanwhile are told too, and the others left alone."""
+    told: dict[int, Any] = {}
+
+    def tell(place: int, result: Any) -> None:
+        told[place] = result
+        if place == 4 and len(told) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_hashes(paths * 50, on_result=tell, **options)
+    assert set(range(5)) <= set(told)
+    assert len(told) < len(paths) * 50
+    assert all(result == image_hash(paths[place % len(paths)]) for place, result in told.items())

@@ -7,6 +7,7 @@ import logging
 import shutil
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -375,6 +376,8 @@ def test_the_environment_says_what_was_loaded(runner: Any, task: ImageTask, mode
 
 def test_the_local_environment_is_known_without_a_model(runner: Any, task: ImageTask) -> None:
     found = local_environment("cpu")
+    versions = {name: metadata.version(name) for name in ("numpy", "pillow", "scipy")}
+    assert versions.items() <= found.to_dict()["kernel"]["packages"].items()
     environment: Any = runner.run(task).environment
     assert found.kernel_digest == environment.kernel_digest
     assert found.numerics_digest == environment.numerics_digest

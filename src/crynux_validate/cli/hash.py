@@ -1,12 +1,14 @@
 """``crynux-validate hash``: the perceptual hashes of pictures."""
 
 import argparse
-import sys
+import json
+import time
+from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
-from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, show_progress
 from crynux_validate.errors import InvalidImageError
-from crynux_validate.hashing import image_hashes
+from crynux_validate.hashing import PerceptualHash, image_hashes
 
 
 def add_parser(commands: Commands) -> None:
@@ -16,7 +18,7 @@ def add_parser(commands: Commands) -> None:
         help="perceptual hashes of pictures",
         description="Print the 64-bit perceptual hash of each picture: 16 hexadecimal digits, first bit highest; its "
         "margin, the smallest gap between a coefficient and the median; and whether it is degenerate, too plain a "
-        "picture to tell from others.",
+        "picture to tell from others. Each is printed as soon as it and all before it are hashed.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a picture")
     parser.add_argument("--algorithm", choices=IMAGE_ALGORITHMS, default="phash/1", help="default: %(default)s")
@@ -28,35 +30,82 @@ def add_parser(commands: Commands) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the hashes; a picture that cannot be hashed is told on standard error, and the others are still hashed."""
-    rows = []
-    failed = False
-    results = image_hashes(
-        arguments.files,
-        arguments.algorithm,
-        background=arguments.background,
-        threads=arguments.threads,
-        processes=arguments.processes,
-        return_errors=True,
-    )
-    for file, found in zip(arguments.files, results, strict=True):
-        if isinstance(found, InvalidImageError):
-            print(f"crynux-validate: {found}", file=sys.stderr)
-            failed = True
-            continue
-        rows.append(
-            {
-                "file": file,
-                "algorithm": found.algorithm,
-                "hash": found.hex,
-                "margin": found.margin,
-                "degenerate": found.degenerate,
-            }
+    """Print the hashes; a picture that cannot be hashed is told on standard error, and the others are still hashed.
+
+    After Ctrl-C what was hashed until then is printed, and ``KeyboardInterrupt`` goes on.
+    """
+    printer = _Printer(arguments.files, as_json=arguments.json)
+    try:
+        image_hashes(
+            arguments.files,
+            arguments.algorithm,
+            background=arguments.background,
+            threads=arguments.threads,
+            processes=arguments.processes,
+            return_errors=True,
+            on_result=printer.print,
         )
-    if arguments.json:
-        say_json(rows)
-    else:
-        for row in rows:
-            plain = "  degenerate: too plain to tell from others" if row["degenerate"] else ""
-            say(f"{row['hash']}  {row['file']}  margin {row['margin']:.3g}{plain}")
-    return 2 if failed else 0
+    except KeyboardInterrupt:
+        printer.end()
+        raise
+    printer.end()
+    return 2 if printer.failed else 0
+
+
+class _Printer:
+    """Prints each result once, as it comes, and how far it is."""
+
+    def __init__(self, files: list[str], *, as_json: bool) -> None:
+        self.failed = False
+        self._files = files
+        self._as_json = as_json
+        self._printed: set[int] = set()
+        self._waiting = ""  # the last element of a list in JSON, until it is known whether a comma follows
+        self._begun = time.monotonic()
+
+    def print(self, place: int, found: PerceptualHash | InvalidImageError) -> None:
+        if place in self._printed:
+            return
+        self._printed.add(place)
+        show_progress("")
+        if isinstance(found, InvalidImageError):
+            note(f"crynux-validate: {found}")
+            self.failed = True
+        elif self._as_json:
+            self._print_json(_row(self._files[place], found))
+        else:
+            plain = "  degenerate: too plain to tell from others" if found.degenerate else ""
+            say(f"{found.hex}  {self._files[place]}  margin {found.margin:.3g}{plain}")
+        self._show_progress()
+
+    def end(self) -> None:
+        """Close what is open: the line of progress, and the list in JSON."""
+        show_progress("")
+        if self._as_json:
+            say(f"{self._waiting or '['}\n]")
+
+    def _print_json(self, row: dict[str, Any]) -> None:
+        say(f"{self._waiting}," if self._waiting else "[")
+        self._waiting = "\n".join(f"  {line}" for line in json.dumps(row, indent=2).splitlines())
+
+    def _show_progress(self) -> None:
+        done, count = len(self._printed), len(self._files)
+        if done < count:
+            rate = done / (time.monotonic() - self._begun)
+            show_progress(f"{done} of {count} pictures, {rate:.3g} a second, {_time((count - done) / rate)} left")
+
+
+def _row(file: str, found: PerceptualHash) -> dict[str, Any]:
+    return {
+        "file": file,
+        "algorithm": found.algorithm,
+        "hash": found.hex,
+        "margin": found.margin,
+        "degenerate": found.degenerate,
+    }
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

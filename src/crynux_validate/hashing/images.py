@@ -6,13 +6,12 @@ size in the header is checked before a pixel is decoded.
 
 import io
 import os
-import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
-from crynux_validate.errors import InvalidImageError, InvalidInputError
+from crynux_validate.errors import InvalidImageError, InvalidInputError, needed_for
+from crynux_validate.hashing.pillow_settings import never_raising, quiet, whole_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +30,6 @@ MAX_PIXELS: Final = 2**26
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """The file formats that are read, by Pillow's names."""
-
-_warnings_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,18 @@ class Reads:
 
 def open_picture(picture: Picture, reads: Reads, *, background: Background | None, max_pixels: int) -> "Image.Image":
     """Return a loaded picture that `reads` allows; the other parameters and the errors are those of ``image_hash``."""
-    from PIL import Image
-
     if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         raise InvalidInputError(f"max_pixels is {max_pixels!r}; expected an integer of 1 or more")
+    with needed_for("a hash of a picture", "hash"):
+        import numpy as np  # noqa: F401
+        import PIL  # noqa: F401
+    with whole_files.only():
+        return _opened(picture, reads, background, max_pixels)
+
+
+def _opened(picture: Picture, reads: Reads, background: Background | None, max_pixels: int) -> "Image.Image":
+    from PIL import Image
+
     if isinstance(picture, Image.Image):
         _check_header(picture, "the picture", max_pixels)
         return _decoded(picture, "the picture", reads, background)
@@ -90,10 +95,7 @@ def _from_file(
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # Pillow warns of large pictures before this limit can be applied, and of formats that it could not try. The
-        # filters belong to the whole process, hence the lock; pixels are decoded outside of it.
-        with _warnings_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             image = Image.open(file, formats=FORMATS)
             _check_header(image, what, max_pixels)
     except InvalidInputError:
@@ -122,7 +124,8 @@ def _check_header(image: "Image.Image", what: str, max_pixels: int) -> None:
             " smaller, or raise max_pixels if you trust its source"
         )
     try:
-        frames = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
+        with never_raising():
+            frames = getattr(image, "n_frames", 1) if getattr(image, "is_animated", False) else 1
     except Exception as error:  # counting frames reads on in the file, whose bytes may be hostile
         raise InvalidImageError(f"{what} is broken: {_reason(error)}") from error
     if frames != 1:
@@ -136,7 +139,8 @@ def _decoded(image: "Image.Image", what: str, reads: Reads, background: Backgrou
     if reads.check is not None:
         reads.check(image, what)
     try:
-        image.load()
+        with never_raising():
+            image.load()
         alpha = image.has_transparency_data
     except Exception as error:  # as above; Pillow reports most truncations as OSError, but not all
         raise InvalidImageError(f"{what} is broken or truncated: {_reason(error)}") from error

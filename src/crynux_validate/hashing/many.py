@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
 from crynux_validate.encoding import parse_score, shorten
-from crynux_validate.errors import InvalidInputError
+from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.hashing.hamming import SingleHash, single_bits, two_algorithms
 from crynux_validate.hashing.perceptual import PerceptualHash
 
@@ -25,6 +25,7 @@ else:
 _AT_ONCE: Final = 2**15
 """Distances that are counted at once: 256 KiB of 64-bit integers stay in the cache."""
 
+_WANTED: Final = "comparing many hashes"
 _SORTED_AT_ONCE: Final = 64
 """So many hashes that are near wait until they are sorted."""
 
@@ -87,7 +88,8 @@ def hamming_distances(a: ManyHashes | SingleHash, b: ManyHashes | SingleHash) ->
     InvalidInputError
         As for `hash_array`; for shapes that do not fit each other, and hashes of two algorithms.
     """
-    import numpy as np
+    with needed_for(_WANTED, "ledger"):
+        import numpy as np
 
     left, right = _read_both(a, b)
     try:
@@ -169,7 +171,8 @@ def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
     InvalidInputError
         As for `hash_array`; for an array of another shape, a `k` below 1, and hashes of two algorithms.
     """
-    import numpy as np
+    with needed_for(_WANTED, "ledger"):
+        import numpy as np
 
     _check_count(k, "k", 1, None)
     found: list[Matches] = []
@@ -195,7 +198,8 @@ def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
 
 def _from_one(one: SingleHash, many: ManyHashes) -> "Iterator[tuple[int, NDArray[np.uint8]]]":
     """Yield the distances from one hash piece by piece, each with the index of its first; the next overwrites it."""
-    import numpy as np
+    with needed_for(_WANTED, "ledger"):
+        import numpy as np
 
     integer = np.uint64(single_bits(one, "one"))
     array, algorithm = _read(many, "many")
@@ -254,7 +258,8 @@ def _count(
 
 def _read(hashes: ManyHashes | SingleHash, what: str) -> "tuple[NDArray[np.uint64], str | None]":
     """Return hashes as integers, and their algorithm where they say it."""
-    import numpy as np
+    with needed_for(_WANTED, "ledger"):
+        import numpy as np
 
     if isinstance(hashes, np.ndarray):
         if hashes.dtype.kind != "u" or hashes.dtype.itemsize != HASH_BYTES:

@@ -1,11 +1,13 @@
-"""``phash/1``: exactly the bits of ImageHash's ``phash``."""
+"""``phash/1``: the bits of ImageHash's ``phash``, the same under every version of the libraries below."""
 
+import hashlib
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.errors import PipelineError
 from crynux_validate.hashing.images import Reads
 from crynux_validate.hashing.perceptual import PerceptualHash
+from crynux_validate.hashing.phash_transform import lowest_coefficients
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,16 +20,25 @@ READS: Final = Reads(
 """Modes without alpha whose conversion to 8-bit grey is defined; values above 255 are clipped."""
 
 _SIDE: Final = 32
-_LANCZOS: Final = 1  # PIL.Image.Resampling.LANCZOS, whose import waits until a picture is hashed
 _LOW: Final = 8
 _MIDDLE: Final = _LOW * _LOW // 2
 
+_SURE: Final = 1e-6
+"""Where the two middle coefficients are farther apart, how sums were rounded decides nothing.
+
+Samples are at most 255, so coefficients at most 2^20. Errors of a matrix product and of the transform are below 2e-8.
+"""
+
+_REDUCED_BY_PILLOW: Final = "b75ff1a38aa7c664fe103c04b8ccf7eb81b73108e8391bdc6ea5521a803f3002"
+"""The SHA-256 of what `_check_pillow` reduces, under Pillow 9.5 to 13."""
+
 
 def phash_1(image: "Image.Image") -> PerceptualHash:
-    """Hash a picture without alpha as ``imagehash.phash`` of ImageHash 4.3 does.
+    """Hash a picture without alpha as ``imagehash.phash`` of ImageHash 4.3 does with Pillow 9.5 to 12.
 
-    Grey with Pillow's integer weights, 32x32 with Lanczos, DCT-II on both axes, the 8x8 lowest coefficients with the
-    constant one, a bit set where the coefficient is above the median of the 64, row by row, first bit highest.
+    Grey with Pillow's integer weights, 32x32 with Lanczos, width before height and each rounded to 8 bits, DCT-II on
+    both axes, the 8x8 lowest coefficients with the constant one, a bit set where the coefficient is above the mean of
+    the two middle ones, row by row, first bit highest.
 
     Parameters
     ----------
@@ -37,60 +48,56 @@ def phash_1(image: "Image.Image") -> PerceptualHash:
     Raises
     ------
     PipelineError
-        The installed ImageHash is not one that computes ``phash/1``.
+        The installed Pillow reduces pictures otherwise.
     """
-    import imagehash
+    import numpy as np
+
+    _check_pillow()
+    samples = _reduced(image)
+    basis = _basis()
+    low = (basis @ samples @ basis.T).ravel()
+    below, above = _middle(low)
+    if above - below < _SURE:
+        low = lowest_coefficients(samples).ravel()
+        below, above = _middle(low)
+    bits = np.packbits(low > (below + above) / 2).tobytes()
+    # The median lies between the two middle ones; rounded, for a flat picture's differences are noise of the sums.
+    return PerceptualHash(bits, "phash/1", round((above - below) / 2, 6))
+
+
+def _reduced(image: "Image.Image") -> "NDArray[np.uint8]":
+    """Return 32x32 samples of grey. Two calls, because the order of one call's passes depends on Pillow's version."""
     import numpy as np
     from PIL import Image
 
-    # The picture is reduced here, and the library is called on the reduced samples: the bits are its own, and the
-    # margin comes from the same samples without reducing the large picture twice.
-    small = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    samples = np.frombuffer(small.tobytes(), np.uint8).reshape(_SIDE, _SIDE)
-    bits = np.packbits(imagehash.phash(_Reduced(samples)).hash).tobytes()  # type: ignore[arg-type]
-    return PerceptualHash(bits, "phash/1", _margin(samples))
+    grey = image if image.mode == "L" else image.convert("L")
+    narrow = grey.resize((_SIDE, grey.height), Image.Resampling.LANCZOS)
+    small = narrow.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return np.frombuffer(small.tobytes(), np.uint8).reshape(_SIDE, _SIDE)
 
 
-class _Reduced:
-    """What the library sees of a picture: one that is grey and 32x32 already, so that reducing it changes nothing.
+def _middle(values: "NDArray[np.float64]") -> list[float]:
+    import numpy as np
 
-    A Pillow image of that size would do as well, but copying it twice and reading its samples again costs 2% of the
-    whole at 512x512.
-    """
-
-    def __init__(self, samples: "NDArray[np.uint8]") -> None:
-        self._samples = samples
-
-    def convert(self, mode: str) -> "_Reduced":
-        if mode != "L":
-            raise _another_library(f"mode {mode}")
-        return self
-
-    def resize(self, size: tuple[int, int], resample: int) -> "_Reduced":
-        if size != (_SIDE, _SIDE) or resample != _LANCZOS:
-            raise _another_library(f"{size} with filter {resample}")
-        return self
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> "NDArray[np.uint8]":
-        return self._samples
+    middle: list[float] = np.sort(values)[_MIDDLE - 1 : _MIDDLE + 1].tolist()
+    return middle
 
 
-def _another_library(wanted: str) -> PipelineError:
-    return PipelineError(
-        f"the installed ImageHash reduces pictures to {wanted}; phash/1 is defined by ImageHash 4.3:"
-        " pip install 'imagehash==4.3.2'"
-    )
+@cache
+def _check_pillow() -> None:
+    """Refuse a Pillow whose grey or Lanczos has other bits: a hash of it would be of another algorithm."""
+    import PIL
+    from PIL import Image
 
-
-def _margin(samples: "NDArray[np.uint8]") -> float:
-    """Return the smallest gap between one of the 64 low coefficients and their median.
-
-    Rounded to six digits: what is smaller is the noise of summing 1024 float64 products, and a flat picture has 0.
-    """
-    basis = _basis()
-    low = sorted((basis @ samples @ basis.T).ravel().tolist())
-    # The median of 64 values lies between the two middle ones, and none is nearer to it than these.
-    return round((low[_MIDDLE] - low[_MIDDLE - 1]) / 2, 6)
+    found = hashlib.sha256()
+    for size in ((37, 101), (90, 41), (5, 3)):
+        samples = hashlib.shake_128(b"phash/1").digest(size[0] * size[1] * 3)
+        found.update(_reduced(Image.frombytes("RGB", size, samples)).tobytes())
+    if found.hexdigest() != _REDUCED_BY_PILLOW:
+        raise PipelineError(
+            f"the installed Pillow {PIL.__version__} makes pictures smaller with other samples than Pillow 9.5 to 13,"
+            " which phash/1 is defined by: pip install 'pillow==13.0.0'"
+        )
 
 
 @cache

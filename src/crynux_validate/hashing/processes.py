@@ -26,8 +26,14 @@ Outcome: TypeAlias = PerceptualHash | InvalidInputError | PipelineError
 
 Hasher: TypeAlias = Callable[..., PerceptualHash]
 
+OnResult: TypeAlias = Callable[[int, PerceptualHash | InvalidImageError], None]
+"""Called with the place of a picture, and what it gave."""
+
 _AT_ONCE: Final = 2
 """Pictures for each request: few, so that nobody is left with many at the end."""
+
+_TOLD_EVERY: Final = 0.1
+"""Seconds between two looks at what the others found, once nothing is left for this process."""
 
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = (
@@ -37,7 +43,13 @@ _BOOTSTRAP: Final = (
 
 
 def hash_in_processes(
-    images: Iterable[Picture], hasher: Hasher, options: dict[str, Any], processes: int, *, return_errors: bool
+    images: Iterable[Picture],
+    hasher: Hasher,
+    options: dict[str, Any],
+    processes: int,
+    *,
+    return_errors: bool,
+    on_result: OnResult | None = None,
 ) -> list[PerceptualHash | InvalidImageError]:
     """Hash pictures in this process and up to `processes` - 1 others, in the order that they were given in.
 
@@ -54,13 +66,15 @@ def hash_in_processes(
     return_errors
         Give an `InvalidImageError` in its place and go on. Otherwise, and with every other error, no more pictures are
         begun, and the first error in order is raised.
+    on_result
+        As for `image_hashes`.
 
     Raises
     ------
     PipelineError
         A process could not be started, or died; the message names what it was hashing.
     """
-    work = _Work(images, hasher, options, return_errors)
+    work = _Work(images, hasher, options, return_errors, on_result)
     others = processes - 1
     with ThreadPoolExecutor(max(others, 1), "image-hashes") as pool:
         helpers = [_Helper(work) for _ in range(others)]
@@ -68,9 +82,15 @@ def hash_in_processes(
         try:
             while pictures := work.take(1):
                 work.put(pictures, [work.hashed(picture) for _, picture in pictures])
+                work.tell()
             for helper in helpers:
                 helper.release()
-            wait(done)
+            while wait(done, _TOLD_EVERY).not_done:
+                work.tell()
+            work.tell()
+        except KeyboardInterrupt:
+            work.tell(gaps=True)
+            raise
         finally:
             work.stop()
             for helper in helpers:
@@ -81,9 +101,18 @@ def hash_in_processes(
 class _Work:
     """The pictures that are left, and what the others gave."""
 
-    def __init__(self, images: Iterable[Picture], hasher: Hasher, options: dict[str, Any], return_errors: bool) -> None:
+    def __init__(
+        self,
+        images: Iterable[Picture],
+        hasher: Hasher,
+        options: dict[str, Any],
+        return_errors: bool,
+        on_result: OnResult | None,
+    ) -> None:
         self.hasher, self.options = hasher, options
         self._return_errors = return_errors
+        self._on_result = on_result
+        self._told = 0
         self._left = enumerate(images)
         self._lock = threading.Lock()
         self._stopped = False
@@ -125,6 +154,19 @@ class _Work:
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
+
+    def tell(self, *, gaps: bool = False) -> None:
+        """Tell the caller what was found, in order; those after one that is not found wait, unless gaps are left."""
+        if self._on_result is None:
+            return
+        with self._lock:
+            found = dict(self._found)
+        while self._told in found:
+            self._on_result(self._told, found[self._told])
+            self._told += 1
+        for place in sorted(found) if gaps else ():
+            if place > self._told:
+                self._on_result(place, found[place])
 
     def result(self) -> list[PerceptualHash | InvalidImageError]:
         # Who failed first in time is chance. All before the first in order were taken before it, and are done.

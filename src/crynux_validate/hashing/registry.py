@@ -12,6 +12,7 @@ from crynux_validate.hashing.perceptual import PerceptualHash, unknown_algorithm
 from crynux_validate.hashing.phash import READS, phash_1
 from crynux_validate.hashing.phash_go import READS as READS_OF_GO
 from crynux_validate.hashing.phash_go import phash_go_1
+from crynux_validate.hashing.processes import OnResult
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,8 +39,9 @@ def image_hash(
         path of a file; or the bytes of a file (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM). The stored pixels count: an
         EXIF orientation is ignored.
     algorithm
-        The id of the hash: ``phash/1`` is what the Python library ImageHash computes, ``phash-go/1`` what the nodes of
-        the live network submit, of PNG files and pictures in memory only. Hashes of the two are never compared.
+        The id of the hash: ``phash/1`` is what the Python library ImageHash computes with Pillow 9.5 to 12,
+        whatever the installed version; ``phash-go/1`` is what the nodes of the live network submit, of PNG files and
+        pictures in memory only. Hashes of the two are never compared.
     background
         ``phash/1`` refuses a picture with alpha, since what hides under transparent pixels would decide the bits, and
         ``phash-go/1`` takes it as if it lay on black. A Pillow colour here (``"white"``, ``"#808080"``,
@@ -54,6 +56,11 @@ def image_hash(
         samples or a file format that the algorithm is not defined on.
     InvalidInputError
         An unknown algorithm or background, or a limit below 1.
+    MissingExtraError
+        numpy or Pillow is not installed: the extra ``hash`` brings both.
+    PipelineError
+        The installed Pillow reduces pictures otherwise than ``phash/1`` is defined; or another thread told Pillow to
+        accept half a file meanwhile.
     """
     known = _HASHES.get(algorithm) if isinstance(algorithm, str) else None
     if known is None:
@@ -71,6 +78,7 @@ def image_hashes(
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
     processes: int | None = None,
+    on_result: OnResult | None = None,
     return_errors: Literal[False] = False,
 ) -> list[PerceptualHash]: ...
 
@@ -84,6 +92,7 @@ def image_hashes(
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
     processes: int | None = None,
+    on_result: OnResult | None = None,
     return_errors: Literal[True],
 ) -> list[PerceptualHash | InvalidImageError]: ...
 
@@ -96,6 +105,7 @@ def image_hashes(
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
     processes: int | None = None,
+    on_result: OnResult | None = None,
     return_errors: bool = False,
 ) -> list[PerceptualHash] | list[PerceptualHash | InvalidImageError]:
     """Hash many pictures at once, each as `image_hash` does, in the order that they were given in.
@@ -115,6 +125,10 @@ def image_hashes(
         Instead of `threads`: how many processes hash, 1 or more, this one among them. The others take half a second to
         load their libraries and join then. They hash files; pictures in memory are hashed in this process. A script
         needs no ``if __name__ == "__main__"`` for it.
+    on_result
+        Called for each picture as soon as it is hashed, with its place (counted from 0) and its result: in the caller's
+        thread, in the order of the pictures. After Ctrl-C it is called for those that were hashed by then, before
+        ``KeyboardInterrupt`` is raised; what it was called for then may have gaps, and one place may come twice.
     return_errors
         Give the error in the place of a picture that cannot be hashed, and go on; otherwise the first one is raised.
 
@@ -122,11 +136,9 @@ def image_hashes(
     ------
     InvalidImageError, InvalidInputError
         As for `image_hash`; and for threads or processes below 1, or both.
-    PipelineError
-        A process could not be started, or died; the message names the files that it was hashing.
+    MissingExtraError, PipelineError
+        As for `image_hash`; and a process could not be started, or died: the message names the files it was hashing.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures (of one: image_hash)")
     for value, what in ((threads, "threads"), (processes, "processes")):
@@ -142,7 +154,9 @@ def image_hashes(
 
         if isinstance(images, Sized):
             processes = max(min(processes, len(images)), 1)
-        return hash_in_processes(images, image_hash, options, processes, return_errors=return_errors)
+        return hash_in_processes(
+            images, image_hash, options, processes, return_errors=return_errors, on_result=on_result
+        )
 
     def one(image: Picture) -> PerceptualHash | InvalidImageError:
         try:
@@ -152,6 +166,35 @@ def image_hashes(
                 raise
             return error
 
-    # After an error, map leaves those alone that no thread has begun.
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "image-hashes") as pool:
-        return list(pool.map(one, images))
+    return _hash_in_threads(images, one, threads or os.cpu_count() or 1, on_result)
+
+
+def _hash_in_threads(
+    images: Iterable[Picture],
+    one: Callable[[Picture], PerceptualHash | InvalidImageError],
+    threads: int,
+    on_result: OnResult | None,
+) -> list[PerceptualHash | InvalidImageError]:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    begun: list[Future[PerceptualHash | InvalidImageError]] = []
+    found: list[PerceptualHash | InvalidImageError] = []
+    pool = ThreadPoolExecutor(threads, "image-hashes")
+    try:
+        begun.extend(pool.submit(one, image) for image in images)
+        for place, future in enumerate(begun):
+            result = future.result()
+            if on_result is not None:
+                on_result(place, result)
+            found.append(result)
+    except KeyboardInterrupt:
+        pool.shutdown(cancel_futures=True)
+        for place, future in enumerate(begun):
+            done = place >= len(found) and not future.cancelled() and future.exception() is None
+            if done and on_result is not None:
+                on_result(place, future.result())
+        raise
+    finally:
+        # After an error those are left alone that no thread has begun.
+        pool.shutdown(cancel_futures=True)
+    return found

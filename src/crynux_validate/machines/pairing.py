@@ -95,13 +95,13 @@ def draw(
     InvalidInputError
         For a size below 1, an empty beacon value, or candidates that make no pool.
     """
-    import numpy as np
-
     if type(size) is not int or size < 1:
         raise InvalidInputError(f"size is {shorten(size)}; expected an integer from 1")
     if not isinstance(beacon, bytes) or not beacon:
         raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
     pool = pool if isinstance(pool, Pool) else Pool(pool)
+    import numpy as np  # a pool says what to install where it is missing
+
     places = {node: pool.position(node) for node in unavailable}
     gone = {node: at for node, at in places.items() if at is not None}
     weights, sums, owners = pool.weights, pool.running_sums, pool.owner_count

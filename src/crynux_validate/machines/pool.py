@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from crynux_validate.encoding import check_id, check_type, digest, length_prefixed, shorten
-from crynux_validate.errors import InvalidInputError
+from crynux_validate.errors import InvalidInputError, needed_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,8 @@ class Pool(Sequence[Candidate]):
         return pool
 
     def _fill(self, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> None:
-        import numpy as np
+        with needed_for("a pool of nodes", "ledger"):
+            import numpy as np
 
         _check_ids(ids, "the node id")
         _check_ids(owners, "the owner")
