@@ -386,6 +386,22 @@ def test_signature(vector: Vector) -> None:
     key.verify(bytes.fromhex(vector["signature"]), signed)
 
 
+@each("keys")
+def test_key(vector: Vector) -> None:
+    """By Euler's criterion, and by multiplying with 8 on the curve in the form u, v of Montgomery."""
+    p = 2**255 - 19
+    number = int.from_bytes(bytes.fromhex(vector["key"]), "little")
+    sign, y = number >> 255, number % 2**255
+    d = -121665 * pow(121666, -1, p)
+    square = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
+    is_point = y < p and pow(square, (p - 1) // 2, p) in (0, 1) and not (square == 0 and sign)
+    # Points of the same y are P and -P, and u = (1 + y) / (1 - y) is the same for both: 8 doublings of u alone.
+    u, z = (1 + y) % p, (1 - y) % p
+    for _ in range(3):
+        u, z = pow(u * u - z * z, 2, p), 4 * u * z * (u * u + 486662 * u * z + z * z) % p
+    assert vector["usable"] == (is_point and z != 0)
+
+
 @each("pools")
 def test_pool(vector: Vector) -> None:
     rows = vector["pool"]

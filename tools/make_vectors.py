@@ -130,7 +130,7 @@ def draw_vectors() -> list[dict[str, Any]]:
         ("unavailable", "two of the pool cannot serve any more", [
             cv.Candidate(f"n{i}", f"o{i}", i + 1) for i in range(8)], 5, ["n0", "n7"]),
         ("sorted", "the pool's order does not matter; ids are compared byte by byte", [
-            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a b")], 3, []),
+            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a_b")], 3, []),
     ]  # fmt: skip
     vectors = []
     for name, why, pool, size, unavailable in cases:
@@ -481,6 +481,40 @@ def signature_vectors() -> list[dict[str, Any]]:
     return vectors
 
 
+def key_vectors() -> list[dict[str, Any]]:
+    """Public keys that a node can join with, and bytes that are none: written down, not computed here."""
+    eighth = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc"
+    other_eighth = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03"
+    small = "a point of small order, "
+    cases = [
+        ("rfc8032-1", "the key of RFC 8032, 7.1, test 1",
+         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", True),
+        ("rfc8032-2", "the key of RFC 8032, 7.1, test 2",
+         "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", True),
+        ("base", "the base point", "58" + "66" * 31, True),
+        ("order-1", small + "1: the identity", "01" + "00" * 31, False),
+        ("order-2", small + "2", "ec" + "ff" * 30 + "7f", False),
+        ("order-4", small + "4", "00" * 32, False),
+        ("order-4-sign", small + "4, with a sign", "00" * 31 + "80", False),
+        ("order-8", small + "8", eighth + "05", False),
+        ("order-8-sign", small + "8, with a sign", eighth + "85", False),
+        ("order-8-other", small + "8", other_eighth + "7a", False),
+        ("order-8-other-sign", small + "8, with a sign", other_eighth + "fa", False),
+        ("sign-of-zero", "no point: x is 0 and has a sign (the identity)", "01" + "00" * 30 + "80", False),
+        ("sign-of-zero-2", "no point: x is 0 and has a sign (order 2)", "ec" + "ff" * 31, False),
+        ("y-is-p", "no point: y is 2^255-19, which stands for 0", "ed" + "ff" * 30 + "7f", False),
+        ("y-is-p-sign", "no point: the same with a sign", "ed" + "ff" * 31, False),
+        ("y-is-p-plus-1", "no point: y is 2^255-18, which stands for 1", "ee" + "ff" * 30 + "7f", False),
+        ("y-is-p-plus-1-sign", "no point: the same with a sign", "ee" + "ff" * 31, False),
+        ("no-x", "no point: no x fits y = 2", "02" + "00" * 31, False),
+        ("all-ones", "no point: y is 2^255-1", "ff" * 32, False),
+    ]  # fmt: skip
+    return [
+        {"id": f"key/{name}", "reason": why, "flags": [], "key": key, "usable": usable}
+        for name, why, key, usable in cases
+    ]
+
+
 def pool_vectors() -> list[dict[str, Any]]:
     """Pools and their digests."""
     cases: list[tuple[str, str, list[cv.Candidate]]] = [
@@ -488,7 +522,7 @@ def pool_vectors() -> list[dict[str, Any]]:
         ("order", "the same in another order: the same digest",
          [cv.Candidate(f"n{i}", f"o{i}", i + 1) for i in (2, 0, 1)]),
         ("bytewise", "ids are sorted byte by byte", [
-            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a b")]),
+            cv.Candidate(n, f"o-{n}", 3) for n in ("n10", "n9", "N1", "~", "a_b")]),
         ("weights", "the least and the largest weight", [cv.Candidate("a", "o", 1), cv.Candidate("b", "o", 2**32 - 1)]),
         ("empty", "nobody", []),
     ]  # fmt: skip
@@ -596,6 +630,7 @@ def all_vectors() -> dict[str, list[dict[str, Any]]]:
         "attestations": attestation_vectors(),
         "keyed": keyed_vectors(),
         "signatures": signature_vectors(),
+        "keys": key_vectors(),
         "pools": pool_vectors(),
         "events": event_vectors(),
         "pictures": picture_vectors(),

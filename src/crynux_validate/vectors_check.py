@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crynux_validate.algorithms import TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore, answer_from_bytes, logits_digest
 from crynux_validate.commitment import Opening
+from crynux_validate.edwards import decode_point, has_small_order
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError, MissingExtraError, needed_for
 from crynux_validate.hashing import image_hash
@@ -62,6 +63,7 @@ FILES: Final[Mapping[str, str]] = {
     "attestation": "attestations.json",
     "keyed": "keyed.json",
     "signature": "signatures.json",
+    "key": "keys.json",
     "pool": "pools.json",
     "event": "events.json",
     "picture": "pictures.json",
@@ -366,6 +368,11 @@ def _signature(vector: Vector) -> Computed:
         yield "signature", key.sign(commitment, **ids).hex()
 
 
+def _key(vector: Vector) -> Computed:
+    point = decode_point(bytes.fromhex(vector.content["key"]))
+    yield "usable", point is not None and not has_small_order(point)
+
+
 def _pool_digest(vector: Vector) -> Computed:
     yield "digest", _pool(vector.content["pool"]).digest.hex()
 
@@ -437,6 +444,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Computed]]] = {
     "attestation": _attestation,
     "keyed": _keyed,
     "signature": _signature,
+    "key": _key,
     "pool": _pool_digest,
     "event": _event,
     "picture": _made,

@@ -90,6 +90,7 @@ COMPUTED = {
     "stake": ["p", "f", "e", "x", "s", "gains"],
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
+    "key": ["usable"],
     "pool": ["digest"],
     "keyed": ["nonces", "token_ids", "seed", "score", "answer"],
     "signature": ["secret", "node", "round", "commitment", "public_key", "signed", "signature"],

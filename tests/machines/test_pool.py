@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crynux_validate import Candidate, InvalidInputError, Pool
 from crynux_validate.machines.pool import MAX_WEIGHT
 
-ids = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=128)
+ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)
 candidates = st.lists(
     st.builds(Candidate, ids, st.sampled_from("abcd"), st.integers(1, MAX_WEIGHT)),
     max_size=20,

@@ -176,7 +176,13 @@ def _check_ids(column: Sequence[str], what: str) -> None:
         text, lengths = "".join(column), set(map(len, column))
     except TypeError:
         text, lengths = "", {0}
-    if lengths and not (min(lengths) >= 1 and max(lengths) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()):
+    if lengths and not (
+        min(lengths) >= 1
+        and max(lengths) <= MAX_ID_LENGTH
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+    ):
         for value in column:
             check_id(value, what)
 

@@ -59,9 +59,9 @@ RECORDED: Final[Mapping[str, tuple[str, ...]]] = {
     "xlstm": ("xlstm",),
 }
 """Packages that bring kernels, put them in the place of torch's or of a model's when they are imported, compute a
-scheduler's tables (numpy, scipy), make pictures smaller for a safety checker (PIL), or say what a language model computes
-on what tokens (transformers, tokenizers, mistral-common, jinja2): by the name they are imported as, with the names they
-are distributed under."""
+scheduler's tables (numpy, scipy), make pictures smaller for a safety checker (PIL), or say what a language model
+computes on what tokens (transformers, tokenizers, mistral-common, jinja2): by the name they are imported as, with the
+names they are distributed under."""
 
 _UNKNOWN: Final = "unknown"
 _EXTENSIONS: Final = "torch.backends"
