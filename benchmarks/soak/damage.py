@@ -69,7 +69,7 @@ def fill_the_disk(url: str, disk: Path, times: int, recover: Callable[[], None] 
         reader = cv.SqlLedger(url, clock=milliseconds, trust_clock=True)
         ballast.write_bytes(bytes(max(0, _free(disk) - rest)))
         try:
-            work(url, f"full {at}", 10**9, lambda *said: acknowledged.append(line_of(*said)))
+            work(url, f"full-{at}", 10**9, lambda *said: acknowledged.append(line_of(*said)))
         except cv.StorageError as error:
             errors.add(_named(error))
         if url.startswith("sqlite"):  # who has it open reads on; SQLite needs room to open it, or says so
@@ -82,7 +82,7 @@ def fill_the_disk(url: str, disk: Path, times: int, recover: Callable[[], None] 
         ballast.unlink()
         recover()
         check(url, acknowledged)
-        work(url, f"room {at}", 20, lambda *said: acknowledged.append(line_of(*said)))
+        work(url, f"room-{at}", 20, lambda *said: acknowledged.append(line_of(*said)))
         check(url, acknowledged)
     return len(acknowledged), errors
 
@@ -100,7 +100,7 @@ def fill_the_file(url: str) -> tuple[int, set[str]]:
                 acknowledged += 1
         except cv.StorageError as error:
             said = {_named(error)}
-    check(url, (line_of("deposit", {"account": f"full {at}", "amount": "1"}) for at in range(acknowledged)))
+    check(url, (line_of("deposit", {"account": f"full-{at}", "amount": "1"}) for at in range(acknowledged)))
     return acknowledged, said
 
 
