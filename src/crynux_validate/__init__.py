@@ -4,7 +4,7 @@ Every public name is here, and is imported when it is first used (PEP 562): a le
 numpy nor torch. A name whose packages are not installed is not there; using it says what to install.
 """
 
-from crynux_validate import lazy
+import crynux_validate.lazy as _lazy
 
 __version__ = "0.1.0"
 
@@ -302,8 +302,8 @@ __all__ = [
 ]
 
 
-__all__ = lazy.public(__all__, _NEEDS)
-__getattr__ = lazy.importer(__name__, _MODULE_OF, _NEEDS)
+__all__ = _lazy.public(__all__, _NEEDS)
+__getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)
 
 
 def __dir__() -> "list[str]":

@@ -312,3 +312,24 @@ def test_libraries_compute_other_bits_and_our_noise_does_not(fake_hardware_worke
     plain = fake_hardware_workers["libraries-plain"].run(jobs.library_operations)
     assert native["input"] == plain["input"]
     assert any(plain[name] != bits for name, bits in native.items())
+
+
+def test_an_interrupt_leaves_workers_alone_from_the_first_moment() -> None:
+    """Ctrl-C reaches every process of a terminal: the parent decides when its workers end, and they print nothing."""
+    program = """
+import os, signal
+from crynux_validate.testing.fake_hardware import NumericKind, Worker
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+signal.signal(signal.SIGINT, lambda *_: None)
+for _ in range(3):
+    with Worker(NumericKind("native", {}, "")) as worker:
+        os.kill(worker.pid, signal.SIGINT)
+        assert worker.run(os.getpid) == worker.pid
+        os.kill(worker.pid, signal.SIGINT)
+        assert worker.run(os.getpid) == worker.pid
+        assert worker.run(signal.pthread_sigmask, signal.SIG_BLOCK, []) == set()
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, show_progress
+from crynux_validate.cli.common import Commands, add_json_flag, complain, say, show_progress
 from crynux_validate.errors import InvalidImageError
 from crynux_validate.hashing import PerceptualHash, image_hashes
 
@@ -69,7 +69,7 @@ class _Printer:
         self._printed.add(place)
         show_progress("")
         if isinstance(found, InvalidImageError):
-            note(f"crynux-validate: {found}")
+            complain(str(found))
             self.failed = True
         elif self._as_json:
             self._print_json(_row(self._files[place], found))

@@ -3,6 +3,10 @@
 import argparse
 import re
 from collections.abc import Iterator
+from typing import Final
+
+_PHRASES: Final = {"pass the other as None": "leave the other out"}
+"""What else is said otherwise here."""
 
 
 def in_options(message: str, parser: argparse.ArgumentParser, arguments: argparse.Namespace | None) -> str:
@@ -10,16 +14,18 @@ def in_options(message: str, parser: argparse.ArgumentParser, arguments: argpars
 
     ``slash_threshold is 65`` is told as ``--slash-threshold is 65``, ``source='binomial'`` as ``--source binomial``,
     ``allow_unpinned=True`` as ``--allow-unpinned``. A name that is a word as well is only read as an option where a
-    message begins with it, as those of the library do.
+    message begins with it, as those of the library do. What is no option is a field of a task:
+    ``safety_checker=False`` is told as ``"safety_checker": false``.
     """
-    if arguments is None:
-        return message
-    for name, option in _options(parser, vars(arguments)):
-        message = re.sub(rf"(?<![\w-]){name}=True\b", option, message)
-        message = re.sub(rf"(?<![\w-]){name}='?([\w.#-]+)'?", rf"{option} \1", message)
-        begins = "" if "_" in name else r"\A"
-        message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(-])", option, message)
-    return message
+    if arguments is not None:
+        for name, option in _options(parser, vars(arguments)):
+            message = re.sub(rf"(?<![\w-]){name}=True\b", option, message)
+            message = re.sub(rf"(?<![\w-]){name}='?([\w.#-]+)'?", rf"{option} \1", message)
+            begins = "" if "_" in name else r"(?:\A|(?<= and )(?=\w+ (?:is|are) ))"
+            message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(-])", option, message)
+    for found, said in _PHRASES.items():
+        message = message.replace(found, said)
+    return re.sub(r"\b([a-z_]+)=(True|False)\b", lambda field: f'"{field[1]}": {field[2].lower()}', message)
 
 
 def _options(parser: argparse.ArgumentParser, known: dict[str, object]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from crynux_validate.answers import ImageScore, TextScore
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
+from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.determinism import deterministic
 from crynux_validate.pipelines.probe import find_device, local_environment
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.images import ImageResult
     from crynux_validate.pipelines.text import TextResult, Token
     from crynux_validate.pipelines.text_models import LoadedText
+
+_LOG = log.getChild("runner")
 
 Kind = Literal["image", "text"]
 KINDS: tuple[Kind, ...] = ("image", "text")
@@ -101,7 +104,9 @@ class Runner:
         self.device = find_device(device)
         self.safety_checker = safety_checker
         self._machine = local_environment(self.device)
+        start = time.perf_counter()
         self._loaded: LoadedModel | LoadedText | None = self._load()
+        _LOG.info("loaded %s as %s on %s in %.1f s", model, dtype, self.device, time.perf_counter() - start)
 
     @classmethod
     def for_task(cls, task: Task, device: "str | torch.device | None" = None) -> Self:
@@ -154,9 +159,9 @@ class Runner:
         if self._loaded is None:
             raise PipelineError("this runner is closed; make a new one")
         _check_callbacks(task, on_step, on_token)
-        if isinstance(task, TextTask):
-            return self._generate(task, on_token)
-        return self._draw(task, on_step)
+        result = self._generate(task, on_token) if isinstance(task, TextTask) else self._draw(task, on_step)
+        _LOG.info("ran the task %s in %.1f s: %s", task.digest.hex(), result.seconds, result.score)
+        return result
 
     def _load(self) -> "LoadedModel | LoadedText":
         try:

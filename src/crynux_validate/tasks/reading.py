@@ -51,8 +51,8 @@ def task_from_json(text: str | bytes, *, allow_unpinned: bool = False) -> Task:
     if unpinned and not allow_unpinned:
         raise InvalidTaskError(
             "schema",
-            f"{schema!r}: the model's revision can move; name its commit (40 hexadecimal digits), or allow an unpinned "
-            "model for a run on this machine alone",
+            f"{schema!r}: the model's revision can move; name its commit (40 hexadecimal digits), or pass "
+            "allow_unpinned=True for a run on this machine alone",
         )
     if "model" not in fields:
         raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
