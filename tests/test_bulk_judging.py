@@ -86,10 +86,22 @@ def many_groups(draw: st.DrawFn) -> tuple[list[list[Member]], int]:
     return draw(st.lists(group, min_size=1, max_size=5)), images
 
 
-@given(many_groups(), st.integers(1, 64), st.integers(0, 20))
+@given(many_groups(), st.integers(1, 64), st.integers(0, 20), st.booleans())
 @settings(max_examples=300)
-def test_as_judge_says(groups: tuple[list[list[Member]], int], threshold: int, extra: int) -> None:
-    check(*groups, CentreRule(threshold, min(64, threshold + extra)))
+def test_as_judge_says(groups: tuple[list[list[Member]], int], threshold: int, extra: int, checker: bool) -> None:
+    check(*groups, CentreRule(threshold, min(64, threshold + extra), safety_checker=checker))
+
+
+def test_blank_pictures_beside_two_equal_ones() -> None:
+    """Every number of blank pictures, with and without a safety checker in the task."""
+    picture = ImageScore(A.to_bytes(8, "big") * 3)
+    blanks = [ImageScore(bytes(8) * blank + picture.hashes[8 * blank :]) for blank in range(4)]
+    groups: list[list[Member]] = [[picture, blank, picture] for blank in blanks]
+    slashed = [
+        check(groups, 3, CentreRule(safety_checker=checker)).found(Finding.INVALID)[:, 1].tolist()
+        for checker in (True, False)
+    ]
+    assert slashed == [[False] * 4, [False, True, True, True]]
 
 
 @st.composite

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from crynux_validate import (
     Absent,
@@ -27,7 +29,7 @@ from crynux_validate import (
 from crynux_validate.answers import Score
 
 WEIGHT = 8
-RULE = CentreRule(threshold=13, slash_threshold=16)
+RULE = CentreRule(threshold=13, slash_threshold=16, safety_checker=False)
 AGREE, BETWEEN, FAR = 2, 1, 0
 """How many bits a pair shares: its distance is 2 * (8 - shared), so 12 agrees, 14 is in between, 16 is far."""
 
@@ -128,7 +130,7 @@ def slashed(verdict: Verdict) -> set[str]:
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_every_group(size: int) -> None:
-    lenient = CentreRule(RULE.threshold, 17)
+    lenient = CentreRule(RULE.threshold, 17, safety_checker=False)
     for members in all_groups(size):
         verdict = judge(members, RULE)
         check_properties(members, verdict, RULE)
@@ -139,6 +141,23 @@ def test_every_group(size: int) -> None:
         if size == 3:
             for order in itertools.permutations(members):
                 assert judge({node: members[node] for node in order}, RULE) == verdict
+
+
+def check_checker(members: dict[str, Member], verdict: Verdict, rule: CentreRule) -> None:
+    """A safety checker in the task only ever spares a member whose score is degenerate, and changes nothing else."""
+    checked = judge(members, replace(rule, safety_checker=True))
+    assert (checked.outcome, checked.delivered_score) == (verdict.outcome, verdict.delivered_score)
+    for node, finding in checked.findings.items():
+        member = members[node]
+        if finding is not verdict.findings[node]:
+            assert (verdict.findings[node], finding) == (Finding.INVALID, Finding.BORDERLINE)
+            assert isinstance(member, ImageScore)
+            assert member.degenerate
+    one = verdict.delivered_score
+    if isinstance(one, ImageScore) and len(one.blocks) == 1:
+        for node in slashed(checked):
+            member = members[node]
+            assert not (isinstance(member, ImageScore) and len(member.blocks) == 1 and member.degenerate)
 
 
 def flips_of(bits: Iterable[int]) -> int:
@@ -169,13 +188,14 @@ def groups(draw: st.DrawFn, sizes: tuple[int, ...]) -> dict[str, Member]:
 @given(groups((3, 5, 7, 9)), st.integers(1, 64), st.integers(0, 20), st.randoms())
 @settings(max_examples=400)
 def test_random_groups(members: dict[str, Member], threshold: int, extra: int, random: object) -> None:
-    rule = CentreRule(threshold, min(64, threshold + extra))
+    rule = CentreRule(threshold, min(64, threshold + extra), safety_checker=False)
     verdict = judge(members, rule)
     check_properties(members, verdict, rule)
+    check_checker(members, verdict, rule)
     order = list(members)
     random.shuffle(order)  # type: ignore[attr-defined]
     assert judge({node: members[node] for node in order}, rule) == verdict
-    higher = CentreRule(threshold, min(64, threshold + extra + 5))
+    higher = CentreRule(threshold, min(64, threshold + extra + 5), safety_checker=False)
     assert slashed(judge(members, higher)) <= slashed(verdict)
     if len(members) < 9:
         assert slashed(judge({**members, "a": Absent(), "b": Absent()}, rule)) <= slashed(verdict)
@@ -205,6 +225,28 @@ def test_a_slash_needs_a_block_in_which_the_delivered_picture_is_not_degenerate(
     assert judge({"a": two[0], "b": two[1], "c": ImageScore(FLAT.hashes + FAR_FROM_A.hashes)}).findings["c"] is (
         Finding.INVALID
     )
+
+
+def test_a_blank_picture_is_slashed_only_where_no_safety_checker_can_have_made_it() -> None:
+    """Near its limit a safety checker blanks the picture of one honest machine, and not that of another."""
+    black = ImageScore.from_images([Image.new("RGB", (64, 64))])
+    members: dict[str, Member] = {"a": A, "b": A, "c": black}
+    without, unknown = CentreRule(safety_checker=False), CentreRule()
+    assert judge(members, without).findings["c"] is Finding.INVALID
+    assert judge(members, unknown).findings["c"] is judge(members).findings["c"] is Finding.BORDERLINE
+    assert judge({"a": black, "b": black, "c": A}).findings["c"] is Finding.BORDERLINE
+    assert judge({"a": A, "b": A, "c": FAR_FROM_A}).findings["c"] is Finding.INVALID
+    three: dict[str, Member] = {node: ImageScore(A.hashes * 3) for node in "ab"}
+    blanked = judge({**three, "c": ImageScore(A.hashes + black.hashes * 2)})
+    assert blanked.findings["c"] is Finding.BORDERLINE, "two of three pictures were blanked"
+    mixed = judge({**three, "c": ImageScore(FAR_FROM_A.hashes + black.hashes * 2)})
+    assert mixed.findings["c"] is Finding.INVALID, "the picture that was not blanked is another one"
+
+
+@pytest.mark.parametrize("value", [None, 1, 0, "yes"])
+def test_a_safety_checker_is_there_or_not(value: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"safety_checker is .*; expected True or False"):
+        CentreRule(safety_checker=value)  # type: ignore[arg-type]
 
 
 def test_scores_that_cannot_be_compared_with_the_delivered_one_are_invalid() -> None:

@@ -69,7 +69,7 @@ def test_every_group_of_three() -> None:
             if keyed is not None:
                 seconds[node] = Opening(keyed)
         group = drawn.with_round(1, commitments=commitments, openings=openings).with_round(2, openings=seconds)
-        verdict = judge(members_of(group), group.policy.rule)
+        verdict = judge(members_of(group), group.policy.rule_for(group.task))
         assert [verdict.findings[node] for node in group.members] == by_the_book(members), members
 
 

@@ -211,7 +211,11 @@ def slashed(group: Vector, node: str, delivered: str) -> bool:
     if group["algorithm"] in ("tokens/1", "logits/1") or len(own) != len(other):
         return True
     pairs = zip(blocks(own), blocks(other), strict=True)
-    return any((x ^ y).bit_count() >= group["slash_threshold"] for x, y in pairs if 24 <= y.bit_count() <= 40)
+    for x, y in pairs:
+        counts = [y.bit_count()] + ([x.bit_count()] if group["safety_checker"] else [])
+        if (x ^ y).bit_count() >= group["slash_threshold"] and all(24 <= count <= 40 for count in counts):
+            return True
+    return False
 
 
 def without_centre(member: Vector) -> str:

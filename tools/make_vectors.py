@@ -185,7 +185,7 @@ def group(*members: Mapping[str, Any], **rule: Any) -> dict[str, Any]:
     """A group as ``crynux-validate judge`` reads it."""
     rule = {"algorithm": "phash/1", "rule": "centre"} | rule
     if rule["rule"] == "centre":
-        rule = {"threshold": 16, "slash_threshold": 24} | rule
+        rule = {"threshold": 16, "slash_threshold": 24, "safety_checker": False} | rule
     return rule | {"members": {f"node-{at}": dict(member) for at, member in enumerate(members, 1)}}
 
 
@@ -237,6 +237,27 @@ def centre_groups() -> list[tuple[str, str, dict[str, Any]]]:
         ("degenerate-block", "far in the flat block only", group(score(A, FLAT), score(A, FLAT), score(A, A))),
         ("degenerate-other-block", "far in the block that is not flat",
          group(score(A, FLAT), score(A, FLAT), score(far(40), FLAT))),
+        ("checker-blank", "with a safety checker in the task a flat picture beside two that are not is not slashed",
+         group(a, a, other_plain, safety_checker=True)),
+        ("checker-blank-quorum", "nor is a picture beside two flat ones", group(plain, plain, a, safety_checker=True)),
+        ("checker-cheat", "with a safety checker another picture is slashed as ever",
+         group(a, a, score(far(24)), safety_checker=True)),
+        ("checker-fewest-bits", "24 set bits are not flat: slashed",
+         group(a, a, score(0x0F0F0F0F000F0F00), safety_checker=True)),
+        ("checker-too-few-bits", "23 set bits are",
+         group(a, a, score(0x0F0F0F0F000F0E00), safety_checker=True)),
+        ("checker-other-block", "a flat block, and one in which neither picture is flat and they are far apart",
+         group(score(A, A), score(A, A), score(0, far(40)), safety_checker=True)),
+        ("checker-blank-and-near", "a flat block, and one below the slash threshold",
+         group(score(A, A), score(A, A), score(0, far(23)), safety_checker=True)),
+        ("checker-all-blank", "every block flat: as many pictures as there are",
+         group(score(A, A, A), score(A, A, A), score(0, FLAT, 0), safety_checker=True)),
+        ("checker-other-length", "a flat score that cannot be compared is slashed",
+         group(a, a, score(0, 0), safety_checker=True)),
+        ("checker-chain-of-blanks", "two of five blank: neither is slashed",
+         group(a, a, a, plain, other_plain, safety_checker=True)),
+        ("checker-text", "a safety checker means nothing for text",
+         group(text(1), text(1), text(0), algorithm="tokens/1", safety_checker=True)),
         ("never-summed", "two blocks of 12 bits each are 12 apart, not 24",
          group(score(A, A), score(A, A), score(far(12), far(12)))),
         ("one-block-far", "one block of two decides", group(score(A, A), score(A, A), score(A, far(24)))),

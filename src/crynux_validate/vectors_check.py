@@ -171,7 +171,9 @@ def judged(group: Mapping[str, Any]) -> Verdict:
     if group["rule"] == "crynux-relay":
         rule = CrynuxRelayRule(group["threshold"], seconds=seconds)
     elif group["rule"] == "centre":
-        rule = CentreRule(group["threshold"], group["slash_threshold"])
+        rule = CentreRule(
+            group["threshold"], group["slash_threshold"], safety_checker=group.get("safety_checker", True)
+        )
     else:
         raise InvalidInputError(f"rule is {shorten(group['rule'])}; expected centre or crynux-relay")
     return judge(members, rule)

@@ -152,6 +152,19 @@ def test_judge(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("rule", "finding"),
+    [({}, "BORDERLINE"), ({"safety_checker": True}, "BORDERLINE"), ({"safety_checker": False}, "INVALID")],
+)
+def test_judge_a_blank_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, rule: dict[str, bool], finding: str
+) -> None:
+    members = {node: {"answer": "score", "score": score} for node, score in (("a", A), ("b", A), ("c", "0" * 16))}
+    code, out, _ = judged(capsys, tmp_path, group(members=members, **rule))
+    assert code == 0
+    assert json.loads(out)["findings"]["c"] == finding
+
+
 def test_judge_every_kind_of_answer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     members = {
         "a": {"answer": "score", "score": A},
@@ -255,6 +268,8 @@ def test_judge_reads_standard_input(capsys: pytest.CaptureFixture[str], monkeypa
         (group(members={"a": {"answer": "score", "score": A, "seconds": 1}}), "no field 'seconds'"),
         (relay(threshold=0), "1 to 64"),
         (relay(slash_threshold=24), "slash_threshold is not for"),
+        (relay(safety_checker=True), "safety_checker is not for"),
+        (group(safety_checker="no"), "safety_checker is 'no'; expected True or False"),
         (relay(members=json.loads(group())["members"]), "no execution time of node-1"),
         (
             relay(members={n: {"answer": "score", "score": A, "seconds": -1} for n in "abc"}),

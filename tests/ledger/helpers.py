@@ -7,9 +7,11 @@ from typing import Any
 from crynux_validate import Answer, Group, LocalBeacon, Opening, Policy, StoringLedger
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import (
+    BLANK,
     CARD,
     CHEAT,
     CHEAT_TEXT,
+    CHECKED,
     FALSE_REPORT,
     HONEST,
     HONEST_TEXT,
@@ -33,9 +35,11 @@ from crynux_validate.testing.conformance.second_round import (
 from tests.ledger import backends
 
 __all__ = [
+    "BLANK",
     "CARD",
     "CHEAT",
     "CHEAT_TEXT",
+    "CHECKED",
     "FALSE_REPORT",
     "HONEST",
     "HONEST_TEXT",

@@ -19,7 +19,9 @@ from crynux_validate.cli import main
 from crynux_validate.encoding import canonical_json
 from tests.ledger import backends
 from tests.ledger.helpers import (
+    BLANK,
     CHEAT,
+    CHECKED,
     FALSE_REPORT,
     HONEST,
     HONEST_TEXT,
@@ -72,6 +74,20 @@ def test_a_wrong_answer_can_be_shown_to_anybody() -> None:
     assert "the beacon's value" in text
     for node in honest:
         assert verify_evidence(evidence_of(network, node)).finding is Finding.VALID
+
+
+def test_evidence_of_a_blank_picture_says_by_which_rule_it_was_judged() -> None:
+    network = Network()
+    group = network.answered(HONEST, HONEST, BLANK, task=CHECKED)
+    evidence = evidence_of(network, group.members[2])
+    checked = verify_evidence(evidence)
+    assert checked.finding is Finding.BORDERLINE
+    assert "the task has a safety checker: no slash for a blank picture" in str(checked)
+    # Whoever kept the ledger cannot pretend that the task had none: the verdict no longer follows from the answers.
+    pretended = json.loads(evidence.to_json())
+    pretended["group"]["task"]["safety_checker"] = False
+    with pytest.raises(BrokenEvidenceError, match="judging the answers again"):
+        verify_evidence(Evidence.from_json(json.dumps(pretended)))
 
 
 @pytest.mark.parametrize("answer", [MALFORMED, FALSE_REPORT])

@@ -23,7 +23,7 @@ from crynux_validate.judging import (
 
 MAX_BYTES: Final = 1_000_000
 
-_FIELDS: Final = ("algorithm", "rule", "threshold", "slash_threshold", "members")
+_FIELDS: Final = ("algorithm", "rule", "threshold", "slash_threshold", "safety_checker", "members")
 _RULES: Final = ("centre", "crynux-relay")
 _ANSWERS: Final = {
     "score": ("score", "algorithm"),
@@ -42,7 +42,8 @@ def add_parser(commands: Commands) -> None:
         "judge",
         help="the verdict on a group's answers",
         description="Judge the answers of one group, as JSON: "
-        '{"algorithm":"phash/1","rule":"centre","threshold":16,"slash_threshold":24,"members":{"node-1":'
+        '{"algorithm":"phash/1","rule":"centre","threshold":16,"slash_threshold":24,"safety_checker":false,'
+        '"members":{"node-1":'
         '{"answer":"score","score":"<hex>"},"node-2":{"answer":"invalid_task","code":"schema"},'
         '"node-3":{"answer":"absent"}}}; an answer is also failed, withheld or malformed. '
         'The rule "crynux-relay" is the live network\'s: it takes the execution time of each member, "seconds":1.5. '
@@ -78,9 +79,14 @@ def _read_group(value: Any) -> tuple[dict[str, Member], Rule]:
     extra = ("seconds",) if rule == "crynux-relay" else ()
     read = {node: _read_member(node, member, algorithm, extra) for node, member in members.items()}
     if rule == "centre":
-        return read, CentreRule(group.get("threshold", DEFAULT_THRESHOLD), group.get("slash_threshold"))
-    if "slash_threshold" in group:
-        raise InvalidInputError("slash_threshold is not for the rule 'crynux-relay', which has one threshold")
+        return read, CentreRule(
+            group.get("threshold", DEFAULT_THRESHOLD),
+            group.get("slash_threshold"),
+            safety_checker=group.get("safety_checker", True),
+        )
+    for name, why in (("slash_threshold", "one threshold"), ("safety_checker", "no exception for blank pictures")):
+        if name in group:
+            raise InvalidInputError(f"{name} is not for the rule 'crynux-relay', which has {why}")
     seconds = {node: member["seconds"] for node, member in members.items() if "seconds" in member}
     return read, CrynuxRelayRule(group.get("threshold", RELAY_THRESHOLD), seconds=seconds)
 

@@ -197,7 +197,7 @@ def _judge_part(hashes: Hashes, kinds: Bytes, rule: CentreRule) -> tuple[Bytes, 
     reached = valid
     for _ in range(members - 2):  # the longest chain from a valid score
         reached = reached | (linked & reached[:, :, None]).any(axis=1)
-    far = _far(hashes, chosen, rule.slashes_from)
+    far = _far(hashes, chosen, rule)
     findings = np.where(validated[:, None], _WITH_CENTRE[kinds], _WITHOUT_CENTRE[kinds])
     findings[valid] = _FINDING[Finding.VALID]
     findings[validated[:, None] & scored & ~reached & far] = _FINDING[Finding.INVALID]
@@ -231,15 +231,23 @@ def _chosen(
     return chosen
 
 
-def _far(hashes: Hashes, chosen: npt.NDArray[np.intp], slashes_from: int) -> Bools:
-    """J2 (b): far from the delivered score in a block where that is not degenerate."""
+def _far(hashes: Hashes, chosen: npt.NDArray[np.intp], rule: CentreRule) -> Bools:
+    """J2 (b): far from the delivered score in a block where no picture is too plain to tell."""
     delivered = hashes[np.arange(len(hashes)), chosen]
-    fewest, most = DEGENERATE_OUTSIDE
-    weight = np.bitwise_count(delivered)
-    telling = (weight >= fewest) & (weight <= most)
     distances = np.bitwise_count(hashes ^ delivered[:, None, :])
-    far: Bools = np.logical_or.reduce((distances >= slashes_from) & telling[:, None, :], axis=2)
+    telling = (distances >= rule.slashes_from) & _is_telling(delivered)[:, None, :]
+    if rule.safety_checker:
+        telling &= _is_telling(hashes)
+    far: Bools = np.logical_or.reduce(telling, axis=2)
     return far
+
+
+def _is_telling(hashes: Hashes) -> Bools:
+    """Which hashes are not degenerate (A2)."""
+    fewest, most = DEGENERATE_OUTSIDE
+    weight = np.bitwise_count(hashes)
+    telling: Bools = (weight >= fewest) & (weight <= most)
+    return telling
 
 
 def _check_hashes(hashes: object) -> None:

@@ -1,11 +1,12 @@
 """The rule of this library (protocol J1-J6)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, unjudged
 
@@ -30,15 +31,21 @@ class CentreRule:
     slash_threshold
         A score is slashed only where it is at least this far from the delivered one; at least `threshold`, at most 64.
         By default the larger of 24 and `threshold`.
+    safety_checker
+        Whether the task has a safety checker. Near its limit the checker blanks the picture of one honest machine and
+        not that of another, so a block counts for a slash only where neither score is degenerate. False: also where
+        only the delivered score is not. A ledger sets it from the task. Where nobody says which task it was, True
+        slashes no honest node, and no cheat that hands in a blank picture either.
 
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64, and a slash threshold below it.
+        For a threshold outside 1..64, a slash threshold below it, and a safety_checker that is neither True nor False.
     """
 
     threshold: int = DEFAULT_THRESHOLD
     slash_threshold: int | None = None
+    safety_checker: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("threshold", "slash_threshold"):
@@ -47,6 +54,8 @@ class CentreRule:
                 object.__setattr__(self, name, max(DEFAULT_SLASH_THRESHOLD, self.threshold))
             else:
                 check_threshold(value, name)
+        if type(self.safety_checker) is not bool:
+            raise InvalidInputError(f"safety_checker is {shorten(self.safety_checker)}; expected True or False")
         if self.slashes_from < self.threshold:
             raise InvalidInputError(
                 f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "
@@ -96,7 +105,7 @@ class CentreRule:
             if isinstance(member, ImageScore | TextScore):
                 if node in valid:
                     findings[node] = Finding.VALID
-                elif node not in linked and _is_far(member, delivered, self.slashes_from):
+                elif node not in linked and self._is_far(member, delivered):
                     findings[node] = Finding.INVALID
                 else:
                     findings[node] = Finding.BORDERLINE
@@ -107,6 +116,19 @@ class CentreRule:
         distances = {node: distance for node, distance in apart[chosen].items() if distance is not None}
         # Equal scores can have different result digests; were one of them taken, the order of members would matter.
         return Verdict(Outcome.VALIDATED, findings, replace(delivered, result_digest=None), distances)
+
+    def _is_far(self, score: Score, delivered: Score) -> bool:
+        """J2 (b): far enough to be slashed, in a block where no picture is too plain to tell."""
+        if (
+            not isinstance(score, ImageScore)
+            or not isinstance(delivered, ImageScore)
+            or score.algorithm != delivered.algorithm
+            or len(score.blocks) != len(delivered.blocks)
+        ):
+            return True  # unequal text, or a score that no distance connects to the delivered one
+        plain = {*delivered.degenerate, *(score.degenerate if self.safety_checker else ())}
+        pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
+        return any((own ^ other).bit_count() >= self.slashes_from for at, (own, other) in pairs if at not in plain)
 
     @staticmethod
     def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
@@ -136,17 +158,3 @@ def _reach(start: set[str], neighbours: Mapping[str, set[str]]) -> set[str]:
             reached.add(node)
             frontier.append(node)
     return reached
-
-
-def _is_far(score: Score, delivered: Score, slashes_from: int) -> bool:
-    """J2 (b): far enough to be slashed, in a block where the delivered picture is not too plain to tell."""
-    if (
-        not isinstance(score, ImageScore)
-        or not isinstance(delivered, ImageScore)
-        or score.algorithm != delivered.algorithm
-        or len(score.blocks) != len(delivered.blocks)
-    ):
-        return True  # unequal text, or a score that no distance connects to the delivered one
-    plain = delivered.degenerate
-    pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
-    return any((own ^ other).bit_count() >= slashes_from for at, (own, other) in pairs if at not in plain)

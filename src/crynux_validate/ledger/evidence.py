@@ -239,7 +239,8 @@ class _Check:
 
     def _verdict(self) -> None:
         group, said = self.group, self.evidence.verdict
-        again = judge(members_of(group), group.policy.rule)
+        rule = group.policy.rule_for(group.task)
+        again = judge(members_of(group), rule)
         if again != said:
             found = again.findings[self.node]
             raise BrokenEvidenceError(
@@ -248,10 +249,12 @@ class _Check:
             )
         if delivered_by(members_of(group), again) != group.delivered_by:
             raise BrokenEvidenceError(f"{group.id} names {group.delivered_by} as who delivers, which J6 does not")
-        rule = f"threshold {group.policy.threshold}, slashed from {group.policy.slash_threshold}"
+        named = f"threshold {rule.threshold}, slashed from {rule.slash_threshold}"
+        if rule.safety_checker:
+            named += ", the task has a safety checker: no slash for a blank picture"
         distance = again.distances.get(self.node)
         apart = "" if distance is None else f", at distance {distance} from the delivered score"
-        self.shown.append(f"judging the answers again ({rule}) finds {self.node} {self.evidence.finding}{apart}")
+        self.shown.append(f"judging the answers again ({named}) finds {self.node} {self.evidence.finding}{apart}")
 
     def _beliefs(self) -> None:
         for moved in self.group.transfers:

@@ -8,6 +8,7 @@ from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.tasks import ImageTask, Task
 
 PPM: Final = 1_000_000
 MAX_MONEY: Final = 2**256 - 1
@@ -67,7 +68,7 @@ class Policy:
     group_size
         Members of a group: 3, 5, 7 or 9.
     threshold, slash_threshold
-        Of `CentreRule`.
+        Of `CentreRule`; its `safety_checker` is the task's (J2).
     min_stake
         The least stake of a node, in the smallest unit (L4).
     stake_per_fee
@@ -173,17 +174,17 @@ class Policy:
             parse_hex(text, "a digest in admitted_declarations", DIGEST_BYTES) for text in self.admitted_declarations
         ]
         object.__setattr__(self, "admitted_declarations", tuple(found.hex() for found in listed))
-        object.__setattr__(self, "slash_threshold", self.rule.slash_threshold)
+        object.__setattr__(self, "slash_threshold", CentreRule(self.threshold, self.slash_threshold).slash_threshold)
 
     @classmethod
     def crynux(cls) -> "Policy":
         """Return the live network's threshold, 24 for both, and its least stake, 400 tokens of 18 decimals."""
         return cls(threshold=24, slash_threshold=24, min_stake=400 * 10**18, weight_unit=10**18)
 
-    @property
-    def rule(self) -> CentreRule:
-        """How groups are judged."""
-        return CentreRule(self.threshold, self.slash_threshold)
+    def rule_for(self, task: Task) -> CentreRule:
+        """Return how a group with this task is judged (J2)."""
+        checked = isinstance(task, ImageTask) and task.safety_checker
+        return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked)
 
     @property
     def rounds(self) -> int:

@@ -56,7 +56,7 @@ def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
         Fees and refund together are exactly the group's fee (L3); a slash is at most the node's stake (L4).
     """
     members = members_of(group)
-    verdict = judge(members, group.policy.rule)
+    verdict = judge(members, group.policy.rule_for(group.task))
     transfers = _payments(group, members, verdict, nodes)
     paid = sum(transfer.amount for transfer in transfers)
     if group.fee > paid:

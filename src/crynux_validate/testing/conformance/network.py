@@ -21,11 +21,14 @@ from crynux_validate.testing.conformance import by_hand
 
 LEDGER_ID: Final = "test"
 TASK: Final = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
+CHECKED: Final = TASK.replace(safety_checker=True)
 CARD: Final = GpuModel("NVIDIA GeForce RTX 4090", 24)
 HONEST: Final = ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
 CHEAT: Final = ImageScore(bytes.fromhex("0f0f0f0ff0f0f0f0"), bytes(32))
 NEAR: Final = ImageScore(bytes.fromhex("f0f0f0f00f0ff0f0"), bytes(32))
 """16 bits from `HONEST`: too far to agree under the default threshold, too near to be slashed."""
+BLANK: Final = ImageScore(bytes(8), bytes(32))
+"""What a safety checker leaves of a picture."""
 MALFORMED: Final = ImageScore(bytes(16), bytes(32))
 FALSE_REPORT: Final = ErrorReport("schema")
 

@@ -7,7 +7,17 @@ from crynux_validate.answers import ErrorReport
 from crynux_validate.judging import Finding, Outcome
 from crynux_validate.ledger.interface import Group, Status
 from crynux_validate.testing.conformance.harness import Harness
-from crynux_validate.testing.conformance.network import CHEAT, FALSE_REPORT, HONEST, NEAR, POLICY, Network
+from crynux_validate.testing.conformance.network import (
+    BLANK,
+    CHEAT,
+    CHECKED,
+    FALSE_REPORT,
+    HONEST,
+    NEAR,
+    POLICY,
+    TASK,
+    Network,
+)
 
 
 def findings(group: Group) -> list[Finding]:
@@ -50,6 +60,19 @@ class SettlementRules(Harness):
         assert earned(network, group) == [33, 33, 0]
         assert network.ledger.node(group.members[2]).stake == 1_000
         network.check_money()
+
+    def test_j2_a_blank_picture_is_slashed_only_where_the_task_has_no_safety_checker(self) -> None:
+        for checked, found, stake in ((False, Finding.INVALID, 0), (True, Finding.BORDERLINE, 1_000)):
+            network = self.network()
+            group = network.answered(HONEST, HONEST, BLANK, task=CHECKED if checked else TASK)
+            assert findings(group) == [Finding.VALID, Finding.VALID, found]
+            assert earned(network, group) == [33, 33, 0]
+            assert network.ledger.node(group.members[2]).stake == stake
+            network.check_money()
+
+    def test_j2_a_safety_checker_protects_no_other_picture(self) -> None:
+        group = self.network().answered(HONEST, HONEST, CHEAT, task=CHECKED)
+        assert findings(group) == [Finding.VALID, Finding.VALID, Finding.INVALID]
 
     def test_j3_a_false_report_is_slashed_and_a_failure_is_not(self) -> None:
         network = self.network(policy=replace(POLICY, group_size=5))
