@@ -8,7 +8,8 @@ task, and loses the stake s where it is slashed::
     e = p + (1 - p) f                      it escapes: a colluder vouches for it, or it agrees by chance
     s = k (1 - r + r e) / (r x)            the stake at which E is zero
 
-All arithmetic is exact; floats are made at the end.
+All arithmetic is exact; floats are made at the end. A blank picture in a task with a safety checker is another
+counterfeit than these: it is never slashed (protocol J2, docs/stakes.md).
 """
 
 import math
