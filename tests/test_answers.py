@@ -260,3 +260,48 @@ def test_text_answers_fit_text_tasks_only() -> None:
     ):
         with pytest.raises(InvalidAnswerError, match=word):
             check_answer(task, answer)
+
+
+@given(image_scores, text_scores)
+def test_scores_are_read_as_neighbours_write_them(images: ImageScore, text: TextScore) -> None:
+    for digits in (images.hex, images.hex.upper()):
+        for written in (digits, f"0x{digits}", f"0X{digits}", f"p:{digits}"):
+            assert ImageScore.from_hex(written) == ImageScore(images.hashes)
+    for written in (f"0x{text.hex}", f"0X{text.hex.upper()}"):
+        assert TextScore.from_hex(written, text.algorithm).score == text.score
+
+
+HASH = "a5ec4e43627d198e"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(
+            (f"{kind}:{HASH}", "another kind of hash; expected hexadecimal digits, also after 0x or p:")
+            for kind in "adw"
+        ),
+        ("0x", "0 bytes"),
+        ("p:", "0 bytes"),
+        (f"0x0x{HASH}", "hexadecimal"),
+        (f"p:0x{HASH}", "hexadecimal"),
+        (f"0xp:{HASH}", "hexadecimal"),
+        (f"P:{HASH}", "hexadecimal"),
+        (f" 0x{HASH}", "hexadecimal"),
+        (f"0x{HASH}\n", "hexadecimal"),
+        (f"{HASH}p:{HASH}", "hexadecimal"),
+        (f"0x{HASH[1:]}", "even number"),
+        (f"0x{HASH[2:]}", "7 bytes"),
+        (f"0x{HASH[:-1]}\uff11", "hexadecimal"),
+        (bytes.fromhex(HASH), "expected a string"),
+    ],
+)
+def test_what_is_no_image_score(text: Any, word: str) -> None:
+    with pytest.raises(InvalidInputError, match=word):
+        ImageScore.from_hex(text)
+
+
+@pytest.mark.parametrize("text", [f"p:{HASH * 4}", f"0x{HASH * 3}", f"0x0x{HASH * 4}", "0x"])
+def test_what_is_no_text_score(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="a text score"):
+        TextScore.from_hex(text)

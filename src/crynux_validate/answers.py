@@ -19,7 +19,7 @@ from crynux_validate.algorithms import (
     ImageAlgorithm,
     TextAlgorithm,
 )
-from crynux_validate.encoding import DIGEST_BYTES, digest, length_prefixed, parse_hex, shorten, tag
+from crynux_validate.encoding import DIGEST_BYTES, digest, length_prefixed, parse_score, shorten, tag
 from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidImageError,
@@ -84,8 +84,8 @@ class ImageScore:
 
     @classmethod
     def from_hex(cls, text: str, algorithm: ImageAlgorithm = "phash/1") -> "ImageScore":
-        """Read the hashes from hexadecimal digits, 16 for each image."""
-        return cls(parse_hex(text, "an image score"), None, algorithm)
+        """Read the hashes from hexadecimal digits, 16 for each image, also after ``0x`` or goimagehash's ``p:``."""
+        return cls(parse_score(text, "an image score", perceptual=True), None, algorithm)
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
@@ -174,8 +174,8 @@ class TextScore:
 
     @classmethod
     def from_hex(cls, text: str, algorithm: TextAlgorithm = "tokens/1") -> "TextScore":
-        """Read a score from 64 hexadecimal digits."""
-        return cls(parse_hex(text, "a text score", DIGEST_BYTES), None, algorithm)
+        """Read a score from 64 hexadecimal digits, also after ``0x``."""
+        return cls(parse_score(text, "a text score", DIGEST_BYTES, perceptual=False), None, algorithm)
 
     @property
     def hex(self) -> str:

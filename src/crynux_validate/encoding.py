@@ -268,3 +268,34 @@ def parse_hex(text: object, what: str, length: int | None = None) -> bytes:
     if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
         raise InvalidInputError(f"{what} is {text[:80]!r}; expected an even number of hexadecimal digits")
     return bytes.fromhex(text)
+
+
+_SCORE_PREFIX: Final = re.compile(r"0[xX]|([a-z]+):")
+
+
+def parse_score(text: object, what: str, length: int | None = None, *, perceptual: bool) -> bytes:
+    """Read a score in the forms that neighbours write: hexadecimal digits, also after ``0x``, or ``p:`` before a hash.
+
+    Parameters
+    ----------
+    text
+        Digits of either case. ``0x`` is how chains and the live network write bytes, ``p:`` how goimagehash writes a
+        perceptual hash.
+    what
+        Names it in the error.
+    length
+        The number of bytes that is expected.
+    perceptual
+        Whether it is made of perceptual hashes, which may stand after ``p:``.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything else; other kinds of hashes (``a:``, ``d:``) are no perceptual ones.
+    """
+    if isinstance(text, str) and (prefix := _SCORE_PREFIX.match(text)):
+        if prefix[1] and (prefix[1] != "p" or not perceptual):
+            expected = "hexadecimal digits, also after 0x" + (" or p: (a perceptual hash)" if perceptual else "")
+            raise InvalidInputError(f"{what} is {shorten(text)}, another kind of hash; expected {expected}")
+        text = text[prefix.end() :]
+    return parse_hex(text, what, length)

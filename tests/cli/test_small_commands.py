@@ -121,6 +121,11 @@ def test_compare(capsys: pytest.CaptureFixture[str], picture: str) -> None:
     code, _, err = call(capsys, "compare", A, NEAR_A, "--threshold", "65")
     assert code == 2
     assert "1 to 64" in err
+    assert call(capsys, "compare", f"0x{A}", f"p:{NEAR_A}", "--threshold", "2")[0] == 0
+    code, _, err = call(capsys, "compare", f"0x{A[2:]}", NEAR_A)
+    assert (code, "not 14" in err) == (2, True), "a number that lost its first zeros is no hash"
+    code, _, err = call(capsys, "compare", f"a:{A}", NEAR_A)
+    assert (code, "another kind of hash" in err) == (2, True)
     code, _, err = call(capsys, "compare", A[:-1], NEAR_A)
     assert code == 2, "15 digits are no hash, and no file has that name"
     assert "16 hexadecimal digits, not 15" in err
@@ -194,6 +199,21 @@ def test_judge_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = judged(capsys, tmp_path, group(algorithm="tokens/1", members=members))
     assert code == 0
     assert json.loads(out)["findings"] == {"a": "VALID", "b": "VALID", "c": "INVALID"}
+
+
+def test_judge_scores_as_neighbours_write_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    members = {
+        node: {"answer": "score", "score": score} for node, score in (("a", f"0x{A}"), ("b", f"p:{A}"), ("c", A))
+    }
+    code, out, _ = judged(capsys, tmp_path, group(members=members))
+    assert code == 0
+    assert set(json.loads(out)["findings"].values()) == {"VALID"}
+    text = {
+        node: {"answer": "score", "score": score} for node, score in (("a", f"0x{A * 4}"), ("b", A * 4), ("c", A * 4))
+    }
+    code, out, _ = judged(capsys, tmp_path, group(algorithm="tokens/1", members=text))
+    assert code == 0
+    assert json.loads(out)["delivered_score"] == A * 4
 
 
 @pytest.mark.parametrize("algorithm", ["tokens/1", "logits/1"])

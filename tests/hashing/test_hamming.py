@@ -34,7 +34,18 @@ def test_every_form_of_a_hash_gives_the_same_distance(a: bytes, b: bytes) -> Non
     def forms(value: bytes) -> list[Any]:
         number = int.from_bytes(value, "big")
         hashed = PerceptualHash(value, "phash/1", 0.0)
-        return [value, value.hex(), value.hex().upper(), number, np.uint64(number), hashed]
+        digits = value.hex()
+        return [
+            value,
+            digits,
+            digits.upper(),
+            f"0x{digits}",
+            f"0X{digits.upper()}",
+            f"p:{digits}",
+            number,
+            np.uint64(number),
+            hashed,
+        ]
 
     assert {hamming(x, y) for x in forms(a) for y in forms(b)} == {hamming(a, b)}
 

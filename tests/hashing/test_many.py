@@ -39,7 +39,7 @@ def forms(values: list[int]) -> list[Any]:
     array = np.array(values, np.uint64)
     return [
         values, array, array.astype(">u8"), np.repeat(array, 2)[::2], data, bytearray(data), memoryview(data),
-        data.hex(), data.hex().upper(), list(array), [f"{value:016x}" for value in values],
+        data.hex(), data.hex().upper(), f"0x{data.hex()}", list(array), [f"{value:016x}" for value in values],
         tuple(value.to_bytes(8, "big") for value in values),
         [PerceptualHash(value.to_bytes(8, "big"), "phash/1", 0.0) for value in values],
     ]  # fmt: skip
@@ -152,7 +152,9 @@ def test_what_is_given_is_not_changed() -> None:
     [
         ("0" * 15, "even number of hexadecimal digits"),
         ("0" * 18, "has 9 bytes; expected 8 for each hash"),
-        ("0x" + "0" * 14, "hexadecimal"),
+        ("0x" + "0" * 14, "has 7 bytes"),
+        ("0x" + "0" * 15, "hexadecimal"),
+        ("a:" + "0" * 16, "another kind of hash"),
         (bytes(9), "has 9 bytes"),
         (np.zeros(3, np.int64), "dtype int64 .*expected uint64"),
         (np.zeros((3, 8), np.uint8), r"dtype uint8 and shape \(3, 8\).*tobytes"),

@@ -268,8 +268,9 @@ def test_a_processors_name_is_made_printable(monkeypatch: pytest.MonkeyPatch) ->
     for name, expected in (
         ("  Intel\u00ae Core\u2122 i7\t@ 2.80GHz\0", "Intel Core i7 @ 2.80GHz"),
         ("x" * 300, "x" * 128),
-        ("\u9f8d\u82af", "unknown"),
-        ("", "unknown"),
+        ("AMD Eng Sample: 100-000000163_32/18_N", "AMD Eng Sample 100-000000163_32/18_N"),
+        ("\u9f8d\u82af", platform.machine()),
+        ("", platform.machine()),
     ):
         monkeypatch.setattr(probe, "_processor_name", lambda name=name: name)
         assert local_gpu("cpu").name == expected

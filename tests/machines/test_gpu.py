@@ -1,5 +1,6 @@
 """GPU models in normal form (protocol P1)."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_parse(text: str, memory_gib: int | None, expected: GpuModel) -> None:
 @pytest.mark.parametrize(
     ("text", "memory_gib", "word"),
     [
-        ("", None, "has no memory"),
+        ("", None, "name"),
         ("", 24, "name"),
         (" \n ", 24, "name"),
         (", 24564 MiB", None, "name"),
@@ -130,7 +131,6 @@ def test_parse(text: str, memory_gib: int | None, expected: GpuModel) -> None:
         ("NVIDIA GeForce RTX 4090, 24564 MiB\nNVIDIA GeForce RTX 4090 D, 24564 MiB", None, "differ"),
         ("NVIDIA A100, 40960 MiB\nNVIDIA A100, 81920 MiB", None, "differ"),
         ("2x NVIDIA A100, 40 GiB\n2x NVIDIA A100, 40 GiB", None, "one a card"),
-        ("name, memory.total [MiB]\nNVIDIA A100, 40960 MiB", None, "no memory"),
         ("x" * 10_000, 24, "name"),
         (24, 24, "text"),
         ("card", "24", "memory_gib"),
@@ -195,3 +195,218 @@ def test_what_only_looks_like_a_prefix_or_suffix_stays() -> None:
     assert GpuModel("2xCard", 8).count == 1
     assert GpuModel("Card+Docker", 8).name == "Card+Docker"
     assert replace(RTX_4090, count=2, tensor_parallel=True) != replace(RTX_4090, count=2)
+
+
+NAMES = [
+    "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4060 Ti", "NVIDIA GeForce RTX 4070 Laptop GPU", "NVIDIA TITAN V",
+    "NVIDIA GeForce GTX 1080 with Max-Q Design", "NVIDIA A100-SXM4-40GB", "NVIDIA A100 80GB PCIe MIG 1g.10gb",
+    "NVIDIA H100 80GB HBM3 MIG 1c.3g.40gb", "NVIDIA H100 MIG 1g.10gb+me", "NVIDIA RTX 6000 Ada Generation",
+    "NVIDIA Graphics Device", "NVIDIA GB10", "NVIDIA L4", "Tesla T4", "GRID T4-16Q", "Quadro RTX 6000/8000", "Orin",
+    "AMD Radeon RX 7900 XTX", "AMD Radeon(TM) Graphics", "AMD Instinct MI300X", "Instinct MI210", "gfx1100",
+    "Navi 31 [Radeon RX 7900 XT/7900 XTX]", "Intel(R) Arc(TM) A770 Graphics", "Intel(R) Data Center GPU Max 1550",
+    "Apple M2 Max", "Apple M1 (Virtual)", "AMD Radeon Pro 5500M", "Apple Paravirtual device", "Orin (nvgpu)",
+    # Processors: a machine without a card has one of these.
+    "Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz", "12th Gen Intel(R) Core(TM) i9-12900K", "V100", "P40",
+    "AMD EPYC 7543 32-Core Processor", "AMD Ryzen 5 3400G with Radeon Vega Graphics", "QEMU Virtual CPU version 2.5+",
+    "Common KVM processor", "L4", "M2 Max", "H200", "3090 Ti",
+    "Intel Core Processor (Haswell, no TSX, IBRS)", "Intel64 Family 6 Model 158 Stepping 10, GenuineIntel",
+    "ARMv8 Processor rev 1 (v8l)", "Neoverse-N1", "POWER9, altivec supported", "DO-Premium-AMD", "x86_64", "aarch64",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_vendors_write(name: str) -> None:
+    plain = GpuModel(name, 24)
+    assert plain.name == name
+    assert GpuModel.parse(f"{name}, 24564 MiB") == plain
+    assert GpuModel.parse(f"2x {name} TP+docker", 24) == GpuModel(name, 24, "docker", 2, tensor_parallel=True)
+
+
+NO_NAMES = [
+    # Placeholders, and other columns of the same table.
+    "", " ", "N/A", "n/a", "[N/A]", "[Not Supported]", "[Unknown Error]", "[GPU is lost]", "[Insufficient Permissions]",
+    "None", "null", "nan", "unknown", "Not Specified", "Not available", "-", "_", "name", "GPU", "GPU 0", "GPU[0]",
+    "2x", "Default", "NVIDIA", "NVIDIA Corporation", "Advanced Micro Devices, Inc. [AMD/ATI]", "NVIDIA L4, P8",
+    "24564 MiB", "AMD", "Apple",
+    "NVIDIA L4, On", "24564", "0 %", "12.5 W", "8.9", "580.65.06", "535.183.01", "v12.4", "R580.65",
+    "00000000:01:00.0", "0000:01:00.0", "0x2684", "Metal 3", "Metal Support: Metal 3",
+    "GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d", "MIG-dc34c2fd-4bd7-52ad-a6d0-645dcd1794e4", "GPU-5d8b3c1a",
+    "MIG-GPU-9de3d0e8-33f5-10dc-0c79-2c88a7ab0a23/2/0", "5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d", "UUID",
+    "NVIDIA GeForce RTX 4090 GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d",
+    "NVIDIA GeForce RTX 4090 (UUID: GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d)",
+    # Rows with columns that nobody named.
+    "0, NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090, 580.65.06", "NVIDIA GeForce RTX 4090, Enabled",
+    "NVIDIA GeForce RTX 4090, 24564 MiB, 512 MiB", "24564 MiB, NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090,",
+    "NVIDIA GeForce RTX 4090, 0 %, 512 MiB", "GPU-5d8b3c1a-1f2e, NVIDIA GeForce RTX 4090", "NVIDIA L4, N/A, x",
+    "|   0  NVIDIA GeForce RTX 4090        Off |", "NVIDIA GeForce RTX 409...", "+-----------------------------------+",
+    # Errors, in the words of the programs that print them.
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
+    "driver is installed and running.",
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    "No devices were found", "No NVIDIA GPU found", "Failed to initialize NVML: Driver/library version mismatch",
+    "Failed to initialize NVML", "NVML library version 535.183", "Unknown Error", "Insufficient Permissions",
+    "Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error", "GPU is lost.",
+    'Field "nam" is not a valid field to query.', "nvidia-smi: command not found",
+    "bash: nvidia-smi: command not found", "'nvidia-smi' is not recognized as an internal or external command,",
+    "ERROR:root:Driver not initialized",
+    "WARNING: No AMD GPUs specified", "Torch not compiled with CUDA enabled", "No CUDA GPUs are available",
+    "Traceback (most recent call last)", "Permission denied", "NVIDIA-SMI 535.129.03", "Driver Version 580.65.06",
+    "CUDA 12.4", "CUDA Version: 12.4", "cuda:0",
+    # Characters that look like others, or like nothing.
+    "NVIDIA\x00GeForce", "NVIDIA\x1fGeForce", "NVIDIA\x1b[31m GeForce", "NVIDIA\x7fGeForce", "NVIDIA\x85GeForce",
+    "NVIDIA\nGeForce", "NVIDIA\rGeForce", "NVIDIA\x0bGeForce", "NVIDIA\u2028GeForce", "NVIDIA\u00a0GeForce RTX 4090",
+    "NVIDIA\u3000GeForce RTX 4090", "NVIDIA\u202eGeForce", "NVIDIA\u2066GeForce\u2069", "NVIDIA GeForce RTX\u200b4090",
+    "NVIDIA GeForce RTX 4090\ufeff", "\ufeffNVIDIA GeForce RTX 4090", "NVIDIA G\u0435Force RTX 4090",
+    "\uff2e\uff36\uff29\uff24\uff29\uff21 RTX 4090", "NVIDIA GeForce RTX \uff14090", "NVIDIA GeForce RTX \u0664090",
+    "NVIDIA GeForce\u2122 RTX 4090", "\ud800NVIDIA", "<b>NVIDIA</b>", '{"name": "NVIDIA L4"}', "NVIDIA; DROP TABLE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_NAMES)
+def test_what_is_no_name_never_becomes_one(text: str) -> None:
+    reads: tuple[Callable[[], GpuModel], ...] = (
+        lambda: GpuModel(text, 24),
+        lambda: GpuModel(f"2x {text}+docker", 24),
+        lambda: GpuModel.from_dict({"name": text, "memory_gib": 24}),
+        lambda: GpuModel.parse(text, 24),
+        lambda: GpuModel.parse(text),
+    )
+    for read in reads:
+        with pytest.raises(InvalidInputError) as caught:
+            read()
+        assert str(caught.value).isprintable(), "an error that writes to a terminal as a stranger likes"
+        assert len(str(caught.value)) < 400
+
+
+UUID = "GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d"
+SMI_XML = """<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+    <driver_version>580.65.06</driver_version>
+    <gpu id="00000000:01:00.0">
+        <product_name>NVIDIA GeForce RTX 4090</product_name>
+        <mig_devices>
+            None
+        </mig_devices>
+        <uuid>GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d</uuid>
+        <fb_memory_usage>
+            <total>24564 MiB</total>
+            <reserved>364 MiB</reserved>
+        </fb_memory_usage>
+        <bar1_memory_usage>
+            <total>32768 MiB</total>
+        </bar1_memory_usage>
+    </gpu>
+</nvidia_smi_log>
+"""
+SMI_Q = """
+==============NVSMI LOG==============
+
+Timestamp                                 : Thu Jan 30 16:14:43 2025
+Driver Version                            : 566.36
+Attached GPUs                             : 1
+GPU 00000000:01:00.0
+    Product Name                          : NVIDIA GeForce RTX 4090
+    Product Brand                         : GeForce
+    GPU UUID                              : GPU-5d8b3c1a-1f2e-4a5b-9c6d-7e8f9a0b1c2d
+    FB Memory Usage
+        Total                             : 24564 MiB
+        Reserved                          : 364 MiB
+    BAR1 Memory Usage
+        Total                             : 32768 MiB
+"""
+PROFILER = """Graphics/Displays:
+
+    Apple M2 Max:
+
+      Chipset Model: Apple M2 Max
+      Type: GPU
+      Bus: Built-In
+      Total Number of Cores: 38
+      Vendor: Apple (0x106b)
+      Metal Support: Metal 3
+"""
+ROCM = """
+============================ ROCm System Management Interface ============================
+GPU[0]\t\t: Card Series: \t\tAMD Radeon RX 7900 XTX
+GPU[0]\t\t: Card Model: \t\t0x744c
+GPU[0]\t\t: Card Vendor: \t\tAdvanced Micro Devices, Inc. [AMD/ATI]
+GPU[0]\t\t: Card SKU: \t\tEXT94393
+==========================================================================================
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "memory_gib", "expected"),
+    [
+        (f"GPU 0: NVIDIA GeForce RTX 4090 (UUID: {UUID})\n", 24, RTX_4090),
+        (f"GPU 0: NVIDIA GeForce RTX 4090 (UUID: {UUID})\r\nGPU 1: NVIDIA GeForce RTX 4090 (UUID: N/A)", 24,
+         replace(RTX_4090, count=2)),
+        # What the live network's node asks nvidia-smi for.
+        ("name, utilization.gpu [%], memory.used [MiB], memory.total [MiB]\n"
+         "NVIDIA GeForce RTX 4090, 0 %, 512 MiB, 24564 MiB\n", None, RTX_4090),
+        ("name, memory.total [MiB]\nNVIDIA GeForce RTX 4090, 24564 MiB\nNVIDIA GeForce RTX 4090, 24564 MiB", None,
+         replace(RTX_4090, count=2)),
+        ("name, memory.total [MiB]\nNVIDIA GeForce RTX 4090, 24564", None, RTX_4090),
+        (f"index, uuid, gpu_name, driver_version\n0, {UUID}, NVIDIA GeForce RTX 4090, 580.65.06", 24, RTX_4090),
+        ("name\nNVIDIA GeForce RTX 4090", 24, RTX_4090),
+        ("name, memory.total [MiB]\nNVIDIA GB10, [N/A]", 120, GpuModel("NVIDIA GB10", 120)),
+        (SMI_XML, None, RTX_4090),
+        (SMI_XML.replace("</gpu>", "</gpu>\n" + SMI_XML[SMI_XML.index("    <gpu ") : SMI_XML.index("</nvidia")]), None,
+         replace(RTX_4090, count=2)),
+        (SMI_Q, None, RTX_4090),
+        (SMI_Q.replace("\n", "\r\n"), 24, RTX_4090),
+        (PROFILER, 64, GpuModel("Apple M2 Max", 64)),
+        ("      Chipset Model: Apple M2 Max\n", 64, GpuModel("Apple M2 Max", 64)),
+        ("machdep.cpu.brand_string: Apple M2 Max", 64, GpuModel("Apple M2 Max", 64)),
+        # The live network's node takes the beginning of the next line into the name.
+        (" Apple M2 Max\n      Type+Darwin", 64, GpuModel("Apple M2 Max", 64, "Darwin")),
+        (" Apple M2 Max\n      Type", 64, GpuModel("Apple M2 Max", 64)),
+        ("Apple M2 Max Type+Darwin", 64, GpuModel("Apple M2 Max", 64, "Darwin")),
+        (ROCM, 24, GpuModel("AMD Radeon RX 7900 XTX", 24)),
+        (ROCM.replace("Series", "series") + "GPU[1] : Card series: AMD Radeon RX 7900 XTX", 24,
+         GpuModel("AMD Radeon RX 7900 XTX", 24, count=2)),
+        ("device,Card Series,Card Model\ncard0,AMD Radeon RX 7900 XTX,0x744c", 24,
+         GpuModel("AMD Radeon RX 7900 XTX", 24)),
+    ],
+)  # fmt: skip
+def test_what_programs_print(text: str, memory_gib: int | None, expected: GpuModel) -> None:
+    assert GpuModel.parse(text, memory_gib) == expected
+    assert GpuModel.parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (f"GPU 0: NVIDIA A100 (UUID: {UUID})\n  MIG 1g.5gb     Device  0: (UUID: MIG-dc34c2fd)", "partitioned"),
+        (f"GPU 0: NVIDIA A100 (UUID: {UUID})\nsomething else", "no line of nvidia-smi -L"),
+        (f"GPU 0: NVIDIA A100 (UUID: {UUID})\nGPU 1: NVIDIA L4 (UUID: {UUID})", "differ"),
+        (f"GPU 0: Unknown Error (UUID: {UUID})", "message"),
+        ("name, memory.total [MiB]", "header without a card"),
+        ("name, memory.total [MiB]\nNVIDIA A100, x, 40960 MiB", "3 columns; its header has 2"),
+        ("name, memory.total [MiB]\n[Not Supported], 40960 MiB", "stands for no name"),
+        ("name, memory.total [MiB]\nNVIDIA A100, 40960 MB", "expected MiB or GiB"),
+        ("index, memory.total [MiB]\n0, 40960 MiB", "several|lines|differ|holds|number"),
+        (SMI_XML.replace("NVIDIA GeForce RTX 4090", "N/A").replace("24564", "40960"), "stands for no name"),
+        (SMI_XML.replace("None", "<mig_device>0</mig_device>"), "partitioned"),
+        (SMI_XML.replace("gpu", "cpu"), "no card"),
+        ("      Chipset Model: \n      Type: GPU", "empty"),
+        (PROFILER + PROFILER.replace("M2", "M3"), "differ"),
+        (ROCM.replace("AMD Radeon RX 7900 XTX", "N/A"), "stands for no name"),
+    ],
+)
+def test_what_programs_print_without_a_name(text: str, word: str) -> None:
+    with pytest.raises(InvalidInputError, match=word):
+        GpuModel.parse(text, 40)
+
+
+def test_a_strange_character_is_named() -> None:
+    with pytest.raises(InvalidInputError, match=r"U\+0435 \(CYRILLIC SMALL LETTER IE\)"):
+        GpuModel("NVIDIA G\u0435Force RTX 4090", 24)
+
+
+@given(st.text(min_size=1, max_size=30).filter(lambda text: not text.isascii()), st.sampled_from(["", " ", "NVIDIA "]))
+def test_nothing_but_ascii_is_in_a_name(text: str, before: str) -> None:
+    for read in (GpuModel, GpuModel.parse):
+        with pytest.raises(InvalidInputError):
+            read(before + text + " RTX 4090", 24)

@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
         description="Print the Hamming distance of two pictures' perceptual hashes, and whether they agree: they do "
         "where it is strictly less than the threshold. Exit code 0 where they agree, 1 where they do not.",
     )
-    parser.add_argument("a", metavar="A", help="a picture, or a hash of 16 hexadecimal digits")
+    parser.add_argument("a", metavar="A", help="a picture, or a hash of 16 hexadecimal digits, also after 0x or p:")
     parser.add_argument("b", metavar="B", help="another")
     parser.add_argument("--threshold", type=int, default=DEFAULT_THRESHOLD, help="1 to 64, default: %(default)s")
     parser.add_argument("--algorithm", choices=IMAGE_ALGORITHMS, default="phash/1", help="default: %(default)s")
@@ -56,10 +56,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _score(item: str, arguments: argparse.Namespace) -> ImageScore:
-    if re.fullmatch("[0-9a-fA-F]+", item) and not Path(item).exists():
-        if len(item) != 2 * HASH_BYTES:
+    if (hashed := re.fullmatch("(?:0[xX]|[a-z]:)?([0-9a-fA-F]+)", item)) and not Path(item).exists():
+        if len(hashed[1]) != 2 * HASH_BYTES:
             raise InvalidInputError(
-                f"{item} is no file, and a hash has {2 * HASH_BYTES} hexadecimal digits, not {len(item)}"
+                f"{item} is no file, and a hash has {2 * HASH_BYTES} hexadecimal digits, not {len(hashed[1])}"
             )
         return ImageScore.from_hex(item, arguments.algorithm)
     return ImageScore(

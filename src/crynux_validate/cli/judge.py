@@ -6,7 +6,7 @@ from typing import Any, Final
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, TEXT_ALGORITHMS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
-from crynux_validate.encoding import DIGEST_BYTES, parse_hex, parse_json, shorten
+from crynux_validate.encoding import parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import (
     DEFAULT_THRESHOLD,
@@ -118,7 +118,7 @@ def _read_member(node: str, value: Any, algorithm: Any, extra: tuple[str, ...]) 
             case "score" if algorithm in IMAGE_ALGORITHMS:
                 return ImageScore.from_hex(_required(member, "score"), algorithm)
             case "score":
-                return TextScore(parse_hex(_required(member, "score"), "a text score", DIGEST_BYTES), None, algorithm)
+                return TextScore.from_hex(_required(member, "score"), algorithm)
             case "invalid_task" if member.get("code") == "failed":
                 raise InvalidInputError("an invalid_task report has the code schema, limits or unsupported")
             case "invalid_task":

@@ -8,12 +8,13 @@ from numbers import Integral
 from typing import SupportsIndex
 
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
-from crynux_validate.encoding import parse_hex, shorten
+from crynux_validate.encoding import parse_score, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.perceptual import PerceptualHash, degenerate_bits
 
 SingleHash = PerceptualHash | bytes | str | SupportsIndex
-"""One 64-bit hash: as an object, 8 bytes, 16 hexadecimal digits, or an integer in 0..2^64-1 (numpy's as well)."""
+"""One 64-bit hash: as an object, 8 bytes, 16 hexadecimal digits (also after ``0x`` or ``p:``), or an integer in
+0..2^64-1 (numpy's as well)."""
 
 
 def hamming(a: SingleHash, b: SingleHash) -> int:
@@ -93,7 +94,7 @@ def single_bits(value: SingleHash, what: str) -> int:
     if isinstance(value, bytes) and len(value) == HASH_BYTES:
         return int.from_bytes(value, "big")
     if isinstance(value, str):
-        return int.from_bytes(parse_hex(value, what, HASH_BYTES), "big")
+        return int.from_bytes(parse_score(value, what, HASH_BYTES, perceptual=True), "big")
     if isinstance(value, int | Integral) and not isinstance(value, bool) and 0 <= int(value) < 1 << HASH_BITS:
         return int(value)
     raise InvalidInputError(

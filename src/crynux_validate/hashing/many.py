@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
-from crynux_validate.encoding import parse_hex, shorten
+from crynux_validate.encoding import parse_score, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.hamming import SingleHash, single_bits, two_algorithms
 from crynux_validate.hashing.perceptual import PerceptualHash
@@ -264,7 +264,7 @@ def _read(hashes: ManyHashes | SingleHash, what: str) -> "tuple[NDArray[np.uint6
             )
         return hashes.astype(np.uint64, copy=False), None
     if isinstance(hashes, str):
-        hashes = parse_hex(hashes, what)
+        hashes = parse_score(hashes, what, perceptual=True)
     if isinstance(hashes, bytes | bytearray | memoryview):
         data = bytes(hashes)
         if len(data) % HASH_BYTES:

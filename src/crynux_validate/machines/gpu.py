@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines.gpu_names import check_name
+from crynux_validate.machines.gpu_outputs import card_lines, tidy
 
 PLATFORMS: Final = ("docker", "Linux", "Windows", "Darwin")
 """How nodes of the live network run; the suffix behind a ``+`` in its names."""
@@ -16,6 +18,9 @@ MAX_MEMORY_GIB: Final = 65_536
 """The most memory of one card, in GiB."""
 
 _TENSOR_PARALLEL: Final = " TP"
+_MAC_TAIL: Final = " Type"
+"""What the live network's node takes into a name on macOS: the beginning of the next line."""
+
 _COUNT: Final = re.compile(r"([0-9]{1,5})x (.+)")
 _UNITS: Final = {"MiB": 1024, "": 1024, "GiB": 1}
 """How many of a unit make a GiB; nvidia-smi leaves the unit out under ``nounits``, and means MiB."""
@@ -36,7 +41,8 @@ class GpuModel:
     Parameters
     ----------
     name
-        The vendor's name, 1 to 128 printable ASCII characters.
+        The vendor's name, 1 to 128 printable ASCII characters. What programs print instead of one (an identifier, a
+        version, a number, a placeholder, an error) is refused.
     memory_gib
         Memory of one card in GiB, rounded up; 1 to 65,536.
     platform
@@ -68,10 +74,7 @@ class GpuModel:
         if type(self.tensor_parallel) is not bool:
             raise InvalidInputError(f"tensor_parallel is {shorten(self.tensor_parallel)}; expected True or False")
         name, platform, count, tensor_parallel = self._normal_form()
-        if not 1 <= len(name) <= 128 or not (name.isascii() and name.isprintable()):
-            raise InvalidInputError(
-                f"a GPU model's name is {shorten(self.name)}; expected 1 to 128 printable ASCII characters"
-            )
+        check_name(name, self.name)
         if platform and platform not in PLATFORMS:
             known = ", ".join(PLATFORMS)
             raise InvalidInputError(
@@ -90,13 +93,15 @@ class GpuModel:
 
     def _normal_form(self) -> tuple[str, str, int, bool]:
         """Take what the live network writes around a name out of it: name, platform, count, tensor_parallel."""
-        name, platform, count = " ".join(self.name.split()), self.platform.strip(), self.count
+        name, platform, count = tidy(self.name), tidy(self.platform), self.count
         tensor_parallel = self.tensor_parallel
         stem, suffix = _platform_suffix(name)
         if suffix:
             if platform and platform != suffix:
                 raise InvalidInputError(f"the GPU name {shorten(name)} says another platform than {shorten(platform)}")
             name, platform = stem, suffix
+        if platform == "Darwin":
+            name = name.removesuffix(_MAC_TAIL)
         if prefixed := _COUNT.fullmatch(name):
             if count not in {1, int(prefixed[1])}:
                 raise InvalidInputError(f"the GPU name {shorten(name)} says another count than {count}")
@@ -113,13 +118,19 @@ class GpuModel:
 
     @classmethod
     def parse(cls, text: str, memory_gib: int | None = None) -> "GpuModel":
-        """Read a GPU model as the live network, nvidia-smi, torch or `str` of one write it.
+        """Read a GPU model as the live network, vendors' programs, torch or `str` of one write it.
 
         ==================================================  ======================================================
         the live network                                    ``2x NVIDIA GeForce RTX 4090 TP+docker``, memory apart
         ``nvidia-smi --query-gpu=name,memory.total          ``NVIDIA GeForce RTX 4090, 24564 MiB``; one line for
         --format=csv,noheader``, with or without            each card, which must all be equal
         ``nounits``
+        the same with a header                              other columns do not matter
+        ``nvidia-smi -q``, and with ``-x``                  name and memory are read, all cards must be equal
+        ``nvidia-smi -L``                                   ``GPU 0: NVIDIA L4 (UUID: GPU-...)``, memory apart
+        ``rocm-smi --showproductname``                      the card series, memory apart
+        ``system_profiler SPDisplaysDataType``,             ``Chipset Model: Apple M2 Max``, memory apart
+        ``sysctl machdep.cpu.brand_string``
         ``torch.cuda.get_device_name()``                    ``NVIDIA GeForce RTX 4090``, memory apart
         `str` of a GPU model                                ``2x NVIDIA GeForce RTX 4090 TP, 24 GiB (docker)``
         ==================================================  ======================================================
@@ -136,7 +147,7 @@ class GpuModel:
         ------
         InvalidInputError
             Where the memory is missing, stands in another unit than MiB or GiB, or is not the one given; where the
-            cards are not all equal; and as the constructor does.
+            cards are not all equal, or partitioned; and as the constructor does.
 
         Examples
         --------
@@ -145,8 +156,7 @@ class GpuModel:
         """
         if not isinstance(text, str):
             raise InvalidInputError(f"a GPU model is {shorten(text)}; expected text")
-        lines = [" ".join(line.split()) for line in text.strip().split("\n") if line.strip()]
-        cards = [cls._parse_line(line, memory_gib) for line in lines or [""]]
+        cards = [cls._parse_line(line, memory_gib) for line in card_lines(text) or [""]]
         first = cards[0]
         for card in cards[1:]:
             if card != first:
@@ -177,6 +187,7 @@ class GpuModel:
         elif without := _NO_MEMORY.fullmatch(line):
             name = without[1]
         if memory is None:
+            check_name(name, line)
             raise InvalidInputError(
                 f"{shorten(line)} has no memory; write it behind a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
                 "give memory_gib"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.machines.gpu import PLATFORMS, GpuModel
+from crynux_validate.machines.gpu_names import usual
 from crynux_validate.pipelines.determinism import numerics
 from crynux_validate.pipelines.packages import recorded_packages
 from crynux_validate.pipelines.process import RECORDED_CPU, RECORDED_CUDA, prepare_process, require
@@ -100,13 +101,17 @@ def local_gpu(device: "str | torch.device | None" = None) -> GpuModel:
         import torch
 
         return _model(torch.backends.mps.get_name(), _main_memory())
-    return _model(_processor_name(), _main_memory())
+    return _model(usual(_processor_name()) or platform.machine(), _main_memory())
 
 
 def _model(name: str, memory_bytes: int) -> GpuModel:
     """A GPU model in this machine's platform; names of processors hold what a GPU model's name does not."""
-    text = " ".join(re.sub(r"[^\x20-\x7e]+", " ", name).split())[:128].strip()
-    return GpuModel(text or "unknown", max(1, math.ceil(memory_bytes / _GIB)), _platform())
+    try:
+        return GpuModel(usual(name), max(1, math.ceil(memory_bytes / _GIB)), _platform())
+    except InvalidInputError as error:
+        raise PipelineError(
+            f"this machine tells no name that can stand for it; write the GpuModel yourself: {error}"
+        ) from error
 
 
 def _cuda_card(device: "torch.device") -> tuple[str, int]:
