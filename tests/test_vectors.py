@@ -157,6 +157,13 @@ def apart(group: Vector, one: str, other: str) -> int | None:
     return max((x ^ y).bit_count() for x, y in zip(blocks(a), blocks(b), strict=True))
 
 
+def distances_to(group: Vector, delivered: str) -> dict[str, int]:
+    """The similarity score of each score to the delivered one, where they can be compared."""
+    scored = [node for node, member in group["members"].items() if member["answer"] == "score"]
+    found = {node: apart(group, node, delivered) for node in scored}
+    return {node: distance for node, distance in found.items() if distance is not None}
+
+
 def centre_by_the_book(group: Vector) -> Vector:
     """J1 to J6 as the protocol words them."""
     members: dict[str, Vector] = group["members"]
@@ -175,6 +182,7 @@ def centre_by_the_book(group: Vector) -> Vector:
         findings = {node: without_centre(member) for node, member in members.items()}
         return {
             "outcome": "TASK_FAULT" if fault else "NO_QUORUM", "delivered_score": None, "findings": findings,
+            "distances": {},
         }  # fmt: skip
 
     def order(node: str) -> tuple[int, int, bytes]:
@@ -202,6 +210,7 @@ def centre_by_the_book(group: Vector) -> Vector:
         "outcome": "VALIDATED",
         "delivered_score": members[delivered]["score"],
         "findings": {node: found(node, member) for node, member in members.items()},
+        "distances": distances_to(group, delivered),
     }
 
 
@@ -254,6 +263,7 @@ def relay_by_the_book(group: Vector) -> Vector:
         "outcome": outcome,
         "delivered_score": None if validated is None else members[validated]["score"],
         "findings": {node: findings[node] for node in members},
+        "distances": {} if validated is None else distances_to(group, validated),
     }
 
 

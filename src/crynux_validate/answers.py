@@ -6,7 +6,7 @@ fits its task is for `check_answer` to say.
 
 import hashlib
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
@@ -19,7 +19,16 @@ from crynux_validate.algorithms import (
     ImageAlgorithm,
     TextAlgorithm,
 )
-from crynux_validate.encoding import DIGEST_BYTES, digest, length_prefixed, parse_score, shorten, tag
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    check_type,
+    digest,
+    length_prefixed,
+    parse_score,
+    shorten,
+    summary,
+    tag,
+)
 from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidImageError,
@@ -79,6 +88,7 @@ class ImageScore:
     @classmethod
     def from_images(cls, images: "Sequence[Image]", algorithm: ImageAlgorithm = "phash/1") -> "ImageScore":
         """Score the images of a result, in order."""
+        check_type(images, Iterable, "images", "a list of pictures ([picture] for one)")
         hashes = b"".join(image_hash(image, algorithm).bits for image in images)
         return cls(hashes, pixels_digest(images), algorithm)
 
@@ -108,6 +118,9 @@ class ImageScore:
     def to_bytes(self) -> bytes:
         """Return the answer bytes (protocol, "Bytes")."""
         return _scored(_IMAGE, self.algorithm, self.hashes, self.result_digest)
+
+    def __repr__(self) -> str:
+        return summary(self, str(self), _of_digest(self.result_digest))
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.hex}"
@@ -164,8 +177,10 @@ class TextScore:
         plain = _text_digest("tokens", tokens)
         if logits is None:
             return cls(plain, plain)
+        if not isinstance(logits, Sized) or not all(isinstance(rows, Sized) for rows in logits):
+            raise InvalidAnswerError(f"the logits are {shorten(logits)}; expected a list of digests for each sequence")
         lengths, digests = [len(ids) for ids in tokens], [len(rows) for rows in logits]
-        if lengths != digests or any(len(row) != DIGEST_BYTES for rows in logits for row in rows):
+        if lengths != digests or not all(_is_digest(row) for rows in logits for row in rows):
             raise InvalidAnswerError(
                 f"the sequences have {lengths} tokens and {digests} digests of logits; expected 32 bytes for each token"
             )
@@ -185,6 +200,9 @@ class TextScore:
     def to_bytes(self) -> bytes:
         """Return the answer bytes (protocol, "Bytes")."""
         return _scored(_TEXT, self.algorithm, self.score, self.result_digest)
+
+    def __repr__(self) -> str:
+        return summary(self, str(self), _of_digest(self.result_digest))
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.hex}"
@@ -225,6 +243,7 @@ class ErrorReport:
     @classmethod
     def of(cls, error: Exception) -> "ErrorReport":
         """Report an error: an `InvalidTaskError` by its code, anything else as ``failed`` with its text."""
+        check_type(error, BaseException, "the error", "an exception")
         if isinstance(error, InvalidTaskError):
             return cls(error.code)
         text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:MAX_MESSAGE_BYTES]
@@ -238,6 +257,9 @@ class ErrorReport:
     def to_bytes(self) -> bytes:
         """Return the answer bytes (protocol, "Bytes")."""
         return bytes([_REPORT]) + length_prefixed(self.code) + length_prefixed(self.message)
+
+    def __repr__(self) -> str:
+        return summary(self, str(self))
 
     def __str__(self) -> str:
         return f"invalid task: {self.code}" if self.invalid_task else f"failed: {self.message}"
@@ -299,6 +321,11 @@ def similarity_score(a: Score, b: Score) -> int | None:
 
     For images the largest Hamming distance of their blocks, 0 to 64; distances are never summed. For text 0 where they
     are equal. None where they cannot be compared: of another kind, algorithm or length, or unequal text.
+
+    Raises
+    ------
+    InvalidInputError
+        For what is no score.
     """
     if isinstance(a, ImageScore) and isinstance(b, ImageScore):
         if a.algorithm != b.algorithm or len(a.hashes) != len(b.hashes):
@@ -306,6 +333,8 @@ def similarity_score(a: Score, b: Score) -> int | None:
         return max((x ^ y).bit_count() for x, y in zip(a.blocks, b.blocks, strict=True))
     if isinstance(a, TextScore) and isinstance(b, TextScore):
         return 0 if a.algorithm == b.algorithm and a.score == b.score else None
+    for name, score in (("a", a), ("b", b)):
+        check_type(score, (ImageScore, TextScore), name, "an ImageScore or a TextScore")
     return None
 
 
@@ -390,6 +419,10 @@ def token_sequences_bytes(sequences: Sequence[Sequence[int]]) -> bytes:
 
 
 def _checked_tokens(sequences: Sequence[Sequence[int]]) -> list[list[bytes]]:
+    if not isinstance(sequences, Sized) or not all(isinstance(ids, Iterable) for ids in sequences):
+        raise InvalidAnswerError(
+            f"the sequences are {shorten(sequences)}; expected a list of token ids for each sequence"
+        )
     if not 1 <= len(sequences) <= MAX_SEQUENCES:
         raise InvalidAnswerError(f"a text score has 1 to {MAX_SEQUENCES} sequences, not {len(sequences)}")
     return [[_token_bytes(token) for token in sequence] for sequence in sequences]
@@ -416,7 +449,9 @@ def _sequences_bytes(sequences: Sequence[Sequence[bytes]]) -> bytes:
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:
     if result_digest is None:
         raise InvalidAnswerError(
-            "a score without its result digest cannot be submitted: it is of a table; take the score of a result"
+            f"this {algorithm} score has no result digest, as one that from_hex has read; an answer to commit to has"
+            " one: take the score of a result, make one with ImageScore.from_images or TextScore.from_tokens, or give"
+            " the constructor result_digest, 32 bytes"
         )
     return bytes([kind]) + length_prefixed(algorithm) + length_prefixed(payload) + result_digest
 
@@ -428,8 +463,16 @@ def _take(data: bytes, what: str) -> tuple[bytes, bytes]:
     return data[4 : 4 + size], data[4 + size :]
 
 
+def _of_digest(result_digest: bytes | None) -> str:
+    return "no result digest" if result_digest is None else f"result {result_digest.hex()[:12]}"
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == DIGEST_BYTES
+
+
 def _check_digest(value: object) -> None:
-    if value is not None and (not isinstance(value, bytes) or len(value) != DIGEST_BYTES):
+    if value is not None and not _is_digest(value):
         raise InvalidAnswerError(f"a result digest has 32 bytes, not {_size(value)}")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crynux_validate.answers import Answer, answer_from_bytes
-from crynux_validate.encoding import check_id, digest, length_prefixed
+from crynux_validate.encoding import check_id, digest, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidAnswerError
 
 NONCE_BYTES: Final = 32
@@ -41,7 +41,18 @@ class Opening:
 
     @classmethod
     def of(cls, answer: Answer) -> "Opening":
-        """Hide an answer behind a fresh nonce."""
+        """Hide an answer behind a fresh nonce.
+
+        Raises
+        ------
+        InvalidAnswerError
+            For what is no answer, and a score without its result digest.
+        """
+        if not isinstance(answer, Answer):
+            raise InvalidAnswerError(
+                f"the answer is {shorten(answer)}; expected an ImageScore, TextScore or ErrorReport (of a KeyedScore:"
+                " Opening(score.to_bytes()))"
+            )
         return cls(answer.to_bytes())
 
     def answer(self) -> Answer:
@@ -75,6 +86,9 @@ class Opening:
     def to_bytes(self) -> bytes:
         """Return the opening's bytes: length-prefixed answer bytes, nonce (protocol, "Bytes")."""
         return length_prefixed(self.answer_bytes) + self.nonce
+
+    def __repr__(self) -> str:
+        return summary(self, f"of {len(self.answer_bytes)} answer bytes {self.answer_bytes.hex()}")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Opening":

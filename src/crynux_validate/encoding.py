@@ -152,6 +152,7 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     Refused, each with its reason: more than `max_bytes`, text that is not UTF-8 or not JSON, NaN and infinities,
     lone surrogates, a key that stands twice in one object, and nesting that would exhaust the stack.
     """
+    check_type(text, (str, bytes), what, "JSON as text or bytes")
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > max_bytes:
         raise InvalidInputError(f"{what} has {len(raw)} bytes; at most {max_bytes} are read")
@@ -223,6 +224,27 @@ def shorten(value: object) -> str:
 def shorten_name(name: str) -> str:
     """Return a name from a stranger as an error message shows it: printable, and not without end."""
     return name if name.isprintable() and len(name) <= 80 else shorten(name)
+
+
+def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:
+    """Refuse a value of another kind than a caller must pass; `expected` names it, with its article."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
+
+
+def summary(value: object, *parts: object) -> str:
+    """Return a repr: the class and what tells the object from others, in one printable line that ends.
+
+    Bytes are written as hexadecimal digits; parts that are None or empty text are left out.
+    """
+    shown = []
+    for part in parts:
+        text = part.hex() if isinstance(part, bytes) else str(part)
+        if part is not None and text:
+            text = text if text.isprintable() else ascii(text)[1:-1]
+            shown.append(text if len(text) <= 80 else f"{text[:77]}...")
+    line = ", ".join(shown)
+    return f"<{type(value).__name__} {line if len(line) <= 280 else f'{line[:277]}...'}>"
 
 
 @lru_cache(maxsize=10_000)

@@ -10,7 +10,7 @@ from typing import Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
-from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed, shorten
+from crynux_validate.encoding import DIGEST_BYTES, check_id, check_type, digest, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidAnswerError
 
 _KIND: Final = 4
@@ -72,11 +72,16 @@ class KeyedScore:
     @classmethod
     def from_bytes(cls, data: bytes) -> "KeyedScore":
         """Read the answer bytes; raises `InvalidAnswerError` for anything that `to_bytes` does not write."""
+        if not isinstance(data, bytes):
+            raise InvalidAnswerError(f"an answer of the second round is {shorten(data)}; expected bytes")
         for algorithm in KEYED_ALGORITHMS:
             start = bytes([_KIND]) + length_prefixed(algorithm) + DIGEST_BYTES.to_bytes(4, "big")
             if data.startswith(start) and len(data) == len(start) + DIGEST_BYTES:
                 return cls(data[len(start) :], algorithm)
         raise InvalidAnswerError(f"{len(data)} bytes are no answer of the second round; KeyedScore.to_bytes makes it")
+
+    def __repr__(self) -> str:
+        return summary(self, str(self))
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.hex}"
@@ -93,6 +98,7 @@ def keyed_seed(group: str, nonces: Mapping[str, bytes]) -> bytes:
         The nonce of every opening that was revealed in the first round, by node id. The last to reveal can choose only
         between revealing and being ``WITHHELD``.
     """
+    check_type(nonces, Mapping, "nonces", "a mapping of node ids to nonces")
     parts = [nonces[node] for node in sorted(nonces)]
     return digest("keyed-seed", length_prefixed(check_id(group, "the group id")), *parts)
 

@@ -154,6 +154,7 @@ def test_judge(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         "outcome": "VALIDATED",
         "delivered_score": NEAR_A,
         "findings": {"node-1": "VALID", "node-2": "VALID", "node-3": "INVALID"},
+        "distances": {"node-1": 1, "node-2": 0, "node-3": 63},
     }
 
 
@@ -249,6 +250,7 @@ def test_judge_as_the_live_network(capsys: pytest.CaptureFixture[str], tmp_path:
         "outcome": "VALIDATED",
         "delivered_score": "f0f0f0f00f0f0fff",
         "findings": {"first": "VALID", "middle": "VALID", "last": "INVALID"},
+        "distances": {"first": 0, "middle": 4, "last": 8},
     }
     apart = {"answer": "score", "score": "f0f0f0f00f00f0f0", "seconds": 1}
     value = json.loads(relay())

@@ -250,6 +250,45 @@ def test_the_memory_of_a_card_is_the_drivers(
     assert probe._cuda_card(torch.device("cuda", 0)) == expected
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for nvidia-smi is a shell script")
+@pytest.mark.parametrize(
+    ("kernel_says", "script", "expected"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Release Build", "exit 9", "580.65.06"),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Release Build", "echo 566.36", "580.65.06"),
+        # Under Windows and WSL the kernel does not tell it.
+        (None, "case $1 in *driver_version*) echo 566.36; echo 566.36;; *) exit 9;; esac", "566.36"),
+        (None, "exit 9", None),
+        (None, "echo 'No devices were found'", None),
+    ],
+)
+def test_the_driver_is_what_the_kernel_says_or_nvidia_smi(
+    kernel_says: str | None, script: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from crynux_validate.pipelines import probe
+
+    version = tmp_path / "version"
+    if kernel_says is not None:
+        version.write_text(kernel_says)
+    monkeypatch.setattr(probe, "_DRIVER", version)
+    smi(tmp_path, monkeypatch, script)
+    assert probe._driver() == expected
+
+
+def test_cuda_is_the_current_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from crynux_validate.pipelines.probe import find_device
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert find_device("cuda") == torch.device("cuda", 1)
+    assert find_device("cuda:0") == torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(PipelineError, match="finds 0 CUDA devices"):
+        find_device("cuda")
+
+
 def test_without_a_card_it_is_the_processor_and_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     gpu = local_gpu("cpu")

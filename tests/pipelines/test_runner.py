@@ -40,12 +40,17 @@ def load(folder: Path, **settings: Any) -> Any:
 
 def test_one_call_loads_runs_and_frees(task: ImageTask) -> None:
     seen: list[Progress] = []
-    result: Any = run(task.replace(images=2), device="cpu", on_step=seen.append)
+    result: Any = run(task.replace(images=2), "cpu", on_step=seen.append)
     assert seen == [Progress(image, 2, step, 3) for image in (0, 1) for step in (1, 2, 3)]
     assert [image.size for image in result.images] == [(64, 64)] * 2
     assert {image.mode for image in result.images} == {"RGB"}
     assert result.seconds > 0
     assert not result.score.degenerate
+    shown = repr(result)
+    assert shown.isprintable()
+    assert len(shown) < 200
+    assert "2 images" in shown
+    assert result.score.hex in shown
 
 
 LOGS_AND_BACKEND: tuple[str, ...] = (

@@ -58,7 +58,10 @@ def test_one_call_loads_runs_and_frees(task: TextTask, writer: Runner) -> None:
     seen: list[Token] = []
     said = io.StringIO()
     with redirect_stderr(said), redirect_stdout(said):
-        result: TextResult = run(task, device="cpu", on_token=seen.append)
+        result: TextResult = run(task, "cpu", on_token=seen.append)
+        assert repr(result).isprintable()
+        assert len(repr(result)) < 250
+        assert result.score.hex in repr(result)
     assert said.getvalue() == ""
     assert [token.step for token in seen] == list(range(1, 13))
     assert tuple(token.id for token in seen) == result.token_ids[0]

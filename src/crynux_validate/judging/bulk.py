@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE
 from crynux_validate.answers import ErrorReport
+from crynux_validate.encoding import check_type, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.centre import CentreRule
 from crynux_validate.judging.verdict import GROUP_SIZES, Absent, Finding, Malformed, Member, Outcome, Withheld
@@ -123,11 +124,13 @@ class Verdicts:
 
     def ended(self, outcome: Outcome) -> Bools:
         """Which groups have this outcome: bool of shape (groups,)."""
+        check_type(outcome, Outcome, "the outcome", "an Outcome")
         ended: Bools = self.outcomes == _OUTCOME[outcome]
         return ended
 
     def found(self, finding: Finding) -> Bools:
         """Which members have this finding: bool of shape (groups, members)."""
+        check_type(finding, Finding, "the finding", "a Finding")
         found: Bools = self.findings == _FINDING[finding]
         return found
 
@@ -135,6 +138,9 @@ class Verdicts:
         """How often each outcome and each finding occurs, by name."""
         outcomes = {outcome.value: int(self.ended(outcome).sum()) for outcome in OUTCOMES}
         return outcomes | {finding.value: int(self.found(finding).sum()) for finding in FINDINGS}
+
+    def __repr__(self) -> str:
+        return summary(self, f"of {self}")
 
     def __str__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.count().items() if count)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from crynux_validate.encoding import check_id
+from crynux_validate.encoding import check_id, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.centre import CentreRule
 from crynux_validate.judging.verdict import GROUP_SIZES, Member, Rule, Verdict
@@ -26,7 +26,7 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
     Raises
     ------
     InvalidInputError
-        For another group size, a node id that is no id, and a member that is no answer.
+        For another group size, a node id that is no id, a member that is no answer, and a rule that is none.
     """
     if not isinstance(members, Mapping):
         raise InvalidInputError(f"members is a {type(members).__name__}; expected a mapping of node ids to answers")
@@ -40,4 +40,7 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
                 f"the answer of {node} is a {type(member).__name__}; expected an ImageScore, TextScore, ErrorReport, "
                 "Malformed, Absent or Withheld"
             )
-    return (rule or CentreRule()).judge(members)
+    rule = CentreRule() if rule is None else rule
+    if isinstance(rule, type) or not callable(getattr(rule, "judge", None)):
+        raise InvalidInputError(f"rule is {shorten(rule)}; expected a rule, like CentreRule(threshold=16)")
+    return rule.judge(members)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
-from crynux_validate.encoding import check_id, shorten
+from crynux_validate.encoding import check_id, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging.verdict import Finding, Member, Outcome, Verdict
@@ -62,6 +62,9 @@ class CrynuxRelayRule:
             check_id(node, "a node id in seconds")
             _check_seconds(node, value)
         object.__setattr__(self, "seconds", FrozenMapping(self.seconds))
+
+    def __repr__(self) -> str:
+        return summary(self, f"threshold {self.threshold}", f"execution times of {len(self.seconds)} nodes")
 
     def judge(self, members: Mapping[str, Member]) -> Verdict:
         """Return the verdict on members that `judge` has checked."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from crynux_validate.answers import Answer, ErrorReport, Score
+from crynux_validate.encoding import summary
 
 GROUP_SIZES: Final = (3, 5, 7, 9)
 
@@ -42,6 +43,9 @@ class Malformed:
     """A member revealed an answer that does not fit the task (C4)."""
 
     reason: str = ""
+
+    def __repr__(self) -> str:
+        return summary(self, self.reason or "without a reason")
 
     def __str__(self) -> str:
         return f"malformed: {self.reason}" if self.reason else "malformed"
@@ -97,11 +101,12 @@ class Verdict:
     distances: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return outcome, delivered score and findings for JSON."""
+        """Return outcome, delivered score, findings and distances for JSON."""
         return {
             "outcome": self.outcome.value,
             "delivered_score": None if self.delivered_score is None else self.delivered_score.hex,
             "findings": {node: finding.value for node, finding in self.findings.items()},
+            "distances": dict(self.distances),
         }
 
     def to_json(self) -> str:
@@ -109,6 +114,10 @@ class Verdict:
         import json  # not at the top: judging alone does not need it
 
         return json.dumps(self.to_dict())
+
+    def __repr__(self) -> str:
+        found = (f"{node} {finding}" for node, finding in self.findings.items())
+        return summary(self, self.outcome, self.delivered_score, *found)
 
     def __str__(self) -> str:
         width = max(len(node) for node in self.findings)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, check_type, shorten
 from crynux_validate.errors import BrokenLogError, InvalidInputError, UnknownIdError
 from crynux_validate.ledger.actions import (
     Action,
@@ -69,9 +69,14 @@ class StoringLedger(ABC):
 
     def __init__(self, ledger_id: str, policy: Policy, *, clock: Clock | None = None, beacon: Beacon | None = None):
         self._id = check_id(ledger_id, "the ledger id")
+        check_type(policy, Policy, "the policy", "a Policy")
+        if clock is not None and not callable(clock):
+            raise InvalidInputError(f"the clock is {shorten(clock)}; expected a function that returns integer seconds")
+        if beacon is not None and not callable(getattr(beacon, "next_round", None)):
+            raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
         self._policy = policy
-        self._clock: Clock = clock or system_clock
-        self._beacon: Beacon = beacon or LocalBeacon()
+        self._clock: Clock = system_clock if clock is None else clock
+        self._beacon: Beacon = LocalBeacon() if beacon is None else beacon
         self._mine = _Mine()
 
     @abstractmethod
@@ -93,6 +98,9 @@ class StoringLedger(ABC):
     def id(self) -> str:
         """The ledger's id."""
         return self._id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
 
     @property
     def policy(self) -> Policy:

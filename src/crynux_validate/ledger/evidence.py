@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from crynux_validate.encoding import canonical_json, check_id, parse_json, printable, shorten
+from crynux_validate.encoding import canonical_json, check_id, check_type, parse_json, printable, shorten, summary
 from crynux_validate.errors import BrokenEvidenceError, CrynuxValidateError, InvalidInputError
 from crynux_validate.judging import Finding, Verdict, judge
 from crynux_validate.ledger.group import Group, Status
@@ -47,6 +47,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         check_id(self.ledger, "the ledger id")
+        check_type(self.group, Group, "the group", "a Group, as of Ledger.group")
         if self.group.status is not Status.SETTLED or self.group.verdict is None:
             raise InvalidInputError(
                 f"group {self.group.id} is {self.group.status}; evidence is of a group that is settled"
@@ -54,6 +55,9 @@ class Evidence:
         if self.node not in self.group.members:
             members = ", ".join(self.group.members)
             raise InvalidInputError(f"node {shorten(self.node)} is no member of {self.group.id} ({members})")
+
+    def __repr__(self) -> str:
+        return summary(self, f"of {self.node} in {self.group.id} of {self.ledger}", self.finding)
 
     @property
     def verdict(self) -> Verdict:
@@ -125,6 +129,11 @@ class CheckedEvidence:
         """What is said of the node."""
         return self.evidence.finding
 
+    def __repr__(self) -> str:
+        return summary(
+            self, f"{self.evidence.node} is {self.finding} in {self.evidence.group.id} of {self.evidence.ledger}"
+        )
+
     def __str__(self) -> str:
         said = (
             f"node {self.evidence.node} is {self.finding} in {self.evidence.group.id} of ledger {self.evidence.ledger}"
@@ -152,12 +161,17 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
 
     Raises
     ------
+    InvalidInputError
+        For what is no `Evidence`, and keys that are no mapping.
     BrokenEvidenceError
         Names what does not hold: the draw, an opening, a signature, the verdict.
     MissingExtraError
         Where there are signatures and the `cryptography` library is not installed.
     """
-    return _Check(evidence, dict(keys or {})).result()
+    check_type(evidence, Evidence, "the evidence", "an Evidence, as Evidence.from_json reads it")
+    keys = {} if keys is None else keys
+    check_type(keys, Mapping, "keys", "a mapping of node ids to public keys")
+    return _Check(evidence, keys).result()
 
 
 class _Check:

@@ -7,6 +7,7 @@ from typing import Any
 
 from crynux_validate.answers import ImageScore, TextScore, check_answer
 from crynux_validate.commitment import Opening
+from crynux_validate.encoding import summary
 from crynux_validate.errors import InvalidAnswerError
 from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
@@ -83,6 +84,10 @@ class Round:
     commitments: Mapping[str, bytes] = field(default_factory=FrozenMapping)
     openings: Mapping[str, Opening] = field(default_factory=FrozenMapping)
     signatures: Mapping[str, Signature] = field(default_factory=FrozenMapping)
+
+    def __repr__(self) -> str:
+        until = f"commitments until {self.commit_deadline}", f"openings until {self.reveal_deadline}"
+        return summary(self, *until, f"{len(self.commitments)} committed", f"{len(self.openings)} revealed")
 
     def reveals_open(self, asked: Sequence[str], now: int) -> bool:
         """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
@@ -232,6 +237,17 @@ class Group:
         if len(self.rounds) < 2 or not (settled or self.is_over(now)):
             return None
         return keyed_seed(self.id, {node: opening.nonce for node, opening in self.openings.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON, as evidence carries it: money as decimal strings, bytes as hexadecimal digits."""
+        from crynux_validate.ledger.group_json import group_to_dict  # it reads groups as well
+
+        return group_to_dict(self)
+
+    def __repr__(self) -> str:
+        outcome = None if self.verdict is None else self.verdict.outcome
+        members = f"members {', '.join(self.members)}" if self.members else "no members yet"
+        return summary(self, f"{self.id} {self.status}", outcome, f"fee {self.fee}", members)
 
     def with_round(self, round: int, **changes: Any) -> "Group":  # noqa: A002
         """Return the group with another round of that number."""

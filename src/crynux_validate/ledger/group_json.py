@@ -29,11 +29,8 @@ T = TypeVar("T")
 
 
 def group_to_dict(group: Group) -> dict[str, Any]:
-    """Return a drawn group as JSON values: money as decimal strings, bytes as hexadecimal digits."""
-    draw = group.draw
-    if draw is None:
-        raise InvalidInputError(f"group {group.id} has not been drawn")
-    pool = group.pool
+    """Return a group as JSON values: money as decimal strings, bytes as hexadecimal digits."""
+    draw, pool = group.draw, group.pool
     return {
         "id": group.id,
         "task": group.task.to_dict(),
@@ -47,9 +44,9 @@ def group_to_dict(group: Group) -> dict[str, Any]:
         "draw_deadline": group.draw_deadline,
         "gpu_class": None if group.gpu_class is None else group.gpu_class.to_dict(),
         "status": group.status.value,
-        "beacon": draw.beacon.hex(),
-        "unavailable": sorted(draw.unavailable),
-        "members": list(draw.members),
+        "beacon": None if draw is None else draw.beacon.hex(),
+        "unavailable": [] if draw is None else sorted(draw.unavailable),
+        "members": list(group.members),
         "rounds": [_round_to_dict(one) for one in group.rounds],
         "verdict": None if group.verdict is None else verdict_to_dict(group.verdict),
         "delivered_by": group.delivered_by,
@@ -58,7 +55,7 @@ def group_to_dict(group: Group) -> dict[str, Any]:
 
 
 def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:
-    """Read what `group_to_dict` writes, as a group of a ledger; the kinds of values are checked, not what they say."""
+    """Read what `group_to_dict` writes of a drawn group; the kinds of values are checked, not what they say."""
     pool = Pool.from_columns(value["pool"]["ids"], value["pool"]["owners"], value["pool"]["weights"])
     name = check_id(value["id"], "the group id")
     members = tuple(check_id(node, "a member") for node in value["members"])

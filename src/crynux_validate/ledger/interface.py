@@ -4,7 +4,7 @@ Money is integers of the smallest unit. Times are integers, seconds since the ep
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 from crynux_validate.commitment import Opening
@@ -37,6 +37,10 @@ class Totals:
     def balanced(self) -> bool:
         """Whether no money was made or lost."""
         return self.accounts + self.stakes + self.escrows + self.burnt == self.deposited - self.withdrawn
+
+    def to_dict(self) -> dict[str, str]:
+        """Return all of it for JSON: money as decimal strings."""
+        return {name: str(amount) for name, amount in asdict(self).items()}
 
 
 class Ledger(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten_name
+from crynux_validate.encoding import canonical_json, check_type, digest, length_prefixed, shorten_name, summary
 from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import freeze, thaw
 
@@ -65,6 +65,9 @@ class Event:
         object.__setattr__(self, "payload", payload)
         return payload
 
+    def __repr__(self) -> str:
+        return summary(self, f"{self.seq} {self.kind} at {self.time}", f"digest {self.digest[:12]}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the event as JSON values."""
         return {**self._fields(), "payload": thaw(self.payload)}
@@ -103,9 +106,14 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     ------
     BrokenLogError
         Names the first event that does not fit.
+    InvalidInputError
+        For what are no events.
     """
     previous = GENESIS
+    check_type(events, Iterable, "events", "the events of a log, as of Ledger.events")
     for seq, event in enumerate(events):
+        if type(event) is not Event:  # asked here: there may be millions
+            check_type(event, Event, f"event {seq}", "an Event, as of Ledger.events")
         if event.seq != seq:
             raise BrokenLogError(f"event {seq} has the number {shorten_name(str(event.seq))}")
         if event.previous != previous:

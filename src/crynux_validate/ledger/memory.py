@@ -147,7 +147,7 @@ class MemoryLedger(StoringLedger):
         clock: Clock | None = None,
         beacon: Beacon | None = None,
     ) -> None:
-        super().__init__(ledger_id, policy or Policy(), clock=clock, beacon=beacon)
+        super().__init__(ledger_id, Policy() if policy is None else policy, clock=clock, beacon=beacon)
         self._store = MemoryStore(genesis_event(self.id, self.policy, self._clock()), self.id, self.policy)
         self._lock = threading.RLock()
 

@@ -1,11 +1,11 @@
 """The ledger's parameters, and the outside things that it asks: a clock and a beacon (protocol P4, P6)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
-from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten
+from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
 from crynux_validate.tasks import ImageTask, Task
@@ -56,7 +56,20 @@ class Epoch:
     commit_deadline: int
     reveal_deadline: int
     in_force: int
-    challenge: bytes | None = field(default=None, repr=False)
+    challenge: bytes | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON; the challenge as hexadecimal digits."""
+        return {**asdict(self), "challenge": None if self.challenge is None else self.challenge.hex()}
+
+    def __repr__(self) -> str:
+        challenge = "no challenge yet" if self.challenge is None else f"challenge {self.challenge.hex()}"
+        times = (
+            f"from {self.starts}",
+            f"commitments until {self.commit_deadline}",
+            f"openings until {self.reveal_deadline}",
+        )
+        return summary(self, self.number, *times, f"in force {self.in_force}", challenge)
 
 
 @dataclass(frozen=True)

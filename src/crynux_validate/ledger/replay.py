@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from crynux_validate.encoding import check_id, shorten_name
+from crynux_validate.encoding import check_id, check_type, shorten_name
 from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError
 from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import Action, action_from_dict
@@ -24,6 +24,9 @@ def genesis_event(ledger_id: str, policy: Policy, now: int) -> Event:
 
 def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
     """Return the id, the policy and the time that a log begins with; raises `BrokenLogError` where it does not."""
+    check_type(events, Sequence, "the log", "its events, as of Ledger.events")
+    if events:
+        check_type(events[0], Event, "event 0", "an Event, as of Ledger.events")
     if not events or events[0].kind != "genesis":
         raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
     try:

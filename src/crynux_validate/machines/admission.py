@@ -6,6 +6,7 @@ Everything here is a pure function of the roster.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from crynux_validate.encoding import check_type, summary
 from crynux_validate.machines.classes import NodeClass
 from crynux_validate.machines.pairing import is_available, weight_of
 from crynux_validate.machines.roster import Node
@@ -41,6 +42,9 @@ class ClassFacts:
     weight: int
     stake: int
 
+    def __repr__(self) -> str:
+        return summary(self, self)
+
     def __str__(self) -> str:
         return f"{self.node_class}: {self.owners} owners, {self.available} available, stake {self.stake}"
 
@@ -55,6 +59,7 @@ def class_of(node: Node, epoch: int) -> NodeClass | None:
     epoch
         The epoch whose attestations are in force: `Epoch.in_force`.
     """
+    check_type(node, Node, "the node", "a Node, as of Ledger.node")
     for attested in node.attestations:
         if attested.epoch == epoch:
             return NodeClass(node.gpu, attested.kernel, attested.numerics, attested.canary)
@@ -79,7 +84,10 @@ def classes_of(
     """
     # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
     groups: dict[tuple[object, ...], list[Node]] = {}
+    check_type(nodes, Iterable, "nodes", "nodes, as of Ledger.nodes")
     for node in nodes:
+        if type(node) is not Node:  # asked here: there may be a million
+            check_type(node, Node, "one of the nodes", "a Node, as of Ledger.node")
         if node.joined:
             for attested in node.attestations:
                 if attested.epoch == epoch:
@@ -110,6 +118,7 @@ def admitted_classes(
     min_owners, min_stake
         The size that admits any class: distinct owners that serve, and their stake together.
     """
+    check_type(classes, Mapping, "classes", "what classes_of returns")
     ranked = sorted(classes.values(), key=_rank)
     heaviest = {facts.node_class.declaration.hex(): facts for facts in reversed(ranked)}
     listed = {heaviest[name].node_class for name in declarations if name in heaviest}

@@ -13,6 +13,7 @@ from crynux_validate.encoding import (
     length_prefixed,
     parse_hex,
     shorten,
+    summary,
 )
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.environment import Environment
@@ -88,6 +89,9 @@ class NodeClass:
         digests = {name: parse_hex(value[name], f"a class's {name}", DIGEST_BYTES) for name in value if name != "gpu"}
         return cls(GpuModel.from_dict(value["gpu"]), **digests)
 
+    def __repr__(self) -> str:
+        return summary(self, self)
+
     def __str__(self) -> str:
         return f"{self.gpu}, class {self.hex[:SHORT_DIGITS]}"
 
@@ -160,6 +164,10 @@ class Attestation:
             self.canary,
             check_nonce(nonce),
         )
+
+    def __repr__(self) -> str:
+        digests = (f"{name} {getattr(self, name).hex()[:SHORT_DIGITS]}" for name in ("kernel", "numerics", "canary"))
+        return summary(self, f"of epoch {self.epoch}", *digests)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parts for JSON; digests as hexadecimal digits."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten
+from crynux_validate.encoding import canonical_json, check_type, digest, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidInputError
 
 _ADVICE: Final = {
@@ -77,6 +77,7 @@ class Environment:
             One sentence for each value that differs, like ``kernel.torch.version: '2.13.0' here, '2.14.0' there;
             install the same build of torch``; empty where all three records are equal.
         """
+        check_type(other, Environment, "the other environment", "an Environment")
         found: list[str] = []
         for part in ("kernel", "numerics", "recipe"):
             before = len(found)
@@ -104,6 +105,10 @@ class Environment:
             "recipe": recipe,
             "recipe_digest": None if self.recipe_digest is None else self.recipe_digest.hex(),
         }
+
+    def __repr__(self) -> str:
+        digests = {name: getattr(self, f"{name}_digest") for name in ("kernel", "numerics", "recipe")}
+        return summary(self, *(f"{name} {found.hex()[:12]}" for name, found in digests.items() if found is not None))
 
     def to_json(self) -> str:
         """Return `to_dict` as canonical JSON."""

@@ -6,7 +6,7 @@ Everything here is a pure function of its arguments, in integers only, so that e
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from crynux_validate.encoding import check_id, length_prefixed, shorten, tag
+from crynux_validate.encoding import check_id, check_type, length_prefixed, shorten, tag
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
 from crynux_validate.machines.pool import MAX_WEIGHT, Candidate, Pool
 from crynux_validate.machines.roster import Draw, Node
@@ -142,7 +142,14 @@ def draw(
 
 
 def verify_draw(claim: Draw) -> bool:
-    """Whether repeating a draw gives the members that it claims."""
+    """Whether repeating a draw gives the members that it claims.
+
+    Raises
+    ------
+    InvalidInputError
+        For what is no `Draw`; a draw of what makes none is not verified.
+    """
+    check_type(claim, Draw, "the claim", "a Draw, as of Group.draw")
     try:
         again = draw(
             claim.pool,

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from crynux_validate.encoding import check_id, digest, length_prefixed, shorten
+from crynux_validate.encoding import check_id, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Pool(Sequence[Candidate]):
     """
 
     def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
+        check_type(candidates, Iterable, "the pool", "candidates")
         found = list(candidates)
         for candidate in found:
             if not isinstance(candidate, Candidate):
@@ -54,6 +55,8 @@ class Pool(Sequence[Candidate]):
     @classmethod
     def from_columns(cls, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> "Pool":
         """Build a pool without an object for each candidate; the columns are as long as each other, in any order."""
+        for name, column in (("ids", ids), ("owners", owners), ("weights", weights)):
+            check_type(column, Sequence, name, "a list, one for each candidate")
         if not len(ids) == len(owners) == len(weights):
             raise InvalidInputError(
                 f"a pool has columns of {len(ids)} ids, {len(owners)} owners, {len(weights)} weights;"

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from crynux_validate.encoding import summary
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pool import Candidate
@@ -49,6 +51,30 @@ class Node:
     attestations: tuple[Attestation, ...] = ()
     public_key: bytes | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON: the stake as a decimal string, bytes as hexadecimal digits."""
+        committed = self.attest_commitment
+        return {
+            "id": self.id,
+            "owner": self.owner,
+            "gpu": self.gpu.to_dict(),
+            "stake": str(self.stake),
+            "joined": self.joined,
+            "suspended": self.suspended,
+            "absences": self.absences,
+            "group": self.group,
+            "attest_commitment": None
+            if committed is None
+            else {"epoch": committed[0], "commitment": committed[1].hex()},
+            "attestations": [attestation.to_dict() for attestation in self.attestations],
+            "public_key": None if self.public_key is None else self.public_key.hex(),
+        }
+
+    def __repr__(self) -> str:
+        state = "has left" if not self.joined else "suspended" if self.suspended else ""
+        where = f"in {self.group}" if self.group else ""
+        return summary(self, f"{self.id} of {self.owner}", self.gpu, f"stake {self.stake}", state, where)
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -74,3 +100,6 @@ class Draw:
     pool: Sequence[Candidate] = field(repr=False)
     unavailable: frozenset[str]
     members: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return summary(self, f"for {self.group} of ledger {self.ledger}", *self.members)

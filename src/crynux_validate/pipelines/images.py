@@ -20,6 +20,7 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.encoding import summary
 from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
@@ -58,6 +59,15 @@ class ImageResult:
     score: ImageScore
     environment: Environment
     seconds: float
+
+    def __repr__(self) -> str:
+        return summary(
+            self,
+            f"of {len(self.images)} images",
+            self.score,
+            f"task {self.task.digest.hex()[:12]}",
+            f"{self.seconds:.1f} s",
+        )
 
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:

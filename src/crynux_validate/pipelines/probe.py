@@ -26,7 +26,6 @@ _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _COUNTS: Final = ("num_logical_cores", "num_physical_cores", "num_sockets")
 _GIB: Final = 2**30
 
-_SMI_QUERY: Final = ("--query-gpu=uuid,name,memory.total", "--format=csv,noheader")
 _SMI_SECONDS: Final = 20.0
 """How long nvidia-smi may take; it wakes the driver where no process keeps it loaded."""
 
@@ -129,12 +128,20 @@ def _cuda_card(device: "torch.device") -> tuple[str, int]:
 
 def _nvidia_smi() -> list[tuple[str, str, int]]:
     """Uuid, name and bytes of memory of each card, in the order of the bus; empty where nvidia-smi has no answer."""
+    # A card that shares the machine's memory has "[N/A]" there, and no line that fits.
+    lines = _smi_lines("uuid,name,memory.total")
+    found = [re.fullmatch(r"\s*(\S+), (.+), ([0-9]{1,9}) MiB\s*", line) for line in lines]
+    return [(card[1], card[2], int(card[3]) * 2**20) for card in found if card]
+
+
+def _smi_lines(columns: str) -> list[str]:
+    """What nvidia-smi says of each card, in the order of the bus; empty where it has no answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
         done = subprocess.run(  # noqa: S603 - the operator's own program and constant arguments
-            [program, *_SMI_QUERY],
+            [program, f"--query-gpu={columns}", "--format=csv,noheader"],
             capture_output=True,
             text=True,
             errors="replace",
@@ -144,9 +151,7 @@ def _nvidia_smi() -> list[tuple[str, str, int]]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    # A card that shares the machine's memory has "[N/A]" there, and no line that fits.
-    found = [re.fullmatch(r"\s*(\S+), (.+), ([0-9]{1,9}) MiB\s*", line) for line in done.stdout.splitlines()]
-    return [(card[1], card[2], int(card[3]) * 2**20) for card in found if card]
+    return done.stdout.splitlines()
 
 
 def _platform() -> str:
@@ -206,7 +211,9 @@ def find_device(device: "str | torch.device | None" = None) -> "torch.device":
     if found.type == "mps" and torch.backends.mps.is_available():
         return torch.device("mps")
     if found.type == "cuda":
-        index, count = found.index or 0, torch.cuda.device_count()
+        count = torch.cuda.device_count()
+        # The current device is torch's choice where none is named; asking for it needs one.
+        index = found.index if found.index is not None else torch.cuda.current_device() if count else 0
         if index < count:
             return torch.device("cuda", index)
         raise PipelineError(f"the device {found} is not there: torch {torch.__version__} finds {count} CUDA devices")
@@ -271,19 +278,24 @@ def _cuda(device: "torch.device") -> dict[str, Any]:
 
     properties = torch.cuda.get_device_properties(device)
     core: Any = torch._C
-    driver = None
-    if _DRIVER.is_file():
-        match = re.search(r"\d+\.\d+(\.\d+)?", _DRIVER.read_text(encoding="utf-8", errors="replace"))
-        driver = None if match is None else match.group()
     return {
         # The name of a partition (MIG) says so: "... MIG 1g.10gb".
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "multiprocessors": properties.multi_processor_count,
         "memory_gib": math.ceil(properties.total_memory / _GIB),
-        "driver": driver,
+        "driver": _driver(),
         "driver_cuda": core._cuda_getDriverVersion() if hasattr(core, "_cuda_getDriverVersion") else None,
     }
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver; the kernel does not tell it under Windows and WSL, where nvidia-smi does."""
+    told = _DRIVER.read_text(encoding="utf-8", errors="replace") if _DRIVER.is_file() else ""
+    for text in (told, *_smi_lines("driver_version")[: 0 if told else 1]):
+        if match := re.search(r"\d+\.\d+(\.\d+)?", text):
+            return match.group()
+    return None
 
 
 def _metal() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.determinism import deterministic
@@ -85,11 +86,13 @@ class Runner:
         safety_checker: bool = False,
     ) -> None:
         if not isinstance(model, ModelRef):
-            raise InvalidInputError(f"model is {model!r}; expected a ModelRef")
+            raise InvalidInputError(f"model is {shorten(model)}; expected a ModelRef")
         if kind not in KINDS:
-            raise InvalidInputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+            raise InvalidInputError(f"kind is {shorten(kind)}; expected one of {', '.join(KINDS)}")
         if dtype not in DTYPES:
-            raise InvalidInputError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+            raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
+        if type(safety_checker) is not bool:
+            raise InvalidInputError(f"safety_checker is {shorten(safety_checker)}; expected True or False")
         if safety_checker and kind != "image":
             raise InvalidInputError("safety_checker is True; only image models have one")
         self.model = model
@@ -106,7 +109,7 @@ class Runner:
         if isinstance(task, TextTask):
             return cls(task.model, "text", task.dtype, device)
         if not isinstance(task, ImageTask):
-            raise InvalidInputError(f"task is {task!r}; expected an ImageTask or a TextTask")
+            raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
         return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker)
 
     @overload
@@ -150,9 +153,7 @@ class Runner:
         self._check(task)
         if self._loaded is None:
             raise PipelineError("this runner is closed; make a new one")
-        unused = "on_token" if self.kind == "image" else "on_step"
-        if (on_token if self.kind == "image" else on_step) is not None:
-            raise InvalidInputError(f"{unused} is given, but {type(task).__name__} runs never call it; leave it out")
+        _check_callbacks(task, on_step, on_token)
         if isinstance(task, TextTask):
             return self._generate(task, on_token)
         return self._draw(task, on_step)
@@ -234,7 +235,7 @@ class Runner:
     def _check(self, task: Task) -> None:
         """Refuse a task that names something else than what is loaded."""
         if not isinstance(task, ImageTask | TextTask):
-            raise InvalidInputError(f"task is {task!r}; expected an ImageTask or a TextTask")
+            raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
         asked: dict[str, tuple[Any, Any]] = {
             "kind": ("text" if isinstance(task, TextTask) else "image", self.kind),
             "model": (task.model, self.model),
@@ -248,11 +249,24 @@ class Runner:
                 )
 
 
+def _check_callbacks(task: Task, on_step: object, on_token: object) -> None:
+    """Refuse a callback that cannot be called, or that such a run never calls."""
+    unused = "on_step" if isinstance(task, TextTask) else "on_token"
+    for name, callback in (("on_step", on_step), ("on_token", on_token)):
+        if callback is not None and name == unused:
+            raise InvalidInputError(f"{unused} is given, but {type(task).__name__} runs never call it; leave it out")
+        if callback is not None and not callable(callback):
+            raise InvalidInputError(
+                f"{name} is {shorten(callback)}; expected a function that is called as the run goes on (a device is"
+                " named when the model is loaded: Runner.for_task(task, device))"
+            )
+
+
 @overload
 def run(
     task: ImageTask,
-    *,
     device: "str | torch.device | None" = None,
+    *,
     on_step: Callable[[Progress], None] | None = None,
 ) -> "ImageResult": ...
 
@@ -260,16 +274,16 @@ def run(
 @overload
 def run(
     task: TextTask,
-    *,
     device: "str | torch.device | None" = None,
+    *,
     on_token: "Callable[[Token], None] | None" = None,
 ) -> "TextResult": ...
 
 
 def run(
     task: Task,
-    *,
     device: "str | torch.device | None" = None,
+    *,
     on_step: Callable[[Progress], None] | None = None,
     on_token: "Callable[[Token], None] | None" = None,
 ) -> "ImageResult | TextResult":
@@ -277,6 +291,8 @@ def run(
 
     For more than one task of a model make a `Runner`: loading takes longer than most tasks.
     """
+    if isinstance(task, Task):
+        _check_callbacks(task, on_step, on_token)  # before a model is loaded
     with Runner.for_task(task, device) as runner:
         if isinstance(task, TextTask):
             return runner.run(task, on_token=on_token)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from crynux_validate.answers import TextScore, logits_digest
+from crynux_validate.encoding import summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -84,6 +85,10 @@ class TextResult:
     score: TextScore
     environment: Environment
     seconds: float
+
+    def __repr__(self) -> str:
+        tokens = f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens"
+        return summary(self, tokens, self.score, f"task {self.task.digest.hex()[:12]}", f"{self.seconds:.1f} s")
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.

@@ -174,8 +174,11 @@ def settle(state: State, change: Change, action: Settle, now: int) -> Change | N
     )
     moves = [{"from": t.source, "to": t.target, "amount": str(t.amount), "why": t.why} for t in settlement.transfers]
     suspended = [member for member in nodes if change.nodes[member].suspended]
+    said = settlement.verdict.to_dict()  # without the distances, which follow from the openings
     change.result = {
-        **settlement.verdict.to_dict(),
+        "outcome": said["outcome"],
+        "delivered_score": said["delivered_score"],
+        "findings": said["findings"],
         "delivered_by": settlement.delivered_by,
         "transfers": moves,
         "suspended": suspended,

@@ -1,0 +1,254 @@
+"""What a caller passes by mistake ends in an error of this library; what it returns shows in one line what it is."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import crynux_validate as cv
+from crynux_validate.testing import ManualClock
+from crynux_validate.testing.conformance.network import CHEAT, CHECKED, HONEST, MACHINE, POLICY, TEXT, Network
+
+WRONG: list[Any] = [None, 1, -1, 2.5, math.nan, "x", b"x", [], {}, [1], ("a",), [[None]], {"a": 1}, object(), int]
+MEMBERS = dict.fromkeys("abc", HONEST)
+PICTURE = Image.new("RGB", (64, 64))
+
+
+def ledger() -> cv.MemoryLedger:
+    return cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=ManualClock(), beacon=cv.LocalBeacon(b"secret"))
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "judge members": cv.judge,
+    "judge rule": lambda wrong: cv.judge(MEMBERS, wrong),
+    "judge_many": cv.judge_many,
+    "judge_many kinds": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64), wrong),
+    "judge_many rule": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64), None, wrong),
+    "CentreRule": cv.CentreRule,
+    "CentreRule slash_threshold": lambda wrong: cv.CentreRule(64, wrong),
+    "CentreRule safety_checker": lambda wrong: cv.CentreRule(safety_checker=wrong),
+    "CrynuxRelayRule": lambda wrong: cv.CrynuxRelayRule(wrong, seconds={}),
+    "CrynuxRelayRule seconds": lambda wrong: cv.CrynuxRelayRule(seconds=wrong),
+    "Verdicts.ended": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64)).ended(wrong),
+    "Verdicts.found": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64)).found(wrong),
+    "agree": lambda wrong: cv.agree(wrong, HONEST, 16),
+    "agree threshold": lambda wrong: cv.agree(HONEST, HONEST, wrong),
+    "similarity_score": lambda wrong: cv.similarity_score(wrong, HONEST),
+    "similarity_score other": lambda wrong: cv.similarity_score(HONEST, wrong),
+    "check_answer": lambda wrong: cv.check_answer(CHECKED, wrong),
+    "answer_from_bytes": cv.answer_from_bytes,
+    "ImageScore": cv.ImageScore,
+    "ImageScore.from_hex": cv.ImageScore.from_hex,
+    "ImageScore.from_images": cv.ImageScore.from_images,
+    "TextScore": cv.TextScore,
+    "TextScore.from_hex": cv.TextScore.from_hex,
+    "TextScore.from_tokens": cv.TextScore.from_tokens,
+    "TextScore.from_tokens logits": lambda wrong: cv.TextScore.from_tokens([[1, 2]], wrong),
+    "ErrorReport": cv.ErrorReport,
+    "ErrorReport.of": cv.ErrorReport.of,
+    "Opening": cv.Opening,
+    "Opening.of": cv.Opening.of,
+    "Opening.from_bytes": cv.Opening.from_bytes,
+    "KeyedScore": cv.KeyedScore,
+    "KeyedScore.from_bytes": cv.KeyedScore.from_bytes,
+    "KeyedScore.from_tokens": lambda wrong: cv.KeyedScore.from_tokens(bytes(32), wrong),
+    "GpuModel": lambda wrong: cv.GpuModel(wrong, 24),
+    "GpuModel memory_gib": lambda wrong: cv.GpuModel("NVIDIA L4", wrong),
+    "GpuModel.parse": cv.GpuModel.parse,
+    "GpuModel.from_dict": cv.GpuModel.from_dict,
+    "Environment.from_dict": cv.Environment.from_dict,
+    "Environment.compare": lambda wrong: cv.Environment({}, {}).compare(wrong),
+    "NodeClass.from_dict": cv.NodeClass.from_dict,
+    "Attestation.from_dict": cv.Attestation.from_dict,
+    "Attestation.of": lambda wrong: cv.Attestation.of(wrong, epoch=1, canary=bytes(32)),
+    "class_of": lambda wrong: cv.class_of(wrong, 0),
+    "draw": lambda wrong: cv.draw(wrong, 3, ledger="l", group="g", beacon=b"b"),
+    "verify_draw": cv.verify_draw,
+    "verify_evidence": cv.verify_evidence,
+    "Evidence group": lambda wrong: cv.Evidence("ledger-1", "n0", wrong),
+    "Evidence.from_json": cv.Evidence.from_json,
+    "MemoryLedger clock": lambda wrong: cv.MemoryLedger(clock=wrong),
+    "MemoryLedger beacon": lambda wrong: cv.MemoryLedger(beacon=wrong),
+    "MemoryLedger policy": cv.MemoryLedger,
+    "MemoryLedger.replay": cv.MemoryLedger.replay,
+    "required_stake": lambda wrong: cv.required_stake(wrong, 10),
+    "required_stake price": lambda wrong: cv.required_stake(90, 10, price=wrong),
+    "false_accept_rate": cv.false_accept_rate,
+    "hamming": lambda wrong: cv.hamming(wrong, HONEST.hashes),
+    "hash_array": cv.hash_array,
+    "image_hash": cv.image_hash,
+    "image_hashes": cv.image_hashes,
+}
+
+RIGHT: dict[str, list[Any]] = {
+    "CentreRule": [1],
+    "CentreRule slash_threshold": [None],
+    "CrynuxRelayRule": [1],
+    "CrynuxRelayRule seconds": [{}, {"a": 1}],
+    "judge rule": [None],
+    "judge_many kinds": [None],
+    "judge_many rule": [None],
+    "agree threshold": [1],
+    "TextScore.from_tokens": [[[]]],
+    "TextScore.from_tokens logits": [None],
+    "ErrorReport": [],
+    "Opening": [b"x"],
+    "GpuModel": ["x"],
+    "GpuModel memory_gib": [1],
+    "MemoryLedger clock": [None],
+    "MemoryLedger beacon": [None],
+    "MemoryLedger policy": [None],
+    "required_stake": [1],
+    "required_stake price": [1, 2.5],
+    "false_accept_rate": [1],
+    "hamming": [1],
+    "hash_array": [1, [], [1]],
+    "image_hashes": [[], {}],
+}
+"""What is no mistake there."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_type_is_an_error_of_this_library(name: str) -> None:
+    for wrong in WRONG:
+        if any(type(wrong) is type(right) and wrong == right for right in RIGHT.get(name, [])):
+            CALLS[name](wrong)
+            continue
+        if name.startswith("MemoryLedger clock") and wrong is int:
+            continue  # it can be called
+        with pytest.raises(cv.CrynuxValidateError) as caught:
+            CALLS[name](wrong)
+        assert str(caught.value), "an error without a word"
+        assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("rule", [16, 0, "centre", cv.CentreRule, object()])
+def test_a_rule_is_no_threshold(rule: Any) -> None:
+    with pytest.raises(cv.InvalidInputError, match=r"rule is .*; expected a rule, like CentreRule\(threshold=16\)"):
+        cv.judge(MEMBERS, rule)
+
+
+def test_a_score_without_its_digest_says_what_to_do() -> None:
+    for score in (cv.ImageScore.from_hex("f0" * 8), cv.TextScore.from_hex("f0" * 32)):
+        with pytest.raises(
+            cv.InvalidAnswerError, match=r"no result digest.* take the score of a result.*result_digest"
+        ):
+            cv.Opening.of(score)
+    with pytest.raises(cv.InvalidAnswerError, match=r"Opening\(score.to_bytes\(\)\)"):
+        cv.Opening.of(cv.KeyedScore(bytes(32)))  # type: ignore[arg-type]
+    with pytest.raises(cv.InvalidInputError, match=r"\[picture\] for one"):
+        cv.ImageScore.from_images(PICTURE)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------ what is shown
+
+
+@pytest.fixture(scope="module")
+def settled() -> tuple[Network, cv.Group]:
+    clock = ManualClock()
+    made = cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.LocalBeacon(b"secret"))
+    network = Network(made, clock)
+    network.attest()
+    return network, network.answered(HONEST, HONEST, CHEAT)
+
+
+def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Network, cv.Group]) -> None:
+    network, group = settled
+    made, node = network.ledger, group.members[2]
+    evidence = made.evidence(group.id, node)
+    node_class = cv.class_of(made.node(node), made.epoch().in_force)
+    challenge = made.epoch().challenge
+    assert challenge is not None
+    assert node_class is not None
+    opened = network.opened()
+    expected: list[tuple[object, list[str]]] = [
+        (group, [group.id, "SETTLED", "VALIDATED", *group.members]),
+        (opened, [opened.id, "OPEN", "no members yet"]),
+        (group.draw, [group.id, *group.members]),
+        (group.rounds[0], ["3 committed", "3 revealed"]),
+        (group.verdict, ["VALIDATED", HONEST.hex, f"{node} INVALID"]),
+        (made.epoch(), [str(made.epoch().number), challenge.hex()]),
+        (made.totals(), [str(made.totals().stakes)]),
+        (made.node(node), [node, "NVIDIA GeForce RTX 4090", "stake 0"]),
+        (made, ["MemoryLedger", "ledger-1"]),
+        (made.events()[-1], [made.events()[-1].kind, made.events()[-1].digest[:12]]),
+        (evidence, [node, group.id, "INVALID"]),
+        (cv.verify_evidence(evidence), [node, group.id, "INVALID"]),
+        (HONEST, ["phash/1", HONEST.hex]),
+        (cv.ImageScore(bytes(128)), ["no result digest"]),
+        (cv.TextScore(bytes(32)), ["tokens/1", "00" * 32]),
+        (cv.KeyedScore(bytes(32)), ["digest/1", "00" * 32]),
+        (cv.ErrorReport("failed", "x\n" * 500), ["failed"]),
+        (cv.Malformed("x\n" * 5_000), ["Malformed"]),
+        (cv.Opening.of(HONEST), [HONEST.hex]),
+        (cv.Opening(bytes(4_000)), ["4000 answer bytes"]),
+        (node_class, ["RTX 4090", node_class.hex[:12]]),
+        (MACHINE.attestation(b"x", 7), ["epoch 7"]),
+        (cv.CrynuxRelayRule(seconds={f"n{at}": 1.0 for at in range(1_000)}), ["1000 nodes"]),
+        (cv.CentreRule(), ["safety_checker=True"]),
+        (cv.judge_many(np.zeros((1_000, 3, 1), np.uint64)), ["1000 groups"]),
+        (cv.Environment({"a": "x" * 9_000}, {}), [cv.Environment({"a": "x" * 9_000}, {}).kernel_digest.hex()[:12]]),
+    ]
+    for value, words in expected:
+        shown = repr(value)
+        assert shown.isprintable(), shown
+        assert len(shown) <= 320, shown
+        for word in words:
+            assert word in shown, (word, shown)
+    nonce = cv.Opening.of(HONEST).nonce
+    assert nonce.hex() not in repr(cv.Opening(HONEST.to_bytes(), nonce)), "a nonce is secret"
+
+
+def test_what_a_ledger_returns_is_json(settled: tuple[Network, cv.Group]) -> None:
+    network, group = settled
+    made = network.ledger
+    node = made.node(group.members[0])
+    committed = made.node(group.members[1])
+    assert committed.attest_commitment is not None
+    opened = network.opened()
+    drawn = network.drawn()
+    for value in (node, committed, group, opened, drawn, made.epoch(), made.totals(), group.verdict):
+        assert value is not None
+        said = value.to_dict()
+        assert json.loads(json.dumps(said)) == said, "a value that JSON does not have"
+    for record in (node, made.epoch(), made.totals()):
+        assert list(record.to_dict()) == [field.name for field in fields(record)]
+    assert committed.to_dict()["attest_commitment"]["epoch"] == committed.attest_commitment[0]
+    assert node.to_dict()["stake"] == str(node.stake)
+    assert {name: int(amount) for name, amount in made.totals().to_dict().items()} == asdict(made.totals())
+    assert group.to_dict()["members"] == list(group.members)
+    assert (opened.to_dict()["members"], opened.to_dict()["beacon"]) == ([], None)
+    assert group.verdict is not None
+    assert group.verdict.to_dict()["distances"] == dict(group.verdict.distances)
+
+
+def test_the_settle_event_keeps_its_fields(settled: tuple[Network, cv.Group]) -> None:
+    event = next(event for event in settled[0].ledger.events() if event.kind == "settle")
+    expected = {"outcome", "delivered_score", "findings", "delivered_by", "transfers", "suspended"}
+    assert set(event.payload["result"]) == expected
+
+
+# ------------------------------------------------------------------------------------------------ runs
+
+
+def test_a_run_with_wrong_arguments_ends_before_a_model_is_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    image = CHECKED.replace(model=cv.ModelRef("owner/name", revision="0" * 40))
+    for call, word in (
+        (lambda: cv.run("a red cat", "cpu"), "expected an ImageTask or a TextTask"),  # type: ignore[call-overload]
+        (lambda: cv.run(image, "toaster"), "no device"),
+        (lambda: cv.run(image, on_step=5), "on_step is 5; expected a function"),  # type: ignore[call-overload]
+        (lambda: cv.run(image, on_token=print), "runs never call it"),  # type: ignore[call-overload]
+        (lambda: cv.run(TEXT, on_step=print), "runs never call it"),  # type: ignore[call-overload]
+        (lambda: cv.Runner("owner/name"), "expected a ModelRef"),  # type: ignore[arg-type]
+        (lambda: cv.Runner(image.model, "cpu"), "kind is 'cpu'"),  # type: ignore[arg-type]
+        (lambda: cv.Runner(image.model, safety_checker="yes"), "safety_checker is 'yes'"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(cv.InvalidInputError, match=word):
+            call()
