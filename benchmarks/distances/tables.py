@@ -7,11 +7,13 @@ from typing import Final, TypeVar
 
 from benchmarks.distances.plan import MAIN
 from benchmarks.distances.record import Cheated, Honest, Record
-from crynux_validate import Finding, judge
+from crynux_validate import CentreRule, Finding, judge
 from crynux_validate.answers import ImageScore, similarity_score
 
 APART: Final = (8, 16, 24)
 PASSES: Final = (8, 12, 16, 20, 24)
+RULE: Final = CentreRule(safety_checker=False)
+"""No task that was measured had a safety checker."""
 
 Number = TypeVar("Number", int, float)
 
@@ -43,7 +45,7 @@ def slashed(pairs: Honest | Cheated) -> float:
     count = 0
     for own, reference in zip(pairs.hashes, pairs.reference, strict=True):
         honest = ImageScore.from_hex(reference)
-        verdict = judge({"one": honest, "two": honest, "three": ImageScore.from_hex(own)})
+        verdict = judge({"one": honest, "two": honest, "three": ImageScore.from_hex(own)}, RULE)
         count += verdict.findings["three"] is Finding.INVALID
     return count / len(pairs.hashes)
 
