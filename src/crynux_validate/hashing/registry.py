@@ -139,6 +139,7 @@ def image_hashes(
     MissingExtraError, PipelineError
         As for `image_hash`; and a process could not be started, or died: the message names the files it was hashing.
     """
+
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures (of one: image_hash)")
     for value, what in ((threads, "threads"), (processes, "processes")):

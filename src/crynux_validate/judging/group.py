@@ -26,8 +26,7 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
     Raises
     ------
     InvalidInputError
-        For another group size, a node id that is not printable ASCII, a member that is no answer, and a rule that is
-        none.
+            For another group size, a node id that is no id, a member that is no answer, and a rule that is none.
     """
     if not isinstance(members, Mapping):
         raise InvalidInputError(f"members is a {type(members).__name__}; expected a mapping of node ids to answers")
