@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test lint bench bench-peers measure soak clean
+.PHONY: help demo demo-text test test-long lint bench bench-peers measure soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install what tasks need, and show an honest group and a cheat"
 	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
+	@echo "make test-long   the tests that take long, which make test leaves out"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
@@ -32,8 +33,13 @@ demo-text: $(VENV)/.installed-run
 	@$(BIN)/crynux-validate demo --kind text --out demo-output
 
 # The checks that take seconds come first, and the count of passed tests last.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: lint
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(PYTEST) -m "not long"
+
+test-long: $(VENV)/.installed-dev
+	@$(PYTEST) -m long
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet
