@@ -241,7 +241,7 @@ def summary(value: object, *parts: object) -> str:
     for part in parts:
         text = part.hex() if isinstance(part, bytes) else str(part)
         if part is not None and text:
-            text = text if text.isprintable() else ascii(text)[1:-1]
+            text = text if text.isprintable() else printable(text)
             shown.append(text if len(text) <= 80 else f"{text[:77]}...")
     line = ", ".join(shown)
     return f"<{type(value).__name__} {line if len(line) <= 280 else f'{line[:277]}...'}>"

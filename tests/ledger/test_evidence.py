@@ -87,7 +87,7 @@ def test_evidence_of_a_blank_picture_says_by_which_rule_it_was_judged() -> None:
     pretended = json.loads(evidence.to_json())
     pretended["group"]["task"]["safety_checker"] = False
     with pytest.raises(BrokenEvidenceError, match="judging the answers again"):
-        verify_evidence(Evidence.from_json(json.dumps(pretended)))
+        verify_evidence(Evidence.from_json(canonical_json(pretended)))
 
 
 @pytest.mark.parametrize("answer", [MALFORMED, FALSE_REPORT])
