@@ -26,6 +26,7 @@ from crynux_validate.pipelines.loading import (
 )
 from crynux_validate.pipelines.process import require
 from crynux_validate.pipelines.recipe import plain, recipe_of
+from crynux_validate.pipelines.scheduling import check_settings
 from crynux_validate.tasks import Dtype, ModelRef
 
 require("diffusers", "transformers")
@@ -55,14 +56,14 @@ class LoadedModel:
     ----------
     pipeline
         The diffusers pipeline.
-    scheduler_config
-        The model's own scheduler configuration, from which each image's scheduler is made.
+    scheduler_settings
+        Of the model's own scheduler configuration, from which each image's scheduler is made.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
 
     pipeline: Any
-    scheduler_config: Mapping[str, Any]
+    scheduler_settings: Mapping[str, Any]
     recipe: Mapping[str, Any]
 
 
@@ -94,8 +95,8 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
             parts[part] = _load_part(folder, part, library, class_name, model.variant, dtype, device)
         if safety_checker:
             parts |= _load_checker(folder, model, dtype, device)
-        scheduler_config = _scheduler_config(folder, name, model)
-        return _assemble(name, parts, scheduler_config, index, model, folder)
+        settings = _scheduler_settings(folder, name)
+        return _assemble(name, parts, settings, index, model, folder)
 
 
 def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
@@ -178,20 +179,21 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
     return {"safety_checker": checker, name: extractor}
 
 
-def _scheduler_config(folder: Path, name: str, model: ModelRef) -> dict[str, Any]:
-    """The model's scheduler configuration, with the two settings that diffusers corrects in old Stable Diffusion."""
-    config = _read_json(folder / "scheduler" / "scheduler_config.json")
-    if not isinstance(config.get("_class_name"), str):
-        raise ModelError(f"the scheduler configuration of {model} names no class; load a whole pipeline")
+def _scheduler_settings(folder: Path, name: str) -> dict[str, Any]:
+    """The model's scheduler settings, with those that diffusers corrects in old Stable Diffusion.
+
+    Latents have no range to be clipped to: that is the default of schedulers for pixels.
+    """
+    config = {"clip_sample": False} | _read_json(folder / "scheduler" / "scheduler_config.json")
     if name == "StableDiffusionPipeline":
         config |= {"steps_offset": 1, "clip_sample": False}
-    return config
+    return check_settings(config)
 
 
 def _assemble(
     name: str,
     parts: dict[str, Any],
-    scheduler_config: dict[str, Any],
+    scheduler_settings: dict[str, Any],
     index: Mapping[str, Any],
     model: ModelRef,
     folder: Path,
@@ -212,7 +214,7 @@ def _assemble(
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.disable_slicing()
     pipeline.vae.disable_tiling()
-    return LoadedModel(pipeline, scheduler_config, recipe_of(pipeline, parts, model, folder))
+    return LoadedModel(pipeline, scheduler_settings, recipe_of(pipeline, parts, model, folder))
 
 
 def _read_json(file: Path) -> dict[str, Any]:
