@@ -5,7 +5,8 @@ itself fills it with random numbers and a line in a log.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +15,16 @@ import torch
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.files import CONFIG, PREPROCESSOR, TOKENIZER, check_cached, check_files, read_object
 from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
     check_complete,
+    check_not_shadowed,
     local_folder,
     not_found,
+    own_memory,
     quiet,
     reading,
 )
@@ -75,8 +79,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
     ModelError
         Where files are missing, damaged or not those that `model` names, or the pipeline is not supported.
     """
-    with quiet("transformers", "diffusers"):
-        folder = locate(model, safety_checker=safety_checker)
+    with quiet("transformers", "diffusers"), locate(model, safety_checker=safety_checker) as folder:
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
         if not isinstance(name, str) or name not in PIPELINES:
@@ -99,29 +102,37 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
         return _assemble(name, parts, settings, index, model, folder)
 
 
-def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
-    """Return the folder that holds the files of a model: a local one, checked, or the hub's cache, filled.
+@contextmanager
+def locate(model: ModelRef, *, safety_checker: bool = False) -> Iterator[Path]:
+    """Give the folder that holds the files of a model: a local one, checked, or the hub's cache, filled.
 
     A safety checker of a hub model is only downloaded where it is asked for.
 
     Raises
     ------
     ModelError
-        Where it is not there, or not what `model` says.
+        Where it is not there, not what `model` says, or changes meanwhile.
     """
     if model.digest is not None:
-        return local_folder(model)
+        with local_folder(model) as folder:
+            yield folder
+        return
+    name = spelled(model)
+    check_not_shadowed(name)
     from diffusers import DiffusionPipeline
 
     # Components that are passed are not downloaded.
     unused: dict[str, Any] = {} if safety_checker else {"safety_checker": None, "feature_extractor": None}
     try:
-        folder = DiffusionPipeline.download(
-            spelled(model), revision=model.revision, variant=model.variant, use_safetensors=True, **unused
+        found = DiffusionPipeline.download(
+            name, revision=model.revision, variant=model.variant, use_safetensors=True, **unused
         )
     except READING as error:
         raise not_found(model, error) from error
-    return Path(folder)
+    snapshot = Path(found)
+    parts = [*_COMMON, *_SECOND_ENCODER, *(("safety_checker", "feature_extractor") if safety_checker else ())]
+    check_cached(snapshot, model, parts)
+    yield snapshot
 
 
 def _present(index: Mapping[str, Any], part: str) -> bool:
@@ -138,6 +149,7 @@ def _load_part(
 
     loader = getattr({"diffusers": diffusers, "transformers": transformers}[library], class_name)
     if part.startswith("tokenizer"):
+        check_files(part, folder / part, folder, TOKENIZER)
         return reading(part, folder, lambda: loader.from_pretrained(folder / part, local_files_only=True))
     return _load_weights(loader, folder, part, variant, dtype, device, eager=library == "transformers")
 
@@ -145,6 +157,9 @@ def _load_part(
 def _load_weights(
     loader: Any, folder: Path, part: str, variant: str | None, dtype: Dtype, device: torch.device, *, eager: bool
 ) -> Any:
+    check_files(part, folder / part, folder, CONFIG)
+    if "quantization_config" in read_object(folder / part / "config.json"):
+        raise ModelError(f"{part} in {folder} holds quantized weights; supported are float32, float16 and bfloat16")
     settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
     loaded, info = reading(
         part,
@@ -160,7 +175,7 @@ def _load_weights(
         ),
     )
     check_complete(part, folder, info)
-    return reading(part, folder, lambda: loaded.to(device).eval())
+    return reading(part, folder, lambda: own_memory(loaded.to(device).eval()))
 
 
 def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.device) -> dict[str, Any]:
@@ -175,6 +190,7 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         StableDiffusionSafetyChecker, folder, "safety_checker", model.variant, dtype, device, eager=True
     )
     name = "feature_extractor"
+    check_files(name, folder / name, folder, PREPROCESSOR)
     extractor = reading(name, folder, lambda: CLIPImageProcessorPil.from_pretrained(folder / name))
     return {"safety_checker": checker, name: extractor}
 
