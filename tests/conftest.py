@@ -16,6 +16,8 @@ from crynux_validate.testing import fake_hardware, tiny_image_model, tiny_text_m
 
 # No test may depend on the network, and a missing file shall be an error at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Nor write into the user's cache.
+os.environ["CRYNUX_VALIDATE_DIGEST_CACHE"] = "off"
 prepare_process()
 
 

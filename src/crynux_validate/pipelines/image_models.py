@@ -5,7 +5,8 @@ itself fills it with random numbers and a line in a log.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +15,22 @@ import torch
 
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.files import CONFIG, PREPROCESSOR, TOKENIZER, check_cached, check_files, read_object
 from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
     check_complete,
+    check_not_shadowed,
     local_folder,
     not_found,
+    own_memory,
     quiet,
     reading,
 )
 from crynux_validate.pipelines.process import require
 from crynux_validate.pipelines.recipe import plain, recipe_of
+from crynux_validate.pipelines.scheduling import check_settings
 from crynux_validate.tasks import Dtype, ModelRef
 
 require("diffusers", "transformers")
@@ -55,14 +60,14 @@ class LoadedModel:
     ----------
     pipeline
         The diffusers pipeline.
-    scheduler_config
-        The model's own scheduler configuration, from which each image's scheduler is made.
+    scheduler_settings
+        Of the model's own scheduler configuration, from which each image's scheduler is made.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
 
     pipeline: Any
-    scheduler_config: Mapping[str, Any]
+    scheduler_settings: Mapping[str, Any]
     recipe: Mapping[str, Any]
 
 
@@ -74,8 +79,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
     ModelError
         Where files are missing, damaged or not those that `model` names, or the pipeline is not supported.
     """
-    with quiet("transformers", "diffusers"):
-        folder = locate(model, safety_checker=safety_checker)
+    with quiet("transformers", "diffusers"), locate(model, safety_checker=safety_checker) as folder:
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
         if not isinstance(name, str) or name not in PIPELINES:
@@ -94,33 +98,41 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
             parts[part] = _load_part(folder, part, library, class_name, model.variant, dtype, device)
         if safety_checker:
             parts |= _load_checker(folder, model, dtype, device)
-        scheduler_config = _scheduler_config(folder, name, model)
-        return _assemble(name, parts, scheduler_config, index, model, folder)
+        settings = _scheduler_settings(folder, name)
+        return _assemble(name, parts, settings, index, model, folder)
 
 
-def locate(model: ModelRef, *, safety_checker: bool = False) -> Path:
-    """Return the folder that holds the files of a model: a local one, checked, or the hub's cache, filled.
+@contextmanager
+def locate(model: ModelRef, *, safety_checker: bool = False) -> Iterator[Path]:
+    """Give the folder that holds the files of a model: a local one, checked, or the hub's cache, filled.
 
     A safety checker of a hub model is only downloaded where it is asked for.
 
     Raises
     ------
     ModelError
-        Where it is not there, or not what `model` says.
+        Where it is not there, not what `model` says, or changes meanwhile.
     """
     if model.digest is not None:
-        return local_folder(model)
+        with local_folder(model) as folder:
+            yield folder
+        return
+    name = spelled(model)
+    check_not_shadowed(name)
     from diffusers import DiffusionPipeline
 
     # Components that are passed are not downloaded.
     unused: dict[str, Any] = {} if safety_checker else {"safety_checker": None, "feature_extractor": None}
     try:
-        folder = DiffusionPipeline.download(
-            spelled(model), revision=model.revision, variant=model.variant, use_safetensors=True, **unused
+        found = DiffusionPipeline.download(
+            name, revision=model.revision, variant=model.variant, use_safetensors=True, **unused
         )
     except READING as error:
         raise not_found(model, error) from error
-    return Path(folder)
+    snapshot = Path(found)
+    parts = [*_COMMON, *_SECOND_ENCODER, *(("safety_checker", "feature_extractor") if safety_checker else ())]
+    check_cached(snapshot, model, parts)
+    yield snapshot
 
 
 def _present(index: Mapping[str, Any], part: str) -> bool:
@@ -137,6 +149,7 @@ def _load_part(
 
     loader = getattr({"diffusers": diffusers, "transformers": transformers}[library], class_name)
     if part.startswith("tokenizer"):
+        check_files(part, folder / part, folder, TOKENIZER)
         return reading(part, folder, lambda: loader.from_pretrained(folder / part, local_files_only=True))
     return _load_weights(loader, folder, part, variant, dtype, device, eager=library == "transformers")
 
@@ -144,6 +157,9 @@ def _load_part(
 def _load_weights(
     loader: Any, folder: Path, part: str, variant: str | None, dtype: Dtype, device: torch.device, *, eager: bool
 ) -> Any:
+    check_files(part, folder / part, folder, CONFIG)
+    if "quantization_config" in read_object(folder / part / "config.json"):
+        raise ModelError(f"{part} in {folder} holds quantized weights; supported are float32, float16 and bfloat16")
     settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
     loaded, info = reading(
         part,
@@ -159,7 +175,7 @@ def _load_weights(
         ),
     )
     check_complete(part, folder, info)
-    return reading(part, folder, lambda: loaded.to(device).eval())
+    return reading(part, folder, lambda: own_memory(loaded.to(device).eval()))
 
 
 def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.device) -> dict[str, Any]:
@@ -174,24 +190,26 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         StableDiffusionSafetyChecker, folder, "safety_checker", model.variant, dtype, device, eager=True
     )
     name = "feature_extractor"
+    check_files(name, folder / name, folder, PREPROCESSOR)
     extractor = reading(name, folder, lambda: CLIPImageProcessorPil.from_pretrained(folder / name))
     return {"safety_checker": checker, name: extractor}
 
 
-def _scheduler_config(folder: Path, name: str, model: ModelRef) -> dict[str, Any]:
-    """The model's scheduler configuration, with the two settings that diffusers corrects in old Stable Diffusion."""
-    config = _read_json(folder / "scheduler" / "scheduler_config.json")
-    if not isinstance(config.get("_class_name"), str):
-        raise ModelError(f"the scheduler configuration of {model} names no class; load a whole pipeline")
+def _scheduler_settings(folder: Path, name: str) -> dict[str, Any]:
+    """The model's scheduler settings, with those that diffusers corrects in old Stable Diffusion.
+
+    Latents have no range to be clipped to: that is the default of schedulers for pixels.
+    """
+    config = {"clip_sample": False} | _read_json(folder / "scheduler" / "scheduler_config.json")
     if name == "StableDiffusionPipeline":
         config |= {"steps_offset": 1, "clip_sample": False}
-    return config
+    return check_settings(config)
 
 
 def _assemble(
     name: str,
     parts: dict[str, Any],
-    scheduler_config: dict[str, Any],
+    scheduler_settings: dict[str, Any],
     index: Mapping[str, Any],
     model: ModelRef,
     folder: Path,
@@ -212,7 +230,7 @@ def _assemble(
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.disable_slicing()
     pipeline.vae.disable_tiling()
-    return LoadedModel(pipeline, scheduler_config, recipe_of(pipeline, parts, model, folder))
+    return LoadedModel(pipeline, scheduler_settings, recipe_of(pipeline, parts, model, folder))
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from crynux_validate.pipelines.image_models import LoadedModel
 from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.noise import normal
 from crynux_validate.pipelines.recipe import plain
+from crynux_validate.pipelines.scheduling import make_scheduler
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -149,7 +150,7 @@ def draw_images(
     with quiet("transformers", "diffusers"):
         check_prompts(loaded.pipeline, task)
         for image in range(task.images):
-            scheduler = make_scheduler(loaded, task)
+            scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
             images.append(_to_image(_draw(loaded.pipeline, scheduler, task, image, step)))
     recipe = {
@@ -158,17 +159,6 @@ def draw_images(
         "guidance": "one batch of two" if task.guidance_scale > 1 else "none",
     }
     return images, recipe
-
-
-def make_scheduler(loaded: LoadedModel, task: ImageTask) -> Any:
-    """Return a new scheduler: the model's configuration with the task's arguments. One that was used keeps a state."""
-    import diffusers
-
-    kind = getattr(diffusers, task.scheduler)
-    try:
-        return kind.from_config(dict(loaded.scheduler_config), **task.scheduler_args)
-    except RUNNING as error:
-        raise PipelineError(f"{task.scheduler} cannot be made from the model's configuration: {error}") from error
 
 
 class Noise(TorchFunctionMode):

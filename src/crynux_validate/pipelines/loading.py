@@ -1,6 +1,7 @@
 """What loading a model of any kind needs: dtypes, silence, and errors that name the files."""
 
 import importlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 
 from crynux_validate.errors import ModelError
-from crynux_validate.tasks import ModelRef, folder_digest
+from crynux_validate.tasks import ModelRef
+from crynux_validate.tasks.folder import check_unchanged, digest_of_states, folder_states
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {
     "float32": torch.float32,
@@ -66,23 +68,36 @@ def _silent(module: str) -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def local_folder(model: ModelRef) -> Path:
-    """Return the folder of a model that is named by its digest, checked again.
+@contextmanager
+def local_folder(model: ModelRef) -> Iterator[Path]:
+    """Give the folder of a model that is named by its digest: checked now, and again after it was loaded.
+
+    The path is absolute: libraries take a relative one for the name of a hub repository, which decides about more than
+    the place.
 
     Raises
     ------
     ModelError
-        Where it is not there, or not what `model` says.
+        Where it is not there, not what `model` says, or changes meanwhile.
     """
     if model.path is None:
         raise ModelError(f"where {model} lies on this machine is not known; name its folder: model.at(folder)")
-    try:
-        found = folder_digest(model.path)
-    except OSError as error:
-        raise ModelError(f"the model folder cannot be read: {error}") from error
+    folder = Path(os.path.abspath(model.path))
+    states = folder_states(folder)
+    found = digest_of_states(folder, states)
     if found != model.digest:
-        raise ModelError(f"{model.path} holds the model {found}, but the task asks for {model.digest}")
-    return model.path
+        raise ModelError(f"{folder} holds the model {found}, but the task asks for {model.digest}")
+    yield folder
+    check_unchanged(folder, states)
+
+
+def check_not_shadowed(name: str) -> None:
+    """Refuse a hub's name that is also a path from here: libraries load what lies there in its place."""
+    if os.path.exists(name):
+        raise ModelError(
+            f"{os.path.abspath(name)} would be loaded in place of the hub's {name}; start in another folder, or name "
+            "the local one by its digest (ModelRef.local)"
+        )
 
 
 def not_found(model: ModelRef, error: Exception) -> ModelError:
@@ -114,6 +129,15 @@ def reading(part: str, source: object, load_it: Callable[[], Any]) -> Any:
             f"{part} in {source} cannot be loaded: {reason}. Needed are its configuration and safetensors files (of "
             "the variant that the model names, if any), undamaged"
         ) from error
+
+
+def own_memory(module: torch.nn.Module) -> torch.nn.Module:
+    """Copy weights that still lie in their file: they would change with it, after the file was checked."""
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.device.type == "cpu":
+                tensor.data = tensor.data.clone()
+    return module
 
 
 def first_line(error: BaseException) -> str:

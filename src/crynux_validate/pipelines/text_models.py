@@ -1,7 +1,9 @@
 """Loading a language model: the files that a task names, none of its own defaults, and a check that it decodes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -9,13 +11,16 @@ import torch
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
+from crynux_validate.pipelines.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
 from crynux_validate.pipelines.hub_names import spelled
 from crynux_validate.pipelines.loading import (
     DTYPES,
     READING,
     check_complete,
+    check_not_shadowed,
     local_folder,
     not_found,
+    own_memory,
     quiet,
     reading,
 )
@@ -69,10 +74,9 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
     DeterminismError
         Where the model draws random numbers.
     """
-    with quiet("transformers"):
+    with quiet("transformers"), _source(model) as (source, where):
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-        source, where = _source(model)
         _check_no_adapter(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
         _check_config(model, config)
@@ -94,7 +98,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
             experts_implementation="eager",
         )
         check_complete("the model", where, info)
-        loaded = reading("the model", where, lambda: loaded.to(device).eval())
+        loaded = reading("the model", where, lambda: own_memory(loaded.to(device).eval()))
         _forget_defaults(loaded, attention)
         text: Any = loaded.config.get_text_config(decoder=True)
         end = end_tokens(model, source, tokenizer)
@@ -105,12 +109,32 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
     return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, recipe)
 
 
-def _source(model: ModelRef) -> tuple[dict[str, Any], str]:
-    """Where the files are read from: arguments of ``from_pretrained``, and the place in words."""
+@contextmanager
+def _source(model: ModelRef) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give where the files are read from: arguments of ``from_pretrained``, and the place in words.
+
+    The files of a local folder are checked before they are read, and that they are still the same after; those of a
+    hub after, when they are all in the cache.
+    """
     if model.digest is not None:
-        folder = str(local_folder(model))
-        return {"pretrained_model_name_or_path": folder, "local_files_only": True}, folder
-    return {"pretrained_model_name_or_path": spelled(model), "revision": model.revision}, str(model)
+        with local_folder(model) as folder:
+            _check_files(folder, folder)
+            yield {"pretrained_model_name_or_path": str(folder), "local_files_only": True}, str(folder)
+        return
+    name = spelled(model)
+    check_not_shadowed(name)
+    yield {"pretrained_model_name_or_path": name, "revision": model.revision}, str(model)
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(name, "config.json", revision=model.revision, local_files_only=True)
+    snapshot = Path(str(found)).parent
+    _check_files(snapshot, model)
+    check_cached(snapshot, model, [""])
+
+
+def _check_files(folder: Path, where: object) -> None:
+    check_files("the configuration", folder, where, CONFIG)
+    check_files("the tokenizer", folder, where, FAST_TOKENIZER)
 
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:

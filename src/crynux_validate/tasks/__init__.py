@@ -5,8 +5,9 @@ a default that is written into those bytes (T1). JSON from a stranger is validat
 """
 
 from crynux_validate.tasks.base import DTYPES, Dtype
+from crynux_validate.tasks.folder import DigestProgress, OnDigest, folder_digest
 from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
-from crynux_validate.tasks.model import ModelRef, folder_digest
+from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.reading import MAX_TASK_BYTES, Task, task_from_json
 from crynux_validate.tasks.text import MAX_SEQUENCES, WARPERS, TextTask
 
@@ -16,9 +17,11 @@ __all__ = [
     "MAX_SEQUENCES",
     "MAX_TASK_BYTES",
     "WARPERS",
+    "DigestProgress",
     "Dtype",
     "ImageTask",
     "ModelRef",
+    "OnDigest",
     "Task",
     "TextTask",
     "folder_digest",

@@ -1,14 +1,14 @@
 """Which weights a task names: a hub repository at a commit, or a local folder by its content (protocol T1)."""
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from os import PathLike
 from pathlib import Path
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten, shorten_name
+from crynux_validate.encoding import shorten, shorten_name
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
+from crynux_validate.tasks.folder import OnDigest, folder_digest
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -76,17 +76,26 @@ class ModelRef:
             )
 
     @classmethod
-    def local(cls, path: str | PathLike[str], *, variant: str | None = None) -> "ModelRef":
-        """Name the model in a local folder by the digest of its files (reads all of them)."""
-        return cls(digest=folder_digest(path), path=Path(path), variant=variant)
+    def local(
+        cls, path: str | PathLike[str], *, variant: str | None = None, on_progress: OnDigest | None = None
+    ) -> "ModelRef":
+        """Name the model in a local folder by the digest of its files; see `folder_digest` for how they are read."""
+        return cls(digest=folder_digest(path, on_progress), path=Path(path), variant=variant)
 
     @property
     def pinned(self) -> bool:
         """Whether every node that follows this reference loads the same weights."""
         return self.digest is not None or _COMMIT.fullmatch(self.revision or "") is not None
 
-    def at(self, path: str | PathLike[str]) -> "ModelRef":
+    def at(self, path: str | PathLike[str], on_progress: OnDigest | None = None) -> "ModelRef":
         """Return this reference with the folder that holds it on this machine.
+
+        Parameters
+        ----------
+        path
+            The folder; all of it is read, see `folder_digest`.
+        on_progress
+            Called while that goes on.
 
         Raises
         ------
@@ -98,7 +107,7 @@ class ModelRef:
         """
         if self.digest is None:
             raise InvalidInputError(f"the model is the repository {self.repository!r}, not a local folder: name none")
-        found = folder_digest(path)
+        found = folder_digest(path, on_progress)
         if found != self.digest:
             raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
         return dataclass_replace(self, path=Path(path))
@@ -130,30 +139,3 @@ class ModelRef:
     def _check(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise InvalidTaskError(f"model.{name}", f"is {shorten(value)}; expected {expected}")
-
-
-def folder_digest(path: str | PathLike[str]) -> str:
-    """Digest the content of a model folder (protocol, "Bytes"): 64 hexadecimal digits.
-
-    The names and the SHA-256 of all files below it count; dot-files and dot-folders do not, nor do dates or owners.
-
-    Raises
-    ------
-    ModelError
-        Where there is no such folder, no file in it, or one that cannot be read.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ModelError(f"{folder} is not a folder; give the folder that holds model_index.json")
-    files: dict[str, str] = {}
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder)
-        if file.is_file() and not any(part.startswith(".") for part in name.parts):
-            try:
-                with file.open("rb") as stream:
-                    files[name.as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as error:
-                raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
-    if not files:
-        raise ModelError(f"{folder} holds no files; give the folder that holds model_index.json")
-    return digest("folder", length_prefixed(canonical_json(files))).hex()
