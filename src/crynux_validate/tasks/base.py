@@ -1,10 +1,12 @@
 """What every kind of task has: a model, canonical bytes, a digest, and errors that name the field."""
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, InstanceOf, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from crynux_validate.encoding import (
     canonical_json,
@@ -16,6 +18,7 @@ from crynux_validate.encoding import (
 )
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
 from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.wire import CONSTRUCTING, describe, parsed, refused, wire_schema
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16")
@@ -23,6 +26,10 @@ DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16")
 
 class BaseTask(BaseModel):
     """The part of a task that does not depend on its kind; a kind adds fields and `_complete`.
+
+    Pydantic's own functions read, write and describe the wire format (``model_validate_json``, ``model_dump_json``,
+    ``model_json_schema``, and a task as a field of another model or as the body of a request). They raise pydantic's
+    ``ValidationError``, whose places and codes are those of `InvalidTaskError`, and take pinned models only.
 
     Raises
     ------
@@ -41,11 +48,11 @@ class BaseTask(BaseModel):
     choices: ClassVar[Mapping[str, tuple[str, ...]]]
     """For the fields that are ids: the known ones. Another id is ``unsupported``, not a wrong type."""
 
-    model: InstanceOf[ModelRef]
+    model: ModelRef
 
     def __init__(self, **fields: Any) -> None:
         try:
-            super().__init__(**fields)
+            self.__pydantic_validator__.validate_python(fields, self_instance=self, context=CONSTRUCTING)
         except ValidationError as error:
             _raise_first(type(self), error)
         self._complete()
@@ -91,8 +98,69 @@ class BaseTask(BaseModel):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**(fields | changes))
 
+    @classmethod
+    def _from_wire(cls, value: str | bytes | Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
+        """Read what `to_dict` or `to_json` wrote, of this kind; `task_from_json` reads every kind."""
+        fields = parsed(value, "the task", cls.max_bytes)
+        schema = fields.pop("schema", None)
+        if schema not in cls.schemas:
+            raise InvalidTaskError("schema", f"is {shorten(schema)}; expected {cls.schemas[0]!r}")
+        unpinned = schema == cls.schemas[1]
+        if unpinned and not allow_unpinned:
+            raise InvalidTaskError(
+                "schema",
+                f"{schema!r}: the model's revision can move; name its commit (40 hexadecimal digits), or pass "
+                "allow_unpinned=True for a run on this machine alone",
+            )
+        if "model" not in fields:
+            raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
+        fields["model"] = ModelRef.from_dict(fields["model"], allow_unpinned=unpinned)
+        task = cls(**fields)
+        if task.schema_id != schema:
+            raise InvalidTaskError(
+                "schema", f"is {schema!r}, but the model's revision is pinned; expected {task.schema_id!r}"
+            )
+        return task
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return wire_schema(cls, handler(source), cls._from_wire)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return describe(cls.schemas[0], schema, handler)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_settings: Any) -> Self:
+        """Pydantic's way to read JSON; it is as strict as `task_from_json`: no key twice, no NaN."""
+        text = json_data if isinstance(json_data, str) else bytes(json_data)
+        try:
+            return cls._from_wire(text)
+        except InvalidTaskError as error:
+            raise refused(cls.__name__, None, error) from error
+
+    def model_dump_json(self, *, indent: int | None = None, **settings: Any) -> str:
+        """Pydantic's way to write JSON: the canonical text, whole, or the same with line breaks."""
+        _check_whole(settings)
+        return self.to_json() if indent is None else json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def model_dump(self, **settings: Any) -> dict[str, Any]:
+        """Pydantic's way to write Python values: `to_dict`, whole."""
+        _check_whole(settings)
+        return self.to_dict()
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:  # type: ignore[override]
+        """Pydantic's way around validation, which a task does not have: it validates."""
+        return cls(**values)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Pydantic's way to copy; it validates here, as `replace` does."""
+        return self.replace(**(update or {}))
+
+    def copy(self, *, update: Mapping[str, Any] | None = None, **settings: Any) -> Self:
+        """Pydantic's old way to copy; see `model_copy`."""
+        _check_whole(settings)
         return self.replace(**(update or {}))
 
     def __hash__(self) -> int:
@@ -121,6 +189,13 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside `low` to `high`."""
     if not low <= value <= high:
         raise InvalidTaskError(name, f"is {shorten(value)}; expected {low} to {high}", "limits")
+
+
+def _check_whole(settings: Mapping[str, Any]) -> None:
+    """Refuse to leave out fields: what is left would be another task, or none."""
+    for name, value in settings.items():
+        if name.startswith(("include", "exclude")) and value not in (None, False):
+            raise InvalidInputError(f"{name} is {shorten(value)}; a task is written whole: leave it out")
 
 
 def _raise_first(kind: type[BaseTask], error: ValidationError) -> NoReturn:

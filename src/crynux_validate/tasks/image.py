@@ -10,7 +10,7 @@ from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import SchedulerArgument, check_scheduler
-from crynux_validate.tasks import crynux
+from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size
 
 MAX_PROMPT_BYTES: Final = 8_192
@@ -109,7 +109,9 @@ class ImageTask(BaseTask):
             another type, one that nobody knows, and one that cannot be carried over (``lora``, ``controlnet``,
             ``vae``, ``unet``, ``refiner``, ``textual_inversion``, other arguments of a scheduler).
         """
-        return crynux.image_task(cls, value, revision=revision, algorithm=algorithm, allow_unpinned=allow_unpinned)
+        return crynux_image.image_task(
+            cls, value, revision=revision, algorithm=algorithm, allow_unpinned=allow_unpinned
+        )
 
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):

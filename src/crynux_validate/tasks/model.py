@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
+
+from pydantic_core import CoreSchema, core_schema
 
 from crynux_validate.encoding import canonical_json, digest, length_prefixed, shorten, shorten_name
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
+from crynux_validate.frozen import thaw
+from crynux_validate.tasks.wire import MODEL_SCHEMA, wire_schema
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -121,6 +126,23 @@ class ModelRef:
                     f"model.{shorten_name(str(key))}", f"no such field; a model has {known}", "unsupported"
                 )
         return cls(**value, allow_unpinned=allow_unpinned)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        """In pydantic's models it is read and written in the wire format too: a stranger names no path."""
+        return wire_schema(cls, core_schema.is_instance_schema(cls), cls._from_wire)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return dict(MODEL_SCHEMA)
+
+    @classmethod
+    def _from_wire(cls, value: object) -> "ModelRef":
+        try:
+            return cls.from_dict(thaw(value))
+        except InvalidTaskError as error:
+            # Where it stands alone, no task is around it.
+            raise InvalidTaskError(error.field.removeprefix("model").lstrip("."), error.problem, error.code) from error
 
     def __str__(self) -> str:
         name = f"{self.repository}@{self.revision}" if self.digest is None else f"sha256:{self.digest}"

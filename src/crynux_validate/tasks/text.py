@@ -8,7 +8,7 @@ from crynux_validate.algorithms import TextAlgorithm
 from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
-from crynux_validate.tasks import crynux
+from crynux_validate.tasks import crynux_text
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
 from crynux_validate.tasks.messages import canonical, check_message, normal_messages
 
@@ -178,7 +178,7 @@ class TextTask(BaseTask):
             or of another type, one that nobody knows, and one that cannot be carried over (``quantize_bits``,
             ``template_args``, pictures in messages).
         """
-        return crynux.text_task(
+        return crynux_text.text_task(
             cls,
             value,
             revision=revision,
