@@ -95,6 +95,7 @@ def describe(schema_id: str, schema: CoreSchema, handler: GetJsonSchemaHandler) 
     inner: Any = schema
     found = handler.resolve_ref_schema(handler(inner["schema"]))
     found["properties"] = {"schema": {"const": schema_id, "title": "Schema", "type": "string"}} | found["properties"]
+    found["additionalProperties"] = False
     found["required"] = ["schema", *(name for name in found.get("required", ()) if name != "schema")]
     return found
 
