@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import crynux_validate
 from crynux_validate.answers import ErrorReport
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
-from crynux_validate.cli.output import OutputError
+from crynux_validate.cli.output import OutputError, show_progress
 from crynux_validate.cli.progress import Progress
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError, InvalidTaskError
 from crynux_validate.pipelines import results
@@ -105,7 +105,9 @@ def _compute(
 ) -> "tuple[ImageResult | TextResult, dict[str, Any], OutputError | None]":
     """Load the model and run the task; returns the result, what is shown of it, and why it cannot be shown."""
     if arguments.model is not None:
-        task = task.replace(model=task.model.at(arguments.model))
+        model = task.model.at(arguments.model, lambda read: show_progress(f"reading the model  {read}"))
+        show_progress("")
+        task = task.replace(model=model)
     note(f"loading {task.model} ...")
     started = time.monotonic()
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
