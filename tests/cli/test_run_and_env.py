@@ -105,7 +105,9 @@ def test_run_a_text_task_for_programs(asked: TextTask, tmp_path: Path, capsys: p
 def test_run_a_text_task_that_this_model_cannot_do(
     asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "task.json").write_text(asked.replace(max_new_tokens=2047).to_json())
+    (tmp_path / "task.json").write_text(
+        asked.replace(messages=[{"role": "user", "content": "the sea " * 3000}]).to_json()
+    )
     assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "result") == 2
     err = capsys.readouterr().err
     assert "the model's context holds 2048 together" in err
