@@ -128,7 +128,7 @@ def slashed(verdict: Verdict) -> set[str]:
     return {node for node, finding in verdict.findings.items() if finding is Finding.INVALID}
 
 
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [3, pytest.param(5, marks=pytest.mark.long)])
 def test_every_group(size: int) -> None:
     lenient = CentreRule(RULE.threshold, 17, safety_checker=False)
     for members in all_groups(size):

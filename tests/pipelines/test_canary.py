@@ -217,6 +217,7 @@ def test_kinds_whose_kernels_differ_are_told_apart(fake_hardware_workers: Worker
     assert digests["libraries-plain"] == digests["native"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dtype", "width", "heads"), [("float32", 64, 4), ("bfloat16", 64, 4), ("bfloat16", 96, 2)])
 def test_who_computes_other_logits_has_another_canary(
     fake_hardware_workers: Workers, dtype: str, width: int, heads: int

@@ -84,6 +84,7 @@ def test_every_family_gives_what_recomputing_the_whole_text_gives(kind: str) -> 
     assert alone != text[8:], "this model does not show whether the text before is forgotten"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_no_family_is_refused_for_the_rounding_of_a_dtype(kind: str, dtype: torch.dtype) -> None:
