@@ -3,6 +3,8 @@
 import argparse
 import json
 import time
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
@@ -44,17 +46,20 @@ def main(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             processes=arguments.processes,
             return_errors=True,
-            on_result=printer.print,
+            on_result=printer.take,
         )
-    except KeyboardInterrupt:
-        printer.end()
+    except BaseException:
+        printer.end(whole=False)
         raise
-    printer.end()
+    printer.end(whole=True)
     return 2 if printer.failed else 0
 
 
 class _Printer:
-    """Prints each result once, as it comes, and how far it is."""
+    """Prints each result once, as it comes, and how far it is.
+
+    In a thread of its own: Ctrl-C interrupts the main thread alone, so that no line is lost or cut while it is printed.
+    """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.failed = False
@@ -64,8 +69,35 @@ class _Printer:
         self._printed: set[int] = set()
         self._waiting = ""  # the last element of a list in JSON, until it is known whether a comma follows
         self._begun = time.monotonic()
+        self._problem: Exception | None = None
+        self._results: SimpleQueue[tuple[int, PerceptualHash | InvalidImageError] | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="print-hashes", daemon=True)
+        self._thread.start()
 
-    def print(self, place: int, found: PerceptualHash | InvalidImageError) -> None:
+    def take(self, place: int, found: PerceptualHash | InvalidImageError) -> None:
+        """Print a result soon; raises what printing those before it raised."""
+        if self._problem is not None:
+            raise self._problem
+        self._results.put((place, found))
+
+    def end(self, *, whole: bool) -> None:
+        """Print what is left, and close what is open: the line of progress, and the list in JSON."""
+        self._results.put(None)
+        self._thread.join()
+        show_progress("")
+        if self._problem is not None:
+            raise self._problem
+        if self._as_json and (whole or self._waiting):
+            say(f"{self._waiting or '['}\n]")
+
+    def _run(self) -> None:
+        try:
+            while (result := self._results.get()) is not None:
+                self._print(*result)
+        except Exception as error:  # noqa: BLE001 - raised in the main thread
+            self._problem = error
+
+    def _print(self, place: int, found: PerceptualHash | InvalidImageError) -> None:
         if place in self._printed:
             return
         self._printed.add(place)
@@ -79,12 +111,6 @@ class _Printer:
             plain = "  degenerate: too plain to tell from others" if found.degenerate else ""
             say(f"{found.hex}  {self._files[place]}  margin {found.margin:.3g}{plain}")
         self._show_progress()
-
-    def end(self) -> None:
-        """Close what is open: the line of progress, and the list in JSON."""
-        show_progress("")
-        if self._as_json:
-            say(f"{self._waiting or '['}\n]")
 
     def _print_json(self, row: dict[str, Any]) -> None:
         say(f"{self._waiting}," if self._waiting else "[")

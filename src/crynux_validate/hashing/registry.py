@@ -1,6 +1,7 @@
 """Every image hash by its id; a new one is one file in this folder and one line here."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Final, Literal, overload
 
@@ -176,19 +177,27 @@ def _hash_in_threads(
     threads: int,
     on_result: OnResult | None,
 ) -> list[PerceptualHash | InvalidImageError]:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+    stopped = threading.Event()
+
+    def next_one(image: Picture) -> PerceptualHash | InvalidImageError:
+        if stopped.is_set():  # cancelling thousands takes a while, in which threads would go on
+            raise CancelledError
+        return one(image)
 
     begun: list[Future[PerceptualHash | InvalidImageError]] = []
     found: list[PerceptualHash | InvalidImageError] = []
     pool = ThreadPoolExecutor(threads, "image-hashes")
     try:
-        begun.extend(pool.submit(one, image) for image in images)
+        begun.extend(pool.submit(next_one, image) for image in images)
         for place, future in enumerate(begun):
             result = future.result()
             if on_result is not None:
                 on_result(place, result)
             found.append(result)
     except KeyboardInterrupt:
+        stopped.set()
         pool.shutdown(cancel_futures=True)
         for place, future in enumerate(begun):
             done = place >= len(found) and not future.cancelled() and future.exception() is None
@@ -196,6 +205,6 @@ def _hash_in_threads(
                 on_result(place, future.result())
         raise
     finally:
-        # After an error those are left alone that no thread has begun.
+        stopped.set()  # after an error those are left alone that no thread has begun
         pool.shutdown(cancel_futures=True)
     return found
