@@ -181,6 +181,30 @@ def test_mappings_are_read_as_if_they_were_json() -> None:
         task_from_json(unpinned.to_dict())
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        TEXT.replace(messages=None, prompt="水" * 345_000),
+        TEXT.replace(tools=[{"a": [1.0] * 520_000}]),
+        IMAGE.replace(prompt="\x01" * 8_192, negative_prompt="\x01" * 2_650 + "a" * 4),
+        IMAGE.replace(prompt="😀" * 2_048, negative_prompt="😀" * 2_048),
+    ],
+)
+def test_a_task_of_the_greatest_size_is_read_in_every_way(task: Task) -> None:
+    assert len(task.canonical_bytes) > 0.98 * task.max_bytes or "😀" in task.to_json()
+    as_written: Any = task.to_dict()
+    if task.to_dict().get("tools"):
+        as_written["tools"] = [{"a": [1.0] * 520_000}]
+    for again in (
+        task_from_json(task.to_json()),
+        task_from_json(as_written),
+        type(task).model_validate(as_written),
+        type(task).model_validate_json(task.model_dump_json()),
+        TypeAdapter(type(task)).validate_python(as_written),
+    ):
+        assert again.digest == task.digest
+
+
 def test_models_alone_are_in_the_wire_format_too() -> None:
     adapter = TypeAdapter(ModelRef)
     for model in (MODEL, LOCAL):

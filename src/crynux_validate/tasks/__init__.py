@@ -4,11 +4,11 @@ A task is named by its digest, which is taken over its canonical bytes (protocol
 a default that is written into those bytes (T1). JSON from a stranger is validated before anything else touches it (T3).
 """
 
-from crynux_validate.tasks.base import DTYPES, Dtype
+from crynux_validate.tasks.base import DTYPES, MAX_TASK_BYTES, Dtype
 from crynux_validate.tasks.folder import DigestProgress, OnDigest, folder_digest
 from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
 from crynux_validate.tasks.model import ModelRef
-from crynux_validate.tasks.reading import MAX_TASK_BYTES, Task, task_from_json
+from crynux_validate.tasks.reading import Task, task_from_json
 from crynux_validate.tasks.text import MAX_SEQUENCES, WARPERS, TextTask
 
 __all__ = [

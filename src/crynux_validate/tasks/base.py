@@ -24,6 +24,10 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16")
 
 
+MAX_TASK_BYTES: Final = 1_048_576
+"""The most bytes of JSON that are read as a task, of whatever kind, and however it is written."""
+
+
 class BaseTask(BaseModel):
     """The part of a task that does not depend on its kind; a kind adds fields and `_complete`.
 
@@ -99,9 +103,9 @@ class BaseTask(BaseModel):
         return type(self)(**(fields | changes))
 
     @classmethod
-    def _from_wire(cls, value: str | bytes | Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
-        """Read what `to_dict` or `to_json` wrote, of this kind; `task_from_json` reads every kind."""
-        fields = parsed(value, "the task", cls.max_bytes)
+    def from_fields(cls, value: Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
+        """Make a task of a JSON object that was read already, of this kind; `task_from_json` reads every kind."""
+        fields = dict(value)
         schema = fields.pop("schema", None)
         if schema not in cls.schemas:
             raise InvalidTaskError("schema", f"is {shorten(schema)}; expected {cls.schemas[0]!r}")
@@ -124,7 +128,9 @@ class BaseTask(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return wire_schema(cls, handler(source), cls._from_wire)
+        return wire_schema(
+            cls, handler(source), lambda value: cls.from_fields(parsed(value, "the task", MAX_TASK_BYTES))
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class BaseTask(BaseModel):
         """Pydantic's way to read JSON; it is as strict as `task_from_json`: no key twice, no NaN."""
         text = json_data if isinstance(json_data, str) else bytes(json_data)
         try:
-            return cls._from_wire(text)
+            return cls.from_fields(parsed(text, "the task", MAX_TASK_BYTES))
         except InvalidTaskError as error:
             raise refused(cls.__name__, None, error) from error
 

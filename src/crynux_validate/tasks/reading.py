@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError
+from crynux_validate.tasks.base import MAX_TASK_BYTES
 from crynux_validate.tasks.image import ImageTask
 from crynux_validate.tasks.text import TextTask
 from crynux_validate.tasks.wire import parsed
@@ -13,9 +14,6 @@ Task = ImageTask | TextTask
 """Every kind of task."""
 
 _KINDS: Final[tuple[type[ImageTask] | type[TextTask], ...]] = (ImageTask, TextTask)
-
-MAX_TASK_BYTES: Final = max(kind.max_bytes for kind in _KINDS)
-"""The most bytes of JSON that are read as a task."""
 
 
 def task_from_json(value: str | bytes | Mapping[str, Any], *, allow_unpinned: bool = False) -> Task:
@@ -41,4 +39,4 @@ def task_from_json(value: str | bytes | Mapping[str, Any], *, allow_unpinned: bo
     if kind is None:
         known = " or ".join(repr(kind.schemas[0]) for kind in _KINDS)
         raise InvalidTaskError("schema", f"is {shorten(schema)}; expected {known}")
-    return kind._from_wire(fields, allow_unpinned=allow_unpinned)
+    return kind.from_fields(fields, allow_unpinned=allow_unpinned)

@@ -23,6 +23,9 @@ CONSTRUCTING: Final = object()
 def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) -> dict[str, Any]:
     """Read a stranger's JSON object, or check a mapping as if it had been read from JSON.
 
+    A mapping may come to twice `max_bytes` as it is written here: numbers like 1.0 are longer than in canonical JSON,
+    by whose size a task is measured at the end.
+
     Raises
     ------
     InvalidTaskError
@@ -31,8 +34,13 @@ def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) ->
     if not isinstance(value, str | bytes | Mapping):
         raise InvalidTaskError("", f"{what} is {shorten(value)}; expected a JSON object")
     try:
-        text = value if isinstance(value, str | bytes) else json.dumps(thaw(value))
-        found = parse_json(text, what, max_bytes)
+        if isinstance(value, str | bytes):
+            found = parse_json(value, what, max_bytes)
+        else:
+            text = json.dumps(thaw(value), ensure_ascii=False, separators=(",", ":"))
+            found = parse_json(text.encode("utf-8"), what, 2 * max_bytes)
+    except UnicodeEncodeError as error:
+        raise InvalidTaskError("", f"{what} has a lone surrogate in a string; give valid Unicode") from error
     except InvalidTaskError:
         raise
     except (InvalidInputError, TypeError, ValueError, RecursionError) as error:
