@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crynux_validate.errors import (
         BrokenEvidenceError,
         BrokenLogError,
+        ClockError,
         CrynuxValidateError,
         DeterminismError,
         InvalidAnswerError,
@@ -199,6 +200,7 @@ __all__ = [
     "CheckedEvidence",
     "ClassFacts",
     "Clock",
+    "ClockError",
     "CrynuxRelayRule",
     "CrynuxValidateError",
     "DeterminismError",

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 
-from crynux_validate import SqlLedger
+from crynux_validate import ImageTask, ModelRef, SqlLedger
 from crynux_validate.cli import main, signals, stake
 from crynux_validate.cli.output import printable
 
@@ -71,6 +71,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.rename(os.fsencode(folder / "plain.png"), os.fsencode(folder / ODD))
     (folder / "group.json").write_text(json.dumps(GROUP))
     (folder / "bad.json").write_text("{}")
+    unpinned = ImageTask(model=ModelRef("a/b", revision="main", allow_unpinned=True), prompt="x")
+    (folder / "unpinned.json").write_text(unpinned.to_json())
+    Image.new("RGBA", (20, 20), (255, 0, 0, 9)).save(folder / "glass.png")
     with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         ledger.deposit("someone", 1)
     return folder
@@ -265,6 +268,9 @@ def test_arguments_that_cannot_be_read(arguments: list[str], word: str, capsys: 
         (["hash", ODD, "--threads", "0"], ["--threads is 0"]),
         (["hash", ODD, "--background", "nope"], ["--background is 'nope'"]),
         (["demo", "--threshold", "65"], ["--threshold is 65"]),
+        (["hash", "glass.png"], ["pass --background white\n"]),
+        (["hash", "glass.png", ODD, "--threads", "1", "--processes", "1"], ["--threads", "--processes is 1"]),
+        (["run", "unpinned.json", "--out", "result"], ["pass --allow-unpinned for a run"]),
         (["demo", "--tasks", "0"], ["--tasks is 0"]),
     ],
 )

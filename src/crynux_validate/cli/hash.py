@@ -7,6 +7,7 @@ from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
 from crynux_validate.cli.common import Commands, add_json_flag, complain, say, show_progress
+from crynux_validate.cli.words import in_options
 from crynux_validate.errors import InvalidImageError
 from crynux_validate.hashing import PerceptualHash, image_hashes
 
@@ -34,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     After Ctrl-C what was hashed until then is printed, and ``KeyboardInterrupt`` goes on.
     """
-    printer = _Printer(arguments.files, as_json=arguments.json)
+    printer = _Printer(arguments)
     try:
         image_hashes(
             arguments.files,
@@ -55,10 +56,11 @@ def main(arguments: argparse.Namespace) -> int:
 class _Printer:
     """Prints each result once, as it comes, and how far it is."""
 
-    def __init__(self, files: list[str], *, as_json: bool) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         self.failed = False
-        self._files = files
-        self._as_json = as_json
+        self._arguments = arguments
+        self._files: list[str] = arguments.files
+        self._as_json: bool = arguments.json
         self._printed: set[int] = set()
         self._waiting = ""  # the last element of a list in JSON, until it is known whether a comma follows
         self._begun = time.monotonic()
@@ -69,7 +71,7 @@ class _Printer:
         self._printed.add(place)
         show_progress("")
         if isinstance(found, InvalidImageError):
-            complain(str(found))
+            complain(in_options(str(found), self._arguments))
             self.failed = True
         elif self._as_json:
             self._print_json(_row(self._files[place], found))

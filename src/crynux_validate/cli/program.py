@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import crynux_validate
 from crynux_validate.cli import signals
 from crynux_validate.cli.output import complain, say
+from crynux_validate.cli.words import in_options, options
 from crynux_validate.errors import CrynuxValidateError
 
 EXIT_DONE: Final = 0
@@ -59,11 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_command(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code, and raises nothing but what argparse ends with."""
-    parser: argparse.ArgumentParser | None = None
     arguments: argparse.Namespace | None = None
     try:
         parser = build_parser()
         arguments = parser.parse_args(argv)
+        arguments.options = options(parser, arguments)
         with _shown_log(verbose=arguments.verbose):
             code: int = arguments.main(arguments)
         say("", end="")  # what else was printed goes out now, or is an error
@@ -73,7 +74,7 @@ def run_command(argv: Sequence[str]) -> int:
         if (cause := _interrupt_behind(error)) is not None:
             return _interrupted(cause)
         _show_traceback(error)
-        complain(_told(error, parser, arguments))
+        complain(_told(error, arguments))
         return EXIT_BAD_INPUT
     return code
 
@@ -98,12 +99,10 @@ def _show_traceback(error: Exception) -> None:
         traceback.print_exception(error)
 
 
-def _told(error: Exception, parser: argparse.ArgumentParser | None, arguments: argparse.Namespace | None) -> str:
+def _told(error: Exception, arguments: argparse.Namespace | None) -> str:
     """Return what a person is told of an error."""
     if isinstance(error, CrynuxValidateError):
-        from crynux_validate.cli.words import in_options
-
-        return str(error) if parser is None else in_options(str(error), parser, arguments)
+        return in_options(str(error), arguments)
     what = f"{type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, MemoryError):
         return f"this machine has too little free memory ({what}){_where(error)}"

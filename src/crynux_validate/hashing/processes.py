@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any, Final, TypeAlias
 from crynux_validate.errors import InvalidImageError, InvalidInputError, PipelineError
 from crynux_validate.hashing.images import Picture
 from crynux_validate.hashing.perceptual import PerceptualHash
+from crynux_validate.interrupts import ignore_interrupts, interrupts_held_back
 
 Outcome: TypeAlias = PerceptualHash | InvalidInputError | PipelineError
 """What a picture gave: its hash, or the error that says why there is none."""
@@ -203,12 +203,13 @@ class _Helper:
             if self._released:
                 return
             try:
-                self._process = process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
-                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
-                    env={**os.environ, **_ONE_THREAD},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )
+                with interrupts_held_back():
+                    self._process = process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
+                        [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
+                        env={**os.environ, **_ONE_THREAD},
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                    )
             except (OSError, TypeError) as error:  # TypeError: a program that Python is built into has no executable
                 self._work.fail([], PipelineError(f"a process for hashing could not be started: {error}; pass threads"))
                 return
@@ -276,7 +277,7 @@ def outcome(hasher: Hasher, picture: Picture, options: dict[str, Any]) -> Outcom
 
 def serve() -> None:
     """Hash what standard input asks for, until it ends: with the caller, whatever ended it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller is interrupted as well, and ends this process
+    ignore_interrupts()  # the caller is interrupted as well, and ends this process
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not meet the replies
     requests = sys.stdin.buffer

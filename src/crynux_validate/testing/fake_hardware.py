@@ -16,7 +16,6 @@ import pickle
 import platform
 import queue
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from crynux_validate.errors import FakeHardwareError, InvalidInputError
+from crynux_validate.interrupts import interrupts_held_back
 from crynux_validate.testing import worker as _child
 from crynux_validate.testing.kinds import NUMERIC_VARIABLES, NumericKind, kinds
 from crynux_validate.testing.worker import send
@@ -41,16 +41,6 @@ _BOOTSTRAP: Final = (
     "worker.serve(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _POLL_SECONDS: Final = 0.5
-
-
-@contextlib.contextmanager
-def _born_without_interrupts() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach before it has said that it ignores it: a mask is inherited."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ class _Channel:
         child_reads, self._requests = os.pipe()
         self._replies, child_writes = os.pipe()
         try:
-            with _born_without_interrupts():
+            with interrupts_held_back():
                 self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
                     [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(child_reads), str(child_writes)],
                     env={**kept, **_ONE_THREAD, **kind.variables},

@@ -11,7 +11,6 @@ import faulthandler
 import json
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from crynux_validate.errors import FakeHardwareError
+from crynux_validate.interrupts import ignore_interrupts
 
 MESSAGE: Final = b"m"
 """A reply on the way: what the function gave to `send`."""
@@ -129,9 +129,7 @@ def serve(requests: int, replies: int) -> None:
     for descriptor in (requests, replies):
         os.set_inheritable(descriptor, False)
     # Ctrl-C reaches the whole process group; it is the parent that decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):  # it was born with that signal blocked; what it starts shall not be
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    ignore_interrupts()
     faulthandler.enable()
     _replies = replies
     try:
