@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Start a process in here: Ctrl-C does not reach it before it calls `ignore_interrupts`, as it inherits the mask."""
+    """Start a process in here: Ctrl-C does not reach it before it calls `ignore_interrupts`: masks are inherited."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
