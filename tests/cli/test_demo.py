@@ -7,6 +7,7 @@ node of the demo gets a process of its own is shown without models.
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -231,6 +232,16 @@ def test_what_no_demo_wrote_stays(
     assert (name.partition("/")[0] in err) == (of in ("", kind))
     assert file.read_text() == "mine"
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_without_its_packages_it_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    code, _, err = demo(capsys, "--out", tmp_path / "x")
+    assert code == 2
+    assert "pip install 'crynux-validate[all]'" in err
+    assert not (tmp_path / "x").exists()
 
 
 def test_what_a_demo_wrote_is_replaced(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from crynux_validate import (
     task_from_json,
 )
 from crynux_validate.cli import main
+from crynux_validate.pipelines import results
 from crynux_validate.testing.fake_hardware import Workers
 
 pytest.importorskip("torch")
@@ -233,6 +234,11 @@ def test_out_that_cannot_be_written_is_found_before_anything_is_loaded(
     task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crynux_validate.cli.run._compute", lambda *_: pytest.fail("loaded"))
+    (tmp_path / "mine").mkdir()
+    for name in ("answer.json", "image-7.png"):
+        (tmp_path / "mine" / name).write_text("{}")
+    results.begin(tmp_path / "mine", b"")
+    assert (tmp_path / "mine" / "image-7.png").exists(), "an answer.json of somebody else is no earlier answer"
     for out in (tmp_path / "task.json" / "below", "/proc/nowhere/below"):
         assert run(tmp_path, "--model", task.model.path, "--out", out) == 2
         assert f"--out {out} cannot be written" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json, show_progress
 from crynux_validate.cli.demo_node import CHEATS
-from crynux_validate.errors import InvalidInputError
+from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.lazy import installed
 
 if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Network, Round
@@ -48,6 +49,7 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the demo."""
+    _check_packages(arguments.kind)
     # Imported here: the other commands need none of it.
     from crynux_validate import ImageTask, Policy
     from crynux_validate.cli.demo_network import MAX_TASKS, PROMPTS, SIDE, STAKE, WRITES, Network
@@ -89,6 +91,13 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         say(describe_summary(summary))
     return 0
+
+
+def _check_packages(kind: str) -> None:
+    """Say what to install before anything is written or started."""
+    for package in ("torch", "transformers", "PIL", "sqlalchemy", *(("diffusers",) if kind == "image" else ())):
+        if not installed(package):
+            raise MissingExtraError("the demo", "all", package)
 
 
 def _main_of_text(arguments: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def begin(folder: str | PathLike[str], task: bytes) -> Path:
         Where the folder cannot be written. Nothing is removed then.
     """
     path = make_writable(folder)
-    if (path / ANSWER).is_file() or (path / READABLE).is_file():
+    if _holds_answer(path):
         (path / ANSWER).unlink(missing_ok=True)
         for old in path.iterdir():
             if _PARTS.fullmatch(old.name) and old.is_file():
@@ -107,6 +107,12 @@ def begin(folder: str | PathLike[str], task: bytes) -> Path:
         (path / READABLE).unlink(missing_ok=True)
     write_whole(path / "task.json", task)
     return path
+
+
+def _holds_answer(path: Path) -> bool:
+    """Whether an earlier answer is there, or what is left of one; others may call a file of theirs ``answer.json``."""
+    readable = path / READABLE
+    return (path / ANSWER).is_file() or (readable.is_file() and b'"task_digest": ' in readable.read_bytes())
 
 
 def _write_answer(path: Path, readable: Mapping[str, Any], answer: bytes) -> None:
