@@ -1,5 +1,6 @@
 """The tokens that end a sequence: the model's own files name them, in a fixed order (protocol T1)."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,16 @@ def test_a_cache_that_cannot_say_whether_a_repository_names_ends(
     (at / "snapshots" / ("1" * 40) / "generation_config.json").unlink()
     with pytest.raises(ModelError, match=r"has the file generation_config.json.* is not known"):
         end_tokens(model, source, tokenizer)
+    # A whole download leaves the list of all files.
+    (at / "trees").mkdir()
+    for listed, known in ((["config.json"], True), (["config.json", "generation_config.json"], False)):
+        (at / "trees" / f"{'1' * 40}.json").write_text(json.dumps({"files": dict.fromkeys(listed, {})}))
+        if known:
+            assert end_tokens(model, source, tokenizer).source == "config.json"
+        else:
+            with pytest.raises(ModelError, match="is not known"):
+                end_tokens(model, source, tokenizer)
+    (at / "trees" / f"{'1' * 40}.json").unlink()
     (at / ".no_exist" / ("1" * 40)).mkdir(parents=True)
     (at / ".no_exist" / ("1" * 40) / "generation_config.json").touch()
     assert end_tokens(model, source, tokenizer).source == "config.json"

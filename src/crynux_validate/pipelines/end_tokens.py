@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.files import listed_files
 from crynux_validate.tasks import ModelRef, TextTask
 
 FILES: Final = ("generation_config.json", "config.json")
@@ -81,13 +82,28 @@ def _find(model: ModelRef, source: Mapping[str, Any], name: str) -> Path | None:
         found = cached_file(source["pretrained_model_name_or_path"], name, **where)
     except OSError as error:
         # Without a cause: the hub, the cache or the folder says that there is no such file.
-        if error.__cause__ is None:
+        if error.__cause__ is None or _known_to_lack(source, name):
             return None
         raise ModelError(
             f"whether {model} has the file {name}, which names its end tokens, is not known: it is not in the local "
             "cache, and the hub cannot be asked. Load the model once with a connection"
         ) from error
     return None if found is None else Path(found)
+
+
+def _known_to_lack(source: Mapping[str, Any], name: str) -> bool:
+    """Whether the cache has the list of a repository's files, and this one is not on it."""
+    from transformers.utils.hub import cached_file
+
+    where = {key: value for key, value in source.items() if key != "pretrained_model_name_or_path"}
+    found = cached_file(
+        source["pretrained_model_name_or_path"],
+        "config.json",
+        **where | {"local_files_only": True},
+        _raise_exceptions_for_missing_entries=False,
+    )
+    listed = None if found is None else listed_files(Path(found).parent)
+    return listed is not None and name not in listed
 
 
 def _read(model: ModelRef, file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ covers.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -143,10 +143,16 @@ def check_cached(snapshot: Path, model: object, parts: Iterable[str]) -> None:
     ModelError
         Names the file.
     """
-    listed = read_object(snapshot.parent.parent / "trees" / f"{snapshot.name}.json").get("files")
+    listed = listed_files(snapshot) or ()
     for name in (f"{part}/{name}".lstrip("/") for part in parts for name in _READ):
-        if isinstance(listed, dict) and name in listed and not (snapshot / name).is_file():
+        if name in listed and not (snapshot / name).is_file():
             raise ModelError(
                 f"the local cache does not hold {name} of {model}; load the model once with a connection (without "
                 "HF_HUB_OFFLINE)"
             )
+
+
+def listed_files(snapshot: Path) -> Collection[str] | None:
+    """Return the names of all files of a commit, where a hub's cache has the list: it comes with a whole download."""
+    listed = read_object(snapshot.parent.parent / "trees" / f"{snapshot.name}.json").get("files")
+    return listed if isinstance(listed, dict) else None
