@@ -108,7 +108,7 @@ def test_a_cache_that_cannot_say_whether_a_repository_names_ends(
     # A whole download leaves the list of all files.
     (at / "trees").mkdir()
     for listed, known in ((["config.json"], True), (["config.json", "generation_config.json"], False)):
-        (at / "trees" / f"{'1' * 40}.json").write_text(json.dumps({"files": dict.fromkeys(listed, {})}))
+        (at / "trees" / f"{'1' * 40}.json").write_text(json.dumps({"files": {name: {} for name in listed}}))
         if known:
             assert end_tokens(model, source, tokenizer).source == "config.json"
         else:
