@@ -172,11 +172,16 @@ _HOME = {
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-_ONE_KIND = {"ImageResult": "image", "TextResult": "text", "Token": "text"}
-"""The extra of a name of a pipeline, where it is not what both kinds of task need."""
+_PIPELINES = {
+    "canary": ("all", ("torch", "numpy")),
+    "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "TextResult": ("text", ("torch", "transformers", "numpy")),
+    "Token": ("text", ("torch", "transformers", "numpy")),
+}
+"""What a name of a pipeline needs, where it is more than torch."""
 
 _NEEDS = {
-    name: (_ONE_KIND.get(name, "all"), ("torch",))
+    name: _PIPELINES.get(name, ("all", ("torch",)))
     for name, module in _MODULE_OF.items()
     if module.startswith("pipelines.")
 } | {

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import diffusers
 import numpy as np
 
 from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError
@@ -150,6 +149,8 @@ def make_scheduler(settings: Mapping[str, Any], task: ImageTask) -> Any:
         the task may be fine with another.
     """
     name = task.scheduler
+    import diffusers
+
     kind = getattr(diffusers, name)
     known = inspect.signature(kind).parameters
     if settings.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in known:
