@@ -263,6 +263,7 @@ def test_the_recipe_says_what_was_loaded(text_model: ModelRef, copied: Path) -> 
     assert recipe["sampler"] == "argmax"
     assert (write(copied, do_sample=True).environment.recipe or {})["sampler"] == "gumbel-max, philox4x32-10"
     assert "torch.bfloat16" in recipe["dtypes"]
+    assert set(recipe["versions"]) >= {"jinja2", "tokenizers", "transformers", "unicode"}
     set_template(copied, "{{ messages[0].content }}")
     other = write(copied).environment.recipe or {}
     assert other["tokenizer"]["chat_template"] != recipe["tokenizer"]["chat_template"]

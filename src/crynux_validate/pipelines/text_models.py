@@ -1,5 +1,6 @@
 """Loading a language model: the files that a task names, none of its own defaults, and a check that it decodes."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -238,5 +239,6 @@ def _recipe(model: ModelRef, loaded: Any, tokenizer: Any) -> dict[str, Any]:
             "chat_template": None if template is None else digest_of(canonical_json(plain(template))),
             "special_tokens": plain(tokenizer.special_tokens_map),
         },
-        "versions": versions(_LIBRARIES),
+        # What upper and lower case are in a chat template, which Python's own tables say.
+        "versions": {**versions(_LIBRARIES), "unicode": unicodedata.unidata_version},
     }
