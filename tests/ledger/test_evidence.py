@@ -8,6 +8,7 @@ import pytest
 
 from crynux_validate import (
     BrokenEvidenceError,
+    ErrorReport,
     Evidence,
     Finding,
     ImageScore,
@@ -245,6 +246,18 @@ def test_what_is_no_evidence() -> None:
     ):
         with pytest.raises(InvalidInputError, match=match):
             Evidence.from_json(bad)
+
+
+def test_the_command_shows_a_strangers_words_in_ascii(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    network = Network()
+    words = "\x1b[31mred \u202e \u0430dmin"
+    group = network.answered(HONEST, HONEST, ErrorReport("failed", words))
+    file = tmp_path / "evidence.json"
+    file.write_text(network.ledger.evidence("group-1", group.members[2]).to_json())
+    assert main(["evidence", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert r"failed: \x1b[31mred \u202e \u0430dmin" in shown
 
 
 def test_the_command(tmp_path: Any, backend: backends.Backend, capsys: pytest.CaptureFixture[str]) -> None:

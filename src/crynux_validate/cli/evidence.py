@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.cli.common import Commands, add_json_flag, read_file, say, say_json
-from crynux_validate.encoding import check_id, parse_hex
+from crynux_validate.encoding import check_id, parse_hex, printable
 from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ def _say_evidence(evidence: "Evidence") -> None:
         for node in group.asked(number):
             answer = group.first_answer(node) if number == 1 else group.second_answer(node)
             signed = ", signed" if node in one.signatures else ""
-            say(f"  {node}  {answer}{signed}")
+            say(f"  {node}  {printable(str(answer))}{signed}")
     say("")
