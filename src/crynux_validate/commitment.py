@@ -72,7 +72,7 @@ class Opening:
             Which answering round of the group, 1 or 2.
         """
         if type(round) is not int or round not in (1, 2):
-            raise InvalidAnswerError(f"the round is {round!r}; expected 1 or 2")
+            raise InvalidAnswerError(f"the round is {shorten(round)}; expected 1 or 2")
         return digest(
             "commitment",
             length_prefixed(check_id(ledger, "the ledger id")),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError
 
 SchedulerArgument = bool | int | float | str
@@ -119,7 +120,9 @@ def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> d
         steps outside its limits.
     """
     if name not in SCHEDULERS:
-        raise InvalidTaskError("scheduler", f"is {name!r}; expected one of {', '.join(SCHEDULERS)}", "unsupported")
+        raise InvalidTaskError(
+            "scheduler", f"is {shorten(name)}; expected one of {', '.join(SCHEDULERS)}", "unsupported"
+        )
     spec = SCHEDULERS[name]
     for key in arguments:
         if key not in spec.arguments:
@@ -155,7 +158,7 @@ def _check_value(key: str, value: object, allowed: Choices) -> SchedulerArgument
         expected = f"an integer from {allowed.start} to {allowed.stop - 1}"
     else:
         expected = "one of " + ", ".join(map(repr, allowed))
-    raise InvalidTaskError(f"scheduler_args.{key}", f"is {value!r}; expected {expected}", "limits")
+    raise InvalidTaskError(f"scheduler_args.{key}", f"is {shorten(value)}; expected {expected}", "limits")
 
 
 def _runs_past_zero(steps: int) -> bool:

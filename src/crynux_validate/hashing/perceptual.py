@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 
 
@@ -37,11 +38,11 @@ class PerceptualHash:
     def __post_init__(self) -> None:
         """Refuse what cannot be a hash."""
         if not isinstance(self.bits, bytes) or len(self.bits) != HASH_BYTES:
-            raise InvalidInputError(f"bits are {self.bits!r}; expected {HASH_BYTES} bytes")
+            raise InvalidInputError(f"bits are {shorten(self.bits)}; expected {HASH_BYTES} bytes")
         if self.algorithm not in IMAGE_ALGORITHMS:
             raise unknown_algorithm(self.algorithm)
         if not (isinstance(self.margin, float) and math.isfinite(self.margin) and self.margin >= 0):
-            raise InvalidInputError(f"margin is {self.margin!r}; expected a finite float, 0 or more")
+            raise InvalidInputError(f"margin is {shorten(self.margin)}; expected a finite float, 0 or more")
 
     @property
     def hex(self) -> str:
@@ -71,4 +72,4 @@ def degenerate_bits(bits: bytes) -> bool:
 def unknown_algorithm(algorithm: object) -> InvalidInputError:
     """Name an algorithm that does not exist, and those that do."""
     known = ", ".join(repr(name) for name in IMAGE_ALGORITHMS)
-    return InvalidInputError(f"algorithm is {algorithm!r}; the known image hashes are {known}")
+    return InvalidInputError(f"algorithm is {shorten(algorithm)}; the known image hashes are {known}")

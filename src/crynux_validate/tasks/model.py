@@ -71,12 +71,12 @@ class ModelRef:
             raise InvalidTaskError("model.path", "a repository has none; use ModelRef.local for a folder")
         if not isinstance(self.revision, str) or not 1 <= len(self.revision) <= 128:
             raise InvalidTaskError(
-                "model.revision", f"is {self.revision!r}; expected the commit, 40 hexadecimal digits"
+                "model.revision", f"is {shorten(self.revision)}; expected the commit, 40 hexadecimal digits"
             )
         if not self.pinned and not self.allow_unpinned:
             raise InvalidTaskError(
                 "model.revision",
-                f"{self.revision!r} can move, so that honest nodes load different weights; name the commit (40 "
+                f"{shorten(self.revision)} can move, so that honest nodes load different weights; name the commit (40 "
                 "lower-case hexadecimal digits), or pass allow_unpinned=True for a run on this machine alone",
             )
 
@@ -111,7 +111,9 @@ class ModelRef:
             task's.
         """
         if self.digest is None:
-            raise InvalidInputError(f"the model is the repository {self.repository!r}, not a local folder: name none")
+            raise InvalidInputError(
+                f"the model is the repository {shorten(self.repository)}, not a local folder: name none"
+            )
         found = folder_digest(path, on_progress)
         if found != self.digest:
             raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
