@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crynux_validate.answers import Answer, answer_from_bytes
-from crynux_validate.encoding import check_id, digest, length_prefixed, shorten, summary
+from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed, parse_hex, shorten, summary
 from crynux_validate.errors import InvalidAnswerError
 
 NONCE_BYTES: Final = 32
@@ -59,15 +59,18 @@ class Opening:
         """Read the answer; raises `InvalidAnswerError` where it is malformed."""
         return answer_from_bytes(self.answer_bytes)
 
-    def commitment(self, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
+    def commitment(self, draw_digest: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
         """Return the commitment, 32 bytes (C1).
 
-        The node's id is inside, so that a copied commitment cannot be opened by the copier.
+        The node's id is inside, so that a copied commitment cannot be opened by the copier; the draw's digest as well,
+        so that it fits no other task, policy, group or company.
 
         Parameters
         ----------
-        ledger, group, node
-            Ids, 1 to 128 printable ASCII characters, no spaces.
+        draw_digest
+            `Draw.digest`, 64 hexadecimal digits; `Group.draw_digest` gives it.
+        node
+            The node's id, 1 to 128 printable ASCII characters, no spaces.
         round
             Which answering round of the group, 1 or 2.
         """
@@ -75,8 +78,7 @@ class Opening:
             raise InvalidAnswerError(f"the round is {shorten(round)}; expected 1 or 2")
         return digest(
             "commitment",
-            length_prefixed(check_id(ledger, "the ledger id")),
-            length_prefixed(check_id(group, "the group id")),
+            parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES),
             bytes([round]),
             length_prefixed(check_id(node, "the node id")),
             length_prefixed(self.answer_bytes),

@@ -1,7 +1,7 @@
 """Bytes that two people who follow the protocol build alike (protocol, "Bytes").
 
-Canonical JSON is RFC 8785. Every digest is SHA-256 over the length-prefixed tag ``crynux-validate/<thing>/1`` followed
-by its parts. Length prefixes are u32 big-endian; strings are UTF-8.
+Canonical JSON is RFC 8785. Every digest is SHA-256 over the length-prefixed tag ``crynux-validate/<thing>/<version>``
+followed by its parts. Length prefixes are u32 big-endian; strings are UTF-8.
 """
 
 import hashlib
@@ -19,10 +19,14 @@ from crynux_validate.errors import InvalidInputError
 from crynux_validate.frozen import FrozenMapping, thaw
 
 Thing = Literal[
-    "task", "folder", "event", "commitment", "text-score", "pixels", "draw", "keyed-seed", "canary", "signature",
-    "environment", "logits", "class", "attestation", "pool", "keyed-score",
+    "task", "folder", "event", "commitment", "text-score", "pixels", "draw", "drawn", "keyed-seed", "canary",
+    "signature", "environment", "logits", "class", "attestation", "attestation-signature", "pool", "policy",
+    "keyed-score",
 ]  # fmt: skip
 """What a digest is of; it is part of the tag, so that digests of two things never collide."""
+
+_SECOND_VERSION: Final = frozenset({"draw", "commitment", "signature", "keyed-seed"})
+"""Things whose tag ends with 2; that of all others ends with 1."""
 
 DIGEST_BYTES: Final = 32
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -53,7 +57,7 @@ def length_prefixed(part: bytes | str) -> bytes:
 @cache
 def tag(thing: Thing) -> bytes:
     """Return the length-prefixed domain tag of a thing."""
-    return length_prefixed(f"crynux-validate/{thing}/1")
+    return length_prefixed(f"crynux-validate/{thing}/{2 if thing in _SECOND_VERSION else 1}")
 
 
 def digest(thing: Thing, *parts: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
-from crynux_validate.encoding import DIGEST_BYTES, check_id, check_type, digest, length_prefixed, shorten, summary
+from crynux_validate.encoding import DIGEST_BYTES, check_type, digest, length_prefixed, parse_hex, shorten, summary
 from crynux_validate.errors import InvalidAnswerError
 
 _KIND: Final = 4
@@ -87,20 +87,20 @@ class KeyedScore:
         return f"{self.algorithm} {self.hex}"
 
 
-def keyed_seed(group: str, nonces: Mapping[str, bytes]) -> bytes:
+def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     """Return the seed of a group's second round, 32 bytes (protocol C5).
 
     Parameters
     ----------
-    group
-        The group's id.
+    draw_digest
+        `Draw.digest`, 64 hexadecimal digits.
     nonces
         The nonce of every opening that was revealed in the first round, by node id. The last to reveal can choose only
         between revealing and being ``WITHHELD``.
     """
     check_type(nonces, Mapping, "nonces", "a mapping of node ids to nonces")
     parts = [nonces[node] for node in sorted(nonces)]
-    return digest("keyed-seed", length_prefixed(check_id(group, "the group id")), *parts)
+    return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 
 
 __all__ = ["KeyedScore", "keyed_seed"]

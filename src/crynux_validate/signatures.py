@@ -7,8 +7,10 @@ the commitment binds it.
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.edwards import decode_point, has_small_order
-from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed
-from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.encoding import DIGEST_BYTES, check_id, check_integer, digest, length_prefixed, parse_hex, shorten
+from crynux_validate.errors import InvalidInputError, MissingExtraError, SignatureError
+from crynux_validate.machines.pairing import verify_draw
+from crynux_validate.machines.roster import Draw
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -51,26 +53,76 @@ class SigningKey:
         """The 32 bytes to join with."""
         return self._key.public_key().public_bytes_raw()
 
-    def sign(self, commitment: bytes, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
-        """Sign a commitment; returns 64 bytes for `Ledger.commit`."""
-        return self._key.sign(signed_bytes(commitment, ledger=ledger, group=group, node=node, round=round))
+    def sign(self, commitment: bytes, draw: Draw, *, node: str, round: int = 1) -> bytes:  # noqa: A002
+        """Sign a commitment to an answer; returns 64 bytes for `Ledger.commit`.
+
+        Parameters
+        ----------
+        commitment
+            32 bytes: `Opening.commitment`.
+        draw
+            `Group.draw`. It is repeated first: a key signs nothing for members that a beacon value does not draw. Before
+            you sign, ask `verify_draw` as well whether the draw is for your task, policy and beacon value.
+        node
+            The id of the node that joined with this key; a member.
+        round
+            Which answering round of the group, 1 or 2.
+
+        Raises
+        ------
+        SignatureError
+            For a draw that cannot be repeated, and a node that it did not take.
+        """
+        if not verify_draw(draw):
+            raise SignatureError(f"the members of {draw.group} are not those that its beacon value draws: not signed")
+        if node not in draw.members:
+            raise SignatureError(f"{shorten(node)} is no member of {draw.group} ({', '.join(draw.members)}): not signed")
+        return self._key.sign(signed_bytes(commitment, draw.digest, node=node, round=round))
+
+    def sign_attestation(self, commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:
+        """Sign a commitment to an attestation; returns 64 bytes for `Ledger.attest_commit` (P6).
+
+        Parameters
+        ----------
+        commitment
+            32 bytes: `Attestation.commitment`.
+        ledger, node
+            Ids.
+        epoch
+            The epoch's number.
+        """
+        return self._key.sign(attestation_bytes(commitment, ledger=ledger, epoch=epoch, node=node))
 
     def __repr__(self) -> str:
         return f"<SigningKey of {self.public_key.hex()}>"
 
 
-def signed_bytes(commitment: bytes, *, ledger: str, group: str, node: str, round: int = 1) -> bytes:  # noqa: A002
-    """Return what is signed: a digest over ids, round and commitment, 32 bytes (protocol, "Bytes")."""
-    if not isinstance(commitment, bytes) or len(commitment) != DIGEST_BYTES:
-        raise InvalidInputError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
+def signed_bytes(commitment: bytes, draw_digest: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
+    """Return what is signed of a commitment to an answer: a digest, 32 bytes (protocol, "Bytes")."""
     return digest(
         "signature",
-        length_prefixed(check_id(ledger, "the ledger id")),
-        length_prefixed(check_id(group, "the group id")),
-        bytes([round]),
+        parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES),
+        bytes([check_integer(round, "the round", 1, 2)]),
         length_prefixed(check_id(node, "the node id")),
-        commitment,
+        _checked(commitment, "Opening.commitment (C1)"),
     )
+
+
+def attestation_bytes(commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:
+    """Return what is signed of a commitment to an attestation: a digest, 32 bytes (protocol, "Bytes")."""
+    return digest(
+        "attestation-signature",
+        length_prefixed(check_id(ledger, "the ledger id")),
+        check_integer(epoch, "the epoch").to_bytes(8, "big"),
+        length_prefixed(check_id(node, "the node id")),
+        _checked(commitment, "Attestation.commitment (P6)"),
+    )
+
+
+def _checked(commitment: object, made_by: str) -> bytes:
+    if not isinstance(commitment, bytes) or len(commitment) != DIGEST_BYTES:
+        raise InvalidInputError(f"a commitment has 32 bytes; make it with {made_by}")
+    return commitment
 
 
 def check_public_key(key: object) -> bytes:
@@ -95,17 +147,8 @@ def check_public_key(key: object) -> bytes:
     return data
 
 
-def is_signed(
-    signature: object,
-    public_key: bytes,
-    commitment: bytes,
-    *,
-    ledger: str,
-    group: str,
-    node: str,
-    round: int = 1,  # noqa: A002
-) -> bool:
-    """Whether a signature is of this key and this commitment.
+def is_signed(signature: object, public_key: bytes, signed: bytes) -> bool:
+    """Whether a signature is of this key and of these bytes: `signed_bytes` or `attestation_bytes`.
 
     Raises
     ------
@@ -118,7 +161,7 @@ def is_signed(
     if not isinstance(signature, bytes) or len(signature) != SIGNATURE_BYTES:
         return False
     try:
-        key.verify(signature, signed_bytes(commitment, ledger=ledger, group=group, node=node, round=round))
+        key.verify(signature, signed)
     except InvalidSignature:
         return False
     return True
@@ -140,4 +183,12 @@ def _need_cryptography() -> None:
         raise MissingExtraError("a signature", "sign", "cryptography") from error
 
 
-__all__ = ["KEY_BYTES", "SIGNATURE_BYTES", "SigningKey", "check_public_key", "is_signed", "signed_bytes"]
+__all__ = [
+    "KEY_BYTES",
+    "SIGNATURE_BYTES",
+    "SigningKey",
+    "attestation_bytes",
+    "check_public_key",
+    "is_signed",
+    "signed_bytes",
+]

@@ -44,7 +44,7 @@ class Join:
 
 @dataclass(frozen=True)
 class Leave:
-    """Leave with the stake."""
+    """Ask to leave, or get the stake back."""
 
     kind: ClassVar = "leave"
     node: str
@@ -68,6 +68,7 @@ class AttestCommit:
     epoch: int
     challenge: bytes | None
     commitment: bytes
+    signature: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class OpenGroup:
 
 @dataclass(frozen=True)
 class DrawGroup:
-    """Draw the members by the value of the group's beacon round; None while it is not public."""
+    """Draw the members of the group that waits longest, by the value of its beacon round; None while that is not public."""
 
     kind: ClassVar = "draw"
     group: str

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, check_type, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, check_integer, check_type, shorten
 from crynux_validate.errors import BrokenLogError, InvalidInputError, UnknownIdError
 from crynux_validate.ledger.actions import (
     Action,
@@ -28,12 +28,12 @@ from crynux_validate.ledger.actions import (
     Withdraw,
 )
 from crynux_validate.ledger.batch import Batch, UndoError
-from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.beacon import LocalBeacon, check_beacon
 from crynux_validate.ledger.clock import system_clock, time_after
 from crynux_validate.ledger.evidence import Evidence
-from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Totals, verify_chain
-from crynux_validate.ledger.replay import repeat, telling
-from crynux_validate.ledger.rules import group_id
+from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Status, Totals, verify_chain
+from crynux_validate.ledger.replay import genesis_of, repeat, telling
+from crynux_validate.ledger.rules import check_can_handle, group_id, group_number
 from crynux_validate.ledger.rules.state import known_group
 from crynux_validate.ledger.store import Head, Store, recorded
 from crynux_validate.machines.classes import Attestation, NodeClass
@@ -72,11 +72,9 @@ class StoringLedger(ABC):
         check_type(policy, Policy, "the policy", "a Policy")
         if clock is not None and not callable(clock):
             raise InvalidInputError(f"the clock is {shorten(clock)}; expected a function that returns integer seconds")
-        if beacon is not None and not callable(getattr(beacon, "next_round", None)):
-            raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
         self._policy = policy
         self._clock: Clock = system_clock if clock is None else clock
-        self._beacon: Beacon = LocalBeacon() if beacon is None else beacon
+        self._beacon = check_beacon(LocalBeacon() if beacon is None else beacon, policy)
         self._mine = _Mine()
 
     @abstractmethod
@@ -165,19 +163,26 @@ class StoringLedger(ABC):
             return _node(store, node)
 
     def leave(self, node: str) -> Node:
-        """Leave; the stake goes back to the owner's account."""
+        """Ask to leave; the stake goes back to the owner's account once no group can need it any more (P4e).
+
+        The first call says that the node takes no more groups: it enters no new pool, and cannot attest or top up. Where
+        no group has it and no group waits that opened before, the node has left at once (`Node.joined` is False).
+        Otherwise call again when those groups are over; until then a call changes nothing.
+        """
         with self._acting() as store:
             self._act(store, Leave(node))
             return _node(store, node)
 
     def top_up(self, node: str, amount: int) -> Node:
-        """Add to a stake from the owner's account."""
+        """Add to a stake from the owner's account; it counts in pools that open later."""
         with self._acting() as store:
             self._act(store, TopUp(node, amount))
             return _node(store, node)
 
-    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> Node:
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node:
         """Bind a node to its attestation for the present epoch: `Attestation.commitment` (P6).
+
+        A node that joined with a key signs it: `SigningKey.sign_attestation` (L8).
 
         Raises
         ------
@@ -188,7 +193,8 @@ class StoringLedger(ABC):
         """
         with self._acting() as store:
             now = self._now(store)
-            self._record(store, AttestCommit(node, epoch, self._epoch_at(now).challenge, commitment), now)
+            challenge = self._epoch_at(now).challenge
+            self._record(store, AttestCommit(node, epoch, challenge, commitment, signature), now)
             return _node(store, node)
 
     def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
@@ -216,7 +222,7 @@ class StoringLedger(ABC):
         min_memory_gib: int = 0,
         gpu_class: NodeClass | str | None = None,
     ) -> Group:
-        """Escrow the fee and fix the pool; the members are drawn by a beacon round that is not public yet (P4).
+        """Escrow the fee and fix the pool; the members are drawn by a beacon round that is not public yet (P4a, P4d).
 
         Parameters
         ----------
@@ -225,34 +231,56 @@ class StoringLedger(ABC):
         creator
             Whose account pays; its own nodes are left out.
         fee
-            In the smallest unit, at least one for each member.
+            In the smallest unit, at least `Policy.min_fee`.
         min_memory_gib
             The memory of one card that the task needs; 0 for any.
         gpu_class
             For a text task, the class to take the members from, or its digest as hexadecimal digits; whether it can be
             trusted is the caller's business. Left out, it is the heaviest class that the policy admits and that has
-            enough owners with an available node (P3).
+            nodes of enough owners, busy or not (P3).
 
         Raises
         ------
         NotEnoughNodes
-            Where too few owners have a node that could be drawn; nothing changes.
+            Where too few owners have a node that could be drawn, too much of the weight is in groups, or too many groups
+            wait for their draw; nothing changes.
+        AlreadyDoneError
+            Where a group has this task already, and its answers could be copied (L9); nothing changes.
         InsufficientFundsError
             Where the creator's account does not cover the fee.
         """
         name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
         with self._acting() as store:
             now = self._now(store)
-            beacon_round = self._beacon.next_round(now)
+            next_round = self._beacon.next_round(now + self.policy.beacon_delay_seconds)
+            beacon_round = max(check_integer(next_round, "the beacon's next round"), store.last_beacon_round())
             self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
             return _group(store, group_id(store.group_count()))
 
     def draw(self, group: str) -> Group:
-        """Draw the members; anyone may. A group that cannot be drawn any more is closed and refunded."""
+        """Draw the members, and before them those of every group that waits longer; anyone may (P4b).
+
+        A group that cannot be drawn is closed and refunded; `Group.status` says so.
+
+        Raises
+        ------
+        TooEarlyError
+            Where the beacon round of this group, or of one that waits longer, is not public yet: it names the group.
+        AlreadyDoneError
+            Where the group was drawn or closed before.
+        """
         with self._acting() as store:
             now = self._now(store)
-            value = self._beacon.value(_group(store, group).beacon_round, now)
-            self._record(store, DrawGroup(group, value), now)
+            if _group(store, group).status is not Status.OPEN:
+                self._record(store, DrawGroup(group, None), now)  # which the rules refuse
+            draws = []
+            for number in range(store.handled_count() + 1, group_number(group) + 1):
+                waiting = _group(store, group_id(number))
+                value = self._beacon.value(waiting.beacon_round, now)
+                check_can_handle(waiting, value, now)
+                draws.append(DrawGroup(waiting.id, value))
+            for action in draws:
+                self._record(store, action, now)
             return _group(store, group)
 
     def commit(
@@ -281,6 +309,11 @@ class StoringLedger(ABC):
         with self._acting() as store:
             self._act(store, Settle(group))
             return _group(store, group)
+
+    def now(self) -> int:
+        """Return the ledger's time, by which it would act now, in seconds (L6)."""
+        with self._looking() as store:
+            return self._now(store)
 
     def epoch(self) -> Epoch:
         """Return the present epoch, with its challenge once that is public (P6).
@@ -363,7 +396,8 @@ class StoringLedger(ABC):
 
     def _repeat(self, store: Store, events: Sequence[Event]) -> None:
         """Do every action of a log again, in a ledger that was made with `genesis_of` the same log (L5)."""
-        for _ in repeat(events, self.id, self.policy, lambda action, now: self._record(store, action, now)):
+        start = genesis_of(events)
+        for _ in repeat(events, start, lambda action, now: self._record(store, action, now)):
             pass
 
     @property

@@ -1,16 +1,20 @@
-"""Public randomness for draws (protocol P4)."""
+"""Public randomness for draws (protocol P4a)."""
 
 import hashlib
 import secrets
+from typing import Final
 
+from crynux_validate.encoding import check_id, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.ledger.policy import Beacon, Policy
 
 
 class LocalBeacon:
     """A ledger's own random source: a value every `period` seconds.
 
     Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
-    Where that is too much, pass an object with the same two methods that reads a public beacon, such as drand.
+    Where that is too much, pass an object with the same members that reads a public beacon, such as drand
+    (`crynux_validate.Beacon`).
 
     Parameters
     ----------
@@ -20,18 +24,91 @@ class LocalBeacon:
         Seconds between two rounds; round r is public from r * period on.
     """
 
+    on_ledger_clock: Final = True
+
     def __init__(self, secret: bytes | None = None, *, period: int = 1) -> None:
-        if type(period) is not int or period < 1:
-            raise InvalidInputError(f"period is {period!r}; expected an integer of at least 1 second")
+        self._period = check_integer(period, "period", 1, 2**31)
+        if secret is not None:
+            check_type(secret, bytes, "the secret", "bytes")
         self._secret = secrets.token_bytes(32) if secret is None else secret
-        self._period = period
+
+    @property
+    def name(self) -> str:
+        """``local/<period>``; it says nothing of the secret."""
+        return f"{_LOCAL}{self._period}"
 
     def next_round(self, now: int) -> int:
         """Return the number of the first round that is not public yet."""
-        return now // self._period + 1
+        return check_integer(now, "the time", -1) // self._period + 1
 
     def value(self, round: int, now: int) -> bytes | None:  # noqa: A002
         """Return the 32 bytes of a round, or None while it is not public."""
-        if round * self._period > now:
+        check_integer(now, "the time", -1)
+        if check_integer(round, "the round") * self._period > now:
             return None
         return hashlib.sha256(self._secret + round.to_bytes(8, "big")).digest()
+
+    def __repr__(self) -> str:
+        return f"<LocalBeacon {self.name}>"
+
+
+_LOCAL: Final = "local/"
+
+
+class MissingBeacon:
+    """Stands for a beacon that a log names and nobody has given: a replayed log needs no beacon, its next group does.
+
+    Parameters
+    ----------
+    name
+        What the log calls it.
+    """
+
+    on_ledger_clock: Final = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def next_round(self, now: int) -> int:
+        """Refuse: what is asked is known to the missing one."""
+        raise self._missing(f"its next round at {now}")
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002, ARG002
+        """Refuse: what is asked is known to the missing one."""
+        raise self._missing(f"its round {round}")
+
+    def _missing(self, what: str) -> InvalidInputError:
+        return InvalidInputError(f"this ledger draws by the beacon {self.name}, and needs {what}: give beacon=...")
+
+
+def beacon_named(name: str, secret: bytes | None = None) -> Beacon:
+    """Return what stands for the beacon of a ledger where none is given: a `LocalBeacon`, or a `MissingBeacon`."""
+    period = name.removeprefix(_LOCAL)
+    if name.startswith(_LOCAL) and period.isdecimal() and period.isascii() and 1 <= int(period) <= 2**31:
+        return LocalBeacon(secret, period=int(period))
+    return MissingBeacon(name)
+
+
+def check_beacon(beacon: object, policy: Policy) -> Beacon:
+    """Return `beacon` if a ledger with this policy can use it (P4a).
+
+    Raises
+    ------
+    InvalidInputError
+        For what is no beacon, and one on another clock with a policy that keeps no distance.
+    """
+    if not all(callable(getattr(beacon, name, None)) for name in ("next_round", "value")):
+        raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
+    check_id(getattr(beacon, "name", None), "the beacon's name")
+    on_ledger_clock = getattr(beacon, "on_ledger_clock", None)
+    if type(on_ledger_clock) is not bool:
+        raise InvalidInputError(f"on_ledger_clock of the beacon is {shorten(on_ledger_clock)}; expected True or False")
+    if not on_ledger_clock and not policy.beacon_delay_seconds:
+        raise InvalidInputError(
+            "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know a value that the "
+            "ledger takes for one to come (P4a); set it to 30"
+        )
+    return beacon  # type: ignore[return-value]  # its members were looked at
+
+
+__all__ = ["LocalBeacon", "MissingBeacon", "beacon_named", "check_beacon"]

@@ -14,10 +14,10 @@ from crynux_validate.judging import Finding, Verdict, judge
 from crynux_validate.ledger.group import Group, Status
 from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
 from crynux_validate.ledger.settlement import delivered_by, members_of
-from crynux_validate.machines.pairing import verify_draw
-from crynux_validate.signatures import is_signed
+from crynux_validate.machines.pairing import is_large_enough, verify_draw
+from crynux_validate.signatures import is_signed, signed_bytes
 
-SCHEMA: Final = "crynux-validate/evidence/1"
+SCHEMA: Final = "crynux-validate/evidence/2"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
 """The largest file that is read: a pool of some 500,000 nodes fits."""
 
@@ -192,19 +192,24 @@ class _Check:
         return CheckedEvidence(self.evidence, tuple(map(printable, self.shown)), tuple(map(printable, self.rests_on)))
 
     def _draw(self) -> None:
-        group = self.group
-        if group.draw is None or not verify_draw(group.draw):
+        group, draw = self.group, self.group.draw
+        if draw is None or not verify_draw(draw, task=group.task, policy=group.policy):
             raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+        weight, policy = group.pool.total_weight, group.policy
+        if group.base < weight or not is_large_enough(weight - draw.unavailable_weight, group.base, policy.min_pool_ppm):
+            raise BrokenEvidenceError(f"{group.id} was drawn from a part of its base that is too small (P4d)")
         if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
             raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
         self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
-        gone = group.draw.unavailable
-        if gone:
-            weights = dict(zip(group.pool.ids, group.pool.weights.tolist(), strict=True))
-            share = sum(weights[node] for node in gone) / sum(weights.values())
+        self.rests_on.append(
+            f"the ledger's word that these candidates were all that could be drawn, with {weight / group.base:.1%} of the "
+            "weight of all that could serve"
+        )
+        if draw.unavailable_weight:
+            hit = "".join(f"; among them {node}, taken by {taken_by}" for node, taken_by in draw.unavailable.items())
             self.rests_on.append(
-                f"the ledger's word that {len(gone)} of {len(group.pool)} candidates, with {share:.1%} of the weight, "
-                "were unavailable at the draw"
+                f"the ledger's word that candidates with {draw.unavailable_weight / weight:.1%} of the pool's weight had "
+                f"been taken by groups that were drawn before{hit}"
             )
 
     def _openings(self) -> None:
@@ -214,7 +219,7 @@ class _Check:
             if strangers:
                 raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id} and is no member of it")
             for node, opening in one.openings.items():
-                bound = opening.commitment(ledger=self.ledger, group=self.group.id, node=node, round=number)
+                bound = opening.commitment(self.group.draw_digest, node=node, round=number)
                 if one.commitments.get(node) != bound:
                     raise BrokenEvidenceError(
                         f"the opening of {node} in round {number} does not open its commitment (C1)"
@@ -232,8 +237,8 @@ class _Check:
                         raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
                     unsigned.append(node)
                     continue
-                ids = {"ledger": self.ledger, "group": self.group.id, "node": node}
-                if not is_signed(signature.value, signature.public_key, commitment, **ids, round=number):
+                signed = signed_bytes(commitment, self.group.draw_digest, node=node, round=number)
+                if not is_signed(signature.value, signature.public_key, signed):
                     raise BrokenEvidenceError(
                         f"the signature of {node} in round {number} is not of its commitment (L8)"
                     )

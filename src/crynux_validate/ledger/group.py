@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from crynux_validate.answers import ImageScore, TextScore, check_answer
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import summary
-from crynux_validate.errors import InvalidAnswerError
+from crynux_validate.errors import InvalidAnswerError, TooEarlyError
 from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
 from crynux_validate.keyed import KeyedScore, keyed_seed
@@ -44,11 +44,11 @@ class Transfer:
     Parameters
     ----------
     source, target
-        Accounts or, for a slash, the node that loses it; target None where it is burnt.
+        The group, or for a slash the node that loses it, and the account that gets it; None where it is burnt.
     amount
         In the smallest unit.
     why
-        ``fee``, ``report``, ``refund`` or ``slash``.
+        ``fee``, ``report``, ``refund``, ``no_quorum`` or ``slash``.
     """
 
     source: str
@@ -99,7 +99,9 @@ class Round:
         return self.reveals_open(asked, now) and (all_revealed or now >= self.reveal_deadline)
 
 
-_NOTHING = Round(0, 0)
+_NOTHING: Final = Round(0, 0)
+_SCORES: Final = (b"\x01", b"\x02")
+"""How the answer bytes of an image score and a text score begin."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class Group:
 
     Parameters
     ----------
-    id, task, creator, fee, min_memory_gib, policy, pool, beacon_round, opened, draw_deadline
-        Fixed when the group opened (P4).
+    id, task, creator, fee, min_memory_gib, policy, pool, base, beacon_round, opened, draw_deadline
+        Fixed when the group opened (P4). The base is the weight of all that could serve, in a group or not (P4d).
     gpu_class
         For a text task the class of all nodes of the pool, likewise (P3); None for an image task.
     status
@@ -130,6 +132,7 @@ class Group:
     min_memory_gib: int
     policy: Policy = field(repr=False)
     pool: Pool = field(repr=False)
+    base: int
     beacon_round: int
     opened: int
     draw_deadline: int
@@ -145,6 +148,19 @@ class Group:
     def members(self) -> tuple[str, ...]:
         """The node ids, first drawn first; empty before the draw."""
         return () if self.draw is None else self.draw.members
+
+    @property
+    def draw_digest(self) -> str:
+        """What the members' commitments are bound to: `Draw.digest`.
+
+        Raises
+        ------
+        TooEarlyError
+            Before the draw.
+        """
+        if self.draw is None:
+            raise TooEarlyError(f"group {self.id} has not been drawn: there is nothing yet to bind a commitment to")
+        return self.draw.digest
 
     @property
     def escrow(self) -> int:
@@ -174,6 +190,19 @@ class Group:
     def openings(self) -> Mapping[str, Opening]:
         """What each member revealed in the first round."""
         return self._first.openings
+
+    @property
+    def keeps_task(self) -> bool:
+        """Whether no other group may be given this one's task, as its answers could be copied (L9).
+
+        It may where there is a second round, which a copier cannot answer; where this group was closed; and where it was
+        settled and nobody had opened a score.
+        """
+        if self.policy.rounds > 1 or self.status is Status.CLOSED:
+            return False
+        return not self.status.is_over or any(
+            opening.answer_bytes[:1] in _SCORES for opening in self.openings.values()
+        )
 
     def asked(self, round: int = 1) -> tuple[str, ...]:  # noqa: A002
         """Return who answers in a round: in the first all members, in the second who revealed a score (C5).
@@ -236,7 +265,7 @@ class Group:
         settled = self.status is Status.SETTLED
         if len(self.rounds) < 2 or not (settled or self.is_over(now)):
             return None
-        return keyed_seed(self.id, {node: opening.nonce for node, opening in self.openings.items()})
+        return keyed_seed(self.draw_digest, {node: opening.nonce for node, opening in self.openings.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON, as evidence carries it: money as decimal strings, bytes as hexadecimal digits."""

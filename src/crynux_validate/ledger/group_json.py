@@ -39,13 +39,15 @@ def group_to_dict(group: Group) -> dict[str, Any]:
         "min_memory_gib": group.min_memory_gib,
         "policy": group.policy.to_dict(),
         "pool": {"ids": list(pool.ids), "owners": list(pool.owners), "weights": pool.weights.tolist()},
+        "base": str(group.base),
         "beacon_round": group.beacon_round,
         "opened": group.opened,
         "draw_deadline": group.draw_deadline,
         "gpu_class": None if group.gpu_class is None else group.gpu_class.to_dict(),
         "status": group.status.value,
         "beacon": None if draw is None else draw.beacon.hex(),
-        "unavailable": [] if draw is None else sorted(draw.unavailable),
+        "unavailable": {} if draw is None else dict(draw.unavailable),
+        "unavailable_weight": None if draw is None else str(draw.unavailable_weight),
         "members": list(group.members),
         "rounds": [_round_to_dict(one) for one in group.rounds],
         "verdict": None if group.verdict is None else verdict_to_dict(group.verdict),
@@ -59,24 +61,43 @@ def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:
     pool = Pool.from_columns(value["pool"]["ids"], value["pool"]["owners"], value["pool"]["weights"])
     name = check_id(value["id"], "the group id")
     members = tuple(check_id(node, "a member") for node in value["members"])
-    unavailable = frozenset(check_id(node, "a node that is unavailable") for node in value["unavailable"])
+    unavailable = {
+        check_id(node, "a node that is unavailable"): check_id(taken_by, "the group that took a node")
+        for node, taken_by in value["unavailable"].items()
+    }
     strangers = [node for node in sorted(unavailable) if pool.position(node) is None]
     if strangers:
         raise InvalidInputError(f"{strangers[0]} is unavailable, and is no candidate of the pool")
+    task, policy = task_from_json(canonical_json(value["task"])), Policy.from_dict(value["policy"])
+    fee, beacon_round = parse_decimal(value["fee"], "the fee"), check_integer(value["beacon_round"], "beacon_round")
+    draw = Draw(
+        ledger=ledger,
+        group=name,
+        task=task.digest,
+        policy=policy.digest,
+        fee=fee,
+        beacon_round=beacon_round,
+        beacon=parse_hex(value["beacon"], "the beacon"),
+        pool=pool,
+        unavailable=FrozenMapping(unavailable),
+        unavailable_weight=parse_decimal(value["unavailable_weight"], "unavailable_weight"),
+        members=members,
+    )
     return Group(
         id=name,
-        task=task_from_json(canonical_json(value["task"])),
+        task=task,
         creator=check_id(value["creator"], "the creator"),
-        fee=parse_decimal(value["fee"], "the fee"),
+        fee=fee,
         min_memory_gib=check_integer(value["min_memory_gib"], "min_memory_gib"),
-        policy=Policy.from_dict(value["policy"]),
+        policy=policy,
         pool=pool,
-        beacon_round=check_integer(value["beacon_round"], "beacon_round"),
+        base=parse_decimal(value["base"], "the base"),
+        beacon_round=beacon_round,
         opened=check_integer(value["opened"], "opened"),
         draw_deadline=check_integer(value["draw_deadline"], "draw_deadline"),
         gpu_class=None if value["gpu_class"] is None else NodeClass.from_dict(value["gpu_class"]),
         status=Status(value["status"]),
-        draw=Draw(ledger, name, parse_hex(value["beacon"], "the beacon"), pool, unavailable, members),
+        draw=draw,
         rounds=tuple(map(_round_from_dict, value["rounds"])),
         verdict=None if value["verdict"] is None else verdict_from_dict(value["verdict"]),
         delivered_by=None if value["delivered_by"] is None else check_id(value["delivered_by"], "delivered_by"),

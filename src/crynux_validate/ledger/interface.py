@@ -17,9 +17,9 @@ from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
-LEDGER_VERSION: Final = 1
-"""The version of the `Ledger` Protocol, which is frozen: a method or argument that comes, goes or changes its meaning
-raises it."""
+LEDGER_VERSION: Final = 2
+"""The version of the `Ledger` Protocol and of the rules (`docs/protocol.md`): a method, an argument or a rule that comes,
+goes or changes its meaning raises it."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Ledger(Protocol):
         """Join with a stake from the owner's account, and with a key that its commitments are then signed with (L8)."""
 
     def leave(self, node: str) -> Node:
-        """Leave; the stake goes back to the owner's account."""
+        """Ask to leave; the stake goes back to the owner's account once no group can need it any more (P4e)."""
 
     def top_up(self, node: str, amount: int) -> Node:
-        """Add to a stake from the owner's account."""
+        """Add to a stake from the owner's account; it counts in pools that open later (P4e)."""
 
-    def attest_commit(self, node: str, commitment: bytes, *, epoch: int) -> Node:
-        """Bind a node to its attestation for the present epoch (P6)."""
+    def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node:
+        """Bind a node to its attestation for the present epoch (P6); signed where it joined with a key (L8)."""
 
     def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
         """Open a node's commitment to its attestation; anyone may hand it in (P6)."""
@@ -92,7 +92,7 @@ class Ledger(Protocol):
         """Escrow the fee and fix the pool, for a text task of one class; the members are drawn later (P3, P4)."""
 
     def draw(self, group: str) -> Group:
-        """Draw the members once the beacon round is public; anyone may."""
+        """Draw the members once the beacon round is public, those of groups that wait longer first; anyone may (P4b)."""
 
     def commit(
         self,
@@ -110,6 +110,9 @@ class Ledger(Protocol):
 
     def settle(self, group: str) -> Group:
         """Judge and pay; anyone may, and again changes nothing (L6)."""
+
+    def now(self) -> int:
+        """Return the ledger's time, in seconds: what its deadlines are compared with."""
 
     def epoch(self) -> Epoch:
         """Return the present epoch, with its challenge once that is public (P6)."""

@@ -1,7 +1,7 @@
 """A ledger in memory, for tests and simulations."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -9,7 +9,7 @@ from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.clock import system_clock
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
-from crynux_validate.ledger.replay import genesis_event, genesis_of
+from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.store import Head, Store
 from crynux_validate.machines.roster import Node
@@ -21,14 +21,16 @@ _GONE: Final = object()
 class MemoryStore:
     """The records of a `MemoryLedger`; implements `crynux_validate.ledger.store.Store`."""
 
-    def __init__(self, genesis: Event, ledger_id: str, policy: Policy) -> None:
-        self.id = ledger_id
-        self.policy = policy
+    def __init__(self, start: Genesis) -> None:
+        self.id = start.ledger
+        self.policy = start.policy
+        genesis = start.event()
         self._accounts: dict[str, int] = {}
         self._nodes: dict[str, Node] = {}
         self._groups: dict[str, Group] = {}
-        self._waiting: dict[str, Group] = {}
-        self._changed: dict[str, set[str]] = {}
+        self._tasks: dict[str, str] = {}
+        self._drawn: list[tuple[int, str, tuple[str, ...]]] = []
+        self._group_count = self._handled = self._last_round = 0
         self._deposited = self._withdrawn = self._burnt = 0
         self._undo: list[tuple[dict[str, Any], str, object]] = []
         self._events = [genesis]
@@ -46,15 +48,25 @@ class MemoryStore:
     def find_group(self, group: str) -> Group | None:
         return self._groups.get(group)
 
-    def waiting_group_of(self, node: str) -> str | None:
-        return next((name for name, group in self._waiting.items() if group.pool.position(node) is not None), None)
-
-    def changed_nodes(self, group: str) -> Iterable[Node]:
-        # An undone transaction's are not taken out again: more do no harm, but some of them may never have joined.
-        return [self._nodes[node] for node in self._changed[group] if node in self._nodes]
-
     def group_count(self) -> int:
-        return len(self._groups)
+        return self._group_count
+
+    def handled_count(self) -> int:
+        return self._handled
+
+    def last_beacon_round(self) -> int:
+        return self._last_round
+
+    def drawn_since(self, number: int) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for opened, group, members in reversed(self._drawn):
+            if opened < number:
+                break
+            found |= dict.fromkeys(members, group)
+        return found
+
+    def group_with(self, task: str) -> str | None:
+        return self._tasks.get(task)
 
     def write(self, change: Change, event: Event) -> None:
         """Store a change and its event."""
@@ -62,16 +74,18 @@ class MemoryStore:
             self._put(self._accounts, name, balance)
         for name, node in change.nodes.items():
             self._put(self._nodes, name, node)
-        for changed in self._changed.values():
-            changed.update(change.nodes)
         for name, group in change.groups.items():
             self._put(self._groups, name, group)
             if group.status is Status.OPEN:
-                self._put(self._waiting, name, group)
-                self._put(self._changed, name, set())
-            elif name in self._waiting:
-                self._put(self._waiting, name, _GONE)
-                self._put(self._changed, name, _GONE)
+                self._group_count += 1
+                self._last_round = group.beacon_round
+                if group.keeps_task:
+                    self._put(self._tasks, group.task.digest, name)
+            elif change.handled and group.draw is not None:
+                self._drawn.append((self._group_count, name, group.members))
+            elif group.status.is_over and not group.keeps_task:
+                self._put(self._tasks, group.task.digest, _GONE)
+        self._handled += change.handled
         self._deposited += change.deposited
         self._withdrawn += change.withdrawn
         self._burnt += change.burnt
@@ -83,12 +97,15 @@ class MemoryStore:
         """Undo what was written within the block where that fails."""
         self._undo = []
         money, events = (self._deposited, self._withdrawn, self._burnt), len(self._events)
+        queue, drawn = (self._group_count, self._handled, self._last_round), len(self._drawn)
         try:
             yield self
         except BaseException:
             for records, name, before in reversed(self._undo):
                 _set(records, name, before)
             self._deposited, self._withdrawn, self._burnt = money
+            self._group_count, self._handled, self._last_round = queue
+            del self._drawn[drawn:]
             del self._events[events:]
             self.head = Head.of(self._events[-1])
             raise
@@ -149,7 +166,7 @@ class MemoryLedger(StoringLedger):
         beacon: Beacon | None = None,
     ) -> None:
         super().__init__(ledger_id, Policy() if policy is None else policy, clock=clock, beacon=beacon)
-        self._store = MemoryStore(genesis_event(self.id, self.policy, self._clock()), self.id, self.policy)
+        self._store = MemoryStore(Genesis(self.id, self.policy, self._beacon.name, self._clock()))
         self._lock = threading.RLock()
         self.gate = Gate("the ledger in memory")
         tell_of_forks(self)
@@ -180,13 +197,26 @@ class MemoryLedger(StoringLedger):
     def replay(cls, events: Sequence[Event], *, clock: Clock | None = None, beacon: Beacon | None = None) -> Self:
         """Build the ledger that a log describes, by doing every action of it again (L5).
 
+        Parameters
+        ----------
+        events
+            The log, from its first event on.
+        clock
+            As of the constructor.
+        beacon
+            The one that the log began with. Left out, the ledger can be looked at; where that was no `LocalBeacon`, its
+            next draw needs the beacon.
+
         Raises
         ------
         BrokenLogError
             Names the first event that the rules do not allow, or whose result they do not give.
+        InvalidInputError
+            For another beacon than the log's.
         """
-        ledger_id, policy, began = genesis_of(events)
-        ledger = cls(policy, ledger_id=ledger_id, clock=lambda: began, beacon=beacon)
+        start = genesis_of(events)
+        found = beacon_of(start, beacon)
+        ledger = cls(start.policy, ledger_id=start.ledger, clock=lambda: start.time, beacon=found)
         with ledger._writing() as store:
             ledger._repeat(store, events)
         ledger._clock = clock or system_clock

@@ -2,10 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
-from crynux_validate.encoding import DIGEST_BYTES, check_id, parse_decimal, parse_hex, shorten, summary
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    canonical_json,
+    check_id,
+    digest,
+    length_prefixed,
+    parse_decimal,
+    parse_hex,
+    shorten,
+    summary,
+)
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
 from crynux_validate.tasks import ImageTask, Task
@@ -14,17 +25,37 @@ PPM: Final = 1_000_000
 MAX_MONEY: Final = 2**256 - 1
 """The most that an amount, a stake or a fee can be: what a chain's word holds."""
 
-_POLICY_MONEY: Final = ("min_stake", "weight_unit", "min_class_stake")
+_POLICY_MONEY: Final = ("min_stake", "min_fee", "weight_unit", "min_class_stake")
 
 _OPTIONAL: Final = frozenset({"second_algorithm"})
 """Fields that a policy's JSON has only where they say something."""
+
+_MAY_BE_NONE: Final = ("min_fee", "slash_per_fee", "min_class_stake")
 
 Clock = Callable[[], int]
 """Returns the time: integer seconds since the epoch."""
 
 
 class Beacon(Protocol):
-    """Public randomness: a value for every round, that nobody knows before the round is public."""
+    """Public randomness: a value for every round, that nobody knows before the round is public (P4a).
+
+    A value, once public, is given for ever, and is never another: a draw may come late, and is repeated by others.
+    """
+
+    @property
+    def name(self) -> str:
+        """What tells this beacon from any other: 1 to 128 printable ASCII characters, no spaces.
+
+        It stands in the log; a ledger is opened with the beacon that it began with, and no other.
+        """
+
+    @property
+    def on_ledger_clock(self) -> bool:
+        """Whether the ledger's own clock says when a round is public.
+
+        Where it does not, the clocks can differ, and somebody could know a round that the ledger takes for one to come:
+        `Policy.beacon_delay_seconds` keeps a distance.
+        """
 
     def next_round(self, now: int) -> int:
         """Return the number of the first round that is not public yet."""
@@ -84,20 +115,36 @@ class Policy:
         Of `CentreRule`; its `safety_checker` is the task's (J2).
     min_stake
         The least stake of a node, in the smallest unit (L4).
+    min_fee
+        The least fee of a group, in the smallest unit, at least one for each member (L3). None is
+        `group_size` * max(1, floor(`min_stake` / 400)); the constructor replaces it by that number.
     stake_per_fee
         A member's slashable stake is at least this many times its share of the fee (P7).
+    slash_per_fee
+        A slash takes at most this many times the member's share of the fee, floor(fee / n) (L4); None for no bound.
+        Without a bound a coalition that outvotes a group for a small fee destroys a large stake (`docs/stakes.md`).
     weight_unit
-        How much stake counts as one in the draw (P4).
+        How much stake counts as one in the draw.
+    min_pool_ppm
+        Which part of all the weight that could serve must be free, in millionths, at the opening and at the draw (P4d).
     slash_ppm, withheld_ppm
         Which part of the stake an ``INVALID`` or ``WITHHELD`` finding costs, in millionths (L4, C3).
+    no_quorum_ppm
+        Which part of the fee is burnt where no answer is delivered, in millionths (J4, J5). Without it whoever asks
+        for tasks on which honest nodes cannot agree can draw again and again for nothing.
     fault_fee_ppm
-        Which part of its share of the fee a truthful report of an invalid task earns, in millionths (J4).
+        Which part of its share of the fee a truthful report of an invalid task earns, in millionths (J4). It pays
+        reporters where the ledger itself cannot tell whether a task is valid.
     slash_account
         Who gets what is slashed; None burns it.
     suspend_after
         After how many absences in a row a node is suspended (C3).
+    beacon_delay_seconds
+        How far ahead of the opening a group's beacon round lies (P4a); 0 only with a beacon on the ledger's own clock,
+        30 for others.
     draw_seconds, commit_seconds, reveal_seconds
-        How long after opening a group can be drawn, and how long members then have to commit and to reveal (C2).
+        How long after the opening a group without a beacon value is closed, and how long members have to commit and to
+        reveal after the draw (P4b, C2).
     epoch_seconds
         How long an epoch lasts (P6). Whoever joins when its commitments are over gets no text task until the next one's
         attestations are in force.
@@ -125,13 +172,18 @@ class Policy:
     threshold: int = 16
     slash_threshold: int | None = None
     min_stake: int = 400
+    min_fee: int | None = None
     stake_per_fee: int = 10
+    slash_per_fee: int | None = 20
     weight_unit: int = 1
+    min_pool_ppm: int = PPM // 4
     slash_ppm: int = PPM
     withheld_ppm: int = PPM
-    fault_fee_ppm: int = PPM // 10
+    no_quorum_ppm: int = PPM // 5
+    fault_fee_ppm: int = 0
     slash_account: str | None = None
     suspend_after: int = 3
+    beacon_delay_seconds: int = 0
     draw_seconds: int = 600
     commit_seconds: int = 3_600
     reveal_seconds: int = 600
@@ -148,12 +200,17 @@ class Policy:
             raise InvalidInputError(f"group_size is {shorten(self.group_size)}; expected one of {GROUP_SIZES}")
         for name, low, high in (
             ("min_stake", 1, MAX_MONEY),
+            ("min_fee", self.group_size, MAX_MONEY),
             ("stake_per_fee", 0, 2**31),
+            ("slash_per_fee", self.stake_per_fee, 2**31),
             ("weight_unit", 1, MAX_MONEY),
+            ("min_pool_ppm", 0, PPM),
             ("slash_ppm", 0, PPM),
             ("withheld_ppm", 0, PPM),
+            ("no_quorum_ppm", 0, PPM),
             ("fault_fee_ppm", 0, PPM),
             ("suspend_after", 1, 2**31),
+            ("beacon_delay_seconds", 0, 2**31),
             ("draw_seconds", 1, 2**31),
             ("commit_seconds", 1, 2**31),
             ("reveal_seconds", 1, 2**31),
@@ -164,12 +221,25 @@ class Policy:
             ("min_class_stake", 0, MAX_MONEY),
         ):
             value = getattr(self, name)
-            if name == "min_class_stake" and value is None:
+            if name in _MAY_BE_NONE and value is None:
                 continue
             if type(value) is not int or not low <= value <= high:
                 raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {low} to {high}")
-        if self.stake_per_fee and not self.slash_ppm:
-            raise InvalidInputError("slash_ppm is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
+        if self.min_fee is None:
+            object.__setattr__(self, "min_fee", self.group_size * max(1, self.min_stake // 400))
+        if self.stake_per_fee and not self.least_slash_ppm:
+            name = "slash_ppm" if not self.slash_ppm else "withheld_ppm"
+            raise InvalidInputError(f"{name} is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
+        if self.no_quorum_ppm + self.fault_fee_ppm > PPM:
+            raise InvalidInputError(
+                f"no_quorum_ppm and fault_fee_ppm are {self.no_quorum_ppm} and {self.fault_fee_ppm}, together more than "
+                f"the whole fee, which is {PPM} (J4)"
+            )
+        if self.draw_seconds <= self.beacon_delay_seconds:
+            raise InvalidInputError(
+                f"draw_seconds is {self.draw_seconds}, not more than beacon_delay_seconds, which is "
+                f"{self.beacon_delay_seconds}: every group would be closed before its beacon round is public (P4a)"
+            )
         if self.slash_account is not None:
             check_id(self.slash_account, "slash_account")
         if self.attest_commit_seconds + self.attest_reveal_seconds > self.epoch_seconds:
@@ -191,13 +261,39 @@ class Policy:
 
     @classmethod
     def crynux(cls) -> "Policy":
-        """Return the live network's threshold, 24 for both, and its least stake, 400 tokens of 18 decimals."""
-        return cls(threshold=24, slash_threshold=24, min_stake=400 * 10**18, weight_unit=10**18)
+        """Return the live network's threshold, 24 for both, and its least stake, 400 tokens of 18 decimals.
+
+        A slash takes the whole stake there, and a group without a quorum costs nothing: `docs/stakes.md` says what
+        that gives up.
+        """
+        return cls(
+            threshold=24,
+            slash_threshold=24,
+            min_stake=400 * 10**18,
+            weight_unit=10**18,
+            slash_per_fee=None,
+            no_quorum_ppm=0,
+        )
 
     def rule_for(self, task: Task) -> CentreRule:
         """Return how a group with this task is judged (J2)."""
         checked = isinstance(task, ImageTask) and task.safety_checker
         return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked)
+
+    @property
+    def least_slash_ppm(self) -> int:
+        """What a finding costs at least, in millionths of the stake: the lesser of both parts (P7)."""
+        return min(self.slash_ppm, self.withheld_ppm)
+
+    @property
+    def least_fee(self) -> int:
+        """The least fee of a group: `min_fee`, which the constructor has made a number."""
+        return self.group_size if self.min_fee is None else self.min_fee
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits over the canonical JSON of `to_dict` (protocol, "Bytes"): what draws are bound to."""
+        return digest("policy", length_prefixed(canonical_json(self.to_dict()))).hex()
 
     @property
     def rounds(self) -> int:

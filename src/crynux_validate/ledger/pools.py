@@ -10,8 +10,7 @@ from crynux_validate.ledger.actions import OpenGroup
 from crynux_validate.ledger.interface import PPM, Policy
 from crynux_validate.machines.admission import ClassFacts, admitted_classes, classes_of
 from crynux_validate.machines.classes import NodeClass
-from crynux_validate.machines.pairing import pool_of
-from crynux_validate.machines.pool import Pool
+from crynux_validate.machines.pairing import Supply, is_large_enough, supply_of
 from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import TextTask
 
@@ -21,11 +20,13 @@ def slashable_stake_needed(policy: Policy, fee: int) -> int:
     slashable = policy.stake_per_fee * (fee // policy.group_size)
     if not slashable:
         return policy.min_stake
-    return max(policy.min_stake, -(-slashable * PPM // policy.slash_ppm))
+    return max(policy.min_stake, -(-slashable * PPM // policy.least_slash_ppm))
 
 
-def choose_pool(nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: int) -> tuple[NodeClass | None, Pool]:
-    """Fix who could be drawn, for a text task among the nodes of one class (P2, P3).
+def choose_supply(
+    nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: int
+) -> tuple[NodeClass | None, Supply]:
+    """Fix who could be drawn, for a text task among the nodes of one class (P2, P3, P4d).
 
     Parameters
     ----------
@@ -38,8 +39,9 @@ def choose_pool(nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: i
 
     Returns
     -------
-    tuple of NodeClass or None, Pool
-        The class, None for an image task, and a pool of at least `policy.group_size` owners.
+    tuple of NodeClass or None, Supply
+        The class, None for an image task, and a pool of at least `policy.group_size` owners that is large enough a part
+        of its base.
 
     Raises
     ------
@@ -47,10 +49,9 @@ def choose_pool(nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: i
         Says for which class, how many there are, how many are needed, and why the others were left out.
     """
     nodes = tuple(nodes)
-    needed = policy.group_size
 
-    def pool_from(some: Iterable[Node]) -> Pool:
-        return pool_of(
+    def supply_from(some: Iterable[Node]) -> Supply:
+        return supply_of(
             some,
             creator=action.creator,
             min_stake=slashable_stake_needed(policy, action.fee),
@@ -59,20 +60,19 @@ def choose_pool(nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: i
         )
 
     if not isinstance(action.task, TextTask):
-        pool = pool_from(nodes)
-        if pool.owner_count < needed:
-            raise _not_enough(nodes, action, policy, pool.owner_count)
-        return None, pool
+        supply = supply_from(nodes)
+        _check_enough(supply, nodes, action, policy)
+        return None, supply
     choice = _choice(nodes, action, policy, policy.epoch_at(now).in_force)
-    for facts in choice:
-        pool = pool_from(facts.nodes)
-        if pool.owner_count >= needed:
-            return facts.node_class, pool
-    heaviest = choice[0]
-    where = f" in class {heaviest.node_class.hex} ({heaviest.node_class.gpu})"
-    others = f", nor has any of {len(choice) - 1} lighter classes that are admitted" if len(choice) > 1 else ""
-    owners = pool_from(heaviest.nodes).owner_count
-    raise _not_enough(heaviest.nodes, action, policy, owners, where, others)
+    # By all that could serve, busy or not: nobody sends a task to a lighter class by keeping a heavier one busy.
+    supplies = [(facts, supply_from(facts.nodes)) for facts in choice]
+    able = [found for found in supplies if found[1].base_owners >= policy.group_size]
+    facts, supply = max(able or supplies[:1], key=lambda found: found[1].base)  # of equals the first: smaller digest
+    node_class = facts.node_class
+    where = f" in class {node_class.hex} ({node_class.gpu})"
+    others = f", nor has any of {len(choice) - 1} lighter classes that are admitted" if not able and choice[1:] else ""
+    _check_enough(supply, facts.nodes, action, policy, where, others)
+    return node_class, supply
 
 
 def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force: int) -> tuple[ClassFacts, ...]:
@@ -103,23 +103,32 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
     )
 
 
-def _not_enough(
-    nodes: Collection[Node], action: OpenGroup, policy: Policy, owners: int, where: str = "", others: str = ""
-) -> NotEnoughNodes:
-    """Say how many of these nodes could be drawn, and why the others could not."""
+def _check_enough(
+    supply: Supply, nodes: Collection[Node], action: OpenGroup, policy: Policy, where: str = "", others: str = ""
+) -> None:
+    """Refuse a pool of too few owners, or too small a part of its base; say why the others were left out (P4d)."""
+    owners, needed, weight = supply.pool.owner_count, policy.group_size, supply.pool.total_weight
+    if owners >= needed and is_large_enough(weight, supply.base, policy.min_pool_ppm):
+        return
     stake = slashable_stake_needed(policy, action.fee)
     left_out: dict[str, Callable[[Node], bool]] = {
         "of the creator": lambda node: node.owner == action.creator,
         "suspended": lambda node: node.suspended,
+        "leaving": lambda node: node.leaving is not None,
         "in a group": lambda node: node.group is not None,
         f"with a stake below {stake}": lambda node: node.stake < stake,
         f"with less than {action.min_memory_gib} GiB": lambda node: node.gpu.memory_gib < action.min_memory_gib,
     }
     counts = {reason: sum(map(is_so, nodes)) for reason, is_so in left_out.items()}
     why = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
-    return NotEnoughNodes(
-        f"{owners} owners have a node{where} that could be drawn, a group needs {policy.group_size} "
-        f"({len(nodes)} nodes have joined{where and ' it'}{f'; left out: {why}' if why else ''}){others}",
-        available=owners,
-        needed=policy.group_size,
+    joined = f"{len(nodes)} nodes have joined{where and ' it'}{f'; left out: {why}' if why else ''}"
+    if owners < needed:
+        message = f"{owners} owners have a node{where} that could be drawn, a group needs {needed} ({joined}){others}"
+        raise NotEnoughNodes(message, available=owners, needed=needed)
+    least = -(-policy.min_pool_ppm * supply.base // PPM)
+    raise NotEnoughNodes(
+        f"the nodes{where} that could be drawn have the weight {weight} of {supply.base} that could serve, a group needs "
+        f"{least} (min_pool_ppm is {policy.min_pool_ppm}; {joined}): open it when groups have been settled",
+        available=weight,
+        needed=least,
     )

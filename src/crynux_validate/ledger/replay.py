@@ -1,29 +1,52 @@
 """How a log begins, and doing every action of it again (protocol L5)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from crynux_validate.encoding import check_id, check_type, shorten_name
+from crynux_validate.encoding import check_id, check_type, shorten, shorten_name
 from crynux_validate.errors import BrokenLogError, CrynuxValidateError, InvalidInputError
 from crynux_validate.frozen import thaw
 from crynux_validate.ledger.actions import Action, action_from_dict
+from crynux_validate.ledger.beacon import beacon_named, check_beacon
 from crynux_validate.ledger.clock import checked_time
-from crynux_validate.ledger.interface import GENESIS, Event, Policy
+from crynux_validate.ledger.interface import GENESIS, Beacon, Event, Policy
 
 _REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
 """What a log that somebody else wrote can raise when it is repeated."""
 
 
-def genesis_event(ledger_id: str, policy: Policy, now: int) -> Event:
-    """Return the first event of a ledger; raises `InvalidInputError` where the policy has no canonical form."""
-    payload = {"action": {"ledger": ledger_id, "policy": policy.to_dict()}, "result": {}}
-    genesis = Event(0, checked_time(now), "genesis", payload, GENESIS)
-    _ = genesis.digest
-    return genesis
+@dataclass(frozen=True)
+class Genesis:
+    """What a log begins with.
+
+    Parameters
+    ----------
+    ledger
+        The ledger's id.
+    policy
+        Its parameters.
+    beacon
+        The name of its beacon (P4a).
+    time
+        When it began.
+    """
+
+    ledger: str
+    policy: Policy
+    beacon: str
+    time: int
+
+    def event(self) -> Event:
+        """Return the first event; raises `InvalidInputError` where it has no canonical form."""
+        action = {"ledger": self.ledger, "policy": self.policy.to_dict(), "beacon": self.beacon}
+        event = Event(0, checked_time(self.time), "genesis", {"action": action, "result": {}}, GENESIS)
+        _ = event.digest
+        return event
 
 
-def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
-    """Return the id, the policy and the time that a log begins with; raises `BrokenLogError` where it does not."""
+def genesis_of(events: Sequence[Event]) -> Genesis:
+    """Return what a log begins with; raises `BrokenLogError` where it does not."""
     check_type(events, Sequence, "the log", "its events, as of Ledger.events")
     if events:
         check_type(events[0], Event, "event 0", "an Event, as of Ledger.events")
@@ -31,14 +54,35 @@ def genesis_of(events: Sequence[Event]) -> tuple[str, Policy, int]:
         raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
     try:
         start = thaw(events[0].payload["action"])
-        ledger_id = check_id(start["ledger"], "the ledger id")
-        return ledger_id, Policy.from_dict(start["policy"]), checked_time(events[0].time)
+        ledger_id, beacon = check_id(start["ledger"], "the ledger id"), check_id(start["beacon"], "the beacon's name")
+        return Genesis(ledger_id, Policy.from_dict(start["policy"]), beacon, checked_time(events[0].time))
     except _REFUSED as error:
         raise BrokenLogError(f"event 0 (genesis) cannot be repeated: {error!r:.300}") from error
 
 
+def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None) -> Beacon:
+    """Return the beacon of a ledger that began like this; raises `InvalidInputError` for another one (P4a).
+
+    Parameters
+    ----------
+    start
+        How it began.
+    beacon
+        The one that was given, if any.
+    secret
+        Of the `LocalBeacon` that it began with, where that is known.
+    """
+    if beacon is None:
+        return beacon_named(start.beacon, secret)
+    if check_beacon(beacon, start.policy).name != start.beacon:
+        raise InvalidInputError(
+            f"the beacon is {shorten(beacon.name)}; ledger {start.ledger} began with {start.beacon}, and keeps it"
+        )
+    return beacon
+
+
 def repeat(
-    events: Iterable[Event], ledger_id: str, policy: Policy, record: Callable[[Action, int], Event | None]
+    events: Iterable[Event], start: Genesis, record: Callable[[Action, int], Event | None]
 ) -> Iterator[Event]:
     """Do every action of a log again, in a ledger that has done none; yields each event that came out the same.
 
@@ -46,7 +90,7 @@ def repeat(
     ----------
     events
         The log, from its first event on, which `genesis_of` has read; it is read one by one.
-    ledger_id, policy
+    start
         What `genesis_of` says of it.
     record
         Does an action at a time; returns its event, None where nothing changes.
@@ -60,7 +104,7 @@ def repeat(
     for seq, event in enumerate(events):
         try:
             if before is None:
-                again: Event | None = genesis_event(ledger_id, policy, event.time)
+                again: Event | None = start.event()
             elif checked_time(event.time) < before.time:
                 raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
             else:

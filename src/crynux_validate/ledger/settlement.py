@@ -7,7 +7,7 @@ from crynux_validate.answers import ErrorReport
 from crynux_validate.judging import Finding, Malformed, Member, Outcome, Verdict, judge
 from crynux_validate.keyed import KeyedScore
 from crynux_validate.ledger.group import Group, Transfer
-from crynux_validate.ledger.policy import PPM
+from crynux_validate.ledger.policy import PPM, Policy
 from crynux_validate.machines.roster import Node
 
 
@@ -53,7 +53,8 @@ def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
     Returns
     -------
     Settlement
-        Fees and refund together are exactly the group's fee (L3); a slash is at most the node's stake (L4).
+        Fees, what is burnt and refund together are exactly the group's fee (L3); a slash is at most the node's
+        stake, and at most what the policy's bound allows (L4).
     """
     members = members_of(group)
     verdict = judge(members, group.policy.rule_for(group.task))
@@ -68,27 +69,39 @@ def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
 def _payments(
     group: Group, members: Mapping[str, Member], verdict: Verdict, nodes: Mapping[str, Node]
 ) -> list[Transfer]:
+    """What of the fee does not go back to the creator (L3, J4, J5)."""
     size = len(members)
     if verdict.outcome is Outcome.VALIDATED:
         share = group.fee // size
         valid = [node for node, finding in verdict.findings.items() if finding is Finding.VALID]
         return [Transfer(group.id, nodes[node].owner, share, "fee") for node in valid]
+    burnt = group.fee * group.policy.no_quorum_ppm // PPM
+    payments = [Transfer(group.id, None, burnt, "no_quorum")] if burnt else []
     if verdict.outcome is Outcome.TASK_FAULT:
         share = group.fee * group.policy.fault_fee_ppm // (PPM * size)
         reports = {n: m.code for n, m in members.items() if isinstance(m, ErrorReport) and m.invalid_task}
         codes = list(reports.values())
         agreeing = [node for node, code in reports.items() if codes.count(code) > size // 2]
-        return [Transfer(group.id, nodes[node].owner, share, "report") for node in agreeing if share]
-    return []
+        payments += [Transfer(group.id, nodes[node].owner, share, "report") for node in agreeing if share]
+    return payments
+
+
+def slash_of(stake: int, ppm: int, policy: Policy, fee: int) -> int:
+    """Return what a finding takes of a stake: floor(stake * ppm / 10^6), at most the policy's bound (L4)."""
+    amount = stake * ppm // PPM
+    if policy.slash_per_fee is None:
+        return amount
+    return min(amount, policy.slash_per_fee * (fee // policy.group_size))
 
 
 def _slashes(group: Group, verdict: Verdict, nodes: Mapping[str, Node]) -> list[Transfer]:
-    parts = {Finding.INVALID: group.policy.slash_ppm, Finding.WITHHELD: group.policy.withheld_ppm}
+    policy = group.policy
+    parts = {Finding.INVALID: policy.slash_ppm, Finding.WITHHELD: policy.withheld_ppm}
     slashes = []
     for node, finding in verdict.findings.items():
-        amount = nodes[node].stake * parts.get(finding, 0) // PPM
+        amount = slash_of(nodes[node].stake, parts.get(finding, 0), policy, group.fee)
         if amount:
-            slashes.append(Transfer(node, group.policy.slash_account, amount, "slash"))
+            slashes.append(Transfer(node, policy.slash_account, amount, "slash"))
     return slashes
 
 

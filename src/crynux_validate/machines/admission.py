@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from crynux_validate.encoding import check_type, summary
 from crynux_validate.machines.classes import NodeClass
-from crynux_validate.machines.pairing import is_available, weight_of
+from crynux_validate.machines.pairing import can_serve, is_available, weight_of
 from crynux_validate.machines.roster import Node
 
 
@@ -16,8 +16,8 @@ from crynux_validate.machines.roster import Node
 class ClassFacts:
     """What is known of a class: who is in it, and how much stands behind it.
 
-    A node *serves* when it is not suspended and has the least stake; one that is in a group serves as well, so that a
-    class does not shrink by working.
+    A node *serves* when it is neither suspended nor leaving and has the least stake; one that is in a group serves as
+    well, so that a class does not shrink by working.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def admitted_classes(
 
 
 def _facts(node_class: NodeClass, nodes: list[Node], min_stake: int, weight_unit: int) -> ClassFacts:
-    serving = [node for node in nodes if not node.suspended and node.stake >= min_stake]
+    serving = [node for node in nodes if can_serve(node, min_stake)]
     return ClassFacts(
         node_class,
         tuple(nodes),

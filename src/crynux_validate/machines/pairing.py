@@ -1,15 +1,24 @@
-"""Who is eligible for a group, and a draw that anyone can repeat (protocol P2, P4, P5, P7).
+"""Who can serve a task, and a draw that anyone can repeat (protocol P2, P4, P5, P7).
 
 Everything here is a pure function of its arguments, in integers only, so that every platform finds the same members.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from crynux_validate.encoding import check_id, check_type, length_prefixed, shorten, tag
+from crynux_validate.encoding import check_id, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
-from crynux_validate.machines.pool import MAX_WEIGHT, Candidate, Pool
+from crynux_validate.machines.pool import MAX_WEIGHT, Pool
 from crynux_validate.machines.roster import Draw, Node
+
+if TYPE_CHECKING:
+    from crynux_validate.ledger.policy import Policy
+    from crynux_validate.tasks import Task
+
+MAX_WORDS: Final = 1_024
+"""After how many words a draw that has not found its members is given up."""
 
 
 def weight_of(stake: int, weight_unit: int) -> int:
@@ -17,13 +26,39 @@ def weight_of(stake: int, weight_unit: int) -> int:
     return min(MAX_WEIGHT, max(1, stake // weight_unit))
 
 
+def can_serve(node: Node, min_stake: int) -> bool:
+    """Whether a node could serve if it were free: joined, not suspended, not leaving, with at least `min_stake` (P2)."""
+    return node.joined and not node.suspended and node.leaving is None and node.stake >= min_stake
+
+
 def is_available(node: Node, min_stake: int) -> bool:
-    """Whether a node can serve: joined, not suspended, with at least `min_stake`, in no unsettled group (P2)."""
-    return node.joined and not node.suspended and node.stake >= min_stake and node.group is None
+    """Whether a node can serve now: it could, and is in no unsettled group (P2)."""
+    return can_serve(node, min_stake) and node.group is None
 
 
-def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int) -> Pool:
-    """Return who could be drawn: any available node of these with enough memory (P2, P5).
+@dataclass(frozen=True)
+class Supply:
+    """Who could be drawn, and the *base*: who could be if nobody were in a group (P4d).
+
+    Parameters
+    ----------
+    pool
+        The candidates.
+    base
+        Sum of the weights of all that could serve, in a group or not.
+    base_owners
+        How many distinct owners these have.
+    """
+
+    pool: Pool
+    base: int
+    base_owners: int
+
+
+def supply_of(
+    nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int
+) -> Supply:
+    """Return who could be drawn: any available node of these with enough memory (P2, P4d, P5).
 
     Parameters
     ----------
@@ -38,144 +73,176 @@ def pool_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_g
     weight_unit
         How much stake counts as one in the draw.
     """
-    global _last_pool
+    global _last_supply
     asked = (tuple(nodes), creator, min_stake, min_memory_gib, weight_unit)
-    last = _last_pool
+    last = _last_supply
     if last is None or last[0] != asked:
-        found = [
+        able = [
             node
             for node in asked[0]
-            if is_available(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
+            if can_serve(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
         ]
-        stakes = [node.stake for node in found]
-        weights = {stake: weight_of(stake, weight_unit) for stake in set(stakes)}
-        ids, owners = [node.id for node in found], [node.owner for node in found]
-        last = asked, Pool.from_columns(ids, owners, [weights[stake] for stake in stakes])
-    _last_pool = asked, last[1]
+        weights = {stake: weight_of(stake, weight_unit) for stake in {node.stake for node in able}}
+        free = [node for node in able if node.group is None]
+        pool = Pool.from_columns(
+            [node.id for node in free], [node.owner for node in free], [weights[node.stake] for node in free]
+        )
+        base = sum([weights[node.stake] for node in able])
+        last = asked, Supply(pool, base, len({node.owner for node in able}))
+    _last_supply = asked, last[1]
     return last[1]
 
 
-_last_pool: tuple[tuple[object, ...], Pool] | None = None
-"""What `pool_of` was asked last, and its answer: groups that open while no node changes share a pool."""
+_last_supply: tuple[tuple[object, ...], Supply] | None = None
+"""What `supply_of` was asked last, and its answer: groups that open while no node changes share a pool."""
 
 
-def draw(
-    pool: Sequence[Candidate],
-    size: int,
-    *,
-    ledger: str,
-    group: str,
-    beacon: bytes,
-    unavailable: Collection[str] = (),
-) -> Draw:
-    """Draw the members of a group, weighted, without replacement, of different owners (P4, P5).
+def is_large_enough(weight: int, base: int, min_pool_ppm: int) -> bool:
+    """Whether enough of all the weight that could serve is free: weight * 10^6 >= `min_pool_ppm` * base (P4d)."""
+    return weight * 1_000_000 >= min_pool_ppm * base
 
-    Candidates are sorted by node id. Words come from SHAKE-256 over the length-prefixed tag, ledger id, group id and
-    beacon value, each a u64 big-endian. Of the weights that remain let `total` be the sum: a word at or above
-    floor(2^64 / total) * total is rejected, any other is taken modulo `total`, and the first candidate whose running
-    sum exceeds it is a member; it and all of its owner's nodes are removed.
+
+@dataclass(frozen=True)
+class Chosen:
+    """What `choose_members` found.
+
+    Parameters
+    ----------
+    members
+        The node ids, first drawn first.
+    hit
+        The unavailable candidates that a word hit, in the order of their hits.
+    """
+
+    members: tuple[str, ...]
+    hit: tuple[str, ...]
+
+
+def choose_members(
+    pool: Pool, size: int, *, ledger: str, group: str, beacon: bytes, unavailable: Collection[str] = ()
+) -> Chosen:
+    """Draw the members of a group, weighted, without replacement, of different owners (protocol, "The draw").
+
+    Word i is SHA-256 over the draw seed and i as a u32, big-endian, i from 0, as an unsigned big-endian number, modulo
+    the sum of all weights of the pool. The first candidate, in the order of ids, whose running sum exceeds it is hit. A
+    hit that is unavailable, or of an owner that was taken already, is skipped.
 
     Parameters
     ----------
     pool
-        Who could be drawn; a `Pool`, or any candidates that make one.
+        Who could be drawn when the group opened.
     size
-        How many members.
+        How many members, from 1.
     ledger, group
         Ids.
     beacon
         The value of the public randomness, at least one byte.
     unavailable
-        Ids to leave out.
+        Ids that can no longer be drawn.
 
     Raises
     ------
     NotEnoughNodes
-        Where fewer than `size` owners have an available node.
+        Where 1,024 words hit fewer than `size` owners.
     InvalidInputError
-        For a size below 1, an empty beacon value, or candidates that make no pool.
+        For a size below 1, and an empty beacon value.
     """
     if type(size) is not int or size < 1:
         raise InvalidInputError(f"size is {shorten(size)}; expected an integer from 1")
+    check_type(pool, Pool, "the pool", "a Pool")
     if not isinstance(beacon, bytes) or not beacon:
         raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
-    pool = pool if isinstance(pool, Pool) else Pool(pool)
-    import numpy as np  # a pool says what to install where it is missing
-
-    places = {node: pool.position(node) for node in unavailable}
-    gone = {node: at for node, at in places.items() if at is not None}
-    weights, sums, owners = pool.weights, pool.running_sums, pool.owner_count
-    if gone:
-        # A weight of zero is never drawn, as no running sum begins to exceed a number there.
-        weights = weights.copy()
-        weights[list(gone.values())] = 0
-        sums = np.cumsum(weights)
-        owners = int(np.count_nonzero(np.bincount(pool.owner_numbers[weights > 0])))
-    if owners < size:
-        raise NotEnoughNodes(
-            f"{owners} owners have a node that can be drawn; a group needs {size}", available=owners, needed=size
-        )
-    words = _words(
-        tag("draw")
-        + length_prefixed(check_id(ledger, "the ledger id"))
-        + length_prefixed(check_id(group, "the group id"))
-        + length_prefixed(beacon)
+    seed = digest(
+        "draw",
+        length_prefixed(check_id(ledger, "the ledger id")),
+        length_prefixed(check_id(group, "the group id")),
+        length_prefixed(beacon),
     )
-    members: list[str] = []
-    removed: list[tuple[int, int]] = []  # where each begins in the running sums, and its weight, in order
-    total = int(sums[-1])
-    while True:
-        target = _below(total, words)
-        # The running sums still count those who were removed: step over all that begin before the target.
-        for begin, weight in removed:
-            if begin > target:
-                break
-            target += weight
-        taken = int(sums.searchsorted(np.uint64(target), "right"))
-        members.append(pool.ids[taken])
-        if len(members) == size:
-            return Draw(ledger, group, beacon, pool, frozenset(gone), tuple(members))
-        owned = np.flatnonzero(pool.owner_numbers == pool.owner_numbers[taken])
-        freed = weights[owned]
-        removed = sorted([*removed, *zip((sums[owned] - freed).tolist(), freed.tolist(), strict=True)])
-        total -= int(freed.sum())
+    members: dict[str, str] = {}
+    hit: dict[str, None] = {}
+    sums = pool.running_sums
+    total = pool.total_weight
+    for number in range(MAX_WORDS if total else 0):
+        word = hashlib.sha256(seed + number.to_bytes(4, "big")).digest()
+        at = int(sums.searchsorted(sums.dtype.type(int.from_bytes(word, "big") % total), "right"))
+        node, owner = pool.ids[at], pool.owners[at]
+        if node in unavailable:
+            hit[node] = None
+        elif owner not in members:
+            members[owner] = node
+            if len(members) == size:
+                return Chosen(tuple(members.values()), tuple(hit))
+    raise NotEnoughNodes(
+        f"{MAX_WORDS} words found {len(members)} owners with a node that can be drawn; a group needs {size}",
+        available=len(members),
+        needed=size,
+    )
 
 
-def verify_draw(claim: Draw) -> bool:
+def verify_draw(
+    draw: Draw, *, task: "Task | None" = None, policy: "Policy | None" = None, beacon: bytes | None = None
+) -> bool:
     """Whether repeating a draw gives the members that it claims.
+
+    Which candidates were unavailable, and that the pool holds everybody who could serve, nobody can tell without the
+    ledger's log.
+
+    Parameters
+    ----------
+    draw
+        Of `Group.draw`.
+    task, policy, beacon
+        What it should be a draw for, and the value that the beacon is known to have given; what is left out is not
+        compared.
 
     Raises
     ------
     InvalidInputError
         For what is no `Draw`; a draw of what makes none is not verified.
     """
-    check_type(claim, Draw, "the claim", "a Draw, as of Group.draw")
-    try:
-        again = draw(
-            claim.pool,
-            len(claim.members),
-            ledger=claim.ledger,
-            group=claim.group,
-            beacon=claim.beacon,
-            unavailable=claim.unavailable,
-        )
-    except (NotEnoughNodes, InvalidInputError):
+    check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
+    if task is not None and task.digest != draw.task:
         return False
-    return again.members == claim.members
+    if policy is not None and (policy.digest, policy.group_size) != (draw.policy, len(draw.members)):
+        return False
+    if beacon is not None and beacon != draw.beacon:
+        return False
+    try:
+        pool = draw.pool if isinstance(draw.pool, Pool) else Pool(draw.pool)
+        again = choose_members(
+            pool,
+            len(draw.members),
+            ledger=draw.ledger,
+            group=draw.group,
+            beacon=draw.beacon,
+            unavailable=draw.unavailable,
+        )
+        weights = [int(pool.weights[pool.position(node)]) for node in draw.unavailable]  # type: ignore[index]
+    except (NotEnoughNodes, InvalidInputError, TypeError, IndexError):
+        return False
+    return (
+        again.members == draw.members
+        and set(again.hit) == set(draw.unavailable)
+        and sum(weights) <= draw.unavailable_weight < pool.total_weight
+    )
 
 
-def _words(seed: bytes) -> Iterator[int]:
-    """The u64 words of SHAKE-256(seed), without end; a longer digest of it begins with the shorter one."""
-    state = hashlib.shake_256(seed)
-    length, start = 128, 0
-    while True:
-        block = state.digest(length)
-        for at in range(start, length, 8):
-            yield int.from_bytes(block[at : at + 8], "big")
-        start, length = length, 2 * length
+def weight_among(pool: Pool, nodes: Iterable[str]) -> int:
+    """Return the weight of those of some nodes that are in a pool."""
+    places = [at for at in map(pool.position, nodes) if at is not None]
+    return int(pool.weights[places].sum()) if places else 0
 
 
-def _below(total: int, words: Iterator[int]) -> int:
-    """A uniform number below `total`."""
-    limit = 2**64 // total * total
-    return next(word for word in words if word < limit) % total
+__all__ = [
+    "MAX_WORDS",
+    "Chosen",
+    "Supply",
+    "can_serve",
+    "choose_members",
+    "is_available",
+    "is_large_enough",
+    "supply_of",
+    "verify_draw",
+    "weight_among",
+    "weight_of",
+]

@@ -112,6 +112,11 @@ class Pool(Sequence[Candidate]):
         return self._running_sums
 
     @property
+    def total_weight(self) -> int:
+        """The sum of all weights; 0 for an empty pool."""
+        return int(self._running_sums[-1]) if self._ids else 0
+
+    @property
     def owner_numbers(self) -> "NDArray[np.int64]":
         """A number from 0 for each candidate's owner, in the order of `ids`; read-only."""
         return self._owner_numbers

@@ -1,10 +1,11 @@
 """The facts that pairing needs: nodes, candidates, draws."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from crynux_validate.encoding import summary
+from crynux_validate.encoding import digest, length_prefixed, summary
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pool import Candidate
@@ -28,8 +29,14 @@ class Node:
         Whether it was absent too often; until it leaves and joins again (C3).
     absences
         How many times in a row it did not commit.
+    leaving
+        How many groups had been opened when it asked to leave; None where it has not. It can still be drawn by those
+        groups, and by no later one (P4e).
     group
         The unsettled group that it is a member of.
+    drawn
+        The last draw that took it: how many groups had been opened by then, and the group; None for none since it
+        joined. Those of the groups opened by then that wait cannot draw it (P4c).
     attest_commitment
         The epoch and the commitment of its last `attest_commit`.
     attestations
@@ -46,7 +53,9 @@ class Node:
     joined: bool = True
     suspended: bool = False
     absences: int = 0
+    leaving: int | None = None
     group: str | None = None
+    drawn: tuple[int, str] | None = None
     attest_commitment: tuple[int, bytes] | None = None
     attestations: tuple[Attestation, ...] = ()
     public_key: bytes | None = None
@@ -62,7 +71,9 @@ class Node:
             "joined": self.joined,
             "suspended": self.suspended,
             "absences": self.absences,
+            "leaving": self.leaving,
             "group": self.group,
+            "drawn": None if self.drawn is None else {"opened": self.drawn[0], "group": self.drawn[1]},
             "attest_commitment": None
             if committed is None
             else {"epoch": committed[0], "commitment": committed[1].hex()},
@@ -73,33 +84,66 @@ class Node:
     def __repr__(self) -> str:
         state = "has left" if not self.joined else "suspended" if self.suspended else ""
         where = f"in {self.group}" if self.group else ""
-        return summary(self, f"{self.id} of {self.owner}", self.gpu, f"stake {self.stake}", state, where)
+        leaving = "leaving" if self.joined and self.leaving is not None else ""
+        return summary(self, f"{self.id} of {self.owner}", self.gpu, f"stake {self.stake}", state, leaving, where)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A choice of members that anyone can repeat: `crynux_validate.verify_draw` (P4).
+    """A choice of members that anyone can repeat, and what they are chosen for: `crynux_validate.verify_draw` (P4).
 
     Parameters
     ----------
     ledger, group
         Ids.
-    beacon
-        The value of the public randomness.
+    task, policy
+        Digests, 64 hexadecimal digits each: `Task.digest`, `Policy.digest`.
+    fee
+        What the creator pays, in the smallest unit.
+    beacon_round, beacon
+        The round, and the value of the public randomness in it.
     pool
-        Everybody who could be drawn when the group opened; `draw` makes it a `Pool`.
+        Everybody who could be drawn when the group opened: a `Pool`, or candidates that make one.
     unavailable
-        The candidates that could no longer be drawn: removed before the draw, each alone.
+        The candidates that a word of the draw hit and that could no longer be drawn, each with the group that had taken
+        it (P4c).
+    unavailable_weight
+        The weight of all candidates that could no longer be drawn.
     members
         The chosen node ids, first drawn first.
     """
 
     ledger: str
     group: str
+    task: str
+    policy: str
+    fee: int
+    beacon_round: int
     beacon: bytes
     pool: Sequence[Candidate] = field(repr=False)
-    unavailable: frozenset[str]
+    unavailable: Mapping[str, str]
+    unavailable_weight: int
     members: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits over all of it but the pool, which decides the members (protocol, "Bytes").
+
+        Commitments and signatures are bound to it: one that was made for another task, policy, draw or co-member fits
+        no other.
+        """
+        return digest(
+            "drawn",
+            length_prefixed(self.ledger),
+            length_prefixed(self.group),
+            bytes.fromhex(self.task),
+            bytes.fromhex(self.policy),
+            length_prefixed(str(self.fee)),
+            self.beacon_round.to_bytes(8, "big"),
+            length_prefixed(self.beacon),
+            bytes([len(self.members)]),
+            *map(length_prefixed, self.members),
+        ).hex()
 
     def __repr__(self) -> str:
         return summary(self, f"for {self.group} of ledger {self.ledger}", *self.members)

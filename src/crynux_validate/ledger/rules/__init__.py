@@ -20,8 +20,8 @@ from crynux_validate.ledger.actions import (
     Withdraw,
 )
 from crynux_validate.ledger.rules import answers, groups, nodes
-from crynux_validate.ledger.rules.groups import group_id
-from crynux_validate.ledger.rules.state import Change, State
+from crynux_validate.ledger.rules.groups import check_can_handle
+from crynux_validate.ledger.rules.state import Change, State, group_id, group_number
 
 
 def apply(state: State, action: Action, now: int) -> Change | None:
@@ -41,7 +41,7 @@ def apply(state: State, action: Action, now: int) -> Change | None:
         case Join():
             nodes.join(state, change, action)
         case Leave():
-            nodes.leave(state, change, action)
+            return nodes.leave(state, change, action)
         case TopUp():
             nodes.top_up(state, change, action)
         case AttestCommit():
@@ -61,4 +61,4 @@ def apply(state: State, action: Action, now: int) -> Change | None:
     return change
 
 
-__all__ = ["Change", "State", "apply", "group_id"]
+__all__ = ["Change", "State", "apply", "check_can_handle", "group_id", "group_number"]

@@ -10,15 +10,15 @@ from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidInputError,
     NotAMemberError,
-    SignatureError,
     TooEarlyError,
     TooLateError,
 )
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.actions import Commit, Reveal
 from crynux_validate.ledger.interface import Group, Round, Signature, Status
+from crynux_validate.ledger.rules.signed import check_signature
 from crynux_validate.ledger.rules.state import Change, State, joined_node, known_group
-from crynux_validate.signatures import is_signed
+from crynux_validate.signatures import signed_bytes
 
 
 def commit(state: State, change: Change, action: Commit, now: int) -> None:
@@ -30,31 +30,18 @@ def commit(state: State, change: Change, action: Commit, now: int) -> None:
         raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
     if now >= answering.commit_deadline:
         raise TooLateError(f"group {group.id} took commitments until {answering.commit_deadline}; it is {now}")
-    changes: dict[str, Any] = {"commitments": FrozenMapping({**answering.commitments, action.node: action.commitment})}
-    signature = _checked_signature(state, group, action)
-    if signature is not None:
-        changes["signatures"] = FrozenMapping({**answering.signatures, action.node: signature})
+    node = joined_node(state, action.node)
+    check_signature(
+        node,
+        action.signature,
+        lambda: signed_bytes(action.commitment, group.draw_digest, node=node.id, round=action.round),
+        f"this commitment for round {action.round} of {group.id}, as it was drawn",
+    )
+    changes: dict[str, Any] = {"commitments": FrozenMapping({**answering.commitments, node.id: action.commitment})}
+    if node.public_key is not None and action.signature is not None:
+        signature = Signature(node.public_key, action.signature)
+        changes["signatures"] = FrozenMapping({**answering.signatures, node.id: signature})
     change.groups[group.id] = group.with_round(action.round, **changes)
-
-
-def _checked_signature(state: State, group: Group, action: Commit) -> Signature | None:
-    """A node that joined with a key signs its commitments, and no other does (L8)."""
-    key = joined_node(state, action.node).public_key
-    if key is None:
-        if action.signature is not None:
-            raise SignatureError(f"node {action.node} joined without a key: leave the signature out")
-        return None
-    if action.signature is None:
-        raise SignatureError(
-            f"node {action.node} joined with a key: give the signature that SigningKey.sign makes (L8)"
-        )
-    ids = {"ledger": state.id, "group": group.id, "node": action.node}
-    if not is_signed(action.signature, key, action.commitment, **ids, round=action.round):
-        raise SignatureError(
-            f"this is no signature of {action.node} on this commitment for round {action.round} of {group.id}: another "
-            "key, commitment, node, round, group or ledger"
-        )
-    return Signature(key, action.signature)
 
 
 def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
@@ -73,11 +60,11 @@ def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
         raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
     if now >= answering.reveal_deadline:
         raise TooLateError(f"group {group.id} took reveals until {answering.reveal_deadline}; it is {now}")
-    bound = opening.commitment(ledger=state.id, group=group.id, node=action.node, round=action.round)
+    bound = opening.commitment(group.draw_digest, node=action.node, round=action.round)
     if bound != answering.commitments[action.node]:
         raise CommitmentMismatchError(
             f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
-            "or a commitment that was made for another node, round, group or ledger"
+            "or a commitment that was made for another node, round or draw"
         )
     openings = FrozenMapping({**answering.openings, action.node: opening})
     change.groups[group.id] = group.with_round(action.round, openings=openings)

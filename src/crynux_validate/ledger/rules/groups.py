@@ -10,16 +10,17 @@ from crynux_validate.errors import (
     NotEnoughNodes,
     TooEarlyError,
 )
-from crynux_validate.frozen import replace
+from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Finding
 from crynux_validate.ledger.actions import DrawGroup, OpenGroup, Settle
 from crynux_validate.ledger.interface import Group, Policy, Round, Status
-from crynux_validate.ledger.pools import choose_pool, slashable_stake_needed
+from crynux_validate.ledger.pools import choose_supply
 from crynux_validate.ledger.rules.money import charge, check_money, pay
-from crynux_validate.ledger.rules.state import Change, State, joined_node, known_group
+from crynux_validate.ledger.rules.state import Change, State, group_id, group_number, joined_node, known_group
 from crynux_validate.ledger.settlement import settle_group
 from crynux_validate.machines.gpu import MAX_MEMORY_GIB
-from crynux_validate.machines.pairing import draw, is_available
+from crynux_validate.machines.pairing import choose_members, is_large_enough, weight_among
+from crynux_validate.machines.roster import Draw
 from crynux_validate.tasks import Task, TextTask
 
 MAX_BEACON_BYTES: Final = 256
@@ -36,7 +37,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     if not action.task.model.pinned:
         raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
     check_id(action.creator, "the creator")
-    check_money(action.fee, "fee", policy.group_size, "one unit for each member (L3)")
+    check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
     if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
         raise InvalidInputError(
             f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
@@ -50,8 +51,12 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
             f"the policy's second answers ({policy.second_algorithm}) compare results bit for bit, and the images of "
             "honest nodes differ: give the ledger text tasks, or a policy without second_algorithm"
         )
+    _check_new(state, action.task)
     charge(state, change, action.creator, action.fee, "the fee")
-    node_class, pool = choose_pool(state.joined_nodes(), action, policy, now)
+    nodes = tuple(state.joined_nodes())
+    node_class, supply = choose_supply(nodes, action, policy, now)
+    _check_queue(state, len(nodes), action.beacon_round)
+    pool = supply.pool
     group = Group(
         id=group_id(state.group_count() + 1),
         task=action.task,
@@ -60,6 +65,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
         min_memory_gib=action.min_memory_gib,
         policy=policy,
         pool=pool,
+        base=supply.base,
         beacon_round=action.beacon_round,
         opened=now,
         draw_deadline=now + policy.draw_seconds,
@@ -68,48 +74,104 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     change.groups[group.id] = group
     change.result = {
         "group": group.id,
-        "task_digest": action.task.digest.hex(),
+        "task_digest": action.task.digest,
         "pool_size": len(pool),
-        "pool_digest": pool.digest.hex(),
+        "pool_digest": pool.digest,
+        "base": str(supply.base),
         "gpu_class": None if node_class is None else node_class.to_dict(),
     }
 
 
+def _check_new(state: State, task: Task) -> None:
+    """Refuse a task whose answer somebody could copy from an earlier group (L9)."""
+    group = state.group_with(task.digest)
+    if group is not None:
+        raise AlreadyDoneError(
+            f"{group} has this task ({task.digest}), and its answers can be copied (L9): give the task another seed"
+        )
+
+
+def _check_queue(state: State, joined: int, beacon_round: int) -> None:
+    """Refuse more waiting groups than the nodes could serve, and a beacon round before that of the last group (P4a)."""
+    waiting, most = state.group_count() - state.handled_count(), joined // state.policy.group_size
+    if waiting >= most:
+        raise NotEnoughNodes(
+            f"{waiting} groups wait for their draw; {joined} nodes have joined, and as many as {most} groups of "
+            f"{state.policy.group_size} can wait (P4a): draw them first",
+            available=most,
+            needed=waiting + 1,
+        )
+    if beacon_round < state.last_beacon_round():
+        raise InvalidInputError(
+            f"the beacon's next round is {beacon_round}; the group before has {state.last_beacon_round()}, and no group "
+            "has an earlier one than the group before it (P4a)"
+        )
+
+
+def check_can_handle(group: Group, beacon: bytes | None, now: int) -> None:
+    """Refuse a group that can be neither drawn nor closed yet: its value is not public, nor is it late (P4b)."""
+    if beacon is None:
+        if now < group.draw_deadline:
+            raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
+    elif not isinstance(beacon, bytes) or not 1 <= len(beacon) <= MAX_BEACON_BYTES:
+        raise InvalidInputError(
+            f"the beacon's value of round {group.beacon_round} is {shorten(beacon)}; expected 1 to "
+            f"{MAX_BEACON_BYTES} bytes, or None while it is not public"
+        )
+
+
 def draw_group(state: State, change: Change, action: DrawGroup, now: int) -> None:
-    """Draw the members, or close a group that cannot be drawn any more (P4, P5)."""
+    """Draw the members of the group that waits longest, or close it where it cannot be drawn (P4b-P4d, P5)."""
     group = known_group(state, action.group)
     if group.status is not Status.OPEN:
         raise AlreadyDoneError(f"group {group.id} is {group.status}: its members cannot be drawn again")
+    number, first = group_number(group.id), state.handled_count() + 1
+    if number != first:
+        raise TooEarlyError(f"group {group.id} waits for {group_id(first)}: groups are drawn in order (P4b)")
+    check_can_handle(group, action.beacon, now)
+    change.handled = 1
     if action.beacon is None:
-        if now < group.draw_deadline:
-            raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
-        _close(state, change, group, f"beacon round {group.beacon_round} was not public by the draw deadline")
+        _close(state, change, group, "no-beacon")
         return
-    if not isinstance(action.beacon, bytes) or not 1 <= len(action.beacon) <= MAX_BEACON_BYTES:
-        raise InvalidInputError(
-            f"the beacon's value of round {group.beacon_round} is {shorten(action.beacon)}; expected 1 to "
-            f"{MAX_BEACON_BYTES} bytes, or None while it is not public"
-        )
-    least = slashable_stake_needed(group.policy, group.fee)
-    # Who has not changed since the pool was fixed can still serve: only the others are looked at.
-    changed = (node for node in state.changed_nodes(group.id) if not is_available(node, least))
-    unavailable = {node.id for node in changed if group.pool.position(node.id) is not None}
+    taken = state.drawn_since(number)
+    unavailable_weight = weight_among(group.pool, taken)
+    if not is_large_enough(group.pool.total_weight - unavailable_weight, group.base, group.policy.min_pool_ppm):
+        _close(state, change, group, "small-pool")
+        return
     try:
-        chosen = draw(
+        chosen = choose_members(
             group.pool,
             group.policy.group_size,
             ledger=state.id,
             group=group.id,
             beacon=action.beacon,
-            unavailable=unavailable,
+            unavailable=taken,
         )
-    except NotEnoughNodes as error:
-        _close(state, change, group, str(error))
+    except NotEnoughNodes:
+        _close(state, change, group, "no-members")
         return
-    change.groups[group.id] = replace(group, status=Status.DRAWN, draw=chosen, rounds=_rounds_from(group.policy, now))
+    drawn = Draw(
+        ledger=state.id,
+        group=group.id,
+        task=group.task.digest,
+        policy=group.policy.digest,
+        fee=group.fee,
+        beacon_round=group.beacon_round,
+        beacon=action.beacon,
+        pool=group.pool,
+        unavailable=FrozenMapping({node: taken[node] for node in sorted(chosen.hit)}),
+        unavailable_weight=unavailable_weight,
+        members=chosen.members,
+    )
+    change.groups[group.id] = replace(group, status=Status.DRAWN, draw=drawn, rounds=_rounds_from(group.policy, now))
     for member in chosen.members:
-        change.nodes[member] = replace(joined_node(state, member), group=group.id)
-    change.result = {"members": list(chosen.members), "unavailable": sorted(chosen.unavailable)}
+        drawn_by = (state.group_count(), group.id)
+        change.nodes[member] = replace(joined_node(state, member), group=group.id, drawn=drawn_by)
+    change.result = {
+        "members": list(drawn.members),
+        "unavailable": drawn.unavailable,
+        "unavailable_weight": str(unavailable_weight),
+    }
 
 
 def _rounds_from(policy: Policy, now: int) -> tuple[Round, ...]:
@@ -117,11 +179,6 @@ def _rounds_from(policy: Policy, now: int) -> tuple[Round, ...]:
     length = policy.commit_seconds + policy.reveal_seconds
     starts = [now + at * length for at in range(policy.rounds)]
     return tuple(Round(start + policy.commit_seconds, start + length) for start in starts)
-
-
-def group_id(number: int) -> str:
-    """Return the id of the group that opens as the first, second, ... of its ledger."""
-    return f"group-{number}"
 
 
 def _close(state: State, change: Change, group: Group, reason: str) -> None:

@@ -14,11 +14,12 @@ from crynux_validate.frozen import replace
 from crynux_validate.ledger.actions import AttestCommit, AttestReveal, Deposit, Join, Leave, TopUp, Withdraw
 from crynux_validate.ledger.interface import MAX_MONEY, Epoch
 from crynux_validate.ledger.rules.money import charge, check_money, pay
+from crynux_validate.ledger.rules.signed import check_signature
 from crynux_validate.ledger.rules.state import Change, State, joined_node
 from crynux_validate.machines.classes import Attestation, check_digest
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
-from crynux_validate.signatures import check_public_key
+from crynux_validate.signatures import attestation_bytes, check_public_key
 
 
 def deposit(state: State, change: Change, action: Deposit) -> None:
@@ -62,31 +63,46 @@ def join(state: State, change: Change, action: Join) -> None:
     change.nodes[action.node] = Node(action.node, action.owner, action.gpu, action.stake, public_key=action.public_key)
 
 
-def leave(state: State, change: Change, action: Leave) -> None:
-    """Leave with the stake, unless in a group or in the pool of one (L4, P4)."""
+def leave(state: State, change: Change, action: Leave) -> Change | None:
+    """Ask to leave, and get the stake back once no group can need it any more; None where nothing changes (P4e)."""
     node = joined_node(state, action.node)
-    _check_not_waiting(state, node, "leave")
-    if node.group is not None:
-        raise NodeStateError(f"node {node.id} is in group {node.group}; it can leave when that is settled (L4)")
-    pay(state, change, node.owner, node.stake)
-    change.nodes[node.id] = replace(
-        node, joined=False, stake=0, suspended=False, absences=0, attest_commitment=None, attestations=()
-    )
-    change.result = {"returned": str(node.stake)}
+    leaving = state.group_count() if node.leaving is None else node.leaving
+    if node.group is None and state.handled_count() >= leaving:  # no group that waits was opened before
+        pay(state, change, node.owner, node.stake)
+        change.nodes[node.id] = replace(
+            node, joined=False, stake=0, suspended=False, absences=0, leaving=None, drawn=None,
+            attest_commitment=None, attestations=(),
+        )  # fmt: skip
+        change.result = {"returned": str(node.stake)}
+        return change
+    if node.leaving is not None:
+        return None
+    change.nodes[node.id] = replace(node, leaving=leaving)
+    change.result = {"leaving": leaving}
+    return change
 
 
 def top_up(state: State, change: Change, action: TopUp) -> None:
-    """Add to a stake from the owner's account (P4)."""
+    """Add to a stake from the owner's account; it counts in pools that open later (P4e)."""
     check_money(action.amount, "amount", 1)
-    node = joined_node(state, action.node)
-    _check_not_waiting(state, node, "change its weight")
+    node = _staying_node(state, action.node, "top up its stake")
     charge(state, change, node.owner, action.amount, f"this top-up of {node.id}")
     change.nodes[node.id] = replace(node, stake=node.stake + action.amount)
 
 
+def _staying_node(state: State, name: str, what: str) -> Node:
+    """A node that has joined and has not asked to leave (P4e)."""
+    node = joined_node(state, name)
+    if node.leaving is not None:
+        raise NodeStateError(
+            f"node {node.id} is leaving, and cannot {what}: leave again when its groups are over, then join again (P4e)"
+        )
+    return node
+
+
 def attest_commit(state: State, change: Change, action: AttestCommit, now: int) -> None:
     """Bind a node to its attestation for the present epoch (P6)."""
-    node = joined_node(state, action.node)
+    node = _staying_node(state, action.node, "attest")
     epoch = _present_epoch(state, action.epoch, now)
     check_digest(action.commitment, "a commitment to an attestation")
     if node.attest_commitment is not None and node.attest_commitment[0] == epoch.number:
@@ -97,12 +113,18 @@ def attest_commit(state: State, change: Change, action: AttestCommit, now: int) 
         )
     if action.challenge is None:
         raise TooEarlyError(f"the challenge of epoch {epoch.number} is not public yet; commit later")
+    check_signature(
+        node,
+        action.signature,
+        lambda: attestation_bytes(action.commitment, ledger=state.id, epoch=epoch.number, node=node.id),
+        f"this commitment to an attestation in epoch {epoch.number} of ledger {state.id}",
+    )
     change.nodes[node.id] = replace(node, attest_commitment=(epoch.number, action.commitment))
 
 
 def attest_reveal(state: State, change: Change, action: AttestReveal, now: int) -> None:
     """Open a node's commitment to its attestation (P6)."""
-    node = joined_node(state, action.node)
+    node = _staying_node(state, action.node, "attest")
     attestation = action.attestation
     if not isinstance(attestation, Attestation):
         raise InvalidInputError(f"the attestation is {shorten(attestation)}; expected an Attestation")
@@ -135,10 +157,3 @@ def _present_epoch(state: State, number: object, now: int) -> Epoch:
         wanted = f"there is no attesting in epoch {shorten(number)}"
         raise error(f"it is epoch {epoch.number}, from {epoch.starts} on; {wanted}")
     return epoch
-
-
-def _check_not_waiting(state: State, node: Node, what: str) -> None:
-    """A node of a pool that is not drawn yet can neither leave nor change its weight (P4)."""
-    group = state.waiting_group_of(node.id)
-    if group is not None:
-        raise NodeStateError(f"node {node.id} is in the pool of {group}; it can {what} when that is drawn (P4)")

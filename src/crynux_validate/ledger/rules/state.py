@@ -1,8 +1,8 @@
 """What the rules read, and what they answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import UnknownIdError
@@ -31,14 +31,20 @@ class State(Protocol):
     def find_group(self, group: str) -> Group | None:
         """Return a group."""
 
-    def waiting_group_of(self, node: str) -> str | None:
-        """Return a group that is open and not drawn and has a node in its pool; None where there is none."""
-
-    def changed_nodes(self, group: str) -> Iterable[Node]:
-        """Return the nodes whose record changed since a waiting group opened; more of them do no harm."""
-
     def group_count(self) -> int:
         """Return how many groups there have ever been."""
+
+    def handled_count(self) -> int:
+        """Return how many groups were drawn or closed: those that wait are the ones after them (P4b)."""
+
+    def last_beacon_round(self) -> int:
+        """Return the beacon round of the group that was opened last; 0 where there is none (P4a)."""
+
+    def drawn_since(self, number: int) -> Mapping[str, str]:
+        """Return the nodes that a draw took when group `number` had been opened, each with its group (P4c)."""
+
+    def group_with(self, task: str) -> str | None:
+        """Return the group that keeps a task, by its digest, from being given again; None for none (L9)."""
 
 
 @dataclass
@@ -49,6 +55,8 @@ class Change:
     ----------
     accounts, nodes, groups
         The new balances and records.
+    handled
+        1 where a group left the queue: it was drawn or closed.
     deposited, withdrawn, burnt
         Money that entered or left (L2).
     result
@@ -58,6 +66,7 @@ class Change:
     accounts: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    handled: int = 0
     deposited: int = 0
     withdrawn: int = 0
     burnt: int = 0
@@ -70,6 +79,19 @@ def joined_node(state: State, node: str) -> Node:
     if found is None or not found.joined:
         raise UnknownIdError(f"no node {shorten(node)} has joined this ledger")
     return found
+
+
+def group_id(number: int) -> str:
+    """Return the id of the group that opens as the first, second, ... of its ledger."""
+    return f"{_GROUP}{number}"
+
+
+def group_number(group: str) -> int:
+    """Return as which of its ledger a group opened, from its id."""
+    return int(group.removeprefix(_GROUP))
+
+
+_GROUP: Final = "group-"
 
 
 def known_group(state: State, group: str) -> Group:

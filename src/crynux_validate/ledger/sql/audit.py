@@ -7,10 +7,10 @@ from typing import Any, Final
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import BrokenLogError
 from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
-from crynux_validate.ledger.interface import Beacon, Event, Group, Policy, Status
+from crynux_validate.ledger.interface import Beacon, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryStore
-from crynux_validate.ledger.replay import genesis_event, genesis_of, repeat, telling
-from crynux_validate.ledger.rules import Change
+from crynux_validate.ledger.replay import Genesis, genesis_of, repeat, telling
+from crynux_validate.ledger.rules import Change, group_number
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row
 from crynux_validate.ledger.sql.store import SqlStore
@@ -22,29 +22,18 @@ from crynux_validate.machines.roster import Node
 class _Replayed(MemoryStore):
     """The records of a log that is done again; it forgets events, and groups once they are over."""
 
-    def __init__(self, genesis: Event, ledger_id: str, policy: Policy) -> None:
-        super().__init__(genesis, ledger_id, policy)
-        self._count = 0
+    def __init__(self, start: Genesis) -> None:
+        super().__init__(start)
         self._over: list[Group] = []
-        self.opened: dict[str, int] = {}
-        self.changed: dict[str, int] = {}
-
-    def group_count(self) -> int:
-        return self._count
 
     def write(self, change: Change, event: Event) -> None:
         """Keep what an action changed, and neither its event nor what was there before."""
         super().write(change, event)
         self._events.clear()
         self._undo.clear()
-        for node in change.nodes:
-            self.changed[node] = event.seq
-        for group in change.groups.values():
-            if group.status is Status.OPEN:
-                self._count += 1
-                self.opened[group.id] = event.seq
-            elif group.status.is_over:
-                self._over.append(self._groups.pop(group.id))
+        if self._handled == self._group_count:
+            self._drawn.clear()  # nobody waits who could ask for them
+        self._over += [self._groups.pop(group.id) for group in change.groups.values() if group.status.is_over]
 
     def take_over(self) -> list[Group]:
         """Return the groups that are over since it was asked last."""
@@ -117,10 +106,10 @@ def check_records(
     """
     events = iter(telling(store.events(0), on_event))
     first = list(islice(events, 1))
-    *said, began = genesis_of(first)
-    if said != [ledger_id, policy]:
-        raise BrokenLogError("the ledger's id or policy is not what the log says")
-    again = _Replayed(genesis_event(ledger_id, policy, began), ledger_id, policy)
+    start = genesis_of(first)
+    if (start.ledger, start.policy, start.beacon) != (ledger_id, policy, beacon.name):
+        raise BrokenLogError("the ledger's id, policy or beacon is not what the log says")
+    again = _Replayed(start)
 
     own = _OwnBeacon(beacon, again)
     answers = 0
@@ -129,7 +118,7 @@ def check_records(
         nonlocal answers
         answers += sum(len(one.commitments) for one in group.rounds)
         _compare(f"group {group.id}", store.find_group(group.id), group)
-        _compare_row(f"group {group.id}", _group_row(store, group), _said_of(group, again.opened.pop(group.id)))
+        _compare_row(f"group {group.id}", _group_row(store, group), _said_of(group))
 
     def record(action: Action, now: int) -> Event | None:
         own.look(action, now)
@@ -138,7 +127,7 @@ def check_records(
             again.write(*done)
         return done and done[1]
 
-    for _ in repeat(chain(first, events), ledger_id, policy, record):
+    for _ in repeat(chain(first, events), start, record):
         for group in again.take_over():
             compare(group)
     own.check()
@@ -146,6 +135,8 @@ def check_records(
         compare(group)
     _compare("where the log ends", store.head, again.head)
     _compare("the number of groups", (store.group_count(), store.count_groups()), (again.group_count(),) * 2)
+    queue = again.handled_count(), again.last_beacon_round()
+    _compare("the queue of groups", (store.handled_count(), store.last_beacon_round()), queue)
     for name, balance in store.accounts().items():
         _compare(f"account {name}", balance if name in again.account_names() else None, again.balance(name))
     nodes = store.all_nodes()
@@ -153,7 +144,7 @@ def check_records(
         _compare(f"node {node.id}", node, again.find_node(node.id))
     _compare("the nodes that have joined", [node for node in nodes if node.joined], list(again.joined_nodes()))
     for number, (node, row) in enumerate(zip(again.all_nodes(), store.node_rows(), strict=False)):
-        columns = {**node_to_row(node, again.changed[node.id]), "number": number}
+        columns = {**node_to_row(node), "number": number}
         _compare_row(f"node {node.id}", dict(zip(_NODE_COLUMNS, row, strict=True)), columns)
     _compare("the money", store.totals(), again.totals())
     _compare("the number of answers", store.first_of(statements.ANSWERS_STORED)[0], answers)
@@ -169,10 +160,10 @@ def _group_row(store: SqlStore, group: Group) -> dict[str, Any]:
     return dict(zip(statements.GROUP_COLUMNS, row, strict=True))
 
 
-def _said_of(group: Group, opened_seq: int) -> dict[str, Any]:
+def _said_of(group: Group) -> dict[str, Any]:
     """Return the columns of a group that nothing but the log decides; what else there is, `find_group` reads."""
-    return {**group_progress(group), "opened_seq": opened_seq, "fee": str(group.fee), "task": group.task.digest,
-            "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
+    return {**group_progress(group), "number": group_number(group.id), "fee": str(group.fee), "base": str(group.base),
+            "task": group.task.digest, "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
 
 
 def _compare_row(what: str, stored: Mapping[str, Any], said: Mapping[str, Any]) -> None:

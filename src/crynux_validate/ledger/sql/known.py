@@ -1,7 +1,7 @@
 """What a process need not read or write twice: what never changes, and records that nobody has changed since."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -70,9 +70,10 @@ class Records:
     ----------
     row
         The columns `statements.HEAD_COLUMNS`, as they are stored.
-    ledger, head, group_count, money
-        What the row says: the id, where the log ends, how many groups there have ever been, and what came, went and was
-        burnt by the name of its column. All but the id move on with each action, before the row is written.
+    ledger, head, group_count, handled_count, last_round, money
+        What the row says: the id, where the log ends, how many groups were opened, how many left the queue, the beacon
+        round of the last one, and what came, went and was burnt by the name of its column. All but the id move on with
+        each action, before the row is written.
     balances, nodes, groups
         Accounts, nodes and groups that are not over, by their names; None for a node that is not there.
     roster
@@ -81,33 +82,37 @@ class Records:
         How many nodes there are, once it was asked.
     weights
         The digest of the weights of all nodes, which are stored, once it was asked.
-    opened
-        For each waiting group that was opened since these records began the number of that event.
-    changed
-        For each node that was changed since then the number of the last such event, the last change last.
+    complete_from
+        From which group's opening on `drawn` has every draw: the first group that opened since these records began.
+    drawn
+        The draws since then that a waiting group can have to ask for: how many groups had been opened, the group, and
+        its members.
     """
 
     row: tuple[Any, ...]
     ledger: str
     head: Head
     group_count: int
+    handled_count: int
+    last_round: int
     money: dict[str, int]
+    complete_from: int
     balances: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, Node | None] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     roster: dict[str, Node] | None = None
     count: int | None = None
     weights: bytes | None = None
-    opened: dict[str, int] = field(default_factory=dict)
-    changed: dict[str, int] = field(default_factory=dict)
+    drawn: deque[tuple[int, str, tuple[str, ...]]] = field(default_factory=deque)
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> "Records":
         """Begin with nothing but the ledger's own row."""
         with readable("the ledger's own row"):
-            ledger, seq, time, digest, groups, *amounts = row
+            ledger, seq, time, digest, groups, handled, last_round, *amounts = row
             money = dict(zip(statements.HEAD_COLUMNS[-3:], map(int, amounts), strict=True))
-            return cls(row, ledger, Head(seq, time, digest), int(groups), money)
+            head = Head(seq, time, digest)
+            return cls(row, ledger, head, int(groups), int(handled), int(last_round), money, int(groups) + 1)
 
     @property
     def worth_keeping(self) -> bool:

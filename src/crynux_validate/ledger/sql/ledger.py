@@ -19,12 +19,12 @@ from crynux_validate.errors import (
     StorageError,
 )
 from crynux_validate.ledger.base import StoringLedger
-from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.beacon import check_beacon
 from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.log import event_digest
-from crynux_validate.ledger.replay import genesis_event, genesis_of
+from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
 from crynux_validate.ledger.sql.audit import check_records
 from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
 from crynux_validate.ledger.sql.engine import Database
@@ -126,8 +126,10 @@ class SqlLedger(StoringLedger):
         if address.path is not None and not address.path.exists():
             checked_time((clock or system_clock)())
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
-        super().__init__(new_id, policy or Policy(), clock=clock, beacon=beacon)
-        genesis_event(self._id, self._policy, 0)
+        super().__init__(new_id, policy or Policy(), clock=clock)
+        if log:
+            self._beacon = beacon_of(genesis_of(log), beacon)
+        Genesis(self._id, self._policy, self._beacon.name, 0).event()
         self._where = address.shown
         self._timeout = timeout
         claim_file(address, timeout)
@@ -140,6 +142,8 @@ class SqlLedger(StoringLedger):
         try:
             with self._asking() as connection:
                 new = is_new(connection, self._where)
+            if new and not log and beacon is not None:
+                self._beacon = check_beacon(beacon, self._policy)
             if new or log:
                 with self._here():
                     self._make(log)
@@ -171,9 +175,9 @@ class SqlLedger(StoringLedger):
         StorageError
             Where the database holds something.
         """
-        ledger_id, policy, _ = genesis_of(events)
+        start = genesis_of(events)
         ledger = cls.__new__(cls)
-        ledger._connect(url, policy, ledger_id, clock, beacon, timeout, events, trust_clock)
+        ledger._connect(url, start.policy, start.ledger, clock, beacon, timeout, events, trust_clock)
         return ledger
 
     def before_fork(self) -> None:
@@ -402,7 +406,8 @@ class SqlLedger(StoringLedger):
                     raise StorageError(f"{self._where} holds a ledger; a log is replayed into a new database")
                 return  # somebody else was quicker
             METADATA.create_all(connection)
-            genesis = genesis_event(self._id, self._policy, log[0].time if log else self._time_of(connection))
+            began = log[0].time if log else self._time_of(connection)
+            genesis = Genesis(self._id, self._policy, self._beacon.name, began).event()
             head = Head.of(genesis)
             connection.execute(
                 insert(LEDGER),
@@ -411,11 +416,14 @@ class SqlLedger(StoringLedger):
                     "schema": SCHEMA,
                     "id": self._id,
                     "policy": canonical_json(self._policy.to_dict()).decode("utf-8"),
+                    "beacon": self._beacon.name,
                     "beacon_secret": secrets.token_bytes(32),
                     "seq": head.seq,
                     "time": head.time,
                     "digest": head.digest,
                     "group_count": 0,
+                    "handled_count": 0,
+                    "last_round": 0,
                     "deposited": "0",
                     "withdrawn": "0",
                     "burnt": "0",
@@ -459,8 +467,7 @@ class SqlLedger(StoringLedger):
                 f"{shorten(mine.get(name))} here; leave the policy out, or begin a new ledger"
             )
         self._id, self._policy = row.id, found
-        if beacon is None:
-            self._beacon = LocalBeacon(row.beacon_secret)
+        self._beacon = beacon_of(Genesis(row.id, found, row.beacon, 0), beacon, row.beacon_secret)
 
     def _check_process(self) -> None:
         """A process that was forked has its parent's connections, which it must neither use nor close."""

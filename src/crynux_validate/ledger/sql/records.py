@@ -26,8 +26,8 @@ from crynux_validate.machines.roster import Node
 NODE_COLUMNS: Final = tuple(
     NODES.c[name]
     for name in (
-        "id", "owner", "gpu", "stake", "joined", "suspended", "absences", "group_id", "attest_epoch",
-        "attest_commitment", "attestations", "public_key",
+        "id", "owner", "gpu", "stake", "joined", "suspended", "absences", "leaving", "group_id", "drawn_at", "drawn_by",
+        "attest_epoch", "attest_commitment", "attestations", "public_key",
     )
 )  # fmt: skip
 
@@ -43,9 +43,10 @@ def readable(what: str) -> Iterator[None]:
         raise StorageError(f"{what} cannot be read: the database was damaged or edited ({error})") from error
 
 
-def node_to_row(node: Node, seq: int) -> dict[str, Any]:
-    """Return the columns of a node that event `seq` changed, all but its number."""
+def node_to_row(node: Node) -> dict[str, Any]:
+    """Return the columns of a node, all but its number."""
     epoch, commitment = (None, None) if node.attest_commitment is None else node.attest_commitment
+    drawn_at, drawn_by = (None, None) if node.drawn is None else node.drawn
     return {
         "id": node.id,
         "owner": node.owner,
@@ -54,21 +55,24 @@ def node_to_row(node: Node, seq: int) -> dict[str, Any]:
         "joined": node.joined,
         "suspended": node.suspended,
         "absences": node.absences,
+        "leaving": node.leaving,
         "group_id": node.group,
+        "drawn_at": drawn_at,
+        "drawn_by": drawn_by,
         "attest_epoch": epoch,
         "attest_commitment": commitment,
         "attestations": b"".join(
             made.epoch.to_bytes(8, "big") + made.kernel + made.numerics + made.canary for made in node.attestations
         ),
         "public_key": node.public_key,
-        "changed": seq,
     }
 
 
 def node_from_row(row: Sequence[Any]) -> Node:
     """Read a node; its row has the columns of `NODE_COLUMNS`, in their order."""
     with readable("the row of a node"):
-        name, owner, gpu, stake, joined, suspended, absences, group, epoch, commitment, attested, key = row
+        (name, owner, gpu, stake, joined, suspended, absences, leaving, group, drawn_at, drawn_by,
+         epoch, commitment, attested, key) = row  # fmt: skip
         return Node(
             name,
             owner,
@@ -77,7 +81,9 @@ def node_from_row(row: Sequence[Any]) -> Node:
             bool(joined),
             bool(suspended),
             absences,
+            leaving,
             group,
+            None if drawn_at is None else (drawn_at, drawn_by),
             None if epoch is None else (epoch, commitment),
             _attestations(attested) if attested else (),
             key,
@@ -88,9 +94,11 @@ def group_progress(group: Group) -> dict[str, Any]:
     """Return the columns of a group that change after it opened."""
     return {
         "status": group.status.value,
+        "keeps_task": group.keeps_task,
         "escrow": str(group.escrow) if group.escrow else None,
         "beacon": None if group.draw is None else group.draw.beacon,
-        "unavailable": None if group.draw is None else "\n".join(sorted(group.draw.unavailable)),
+        "unavailable": None if group.draw is None else _text(group.draw.unavailable),
+        "unavailable_weight": None if group.draw is None else str(group.draw.unavailable_weight),
         "members": None if group.draw is None else "\n".join(group.members),
         "deadlines": _text([[one.commit_deadline, one.reveal_deadline] for one in group.rounds]),
         "verdict": None if group.verdict is None else _text(verdict_to_dict(group.verdict)),
@@ -155,6 +163,11 @@ def class_to_text(node_class: NodeClass | None) -> str | None:
 def class_from_text(text: str | None) -> NodeClass | None:
     """Read what `class_to_text` writes."""
     return None if text is None else NodeClass.from_dict(json.loads(text))
+
+
+def unavailable_from_text(text: str) -> FrozenMapping[str, str]:
+    """Read the candidates that could not be drawn, each with the group that took it."""
+    return FrozenMapping(json.loads(text))
 
 
 def lines(text: str | None) -> tuple[str, ...]:

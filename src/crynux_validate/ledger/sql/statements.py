@@ -8,9 +8,12 @@ from crynux_validate.ledger.sql.channel import Statement
 from crynux_validate.ledger.sql.records import NODE_COLUMNS
 from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, TASKS, WEIGHTS
 
-HEAD_COLUMNS: Final = ("id", "seq", "time", "digest", "group_count", "deposited", "withdrawn", "burnt")
+HEAD_COLUMNS: Final = (
+    "id", "seq", "time", "digest", "group_count", "handled_count", "last_round", "deposited", "withdrawn", "burnt",
+)  # fmt: skip
 PROGRESS: Final = (
-    "status", "escrow", "beacon", "unavailable", "members", "deadlines", "verdict", "delivered_by", "transfers",
+    "status", "keeps_task", "escrow", "beacon", "unavailable", "unavailable_weight", "members", "deadlines", "verdict",
+    "delivered_by", "transfers",
 )  # fmt: skip
 """The columns of a group that change after it opened."""
 
@@ -27,17 +30,14 @@ BALANCES: Final = Statement.of(select(ACCOUNTS.c.name, ACCOUNTS.c.balance).order
 SET_BALANCE: Final = Statement.upsert(ACCOUNTS, ["name"], ["balance"])
 
 NODE: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.id == bindparam("node")))
-NUMBER: Final = Statement.of(select(NODES.c.number).where(NODES.c.id == bindparam("node")))
 NODE_COUNT: Final = Statement.of(
     select(func.coalesce(func.max(NODES.c.number) + literal_column("1"), literal_column("0")))
 )
 ALL_NODES: Final = Statement.of(select(*NODE_COLUMNS).order_by(NODES.c.number))
 STAKES: Final = Statement.of(select(NODES.c.stake))
 JOINED: Final = Statement.of(select(*NODE_COLUMNS).where(NODES.c.joined).order_by(NODES.c.number))
-CHANGED: Final = Statement.of(
-    select(*NODE_COLUMNS)
-    .where(NODES.c.changed > select(GROUPS.c.opened_seq).where(GROUPS.c.id == bindparam("group")).scalar_subquery())
-    .order_by(NODES.c.number)
+DRAWN_SINCE: Final = Statement.of(
+    select(NODES.c.id, NODES.c.drawn_by).where(NODES.c.drawn_at >= bindparam("number", type_=BigInteger))
 )
 NAMES: Final = Statement.of(
     select(NODES.c.number, NODES.c.id, NODES.c.owner)
@@ -54,11 +54,11 @@ GROUP_COLUMNS: Final = tuple(column.name for column in GROUPS.c)
 GROUP: Final = Statement.of(select(GROUPS).where(GROUPS.c.id == bindparam("group")))
 GROUPS_STORED: Final = Statement.of(select(func.count()).select_from(GROUPS))
 LAST_GROUPS: Final = Statement.of(
-    select(GROUPS).order_by(GROUPS.c.opened_seq.desc()).limit(bindparam("count", type_=BigInteger))
+    select(GROUPS).order_by(GROUPS.c.number.desc()).limit(bindparam("count", type_=BigInteger))
 )
 ESCROWS: Final = Statement.of(select(GROUPS.c.escrow).where(GROUPS.c.escrow.isnot(None)))
-WAITING: Final = Statement.of(
-    select(GROUPS.c.id, GROUPS.c.pool).where(GROUPS.c.escrow.isnot(None), GROUPS.c.status == bindparam("status"))
+WITH_TASK: Final = Statement.of(
+    select(GROUPS.c.id).where(GROUPS.c.keeps_task, GROUPS.c.task == bindparam("digest")).limit(literal_column("1"))
 )
 POOL: Final = Statement.of(select(GROUPS.c.pool, GROUPS.c.weights).where(GROUPS.c.id == bindparam("group")))
 NEW_GROUP: Final = Statement.of(insert(GROUPS))

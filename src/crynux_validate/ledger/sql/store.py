@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
@@ -21,6 +21,7 @@ from crynux_validate.ledger.sql.records import (
     readable,
     rounds_from_rows,
     transfers_from_text,
+    unavailable_from_text,
     verdict_from_text,
 )
 from crynux_validate.ledger.sql.unsent import Unsent
@@ -157,34 +158,30 @@ class SqlStore:
                 self._records.groups[group] = found
         return found
 
-    def waiting_group_of(self, node: str) -> str | None:
-        self.send()
-        number = self._channel.row(statements.NUMBER, node=node)
-        if number is None:
-            return None
-        without: set[bytes] = set()
-        for name, pool in self._channel.rows(statements.WAITING, status=Status.OPEN.value):
-            if pool in without:
-                continue  # groups that open while no node changes have the same pool
-            with readable(f"the pool of {name}"):
-                if number[0] in decode_members(pool):
-                    return str(name)
-            without.add(pool)
-        return None
-
-    def changed_nodes(self, group: str) -> Iterable[Node]:
-        opened = self._records.opened.get(group, -1)
-        found: dict[str, Node] = {}
-        if opened < 0:
-            found = {node.id: node for node in self._known.nodes(self._channel.rows(statements.CHANGED, group=group))}
-        for name in reversed(self._records.changed):  # what changed since these records began, the last first
-            if self._records.changed[name] <= opened:
-                break
-            found[name] = self._records.nodes[name]  # type: ignore[assignment]  # what has changed is there
-        return found.values()
-
     def group_count(self) -> int:
         return self._records.group_count
+
+    def handled_count(self) -> int:
+        return self._records.handled_count
+
+    def last_beacon_round(self) -> int:
+        return self._records.last_round
+
+    def drawn_since(self, number: int) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if number < self._records.complete_from:
+            found = dict(self._channel.rows(statements.DRAWN_SINCE, number=number))
+        for opened, group, members in reversed(self._records.drawn):
+            if opened < number:
+                break
+            found |= dict.fromkeys(members, group)
+        return found
+
+    def group_with(self, task: str) -> str | None:
+        if task in self._unsent.tasks:
+            return self._unsent.tasks[task]
+        row = self._channel.row(statements.WITH_TASK, digest=bytes.fromhex(task))
+        return None if row is None else str(row[0])
 
     def write(self, change: Change, event: Event) -> None:
         """Take a change and its event; `send` writes them."""
@@ -194,15 +191,19 @@ class SqlStore:
             self._unsent.account(account, balance)
         for group in change.groups.values():
             if group.status is Status.OPEN:
-                self._unsent.new_group(group, event.seq, self._joined())
-                self._records.opened[group.id] = event.seq
                 self._records.group_count += 1
+                self._records.last_round = group.beacon_round
+                self._unsent.new_group(group, self._records.group_count, self._joined())
             else:
                 self._unsent.group(self._records.groups[group.id], group)
-                self._records.opened.pop(group.id, None)
+                if change.handled and group.draw is not None:
+                    self._records.drawn.append((self._records.group_count, group.id, group.members))
             self._records.groups[group.id] = group
+        self._records.handled_count += change.handled
+        while self._records.drawn and self._records.drawn[0][0] <= self._records.handled_count:
+            self._records.drawn.popleft()
         for node in change.nodes.values():
-            self._write_node(node, event.seq)
+            self._write_node(node)
         self._unsent.events.append(event)
         for name in self._records.money:
             self._records.money[name] += getattr(change, name)
@@ -210,12 +211,10 @@ class SqlStore:
         if len(self._unsent.events) >= _SENT_AFTER:
             self.send()
 
-    def _write_node(self, node: Node, seq: int) -> None:
+    def _write_node(self, node: Node) -> None:
         before = self.find_node(node.id)
-        self._unsent.node(before, node, seq)
+        self._unsent.node(before, node)
         self._records.nodes[node.id] = node
-        self._records.changed.pop(node.id, None)  # so that it stands last
-        self._records.changed[node.id] = seq
         if self._records.roster is None:
             return
         if not node.joined:
@@ -231,7 +230,8 @@ class SqlStore:
             return
         head, changed = self._records.head, self._unsent.changed_groups()
         amounts = map(str, self._records.money.values())
-        row = self._records.row = (self.id, head.seq, head.time, head.digest, self._records.group_count, *amounts)
+        queue = self._records.group_count, self._records.handled_count, self._records.last_round
+        row = self._records.row = (self.id, head.seq, head.time, head.digest, *queue, *amounts)
         self._unsent.send(dict(zip(statements.HEAD_COLUMNS[1:], row[1:], strict=True)))
         for group in changed:  # only these: there may be many that wait
             if group.status.is_over:
@@ -323,18 +323,31 @@ class SqlStore:
             pool = StoredPool(lambda: self.load_pool(name) if self.is_mine() else self._reload_pool(name))
             found: Draw | None = None
             rounds: tuple[Round, ...] = ()
+            task, fee = self._task(row.task), int(row.fee)
             if row.members is not None:
-                unavailable = frozenset(lines(row.unavailable))
-                found = Draw(self.id, name, row.beacon, pool, unavailable, lines(row.members))
+                found = Draw(
+                    ledger=self.id,
+                    group=name,
+                    task=task.digest,
+                    policy=self.policy.digest,
+                    fee=fee,
+                    beacon_round=row.beacon_round,
+                    beacon=row.beacon,
+                    pool=pool,
+                    unavailable=unavailable_from_text(row.unavailable),
+                    unavailable_weight=int(row.unavailable_weight),
+                    members=lines(row.members),
+                )
                 rounds = rounds_from_rows(row.deadlines, self._channel.rows(statements.ANSWERS_OF, group=name))
             return Group(
                 id=name,
-                task=self._task(row.task),
+                task=task,
                 creator=row.creator,
-                fee=int(row.fee),
+                fee=fee,
                 min_memory_gib=row.min_memory_gib,
                 policy=self.policy,
                 pool=pool,
+                base=int(row.base),
                 beacon_round=row.beacon_round,
                 opened=row.opened,
                 draw_deadline=row.draw_deadline,

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import StorageError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SCHEMA: Final = f"crynux-validate/sql-ledger/{SCHEMA_VERSION}"
 """What the ledger's row says of the tables. A change of any of them is a new version."""
 
@@ -40,11 +40,14 @@ LEDGER: Final = Table(
     Column("schema", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("policy", Text, nullable=False),
+    Column("beacon", Text, nullable=False),
     Column("beacon_secret", LargeBinary, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
     Column("group_count", BigInteger, nullable=False),
+    Column("handled_count", BigInteger, nullable=False),
+    Column("last_round", BigInteger, nullable=False),
     Column("deposited", Text, nullable=False),
     Column("withdrawn", Text, nullable=False),
     Column("burnt", Text, nullable=False),
@@ -87,7 +90,9 @@ GROUPS: Final = Table(
     "groups",
     METADATA,
     Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),
     Column("status", Text, nullable=False),
+    Column("keeps_task", Boolean, nullable=False),
     Column("escrow", Text),
     Column("creator", Text, nullable=False),
     Column("fee", Text, nullable=False),
@@ -96,12 +101,13 @@ GROUPS: Final = Table(
     Column("task", LargeBinary, ForeignKey("tasks.digest"), nullable=False),
     Column("beacon_round", BigInteger, nullable=False),
     Column("opened", BigInteger, nullable=False),
-    Column("opened_seq", BigInteger, nullable=False),
     Column("draw_deadline", BigInteger, nullable=False),
     Column("weights", LargeBinary, ForeignKey("weights.digest"), nullable=False),
     Column("pool", LargeBinary, nullable=False),
+    Column("base", Text, nullable=False),
     Column("beacon", LargeBinary),
     Column("unavailable", Text),
+    Column("unavailable_weight", Text),
     Column("members", Text),
     Column("deadlines", Text, nullable=False),
     Column("verdict", Text),
@@ -113,6 +119,13 @@ Index(
     GROUPS.c.id,
     sqlite_where=GROUPS.c.escrow.isnot(None),
     postgresql_where=GROUPS.c.escrow.isnot(None),
+)
+
+Index(
+    "groups_with_task",
+    GROUPS.c.task,
+    sqlite_where=GROUPS.c.keeps_task,
+    postgresql_where=GROUPS.c.keeps_task,
 )
 
 ANSWERS: Final = Table(
@@ -140,15 +153,18 @@ NODES: Final = Table(
     Column("joined", Boolean, nullable=False),
     Column("suspended", Boolean, nullable=False),
     Column("absences", BigInteger, nullable=False),
+    Column("leaving", BigInteger),
     Column("group_id", Text, ForeignKey("groups.id")),
+    Column("drawn_at", BigInteger),
+    Column("drawn_by", Text, ForeignKey("groups.id")),
     Column("attest_epoch", BigInteger),
     Column("attest_commitment", LargeBinary),
     Column("attestations", LargeBinary, nullable=False),
     Column("public_key", LargeBinary),
-    Column("changed", BigInteger, nullable=False),
 )
-"""Nodes are numbered 0, 1, 2, ... as they first join; `changed` is the number of the event that changed one last."""
-Index("nodes_changed", NODES.c.changed)
+"""Nodes are numbered 0, 1, 2, ... as they first join; `drawn_at` is how many groups had been opened when `drawn_by` took
+one (P4c)."""
+Index("nodes_drawn", NODES.c.drawn_at)
 
 
 def is_new(connection: Connection, where: str) -> bool:

@@ -39,11 +39,12 @@ class Unsent:
     def _begin(self) -> None:
         self.events = []
         self._accounts: dict[str, int] = {}
-        self._nodes: dict[str, tuple[Node, int]] = {}
+        self._nodes: dict[str, Node] = {}
         self._new_nodes: dict[str, int] = {}
         self._groups: dict[str, Group] = {}
         self._before: dict[str, Group] = {}
         self._new_groups: dict[str, dict[str, Any]] = {}
+        self.tasks: dict[str, str | None] = {}
         self._tasks: dict[bytes, str] = {}
         self._new_weights: dict[bytes, bytes] = {}
 
@@ -51,29 +52,33 @@ class Unsent:
         """Take a balance."""
         self._accounts[name] = balance
 
-    def node(self, before: Node | None, node: Node, seq: int) -> None:
-        """Take a node that event `seq` changed; before, there was none where it is new."""
+    def node(self, before: Node | None, node: Node) -> None:
+        """Take a node that has changed; before, there was none where it is new."""
         if before is None:
             number = self._next_number()
             self._records.count = number + 1
             self._new_nodes[node.id] = number
         if before is None or (before.joined, before.stake) != (node.joined, node.stake):
             self._records.weights = None
-        self._nodes[node.id] = node, seq
+        self._nodes[node.id] = node
 
     def group(self, before: Group, after: Group) -> None:
         """Take a group that has changed since it was read or taken."""
         if after.id not in self._new_groups:
             self._before.setdefault(after.id, before)
+        if after.status.is_over and not after.keeps_task:
+            self.tasks[after.task.digest] = None
         self._groups[after.id] = after
 
-    def new_group(self, group: Group, seq: int, joined: Mapping[str, Node]) -> None:
-        """Take a group that event `seq` opened, while these nodes had joined."""
+    def new_group(self, group: Group, number: int, joined: Mapping[str, Node]) -> None:
+        """Take a group that opened as this one of its ledger, while these nodes had joined."""
         task = group.task
+        if group.keeps_task:
+            self.tasks[task.digest] = group.id
         if task.digest not in self._known.tasks:
             self._tasks[task.digest] = self._known.tasks.get(task.digest, lambda: task).to_json()
         count = self._next_number()
-        unsent = [(number, name, self._nodes[name][0].owner) for name, number in self._new_nodes.items()]
+        unsent = [(number, name, self._nodes[name].owner) for name, number in self._new_nodes.items()]
         _, _, numbers = self._known.names(self._channel, count, unsent)
         members = self._known.members.get(
             (group.pool.digest, count),
@@ -84,6 +89,7 @@ class Unsent:
         self._groups[group.id] = group
         self._new_groups[group.id] = {
             "id": group.id,
+            "number": number,
             "creator": group.creator,
             "fee": str(group.fee),
             "min_memory_gib": group.min_memory_gib,
@@ -91,10 +97,10 @@ class Unsent:
             "task": task.digest,
             "beacon_round": group.beacon_round,
             "opened": group.opened,
-            "opened_seq": seq,
             "draw_deadline": group.draw_deadline,
             "weights": weights,
             "pool": members,
+            "base": str(group.base),
         }
 
     def changed_groups(self) -> tuple[Group, ...]:
@@ -162,7 +168,7 @@ class Unsent:
 
     def _send_nodes(self) -> None:
         new = self._new_nodes
-        rows = {name: node_to_row(*changed) for name, changed in self._nodes.items()}
+        rows = {name: node_to_row(node) for name, node in self._nodes.items()}
         self._channel.write(statements.NEW_NODE, [{**rows[name], "number": number} for name, number in new.items()])
         old = [{**row, "of_node": name} for name, row in rows.items() if name not in new]
         self._channel.write(statements.SET_NODE, old)
