@@ -240,7 +240,7 @@ class StoringLedger(ABC):
         InsufficientFundsError
             Where the creator's account does not cover the fee.
         """
-        name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
+        name = gpu_class.digest if isinstance(gpu_class, NodeClass) else gpu_class
         with self._acting() as store:
             now = self._now(store)
             beacon_round = self._beacon.next_round(now)

@@ -69,7 +69,7 @@ def choose_pool(nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: i
         if pool.owner_count >= needed:
             return facts.node_class, pool
     heaviest = choice[0]
-    where = f" in class {heaviest.node_class.hex} ({heaviest.node_class.gpu})"
+    where = f" in class {heaviest.node_class.digest} ({heaviest.node_class.gpu})"
     others = f", nor has any of {len(choice) - 1} lighter classes that are admitted" if len(choice) > 1 else ""
     owners = pool_from(heaviest.nodes).owner_count
     raise _not_enough(heaviest.nodes, action, policy, owners, where, others)
@@ -80,7 +80,7 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
     classes = classes_of(nodes, epoch=in_force, min_stake=policy.min_stake, weight_unit=policy.weight_unit)
     if action.gpu_class is not None:
         wanted = f"no node is in class {action.gpu_class}"
-        choice = tuple(facts for facts in classes.values() if facts.node_class.hex == action.gpu_class.lower())
+        choice = tuple(facts for facts in classes.values() if facts.node_class.digest == action.gpu_class.lower())
     else:
         wanted = (
             "no class is admitted: a text task that names none goes to one whose declaration is listed, or of at least "

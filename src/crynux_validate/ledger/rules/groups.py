@@ -68,9 +68,9 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     change.groups[group.id] = group
     change.result = {
         "group": group.id,
-        "task_digest": action.task.digest.hex(),
+        "task_digest": action.task.digest,
         "pool_size": len(pool),
-        "pool_digest": pool.digest.hex(),
+        "pool_digest": pool.digest,
         "gpu_class": None if node_class is None else node_class.to_dict(),
     }
 

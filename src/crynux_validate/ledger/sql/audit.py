@@ -12,7 +12,7 @@ from crynux_validate.ledger.memory import MemoryStore
 from crynux_validate.ledger.replay import genesis_event, genesis_of, repeat, telling
 from crynux_validate.ledger.rules import Change
 from crynux_validate.ledger.sql import statements
-from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row
+from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row, task_key
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import NODES
 from crynux_validate.ledger.store import recorded
@@ -171,7 +171,7 @@ def _group_row(store: SqlStore, group: Group) -> dict[str, Any]:
 
 def _said_of(group: Group, opened_seq: int) -> dict[str, Any]:
     """Return the columns of a group that nothing but the log decides; what else there is, `find_group` reads."""
-    return {**group_progress(group), "opened_seq": opened_seq, "fee": str(group.fee), "task": group.task.digest,
+    return {**group_progress(group), "opened_seq": opened_seq, "fee": str(group.fee), "task": task_key(group.task),
             "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
 
 
