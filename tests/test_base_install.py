@@ -42,7 +42,7 @@ def test_a_group_is_judged() -> None:
     score, other = cv.ImageScore.from_hex(SAME), cv.ImageScore.from_hex(OTHER)
     opening = cv.Opening.of(cv.ImageScore(score.hashes, bytes(32)))
     commitment = opening.commitment(ledger="ledger-1", group="group-1", node="node-1")
-    assert len(task.digest) == len(commitment) == 32
+    assert len(bytes.fromhex(task.digest)) == len(commitment) == 32
     verdict = cv.judge({"node-1": score, "node-2": score, "node-3": other}, cv.CentreRule(threshold=16))
     assert "node-3" in str(verdict)
     assert cv.hamming(SAME, OTHER) == cv.block_distances(bytes.fromhex(SAME), bytes.fromhex(OTHER))[0]

@@ -19,7 +19,7 @@ MODEL = ModelRef(digest="ab" * 32)
 HONEST = "00000000ffffffff"
 PLAIN = "8000000000000000"
 
-Drawn = tuple[list[ImageTask], Mapping[tuple[str, bytes], work.Drawn]]
+Drawn = tuple[list[ImageTask], Mapping[tuple[str, str], work.Drawn]]
 
 
 def far(bits: int) -> str:

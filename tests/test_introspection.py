@@ -1,10 +1,13 @@
 """Looking at the packages: what is not installed is not there, nothing raises, and nothing heavy is imported."""
 
+import importlib
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -116,6 +119,24 @@ def test_a_package_of_an_extra_without_its_own_packages(tmp_path: Path, monkeypa
     assert not hasattr(half, "Name")
     with pytest.raises(crynux_validate.MissingExtraError, match="no_such_package"):
         _ = half.Name
+
+
+def test_a_digest_is_text() -> None:
+    """Whatever a class calls its digest, or its declaration, is text or not there; no caller has to ask which."""
+    found = {}
+    names = [module.name for module in pkgutil.walk_packages(crynux_validate.__path__, "crynux_validate.")]
+    names.remove("crynux_validate.__main__")
+    for module in map(importlib.import_module, names):
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and kind.__module__.startswith("crynux_validate."):
+                for name in ("digest", "declaration"):
+                    if name in vars(kind) or name in inspect.get_annotations(kind):
+                        part = vars(kind).get(name)
+                        reader = getattr(part, "func", None) or getattr(part, "fget", None)
+                        hints = get_type_hints(kind if reader is None else reader)
+                        found[kind.__name__, name] = hints[name if reader is None else "return"]
+    assert {kind for kind, _ in found} >= {"BaseTask", "ModelRef", "Pool", "NodeClass", "Event", "Head"}
+    assert {name: hint for name, hint in found.items() if hint not in (str, str | None)} == {}
 
 
 def test_installed() -> None:

@@ -16,7 +16,7 @@ def test_a_run_is_logged(text_model: ModelRef, caplog: pytest.LogCaptureFixture)
         result = runner.run(task)
     lines = [record.getMessage() for record in caplog.records if record.name == "crynux_validate.runner"]
     assert lines[0].startswith(f"loaded {text_model} as {task.dtype} on cpu in ")
-    assert lines[1].startswith(f"ran the task {task.digest.hex()} in ")
+    assert lines[1].startswith(f"ran the task {task.digest} in ")
     assert lines[1].endswith(str(result.score))
     assert "secret" not in caplog.text
 

@@ -188,7 +188,7 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         (cv.Malformed("x\n" * 5_000), ["Malformed"]),
         (cv.Opening.of(HONEST), [HONEST.hex]),
         (cv.Opening(bytes(4_000)), ["4000 answer bytes"]),
-        (node_class, ["RTX 4090", node_class.hex[:12]]),
+        (node_class, ["RTX 4090", node_class.digest[:12]]),
         (MACHINE.attestation(b"x", 7), ["epoch 7"]),
         (cv.CrynuxRelayRule(seconds={f"n{at}": 1.0 for at in range(1_000)}), ["1000 nodes"]),
         (cv.CentreRule(), ["safety_checker=True"]),

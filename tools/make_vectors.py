@@ -68,7 +68,7 @@ def task_vectors() -> list[dict[str, Any]]:
         ("text-beams", "a beam search, and no token that ends a sequence", said.replace(beams=4, eos_token_ids=[])),
     ]  # fmt: skip
     return [
-        {"id": f"task/{name}", "reason": why, "flags": [], "json": task.to_json(), "digest": task.digest.hex()}
+        {"id": f"task/{name}", "reason": why, "flags": [], "json": task.to_json(), "digest": task.digest}
         for name, why, task in [*tasks, *texts]
     ]
 
@@ -416,7 +416,7 @@ def class_vectors() -> list[dict[str, Any]]:
     return [
         {
             "id": f"class/{name}", "reason": why, "flags": [], "class": found.to_dict(),
-            "digest": found.digest.hex(), "declaration": found.declaration.hex(),
+            "digest": found.digest, "declaration": found.declaration,
         }
         for name, why, found in cases
     ]  # fmt: skip
@@ -530,7 +530,7 @@ def pool_vectors() -> list[dict[str, Any]]:
         {
             "id": f"pool/{name}", "reason": why, "flags": [],
             "pool": [[candidate.id, candidate.owner, candidate.weight] for candidate in pool],
-            "digest": cv.Pool(pool).digest.hex(),
+            "digest": cv.Pool(pool).digest,
         }
         for name, why, pool in cases
     ]  # fmt: skip

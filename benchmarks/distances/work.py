@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 2
 
-Found = Mapping[tuple[str, bytes], "Drawn"]
+Found = Mapping[tuple[str, str], "Drawn"]
 """What was drawn: by the kind's name and the task's digest."""
 
 
@@ -68,7 +68,7 @@ def draw_all(plan: Mapping[str, Sequence[ImageTask]]) -> Found:
     """
     waiting = deque(sorted((kind for kind in kinds() if kind.name in plan), key=lambda kind: -_size(plan[kind.name])))
     progress = _Progress(sum(map(_size, plan.values())))
-    found: dict[tuple[str, bytes], Drawn] = {}
+    found: dict[tuple[str, str], Drawn] = {}
     running: dict[str, tuple[Worker, deque[tuple[ImageTask, Future[Drawn]]]]] = {}
     with ExitStack() as started:
         while waiting or running:

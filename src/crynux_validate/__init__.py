@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     from crynux_validate.machines.classes import Attestation, NodeClass
     from crynux_validate.machines.environment import Environment
     from crynux_validate.machines.gpu import GpuModel
-    from crynux_validate.machines.pairing import draw, verify_draw
+    from crynux_validate.machines.pairing import verify_draw
     from crynux_validate.machines.pool import Candidate, Pool
     from crynux_validate.machines.roster import Draw, Node
     from crynux_validate.pipelines.canary import canary
@@ -152,7 +152,7 @@ _HOME = {
     "machines.classes": ("Attestation", "NodeClass"),
     "machines.environment": ("Environment",),
     "machines.gpu": ("GpuModel",),
-    "machines.pairing": ("draw", "verify_draw"),
+    "machines.pairing": ("verify_draw",),
     "machines.pool": ("Candidate", "Pool"),
     "machines.roster": ("Draw", "Node"),
     "pipelines.canary": ("canary",),
@@ -284,7 +284,6 @@ __all__ = [
     "classes_of",
     "collusion_probability",
     "deterministic",
-    "draw",
     "expected_gain",
     "false_accept_rate",
     "hamming",

@@ -61,8 +61,8 @@ class SigningKey:
         commitment
             32 bytes: `Opening.commitment`.
         draw
-            `Group.draw`. It is repeated first: a key signs nothing for members that a beacon value does not draw. Before
-            you sign, ask `verify_draw` as well whether the draw is for your task, policy and beacon value.
+            `Group.draw`. It is repeated first: a key signs nothing for members that a beacon value does not draw.
+            Before you sign, ask `verify_draw` as well whether the draw is for your task, policy and beacon value.
         node
             The id of the node that joined with this key; a member.
         round
@@ -76,7 +76,9 @@ class SigningKey:
         if not verify_draw(draw):
             raise SignatureError(f"the members of {draw.group} are not those that its beacon value draws: not signed")
         if node not in draw.members:
-            raise SignatureError(f"{shorten(node)} is no member of {draw.group} ({', '.join(draw.members)}): not signed")
+            raise SignatureError(
+                f"{shorten(node)} is no member of {draw.group} ({', '.join(draw.members)}): not signed"
+            )
         return self._key.sign(signed_bytes(commitment, draw.digest, node=node, round=round))
 
     def sign_attestation(self, commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:

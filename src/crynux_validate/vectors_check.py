@@ -276,7 +276,7 @@ Computed = Iterator[tuple[str, Any]]
 def _task(vector: Vector) -> Computed:
     task = task_from_json(vector.content["json"])
     yield "json", task.to_json()
-    yield "digest", task.digest.hex()
+    yield "digest", task.digest
 
 
 def _answer(vector: Vector) -> Computed:
@@ -336,8 +336,8 @@ def _near(said: str, computed: float, tolerance: Fraction) -> str:
 def _class(vector: Vector) -> Computed:
     found = NodeClass.from_dict(vector.content["class"])
     yield "class", found.to_dict()
-    yield "digest", found.digest.hex()
-    yield "declaration", found.declaration.hex()
+    yield "digest", found.digest
+    yield "declaration", found.declaration
 
 
 def _attestation(vector: Vector) -> Computed:
@@ -374,7 +374,7 @@ def _key(vector: Vector) -> Computed:
 
 
 def _pool_digest(vector: Vector) -> Computed:
-    yield "digest", _pool(vector.content["pool"]).digest.hex()
+    yield "digest", _pool(vector.content["pool"]).digest
 
 
 def _event(vector: Vector) -> Computed:

@@ -52,7 +52,7 @@ def test_run(task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run(tmp_path, "--model", task.model.path, "--out", out) == 0
     captured = capsys.readouterr()
     score = answer_from_bytes((out / "answer.bin").read_bytes())
-    for word in (task.digest.hex(), str(score), "margin", str(out)):
+    for word in (task.digest, str(score), "margin", str(out)):
         assert word in captured.out
     assert task_from_json((out / "task.json").read_text()) == task
     hashes = [image_hash(out / f"image-{at}.png") for at in range(2)]
@@ -68,7 +68,7 @@ def test_run(task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_run_for_programs(task: ImageTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--model", task.model.path, "--out", tmp_path / "result", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["task_digest"] == task.digest.hex()
+    assert found["task_digest"] == task.digest
     assert found["score"] == "".join(row["hash"] for row in found["hashes"])
     assert {"kernel_digest", "numerics_digest", "recipe_digest"} <= set(found)
 
@@ -87,7 +87,7 @@ def test_run_a_text_task(asked: TextTask, tmp_path: Path, capsys: pytest.Capture
     captured = capsys.readouterr()
     texts = [(out / f"text-{at}.txt").read_text("utf-8") for at in range(2)]
     score = answer_from_bytes((out / "answer.bin").read_bytes())
-    for word in (*texts, asked.digest.hex(), str(score), "6 tokens, ended by the number of tokens", str(out)):
+    for word in (*texts, asked.digest, str(score), "6 tokens, ended by the number of tokens", str(out)):
         assert word in captured.out
     answer = json.loads((out / "answer.json").read_text())
     assert answer["finish"] == ["length"] * 2
@@ -97,7 +97,7 @@ def test_run_a_text_task(asked: TextTask, tmp_path: Path, capsys: pytest.Capture
 def test_run_a_text_task_for_programs(asked: TextTask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--model", asked.model.path, "--out", tmp_path / "result", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["task_digest"] == asked.digest.hex()
+    assert found["task_digest"] == asked.digest
     assert found["score"] == TextScore.from_tokens(found["token_ids"]).hex
     assert [len(ids) for ids in found["token_ids"]] == [6, 6]
     assert len(found["texts"]) == 2
@@ -166,7 +166,7 @@ def answers(out: Path) -> str:
         return answer.code
     assert readable["answer"] == "score"
     task = task_from_json((out / "task.json").read_bytes())
-    assert readable["task_digest"] == task.digest.hex()
+    assert readable["task_digest"] == task.digest
     own = task.images if isinstance(task, ImageTask) else task.sequences
     assert len(names) == own + 4, names
     return "score"

@@ -63,14 +63,14 @@ def test_classes_are_equal_where_every_part_is(a: NodeClass, b: NodeClass) -> No
 @given(classes)
 def test_a_class_survives_json(found: NodeClass) -> None:
     assert NodeClass.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    assert str(found) == f"{found.gpu}, class {found.hex[:12]}"
+    assert str(found) == f"{found.gpu}, class {found.digest[:12]}"
 
 
 def test_the_bytes_of_a_class() -> None:
     record = {name: value.hex() for name, value in (("kernel", KERNEL), ("numerics", NUMERICS))}
     for found, fields in ((CLASS.declaration, {}), (CLASS.digest, {"canary": CANARY.hex()})):
         text = rfc8785.dumps({"gpu": CARD.to_dict(), **record, **fields})
-        assert found == hashlib.sha256(prefixed(b"crynux-validate/class/1", text)).digest()
+        assert found == hashlib.sha256(prefixed(b"crynux-validate/class/1", text)).hexdigest()
 
 
 def test_the_bytes_of_a_commitment_to_an_attestation() -> None:
@@ -213,11 +213,11 @@ def test_the_table_and_admission_beside_their_definitions(
     order = [(-facts.weight, facts.node_class.digest) for facts in found.values()]
     assert order == sorted(order)
 
-    declarations = [each.declaration.hex() for each in listed]
+    declarations = [each.declaration for each in listed]
     ranked = admitted_classes(found, declarations=declarations, min_owners=min_owners, min_stake=min_stake)
     for wanted, facts in found.items():
         rivals = [other for other in found if other.declaration == wanted.declaration]
-        by_list = wanted.declaration.hex() in declarations and rivals[0] == wanted
+        by_list = wanted.declaration in declarations and rivals[0] == wanted
         by_size = facts.owners >= min_owners and facts.stake >= min_stake
         assert (facts in ranked) == (by_list or by_size)
     assert [facts.node_class for facts in ranked] == [wanted for wanted in found if found[wanted] in ranked]
@@ -250,10 +250,10 @@ def test_what_is_listed_is_admitted_whatever_its_size_but_only_once() -> None:
     rare = [node("rare", 500, gpu=OTHER_CARD)]
     (listed,) = table(rare)
     assert admitted([*HONEST, *rare]) == [CLASS]
-    assert admitted([*HONEST, *rare], (listed.declaration.hex(),)) == [CLASS, listed]
+    assert admitted([*HONEST, *rare], (listed.declaration,)) == [CLASS, listed]
     false = [node("false", 400, gpu=OTHER_CARD, canary=NONCE)]
-    assert admitted([*HONEST, *rare, *false], (listed.declaration.hex(),)) == [CLASS, listed]
-    only_the_list = admitted([*HONEST, *rare, *false], (listed.declaration.hex(),), owners=2**31)
+    assert admitted([*HONEST, *rare, *false], (listed.declaration,)) == [CLASS, listed]
+    only_the_list = admitted([*HONEST, *rare, *false], (listed.declaration,), owners=2**31)
     assert only_the_list == [listed]
 
 

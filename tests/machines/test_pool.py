@@ -51,7 +51,7 @@ def test_the_digest_is_over_the_columns(found: list[Candidate]) -> None:
     )
     told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     weights = b"".join(candidate.weight.to_bytes(4, "big") for candidate in ordered)
-    assert Pool(found).digest == hashlib.sha256(told + weights).digest()
+    assert Pool(found).digest == hashlib.sha256(told + weights).hexdigest()
 
 
 def test_another_weight_owner_or_id_is_another_pool() -> None:

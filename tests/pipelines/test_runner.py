@@ -410,7 +410,7 @@ def test_saving(runner: Any, task: ImageTask, tmp_path: Path) -> None:
     assert answer_from_bytes((folder / "answer.bin").read_bytes()) == result.score
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["hashes"] == [found.hex for found in result.hashes]
-    assert answer["task_digest"] == task.digest.hex()
+    assert answer["task_digest"] == task.digest
     assert Environment.from_dict(json.loads((folder / "environment.json").read_text())) == result.environment
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -77,7 +77,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
         "model": model.digest,
         "nodes": {node.id: describe_node(node, with_canary, without) for node in network.nodes},
         "classes": [
-            {"class": facts.node_class.hex, "gpu": str(facts.node_class.gpu), "nodes": [n.id for n in facts.nodes]}
+            {"class": facts.node_class.digest, "gpu": str(facts.node_class.gpu), "nodes": [n.id for n in facts.nodes]}
             for facts in with_canary.classes()
         ],
         "groups": [group_facts(served) for served in paired],
@@ -110,7 +110,7 @@ def serve_paired(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask
 def serve_until_caught(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask]", tell: Any) -> "list[Served]":
     """Give tasks to the class of the false declarer until it was drawn and did not write what the others wrote."""
     liar = network.nodes[-1]
-    home = next(facts.node_class.hex for facts in on.classes() if liar.id in [node.id for node in facts.nodes])
+    home = next(facts.node_class.digest for facts in on.classes() if liar.id in [node.id for node in facts.nodes])
     done: list[Served] = []
     for task in tasks:
         done.append(network.serve(on, task, on.open(task, home)))
@@ -152,7 +152,7 @@ def describe_nodes(network: "TextNetwork", ledger: "DemoLedger") -> str:
             lie = f"   claims the kernels of {node.claims}, and computes like it"
         lines.append(
             f"  {node.id:<7} {node.card!s:<32} {node.kind:<15} {found.kernel.hex()[:8]:<9} {found.canary.hex()[:8]:<9} "
-            f"{found.hex[:8]}{lie}"
+            f"{found.digest[:8]}{lie}"
         )
     return "\n".join(lines)
 
@@ -161,7 +161,7 @@ def describe_served(served: "Served", nodes: "list[TextNode]") -> str:
     """Return the story of one task, with its findings, for people."""
     group, verdict = served.group, served.group.verdict
     home = group.gpu_class
-    where = "no class" if home is None else f"class {home.hex[:8]}, {home.gpu}"
+    where = "no class" if home is None else f"class {home.digest[:8]}, {home.gpu}"
     lines = [f'   {group.id}, {where}: "{_opening(served.task)}"']
     members = [node for node in nodes if node.id in group.members]
     right = next((node for node in members if verdict and verdict.findings[node.id] == "VALID"), members[0])
@@ -197,7 +197,7 @@ def describe_alone(network: "TextNetwork", on: "DemoLedger", task: "TextTask") -
     liar = network.nodes[-1]
     home = next(facts for facts in on.classes() if liar.id in [node.id for node in facts.nodes])
     try:
-        on.open(task, home.node_class.hex)
+        on.open(task, home.node_class.digest)
     except NotEnoughNodes as error:
         return f"   {liar.id} served nobody. Asked for its class by name: {error}"
     return f"   {liar.id} is one of {len(home.nodes)} in its class: on this processor the canary cannot tell it apart"
@@ -225,7 +225,7 @@ def group_facts(served: "Served") -> dict[str, Any]:
     return {
         "group": served.group.id,
         "opening": _opening(served.task),
-        "class": None if home is None else home.hex,
+        "class": None if home is None else home.digest,
         "members": list(served.group.members),
         "scores": {name: written.score.hex for name, written in served.written.items()},
         "texts": {name: "".join(written.pieces) for name, written in served.written.items()},

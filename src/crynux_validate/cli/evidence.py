@@ -75,7 +75,7 @@ def _key(text: str) -> tuple[str, bytes]:
 
 def _say_evidence(evidence: "Evidence") -> None:
     group = evidence.group
-    say(f"task {group.task.digest.hex()}")
+    say(f"task {group.task.digest}")
     task = json.dumps(group.task.to_dict())  # nothing but ASCII, whatever a stranger wrote
     say(f"  {task if len(task) <= MAX_SHOWN else task[:MAX_SHOWN] + '...'}")
     say(f"group {group.id} of ledger {evidence.ledger}, opened at {group.opened} by {group.creator} for {group.fee}")

@@ -95,7 +95,7 @@ def main_show(arguments: argparse.Namespace) -> int:
                     "accounts": {name: str(balance) for name, balance in ledger.accounts().items()},
                     "nodes": [_node_row(node, policy.min_stake) for node in nodes],
                     "classes": [
-                        {"class": facts.node_class.hex, "gpu": str(facts.node_class.gpu), "owners": facts.owners,
+                        {"class": facts.node_class.digest, "gpu": str(facts.node_class.gpu), "owners": facts.owners,
                          "available": facts.available, "stake": str(facts.stake)}
                         for facts in classes
                     ],
@@ -228,7 +228,7 @@ def _group_row(group: "Group") -> dict[str, Any]:
     return {
         "id": group.id,
         "status": group.status.value,
-        "task": group.task.digest.hex(),
+        "task": group.task.digest,
         "creator": group.creator,
         "fee": str(group.fee),
         "opened": group.opened,

@@ -86,7 +86,7 @@ def _unwritable(out: str, error: OSError) -> InvalidInputError:
     return InvalidInputError(f"--out {out} cannot be written: {error.strerror or error}")
 
 
-def _reported(arguments: argparse.Namespace, task: bytes, digest: bytes | None, error: Exception) -> NoScoreError:
+def _reported(arguments: argparse.Namespace, task: bytes, digest: str | None, error: Exception) -> NoScoreError:
     """Write the report that an error deserves; returns what the operator is told."""
     report = ErrorReport.of(error)
     reason = str(error) if isinstance(error, CrynuxValidateError) else report.message
@@ -123,10 +123,10 @@ def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", fou
     digests = {name: value for name, value in environment.items() if name.endswith("_digest")}
     if arguments.json:
         score = {"algorithm": result.score.algorithm, "score": result.score.hex}
-        fields = {"answer": "score", "task_digest": result.task.digest.hex(), **score, **found, **digests}
+        fields = {"answer": "score", "task_digest": result.task.digest, **score, **found, **digests}
         say_json({**fields, "seconds": result.seconds, "out": str(arguments.out)})
         return
-    say(f"task         {result.task.digest.hex()}")
+    say(f"task         {result.task.digest}")
     say(f"score        {result.score}")
     for line in _lines(found):
         say(line)

@@ -99,7 +99,7 @@ class OpenGroup:
 
 @dataclass(frozen=True)
 class DrawGroup:
-    """Draw the members of the group that waits longest, by the value of its beacon round; None while that is not public."""
+    """Draw the members of the group that waits longest, by its beacon's value; None while that is not public."""
 
     kind: ClassVar = "draw"
     group: str

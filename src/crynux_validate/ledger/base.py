@@ -165,8 +165,8 @@ class StoringLedger(ABC):
     def leave(self, node: str) -> Node:
         """Ask to leave; the stake goes back to the owner's account once no group can need it any more (P4e).
 
-        The first call says that the node takes no more groups: it enters no new pool, and cannot attest or top up. Where
-        no group has it and no group waits that opened before, the node has left at once (`Node.joined` is False).
+        The first call says that the node takes no more groups: it enters no new pool, and cannot attest or top up.
+        Where no group has it and no group waits that opened before, the node has left at once (`Node.joined` is False).
         Otherwise call again when those groups are over; until then a call changes nothing.
         """
         with self._acting() as store:
@@ -242,14 +242,14 @@ class StoringLedger(ABC):
         Raises
         ------
         NotEnoughNodes
-            Where too few owners have a node that could be drawn, too much of the weight is in groups, or too many groups
-            wait for their draw; nothing changes.
+            Where too few owners have a node that could be drawn, too much of the weight is in groups, or too many
+            groups wait for their draw; nothing changes.
         AlreadyDoneError
             Where a group has this task already, and its answers could be copied (L9); nothing changes.
         InsufficientFundsError
             Where the creator's account does not cover the fee.
         """
-        name = gpu_class.hex if isinstance(gpu_class, NodeClass) else gpu_class
+        name = gpu_class.digest if isinstance(gpu_class, NodeClass) else gpu_class
         with self._acting() as store:
             now = self._now(store)
             next_round = self._beacon.next_round(now + self.policy.beacon_delay_seconds)

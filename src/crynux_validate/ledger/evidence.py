@@ -196,20 +196,22 @@ class _Check:
         if draw is None or not verify_draw(draw, task=group.task, policy=group.policy):
             raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
         weight, policy = group.pool.total_weight, group.policy
-        if group.base < weight or not is_large_enough(weight - draw.unavailable_weight, group.base, policy.min_pool_ppm):
+        if group.base < weight or not is_large_enough(
+            weight - draw.unavailable_weight, group.base, policy.min_pool_ppm
+        ):
             raise BrokenEvidenceError(f"{group.id} was drawn from a part of its base that is too small (P4d)")
         if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
             raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
         self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
         self.rests_on.append(
-            f"the ledger's word that these candidates were all that could be drawn, with {weight / group.base:.1%} of the "
-            "weight of all that could serve"
+            "the ledger's word that these candidates were all that could be drawn, with "
+            f"{weight / group.base:.1%} of the weight of all that could serve"
         )
         if draw.unavailable_weight:
             hit = "".join(f"; among them {node}, taken by {taken_by}" for node, taken_by in draw.unavailable.items())
             self.rests_on.append(
-                f"the ledger's word that candidates with {draw.unavailable_weight / weight:.1%} of the pool's weight had "
-                f"been taken by groups that were drawn before{hit}"
+                f"the ledger's word that candidates with {draw.unavailable_weight / weight:.1%} of the pool's weight "
+                f"had been taken by groups that were drawn before{hit}"
             )
 
     def _openings(self) -> None:

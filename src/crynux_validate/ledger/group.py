@@ -195,14 +195,12 @@ class Group:
     def keeps_task(self) -> bool:
         """Whether no other group may be given this one's task, as its answers could be copied (L9).
 
-        It may where there is a second round, which a copier cannot answer; where this group was closed; and where it was
-        settled and nobody had opened a score.
+        It may where there is a second round, which a copier cannot answer; where this group was closed; and where it
+        was settled and nobody had opened a score.
         """
         if self.policy.rounds > 1 or self.status is Status.CLOSED:
             return False
-        return not self.status.is_over or any(
-            opening.answer_bytes[:1] in _SCORES for opening in self.openings.values()
-        )
+        return not self.status.is_over or any(opening.answer_bytes[:1] in _SCORES for opening in self.openings.values())
 
     def asked(self, round: int = 1) -> tuple[str, ...]:  # noqa: A002
         """Return who answers in a round: in the first all members, in the second who revealed a score (C5).

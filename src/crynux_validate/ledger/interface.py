@@ -18,8 +18,8 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
 LEDGER_VERSION: Final = 2
-"""The version of the `Ledger` Protocol and of the rules (`docs/protocol.md`): a method, an argument or a rule that comes,
-goes or changes its meaning raises it."""
+"""The version of the `Ledger` Protocol and of the rules (`docs/protocol.md`): a method, an argument or a rule that
+comes, goes or changes its meaning raises it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Ledger(Protocol):
         """Escrow the fee and fix the pool, for a text task of one class; the members are drawn later (P3, P4)."""
 
     def draw(self, group: str) -> Group:
-        """Draw the members once the beacon round is public, those of groups that wait longer first; anyone may (P4b)."""
+        """Draw the members once the beacon round is public, after all groups that wait longer; anyone may (P4b)."""
 
     def commit(
         self,

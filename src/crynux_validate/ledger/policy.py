@@ -152,9 +152,9 @@ class Policy:
         How long from an epoch's start nodes can commit to an attestation, and how long they then can reveal it;
         together at most `epoch_seconds`.
     admitted_declarations
-        `NodeClass.declaration`, as hexadecimal digits, of the machines that text tasks go to whatever their number
-        (P3). A list keeps invented classes out for good, where `min_class_owners` is so large that size admits none. Of
-        the classes that declare the same, only the heaviest is admitted: a false declarer must outweigh the honest.
+        `NodeClass.declaration` of the machines that text tasks go to whatever their number (P3). A list keeps invented
+        classes out for good, where `min_class_owners` is so large that size admits none. Of the classes that declare
+        the same, only the heaviest is admitted: a false declarer must outweigh the honest.
     min_class_owners
         How many distinct owners make a class large enough for text tasks that name none (P3). It keeps out whoever has
         many nodes under one name. Names cost nothing: it does not keep out one person with many.
@@ -232,8 +232,8 @@ class Policy:
             raise InvalidInputError(f"{name} is 0, so no stake can cover a fee (P7); set stake_per_fee=0 as well")
         if self.no_quorum_ppm + self.fault_fee_ppm > PPM:
             raise InvalidInputError(
-                f"no_quorum_ppm and fault_fee_ppm are {self.no_quorum_ppm} and {self.fault_fee_ppm}, together more than "
-                f"the whole fee, which is {PPM} (J4)"
+                f"no_quorum_ppm and fault_fee_ppm are {self.no_quorum_ppm} and {self.fault_fee_ppm}, together more "
+                f"than the whole fee, which is {PPM} (J4)"
             )
         if self.draw_seconds <= self.beacon_delay_seconds:
             raise InvalidInputError(

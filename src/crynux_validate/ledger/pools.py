@@ -69,7 +69,7 @@ def choose_supply(
     able = [found for found in supplies if found[1].base_owners >= policy.group_size]
     facts, supply = max(able or supplies[:1], key=lambda found: found[1].base)  # of equals the first: smaller digest
     node_class = facts.node_class
-    where = f" in class {node_class.hex} ({node_class.gpu})"
+    where = f" in class {node_class.digest} ({node_class.gpu})"
     others = f", nor has any of {len(choice) - 1} lighter classes that are admitted" if not able and choice[1:] else ""
     _check_enough(supply, facts.nodes, action, policy, where, others)
     return node_class, supply
@@ -80,7 +80,7 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
     classes = classes_of(nodes, epoch=in_force, min_stake=policy.min_stake, weight_unit=policy.weight_unit)
     if action.gpu_class is not None:
         wanted = f"no node is in class {action.gpu_class}"
-        choice = tuple(facts for facts in classes.values() if facts.node_class.hex == action.gpu_class.lower())
+        choice = tuple(facts for facts in classes.values() if facts.node_class.digest == action.gpu_class.lower())
     else:
         wanted = (
             "no class is admitted: a text task that names none goes to one whose declaration is listed, or of at least "
@@ -127,8 +127,8 @@ def _check_enough(
         raise NotEnoughNodes(message, available=owners, needed=needed)
     least = -(-policy.min_pool_ppm * supply.base // PPM)
     raise NotEnoughNodes(
-        f"the nodes{where} that could be drawn have the weight {weight} of {supply.base} that could serve, a group needs "
-        f"{least} (min_pool_ppm is {policy.min_pool_ppm}; {joined}): open it when groups have been settled",
+        f"the nodes{where} that could be drawn have the weight {weight} of {supply.base} that could serve, a group "
+        f"needs {least} (min_pool_ppm is {policy.min_pool_ppm}; {joined}): open it when groups have been settled",
         available=weight,
         needed=least,
     )

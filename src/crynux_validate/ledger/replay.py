@@ -81,9 +81,7 @@ def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None
     return beacon
 
 
-def repeat(
-    events: Iterable[Event], start: Genesis, record: Callable[[Action, int], Event | None]
-) -> Iterator[Event]:
+def repeat(events: Iterable[Event], start: Genesis, record: Callable[[Action, int], Event | None]) -> Iterator[Event]:
     """Do every action of a log again, in a ledger that has done none; yields each event that came out the same.
 
     Parameters

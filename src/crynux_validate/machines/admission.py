@@ -114,13 +114,13 @@ def admitted_classes(
     classes
         Of `classes_of`.
     declarations
-        Hexadecimal digits of `NodeClass.declaration`.
+        Each a `NodeClass.declaration`.
     min_owners, min_stake
         The size that admits any class: distinct owners that serve, and their stake together.
     """
     check_type(classes, Mapping, "classes", "what classes_of returns")
     ranked = sorted(classes.values(), key=_rank)
-    heaviest = {facts.node_class.declaration.hex(): facts for facts in reversed(ranked)}
+    heaviest = {facts.node_class.declaration: facts for facts in reversed(ranked)}
     listed = {heaviest[name].node_class for name in declarations if name in heaviest}
     return tuple(
         facts
@@ -141,5 +141,5 @@ def _facts(node_class: NodeClass, nodes: list[Node], min_stake: int, weight_unit
     )
 
 
-def _rank(facts: ClassFacts) -> tuple[int, bytes]:
+def _rank(facts: ClassFacts) -> tuple[int, str]:
     return -facts.weight, facts.node_class.digest

@@ -59,20 +59,15 @@ class NodeClass:
             check_digest(getattr(self, name), f"a class's {name}")
 
     @cached_property
-    def digest(self) -> bytes:
-        """32 bytes over the canonical JSON of `to_dict` (protocol, "Bytes")."""
-        return digest("class", length_prefixed(canonical_json(self.to_dict())))
+    def digest(self) -> str:
+        """Over the canonical JSON of `to_dict` (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
+        return digest("class", length_prefixed(canonical_json(self.to_dict()))).hex()
 
     @cached_property
-    def declaration(self) -> bytes:
-        """32 bytes over the same JSON without the canary: what a policy can admit before an epoch has begun."""
+    def declaration(self) -> str:
+        """The digest of the same JSON without the canary: what a policy can admit before an epoch has begun."""
         declared = {name: value for name, value in self.to_dict().items() if name != "canary"}
-        return digest("class", length_prefixed(canonical_json(declared)))
-
-    @property
-    def hex(self) -> str:
-        """The digest as 64 hexadecimal digits."""
-        return self.digest.hex()
+        return digest("class", length_prefixed(canonical_json(declared))).hex()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parts for JSON; digests as hexadecimal digits."""
@@ -93,7 +88,7 @@ class NodeClass:
         return summary(self, self)
 
     def __str__(self) -> str:
-        return f"{self.gpu}, class {self.hex[:SHORT_DIGITS]}"
+        return f"{self.gpu}, class {self.digest[:SHORT_DIGITS]}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def weight_of(stake: int, weight_unit: int) -> int:
 
 
 def can_serve(node: Node, min_stake: int) -> bool:
-    """Whether a node could serve if it were free: joined, not suspended, not leaving, with at least `min_stake` (P2)."""
+    """Whether a node could serve were it free: joined, not suspended, not leaving, with at least `min_stake` (P2)."""
     return node.joined and not node.suspended and node.leaving is None and node.stake >= min_stake
 
 
@@ -55,9 +55,7 @@ class Supply:
     base_owners: int
 
 
-def supply_of(
-    nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int
-) -> Supply:
+def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int) -> Supply:
     """Return who could be drawn: any available node of these with enough memory (P2, P4d, P5).
 
     Parameters
@@ -217,7 +215,7 @@ def verify_draw(
             beacon=draw.beacon,
             unavailable=draw.unavailable,
         )
-        weights = [int(pool.weights[pool.position(node)]) for node in draw.unavailable]  # type: ignore[index]
+        weights = [int(pool.weights[pool.position(node)]) for node in draw.unavailable]
     except (NotEnoughNodes, InvalidInputError, TypeError, IndexError):
         return False
     return (

@@ -127,10 +127,10 @@ class Pool(Sequence[Candidate]):
         return self._owner_count
 
     @cached_property
-    def digest(self) -> bytes:
-        """32 bytes over ids, owners and weights (protocol, "Bytes")."""
+    def digest(self) -> str:
+        """Names ids, owners and weights (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
         columns = ("\n".join(column) for column in (self._ids, self._owners))
-        return digest("pool", *map(length_prefixed, columns), self._weights.astype(">u4").tobytes())
+        return digest("pool", *map(length_prefixed, columns), self._weights.astype(">u4").tobytes()).hex()
 
     def position(self, node: str) -> int | None:
         """Return where a node id stands, or None where it is not in the pool."""

@@ -66,7 +66,7 @@ class ImageResult:
             self,
             f"of {len(self.images)} images",
             self.score,
-            f"task {self.task.digest.hex()[:12]}",
+            f"task {self.task.digest[:12]}",
             f"{self.seconds:.1f} s",
         )
 

@@ -50,7 +50,7 @@ def save(
     """
     digest = None if score.result_digest is None else score.result_digest.hex()
     readable = {"answer": "score", "algorithm": score.algorithm, "score": score.hex, **answer, "result_digest": digest}
-    readable["task_digest"] = task.digest.hex()
+    readable["task_digest"] = task.digest
     own = {**files, "environment.json": environment.to_json().encode("utf-8")}
     try:
         path = begin(folder, task.canonical_bytes)
@@ -63,7 +63,7 @@ def save(
 
 
 def save_report(
-    folder: str | PathLike[str], task: bytes, task_digest: bytes | None, report: ErrorReport, reason: str
+    folder: str | PathLike[str], task: bytes, task_digest: str | None, report: ErrorReport, reason: str
 ) -> dict[str, Any]:
     """Write the report of a task that gave no result, likewise; returns what ``answer.json`` says.
 
@@ -72,7 +72,7 @@ def save_report(
     task
         The task's bytes: canonical, or as they came where they are no task.
     task_digest
-        None where they are no task.
+        `Task.digest`; None where they are no task.
     report
         The answer to submit.
     reason
@@ -84,8 +84,7 @@ def save_report(
         Where the folder cannot be written.
     """
     readable: dict[str, Any] = {"answer": "invalid_task" if report.invalid_task else "failed", "code": report.code}
-    readable |= {"message": report.message, "reason": reason}
-    readable["task_digest"] = None if task_digest is None else task_digest.hex()
+    readable |= {"message": report.message, "reason": reason, "task_digest": task_digest}
     _write_answer(begin(folder, task), readable, report.to_bytes())
     return readable
 

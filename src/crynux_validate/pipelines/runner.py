@@ -160,7 +160,7 @@ class Runner:
             raise PipelineError("this runner is closed; make a new one")
         _check_callbacks(task, on_step, on_token)
         result = self._generate(task, on_token) if isinstance(task, TextTask) else self._draw(task, on_step)
-        _LOG.info("ran the task %s in %.1f s: %s", task.digest.hex(), result.seconds, result.score)
+        _LOG.info("ran the task %s in %.1f s: %s", task.digest, result.seconds, result.score)
         return result
 
     def _load(self) -> "LoadedModel | LoadedText":

@@ -95,7 +95,7 @@ class TextResult:
 
     def __repr__(self) -> str:
         tokens = f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens"
-        return summary(self, tokens, self.score, f"task {self.task.digest.hex()[:12]}", f"{self.seconds:.1f} s")
+        return summary(self, tokens, self.score, f"task {self.task.digest[:12]}", f"{self.seconds:.1f} s")
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.

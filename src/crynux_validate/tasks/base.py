@@ -84,9 +84,9 @@ class BaseTask(BaseModel):
         return canonical_json(self.to_dict())
 
     @cached_property
-    def digest(self) -> bytes:
-        """The task's name: 32 bytes (T2)."""
-        return digest("task", length_prefixed(self.canonical_bytes))
+    def digest(self) -> str:
+        """The task's name: 64 lower-case hexadecimal digits (T2)."""
+        return digest("task", length_prefixed(self.canonical_bytes)).hex()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""

@@ -103,8 +103,8 @@ def _check_queue(state: State, joined: int, beacon_round: int) -> None:
         )
     if beacon_round < state.last_beacon_round():
         raise InvalidInputError(
-            f"the beacon's next round is {beacon_round}; the group before has {state.last_beacon_round()}, and no group "
-            "has an earlier one than the group before it (P4a)"
+            f"the beacon's next round is {beacon_round}; the group before has {state.last_beacon_round()}, and no "
+            "group has an earlier one than the group before it (P4a)"
         )
 
 

@@ -12,7 +12,7 @@ from crynux_validate.ledger.memory import MemoryStore
 from crynux_validate.ledger.replay import Genesis, genesis_of, repeat, telling
 from crynux_validate.ledger.rules import Change, group_number
 from crynux_validate.ledger.sql import statements
-from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row
+from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row, task_key
 from crynux_validate.ledger.sql.store import SqlStore
 from crynux_validate.ledger.sql.tables import NODES
 from crynux_validate.ledger.store import recorded
@@ -163,7 +163,7 @@ def _group_row(store: SqlStore, group: Group) -> dict[str, Any]:
 def _said_of(group: Group) -> dict[str, Any]:
     """Return the columns of a group that nothing but the log decides; what else there is, `find_group` reads."""
     return {**group_progress(group), "number": group_number(group.id), "fee": str(group.fee), "base": str(group.base),
-            "task": group.task.digest, "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
+            "task": task_key(group.task), "gpu_class": class_to_text(group.gpu_class)}  # fmt: skip
 
 
 def _compare_row(what: str, stored: Mapping[str, Any], said: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ class Known:
         self.records: Records | None = None
         self.tasks: Recent[bytes, Task] = Recent(_KEPT)
         self.weights: Recent[bytes, NDArray[np.uint32]] = Recent(_KEPT)
-        self.members: Recent[tuple[bytes, int], bytes] = Recent(_KEPT)
+        self.members: Recent[tuple[str, int], bytes] = Recent(_KEPT)
         self.pools: Recent[tuple[bytes, bytes], Pool] = Recent(_KEPT_POOLS)
         self.ids: list[str] = []
         self.owners: list[str] = []

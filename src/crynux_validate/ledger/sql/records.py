@@ -22,6 +22,7 @@ from crynux_validate.ledger.sql.tables import NODES
 from crynux_validate.machines.classes import Attestation, NodeClass
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
+from crynux_validate.tasks import Task
 
 NODE_COLUMNS: Final = tuple(
     NODES.c[name]
@@ -41,6 +42,11 @@ def readable(what: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise StorageError(f"{what} cannot be read: the database was damaged or edited ({error})") from error
+
+
+def task_key(task: Task) -> bytes:
+    """Return what names a task in the database: its digest, as 32 bytes."""
+    return bytes.fromhex(task.digest)
 
 
 def node_to_row(node: Node) -> dict[str, Any]:

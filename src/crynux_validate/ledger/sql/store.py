@@ -20,6 +20,7 @@ from crynux_validate.ledger.sql.records import (
     lines,
     readable,
     rounds_from_rows,
+    task_key,
     transfers_from_text,
     unavailable_from_text,
     verdict_from_text,
@@ -360,11 +361,11 @@ class SqlStore:
                 transfers=transfers_from_text(row.transfers),
             )
 
-    def _task(self, digest: bytes) -> Task:
+    def _task(self, key: bytes) -> Task:
         def read() -> Task:
-            task = task_from_json(self._channel.row(statements.TASK, digest=digest)[0])
-            if task.digest != digest:
-                raise StorageError(f"the task {digest.hex()} is stored as {shorten(task.digest.hex())}: edited")
+            task = task_from_json(self._channel.row(statements.TASK, digest=key)[0])
+            if task_key(task) != key:
+                raise StorageError(f"the task {key.hex()} is stored as {shorten(task.digest)}: edited")
             return task
 
-        return self._known.tasks.get(digest, read)
+        return self._known.tasks.get(key, read)

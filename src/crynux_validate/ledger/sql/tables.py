@@ -162,8 +162,8 @@ NODES: Final = Table(
     Column("attestations", LargeBinary, nullable=False),
     Column("public_key", LargeBinary),
 )
-"""Nodes are numbered 0, 1, 2, ... as they first join; `drawn_at` is how many groups had been opened when `drawn_by` took
-one (P4c)."""
+"""Nodes are numbered 0, 1, 2, ... as they first join; `drawn_at` is how many groups had been opened when `drawn_by`
+took one (P4c)."""
 Index("nodes_drawn", NODES.c.drawn_at)
 
 

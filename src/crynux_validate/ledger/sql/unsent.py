@@ -8,7 +8,7 @@ from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.channel import Channel
 from crynux_validate.ledger.sql.known import Known, Records
 from crynux_validate.ledger.sql.pools import encode_members, encode_weights, weights_digest
-from crynux_validate.ledger.sql.records import answers_to_rows, class_to_text, group_progress, node_to_row
+from crynux_validate.ledger.sql.records import answers_to_rows, class_to_text, group_progress, node_to_row, task_key
 from crynux_validate.machines.pairing import weight_of
 from crynux_validate.machines.roster import Node
 
@@ -72,11 +72,11 @@ class Unsent:
 
     def new_group(self, group: Group, number: int, joined: Mapping[str, Node]) -> None:
         """Take a group that opened as this one of its ledger, while these nodes had joined."""
-        task = group.task
+        task, key = group.task, task_key(group.task)
         if group.keeps_task:
             self.tasks[task.digest] = group.id
-        if task.digest not in self._known.tasks:
-            self._tasks[task.digest] = self._known.tasks.get(task.digest, lambda: task).to_json()
+        if key not in self._known.tasks:
+            self._tasks[key] = self._known.tasks.get(key, lambda: task).to_json()
         count = self._next_number()
         unsent = [(number, name, self._nodes[name].owner) for name, number in self._new_nodes.items()]
         _, _, numbers = self._known.names(self._channel, count, unsent)
@@ -94,7 +94,7 @@ class Unsent:
             "fee": str(group.fee),
             "min_memory_gib": group.min_memory_gib,
             "gpu_class": class_to_text(group.gpu_class),
-            "task": task.digest,
+            "task": key,
             "beacon_round": group.beacon_round,
             "opened": group.opened,
             "draw_deadline": group.draw_deadline,
@@ -149,7 +149,7 @@ class Unsent:
 
     def _send_new_groups(self) -> None:
         write = self._channel.write
-        write(statements.NEW_TASK, [{"digest": digest, "body": body} for digest, body in self._tasks.items()])
+        write(statements.NEW_TASK, [{"digest": key, "body": body} for key, body in self._tasks.items()])
         write(statements.NEW_WEIGHTS, [{"digest": name, "body": body} for name, body in self._new_weights.items()])
         write(
             statements.NEW_GROUP,

@@ -66,7 +66,7 @@ class ClassRules(Harness):
         assert network.ledger.node(group.members[2]).stake == 0
         check_draw(group)
         opened = next(event for event in network.ledger.events() if event.kind == "open_group").payload["result"]
-        assert opened["pool_digest"] == group.pool.digest.hex()
+        assert opened["pool_digest"] == group.pool.digest
         assert group.gpu_class is not None
         assert opened["gpu_class"]["canary"] == group.gpu_class.canary.hex()
         network.check_money()
@@ -82,7 +82,7 @@ class ClassRules(Harness):
             assert not odd & {*group.pool.ids, *group.members}
         theirs = network.class_of("n0")
         assert theirs is not None
-        match = f"2 owners have a node in class {theirs.hex}"
+        match = f"2 owners have a node in class {theirs.digest}"
         network.refused(NotEnoughNodes, opening(network, gpu_class=theirs), match)
         assert odd <= set(network.opened(fee=3, task=TASK).pool.ids)
         says = {found.declaration for found in map(network.class_of, ("n0", "n1")) if found is not None}
@@ -148,7 +148,7 @@ class ClassRules(Harness):
         assert honest.gpu_class is not None
         assert honest.gpu_class != invented, "busy nodes count: a class does not shrink by working"
         assert network.opened(fee=3, task=TEXT).gpu_class == invented
-        listing = replace(POLICY, admitted_declarations=(honest.gpu_class.declaration.hex(),), min_class_owners=1_000)
+        listing = replace(POLICY, admitted_declarations=(honest.gpu_class.declaration,), min_class_owners=1_000)
         careful = self.network(nodes=4, policy=listing)
         invent(careful, 1_300, ("cheat-a", "cheat-b", "cheat-c"))
         careful.drawn(task=TEXT)
@@ -174,13 +174,14 @@ class ClassRules(Harness):
         found, small = network.class_of("n0"), network.class_of("n3")
         assert found is not None
         assert small is not None
-        for name in (found, found.hex, found.hex.upper()):
+        for name in (found, found.digest, found.digest.upper()):
             group = opening(network, fee=3, gpu_class=name)()
             assert (group.gpu_class, len(group.pool)) == (found, 3)
-        match = rf"1 owners have a node in class {small.hex} \({small.gpu.name}, 24 GiB\) that could be drawn, a group"
+        shown = rf"{small.digest} \({small.gpu.name}, 24 GiB\)"
+        match = f"1 owners have a node in class {shown} that could be drawn, a group"
         network.refused(NotEnoughNodes, opening(network, gpu_class=small), match)
         with pytest.raises(NotEnoughNodes) as caught:
-            opening(network, gpu_class=small.hex)()
+            opening(network, gpu_class=small.digest)()
         assert (caught.value.available, caught.value.needed) == (1, 3)
         network.refused(NotEnoughNodes, opening(network, gpu_class="ab" * 32), f"no node is in class {'ab' * 32}")
         network.refused(NotEnoughNodes, opening(network, gpu_class=found, min_memory_gib=25), "3 with less than 25 GiB")
@@ -189,7 +190,7 @@ class ClassRules(Harness):
         bad: list[Any] = ["ab", "zz" * 32, bytes(32), found.to_dict(), 5, True]
         for name in bad:
             network.refused(InvalidInputError, opening(network, gpu_class=name), "gpu_class")
-        for name in (found, found.hex):
+        for name in (found, found.digest):
             network.refused(InvalidInputError, opening(network, task=TASK, gpu_class=name), "image task")
 
     def test_p3_where_no_class_is_admitted_nothing_opens(self) -> None:

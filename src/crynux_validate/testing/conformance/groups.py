@@ -103,8 +103,8 @@ class GroupRules(Harness):
         assert (group.opened, group.draw_deadline) == (1_000_000, 1_000_020)
         assert [(c.id, c.owner, c.weight) for c in group.pool] == [(f"n{at}", f"o{at}", 1_000) for at in range(5)]
         event = network.ledger.events()[-1]
-        assert event.payload["result"]["pool_digest"] == group.pool.digest.hex()
-        assert event.payload["result"]["task_digest"] == TASK.digest.hex()
+        assert event.payload["result"]["pool_digest"] == group.pool.digest
+        assert event.payload["result"]["task_digest"] == TASK.digest
         assert network.ledger.group(group.id) == group
 
     def test_p4_nothing_is_done_in_a_group_before_its_draw(self) -> None:
