@@ -192,7 +192,10 @@ class AttestationRules(Harness):
 
         def check(commits: list[int], reveals: list[int]) -> None:
             network = self.network(nodes=3)
-            network.attest()
+            for at in range(48):  # who attest nothing: so that many groups can wait
+                network.ledger.deposit("idle", 400)
+                network.ledger.join(f"idle{at}", owner="idle", gpu=CARD, stake=400)
+            network.attest({"n0": MACHINE, "n1": MACHINE, "n2": MACHINE})
             starts = network.ledger.epoch().starts + 1_000
             moments: list[tuple[int, Callable[[], object]]] = []
             for at in range(3):
@@ -209,7 +212,7 @@ class AttestationRules(Harness):
         self.tried(check, seconds, seconds)
 
     def test_p6_who_joins_late_has_no_class_until_the_next_epoch(self) -> None:
-        network = self.network(nodes=3)
+        network = self.network(nodes=5)
         network.attest()
         ledger = network.ledger
         ledger.join("late", owner="o0", gpu=CARD, stake=400)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crynux_validate.frozen import thaw
-from crynux_validate.ledger.interface import Event, Policy
+from crynux_validate.ledger.interface import Event, Group, Policy
 from crynux_validate.machines.roster import Draw
 
 PPM: Final = 1_000_000
@@ -24,10 +24,26 @@ def _part(value: bytes | str) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def commitment(ledger: str, group: str, node: str, answer: bytes, nonce: bytes, number: int = 1) -> bytes:
-    """Return the commitment to an answer in round `number` (C1)."""
-    parts = _part(ledger) + _part(group) + bytes([number]) + _part(node) + _part(answer) + nonce
-    return hashlib.sha256(_part("crynux-validate/commitment/1") + parts).digest()
+def _canonical(value: object) -> bytes:
+    """Canonical JSON of what has ASCII keys, and no fractions."""
+    return json.dumps(_shortest(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def draw_digest(group: Group) -> bytes:
+    """Return what all commitments in a drawn group are bound to: task, policy, fee, beacon value and members (C1)."""
+    assert group.draw is not None
+    task = hashlib.sha256(_part("crynux-validate/task/1") + _part(_canonical(group.task.to_dict()))).digest()
+    policy = hashlib.sha256(_part("crynux-validate/policy/1") + _part(_canonical(group.policy.to_dict()))).digest()
+    parts = _part(group.draw.ledger) + _part(group.id) + task + policy + _part(str(group.fee))
+    parts += group.beacon_round.to_bytes(8, "big") + _part(group.draw.beacon) + bytes([len(group.draw.members)])
+    parts += b"".join(map(_part, group.draw.members))
+    return hashlib.sha256(_part("crynux-validate/drawn/1") + parts).digest()
+
+
+def commitment(drawn: bytes, node: str, answer: bytes, nonce: bytes, number: int = 1) -> bytes:
+    """Return the commitment to an answer in round `number` of what was drawn: `draw_digest` (C1)."""
+    parts = drawn + bytes([number]) + _part(node) + _part(answer) + nonce
+    return hashlib.sha256(_part("crynux-validate/commitment/2") + parts).digest()
 
 
 def attestation_commitment(ledger: str, epoch: int, node: str, digests: Iterable[bytes], nonce: bytes) -> bytes:
@@ -54,23 +70,45 @@ def _shortest(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def members_drawn(claim: Draw) -> tuple[str, ...]:
-    """Repeat a draw as the protocol's "Bytes" describe it (P4, P5)."""
-    seed = _part("crynux-validate/draw/1") + _part(claim.ledger) + _part(claim.group) + _part(claim.beacon)
-    stream = hashlib.shake_256(seed).digest(8 * 1_000)
-    words = (int.from_bytes(stream[at : at + 8], "big") for at in range(0, len(stream), 8))
-    left = sorted((c.id, c.owner, int(c.weight)) for c in claim.pool if c.id not in claim.unavailable)
-    members: list[str] = []
-    while len(members) < len(claim.members):
-        total = sum(weight for _, _, weight in left)
-        target = next(word for word in words if word < 2**64 // total * total) % total
+def members_drawn(claim: Draw) -> tuple[tuple[str, ...], set[str]]:
+    """Repeat a draw as the protocol's "Bytes" say: the members, and who was hit and is unavailable (P4c, P5)."""
+    seed = _part("crynux-validate/draw/2") + _part(claim.ledger) + _part(claim.group) + _part(claim.beacon)
+    seed = hashlib.sha256(seed).digest()
+    candidates = sorted((c.id, c.owner, int(c.weight)) for c in claim.pool)
+    total = sum(weight for _, _, weight in candidates)
+    members: dict[str, str] = {}
+    hit = set()
+    for number in range(1_024):
+        word = hashlib.sha256(seed + number.to_bytes(4, "big")).digest()
+        left = int.from_bytes(word, "big") % total
         at = 0
-        while target >= left[at][2]:
-            target -= left[at][2]
+        while left >= candidates[at][2]:
+            left -= candidates[at][2]
             at += 1
-        members.append(left[at][0])
-        left = [candidate for candidate in left if candidate[1] != left[at][1]]
-    return tuple(members)
+        node, owner, _ = candidates[at]
+        if node in claim.unavailable:
+            hit.add(node)
+        elif owner not in members:
+            members[owner] = node
+        if len(members) == len(claim.members):
+            break
+    return tuple(members.values()), hit
+
+
+def unavailable(events: Iterable[Event], group: Group) -> dict[str, str]:
+    """Return the candidates that groups drawn after a group's opening and before its draw have taken (P4c)."""
+    taken: dict[str, str] = {}
+    opened = False
+    for event in events:
+        action, result = event.payload["action"], event.payload["result"]
+        if event.kind == "open_group" and result["group"] == group.id:
+            opened = True
+        elif event.kind == "draw" and action["group"] == group.id:
+            break
+        elif event.kind == "draw" and opened:
+            taken |= dict.fromkeys(result.get("members", ()), action["group"])
+    candidates = {candidate.id for candidate in group.pool}
+    return {node: by for node, by in taken.items() if node in candidates}
 
 
 @dataclass
@@ -115,7 +153,7 @@ class Books:
                 self._stake(action["node"], int(action["stake"]))
             case "top_up":
                 self._stake(action["node"], int(action["amount"]))
-            case "leave":
+            case "leave" if "returned" in result:
                 self._stake(action["node"], -self.stakes[action["node"]])
             case "open_group":
                 self._creators[result["group"]] = action["creator"]
@@ -140,6 +178,11 @@ class Books:
 
     def _settle(self, group: str, outcome: str, findings: dict[str, str]) -> None:
         members, fee = self._members[group], self.escrows[group]
+        if outcome in ("NO_QUORUM", "TASK_FAULT"):
+            lost = fee * self.policy.no_quorum_ppm // PPM
+            self.escrows[group] -= lost
+            self.burnt += lost
+        bound = self.policy.slash_per_fee
         codes = Counter(self._codes.get((group, node), "") for node in members)
         for node in members:
             finding, code = findings[node], self._codes.get((group, node), "")
@@ -152,6 +195,8 @@ class Books:
             self.escrows[group] -= share
             part = {"INVALID": self.policy.slash_ppm, "WITHHELD": self.policy.withheld_ppm}.get(finding, 0)
             slash = self.stakes[node] * part // PPM
+            if bound is not None:
+                slash = min(slash, bound * (fee // len(members)))
             self.stakes[node] -= slash
             if self.policy.slash_account is None:
                 self.burnt += slash
@@ -168,21 +213,19 @@ def _report_code(opening: bytes) -> str:
     return answer[5 : 5 + int.from_bytes(answer[1:5], "big")].decode("utf-8", "replace")
 
 
-def check_signature(
-    signature: bytes, key: bytes, ledger: str, group: str, node: str, commitment: bytes, number: int = 1
-) -> None:
+def check_signature(signature: bytes, key: bytes, drawn: bytes, node: str, commitment: bytes, number: int = 1) -> None:
     """Raise where a signature is not Ed25519 of the digest that the protocol names (L8)."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    parts = _part(ledger) + _part(group) + bytes([number]) + _part(node) + commitment
-    digest = hashlib.sha256(_part("crynux-validate/signature/1") + parts).digest()
+    parts = drawn + bytes([number]) + _part(node) + commitment
+    digest = hashlib.sha256(_part("crynux-validate/signature/2") + parts).digest()
     Ed25519PublicKey.from_public_bytes(key).verify(signature, digest)
 
 
-def second_seed(group: str, nonces: Mapping[str, bytes]) -> bytes:
+def second_seed(drawn: bytes, nonces: Mapping[str, bytes]) -> bytes:
     """Return the seed of the second round, from the nonces that were revealed in the first (C5)."""
-    parts = _part(group) + b"".join(nonces[node] for node in sorted(nonces))
-    return hashlib.sha256(_part("crynux-validate/keyed-seed/1") + parts).digest()
+    parts = drawn + b"".join(nonces[node] for node in sorted(nonces))
+    return hashlib.sha256(_part("crynux-validate/keyed-seed/2") + parts).digest()
 
 
 def second_answer(seed: bytes, tokens: Sequence[Sequence[int]]) -> bytes:

@@ -1,7 +1,6 @@
 """Text tasks on equal machines only, and which class a task goes to (protocol P2, P3)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -32,9 +31,9 @@ from crynux_validate.testing.conformance.network import (
 
 
 def opening(network: Network, **change: Any) -> Callable[[], Any]:
-    """Return what opens a group for a text task, with some arguments changed."""
+    """Return what opens a group for a text task of its own, with some arguments changed."""
     fields: dict[str, Any] = {"creator": "app", "fee": 100} | change
-    task = fields.pop("task", TEXT)
+    task = network.fresh(fields.pop("task", TEXT))
     return lambda: network.ledger.open_group(task, **fields)
 
 
@@ -140,36 +139,39 @@ class ClassRules(Harness):
             named = opening(network, fee=3, gpu_class=invented)()
             assert named.gpu_class == invented, "naming it is the caller's business"
 
-    def test_p3_a_rich_invented_class_is_chosen_only_while_no_heavier_one_can(self) -> None:
-        """What the size of a class cannot do, and a list can."""
+    def test_p3_a_rich_invented_class_is_not_chosen_by_keeping_a_heavier_one_busy(self) -> None:
         network = self.network(nodes=4)
         invented = invent(network, 1_300, ("cheat-a", "cheat-b", "cheat-c"))
         honest = network.drawn(task=TEXT)
         assert honest.gpu_class is not None
         assert honest.gpu_class != invented, "busy nodes count: a class does not shrink by working"
-        assert network.opened(fee=3, task=TEXT).gpu_class == invented
-        listing = replace(POLICY, admitted_declarations=(honest.gpu_class.declaration,), min_class_owners=1_000)
-        careful = self.network(nodes=4, policy=listing)
-        invent(careful, 1_300, ("cheat-a", "cheat-b", "cheat-c"))
-        careful.drawn(task=TEXT)
-        careful.refused(NotEnoughNodes, opening(careful), "1 owners have a node in class")
+        network.refused(NotEnoughNodes, opening(network), "1 owners have a node in class")
+        assert opening(network, gpu_class=invented)().gpu_class == invented, "naming it is the caller's business"
 
-    def test_p3_the_heaviest_class_with_enough_owners_is_taken(self) -> None:
+    def test_p3_the_heaviest_class_that_could_serve_is_taken_busy_or_not(self) -> None:
         network = self.network(nodes=7)
         light, heavy = {"n0", "n1", "n2"}, {"n3", "n4", "n5", "n6"}
         network.attest({f"n{at}": OTHER_DRIVER if f"n{at}" in light else MACHINE for at in range(7)})
         first = network.drawn(task=TEXT)
         assert first.gpu_class == network.class_of("n3")
-        assert set(first.pool.ids) == heavy
-        second = network.drawn(task=TEXT)
-        assert set(second.pool.ids) == light
-        network.refused(NotEnoughNodes, opening(network), "lighter classes that are admitted")
+        assert (set(first.pool.ids), first.base) == (heavy, 4_000)
+        network.refused(NotEnoughNodes, opening(network), "1 owners have a node in class")
         in_force = network.ledger.epoch().in_force
         found = classes_of(network.ledger.nodes(), epoch=in_force, min_stake=POLICY.min_stake, weight_unit=1)
-        assert [facts.available for facts in found.values()] == [1, 0]
+        assert [facts.available for facts in found.values()] == [1, 3]
+
+    def test_p3_a_class_that_cannot_cover_the_fee_is_passed_over(self) -> None:
+        """The heaviest class of those with enough owners whose stake covers their share: here, the light one."""
+        network = self.network(nodes=8)
+        light = {"n5", "n6", "n7"}
+        network.attest({f"n{at}": OTHER_DRIVER if f"n{at}" in light else MACHINE for at in range(8)})
+        for node in light:
+            network.ledger.top_up(node, 500)
+        assert network.opened(fee=3, task=TEXT).gpu_class == network.class_of("n0")
+        assert network.opened(fee=400, task=TEXT).gpu_class == network.class_of("n5"), "10 * floor(400 / 3) is 1,330"
 
     def test_p3_a_task_may_name_its_class(self) -> None:
-        network = self.network(nodes=4)
+        network = self.network(nodes=12)  # most of which attest nothing: so that many groups can wait
         network.attest({f"n{at}": OTHER_DRIVER if at == 3 else MACHINE for at in range(4)})
         found, small = network.class_of("n0"), network.class_of("n3")
         assert found is not None
@@ -194,12 +196,12 @@ class ClassRules(Harness):
             network.refused(InvalidInputError, opening(network, task=TASK, gpu_class=name), "image task")
 
     def test_p3_where_no_class_is_admitted_nothing_opens(self) -> None:
-        network = self.network(nodes=4)
+        network = self.network(nodes=6)
         network.refused(NotEnoughNodes, opening(network), "no class is admitted.*epoch 999 are in force: no node has")
         network.attest({"n0": MACHINE, "n1": MACHINE, "n2": OTHER_DRIVER})
         found = network.class_of("n0")
         assert found is not None
         match = f"3 owners with a stake of 2400.*there are 2 classes: .*{found}: 2 owners, 2 available, stake 2000"
         network.refused(NotEnoughNodes, opening(network), match)
-        assert network.opened(task=TASK).pool.owner_count == 4
+        assert network.opened(task=TASK).pool.owner_count == 6
         assert network.answered(HONEST, HONEST, HONEST).verdict is not None

@@ -1,5 +1,6 @@
 """Commit and reveal (protocol C1, C2, C4)."""
 
+from dataclasses import replace
 from typing import Any
 
 from crynux_validate.commitment import Opening
@@ -16,36 +17,43 @@ from crynux_validate.judging import Finding
 from crynux_validate.ledger.interface import Status
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.harness import Harness
-from crynux_validate.testing.conformance.network import CHEAT, HONEST, LEDGER_ID, MALFORMED
+from crynux_validate.testing.conformance.network import CHEAT, HONEST, MALFORMED, POLICY, TASK
 
 
 class CommitmentRules(Harness):
     """Standard tests of commitments and their openings."""
 
-    def test_c1_a_commitment_binds_ledger_group_round_node_answer_and_nonce(self) -> None:
+    def test_c1_a_commitment_binds_draw_round_node_answer_and_nonce(self) -> None:
         """Each is computed by hand; one that was made for anything else is not opened."""
-        network = self.network(nodes=6)
-        groups = [network.drawn(), network.drawn()]
+        network = self.network(nodes=9)
+        groups = [network.opened() for _ in range(3)]
+        network.clock.advance(1)
+        groups = [network.ledger.draw(group.id) for group in groups]
         opening = Opening.of(HONEST)
+        drawn = groups[0].draw
+        assert drawn is not None
         others: list[dict[str, Any]] = [
-            {"ledger": "other"},
-            {"group": "other"},
-            {"node": "other"},
+            {"drawn": by_hand.draw_digest(groups[1])},
+            {"node": groups[0].members[0]},
             {"number": 2},
             {"answer": CHEAT.to_bytes()},
             {"nonce": bytes(32)},
+            {"drawn": by_hand.draw_digest(replace(groups[1], fee=101))},
+            {"drawn": by_hand.draw_digest(replace(groups[2], task=TASK))},
+            {"drawn": by_hand.draw_digest(replace(groups[2], policy=replace(POLICY, threshold=20)))},
+            {"drawn": by_hand.draw_digest(replace(groups[2], draw=replace(drawn, group=groups[2].id)))},
         ]
-        seats = [(group.id, node) for group in groups for node in group.members]
+        seats = [(group, node) for group in groups for node in group.members]
         for (group, node), other in zip(seats, others, strict=True):
-            right: dict[str, Any] = {"ledger": LEDGER_ID, "group": group, "node": node, "nonce": opening.nonce}
+            right: dict[str, Any] = {"drawn": by_hand.draw_digest(group), "node": node, "nonce": opening.nonce}
             right["answer"] = opening.answer_bytes
-            assert opening.commitment(ledger=LEDGER_ID, group=group, node=node) == by_hand.commitment(**right)
-            network.ledger.commit(group, node, by_hand.commitment(**(right | other)))
-        network.clock.now = groups[1].commit_deadline
+            assert opening.commitment(group.draw_digest, node=node) == by_hand.commitment(**right)
+            assert by_hand.commitment(**(right | other)) != by_hand.commitment(**right)
+            network.ledger.commit(group.id, node, by_hand.commitment(**(right | other)))
         for group, node in seats:
             network.refused(
                 CommitmentMismatchError,
-                lambda g=group, n=node: network.ledger.reveal(g, n, opening),  # type: ignore[misc]
+                lambda g=group, n=node: network.ledger.reveal(g.id, n, opening),  # type: ignore[misc]
             )
 
     def test_c1_a_copied_commitment_cannot_be_opened_by_the_copier(self) -> None:
@@ -219,7 +227,7 @@ class CommitmentRules(Harness):
             network.commit(group.id, node)
         largest = Opening(b"\xff" * 4_060)
         node = group.members[2]
-        commitment = by_hand.commitment(LEDGER_ID, group.id, node, largest.answer_bytes, largest.nonce)
+        commitment = by_hand.commitment(by_hand.draw_digest(group), node, largest.answer_bytes, largest.nonce)
         network.ledger.commit(group.id, node, commitment)
         for member in group.members[:2]:
             network.reveal(group.id, member)

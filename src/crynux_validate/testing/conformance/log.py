@@ -82,7 +82,7 @@ class LogRules(Harness):
         (genesis,) = ledger.events()
         assert (ledger.id, ledger.policy) == (LEDGER_ID, POLICY)
         assert genesis.kind == "genesis"
-        action = {"ledger": LEDGER_ID, "policy": POLICY.to_dict()}
+        action = {"ledger": LEDGER_ID, "policy": POLICY.to_dict(), "beacon": "local/1"}
         assert canonical_json(genesis.to_dict()["payload"]) == canonical_json({"action": action, "result": {}})
 
     def test_l5_events_can_be_read_from_a_number_on(self) -> None:
@@ -145,7 +145,8 @@ class LogRules(Harness):
             [replace(first, seq=5)],
             [replace(first, payload={**first.payload, "more": 1})],
             [replace(first, payload={"action": {"ledger": "test"}, "result": {}})],
-            [replace(first, payload={"action": {"ledger": "", "policy": POLICY.to_dict()}, "result": {}})],
+            [replace(first, payload={**first.payload, "action": {**first.payload["action"], "ledger": ""}})],
+            [replace(first, payload={**first.payload, "action": {**first.payload["action"], "beacon": "a b"}})],
             [replace(first, time=1.5)],  # type: ignore[arg-type]
         ]
         for log in forged:

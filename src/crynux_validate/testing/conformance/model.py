@@ -39,14 +39,14 @@ from crynux_validate.testing.conformance.network import (
     everything,
 )
 
-QUERIES: Final = ("account", "epoch", "events", "group", "node", "nodes", "totals")
+QUERIES: Final = ("account", "epoch", "events", "group", "node", "nodes", "now", "totals")
 NODES, OWNERS = 8, 6
 nodes = st.sampled_from([f"n{at}" for at in range(NODES)])
 accounts = st.sampled_from(["app", *(f"o{at}" for at in range(OWNERS))])
 creators = st.one_of(st.just("app"), accounts)
 fees = st.sampled_from([3, 3, 30, 100, 300, 600, 2, 0])
 amounts = st.integers(-5, 3_000)
-tasks = st.sampled_from([TASK, TEXT])
+tasks = st.builds(lambda task, seed: task.replace(seed=seed), st.sampled_from([TASK, TEXT]), st.integers(0, 40))
 machines = st.sampled_from([MACHINE, MACHINE, MACHINE, MACHINE, OTHER_DRIVER, FALSE_DECLARER])
 
 
@@ -152,13 +152,14 @@ class ModelMachine(RuleBasedStateMachine):
     def open_group(self, task: ImageTask | TextTask, creator: str, fee: int, data: st.DataObject) -> None:
         in_force = self.ledger.epoch().in_force
         classes = [class_of(node, in_force) for node in self.ledger.nodes()]
-        named = data.draw(st.one_of(st.none(), st.sampled_from(classes))) if task is TEXT and classes else None
+        is_text = isinstance(task, TextTask)
+        named = data.draw(st.one_of(st.none(), st.sampled_from(classes))) if is_text and classes else None
         group = self.attempt(self.ledger.open_group, task, creator=creator, fee=fee, gpu_class=named)
         if isinstance(group, Group):
             self.groups.append(group.id)
             members = [self.both.model.node(node) for node in group.pool.ids]
-            assert (group.gpu_class is None) == (task is TASK)
-            if task is TEXT:
+            assert (group.gpu_class is None) == (not is_text)
+            if is_text:
                 assert {class_of(node, in_force) for node in members} == {group.gpu_class}
                 assert named in (None, group.gpu_class)
 
@@ -174,7 +175,8 @@ class ModelMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def attest(self, data: st.DataObject) -> None:
         """The whole of an epoch's attesting at once, so that text tasks find a class; some stay away."""
-        attesting = [node.id for node in self.ledger.nodes() if data.draw(st.integers(0, 5))]
+        staying = [node.id for node in self.ledger.nodes() if node.leaving is None]
+        attesting = [node for node in staying if data.draw(st.integers(0, 5))]
         self.network.attest({node: data.draw(machines) for node in attesting})
 
     @rule(seconds=st.sampled_from([0, 1, 1, 25, 100, 160, 1_000]))
@@ -213,7 +215,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.clock.advance(1)
         self.attempt(self.ledger.draw, group.id)
         members = self.ledger.group(group.id).members
-        honest, cheat = (HONEST, CHEAT) if task is TASK else (HONEST_TEXT, CHEAT_TEXT)
+        honest, cheat = (HONEST_TEXT, CHEAT_TEXT) if isinstance(task, TextTask) else (HONEST, CHEAT)
         present = [node for at, node in enumerate(members) if at != stays_away]
         for node in present:
             self.attempt(self.network.commit, group.id, node, data.draw(st.sampled_from([honest] * 3 + [cheat])))

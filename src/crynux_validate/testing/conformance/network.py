@@ -38,6 +38,9 @@ CHEAT_TEXT: Final = TextScore(bytes(32), bytes(32))
 
 POLICY: Final = Policy(
     min_stake=400,
+    slash_per_fee=None,
+    no_quorum_ppm=0,
+    fault_fee_ppm=100_000,
     commit_seconds=100,
     reveal_seconds=50,
     draw_seconds=20,
@@ -69,7 +72,10 @@ FALSE_DECLARER: Final = Machine(MACHINE.says, is_really="another card")
 
 
 class SilentBeacon:
-    """A beacon that fell silent."""
+    """A beacon that fell silent; it has the name of the one that a `LocalBeacon` is."""
+
+    name: Final = "local/1"
+    on_ledger_clock: Final = True
 
     def next_round(self, now: int) -> int:
         """Return the number of the first round that is not public yet."""
@@ -101,6 +107,7 @@ class Network:
         self.messages = messages
         self.openings: dict[tuple[str, str], Opening] = {}
         self.attestations: dict[str, tuple[Attestation, bytes]] = {}
+        self._given = 0
         self.fill(nodes, stake)
 
     def fill(self, nodes: int, stake: int = 1_000) -> None:
@@ -142,8 +149,13 @@ class Network:
         return class_of(self.ledger.node(node), self.ledger.epoch().in_force)
 
     def opened(self, fee: int = 100, task: ImageTask | TextTask = TASK, creator: str = "app") -> Group:
-        """Open a group."""
-        return self.ledger.open_group(task, creator=creator, fee=fee)
+        """Open a group for such a task, with a seed of its own."""
+        return self.ledger.open_group(self.fresh(task), creator=creator, fee=fee)
+
+    def fresh(self, task: ImageTask | TextTask = TASK) -> ImageTask | TextTask:
+        """Return such a task with a seed of its own: none can be given twice (L9)."""
+        self._given += 1
+        return task.replace(seed=task.seed + self._given)
 
     def drawn(self, fee: int = 100, task: ImageTask | TextTask = TASK) -> Group:
         """Open a group and draw its members a second later."""
@@ -154,7 +166,9 @@ class Network:
     def commit(self, group: str, node: str, answer: Answer = HONEST) -> Opening:
         """Bind a member to an answer; the commitment is computed by hand."""
         opening = Opening.of(answer)
-        commitment = by_hand.commitment(self.ledger.id, group, node, opening.answer_bytes, opening.nonce)
+        found = self.ledger.group(group)
+        drawn = bytes(32) if found.draw is None else by_hand.draw_digest(found)
+        commitment = by_hand.commitment(drawn, node, opening.answer_bytes, opening.nonce)
         self.ledger.commit(group, node, commitment)
         self.openings[group, node] = opening
         return opening

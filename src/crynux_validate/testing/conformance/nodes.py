@@ -67,25 +67,6 @@ class NodeRules(Harness):
         network.refused(InvalidInputError, lambda: network.ledger.top_up("n0", 0))
         network.check_money()
 
-    def test_l4_a_node_in_a_group_cannot_leave(self) -> None:
-        """Neither when it is drawn, nor when it has committed, nor while others reveal."""
-        network = self.network()
-        group = network.drawn()
-        member = group.members[0]
-        assert network.ledger.node(member).group == group.id
-        network.refused(NodeStateError, lambda: network.ledger.leave(member), "settled")
-        for node in group.members:
-            network.commit(group.id, node)
-        network.refused(NodeStateError, lambda: network.ledger.leave(member), "settled")
-        for node in group.members:
-            network.reveal(group.id, node)
-        network.refused(NodeStateError, lambda: network.ledger.leave(member), "settled")
-        free = next(node.id for node in network.ledger.nodes() if node.id not in group.members)
-        assert not network.ledger.leave(free).joined
-        network.ledger.settle(group.id)
-        assert network.ledger.node(member).group is None
-        assert not network.ledger.leave(member).joined
-
     def test_l4_a_slashed_node_is_out_until_it_tops_up(self) -> None:
         network = self.network(nodes=3)
         group = network.answered(HONEST, HONEST, CHEAT)

@@ -23,7 +23,6 @@ from crynux_validate.testing.conformance.harness import Harness, RestartableNetw
 from crynux_validate.testing.conformance.network import (
     CHEAT_TEXT,
     HONEST_TEXT,
-    LEDGER_ID,
     POLICY,
     TASK,
     TEXT,
@@ -50,7 +49,8 @@ def first_round(network: Network, *answers: Answer | None) -> Group:
 
 def seed_of(group: Group) -> bytes:
     """Return the seed of a group's second round, worked out by hand."""
-    return by_hand.second_seed(group.id, {node: opening.nonce for node, opening in group.openings.items()})
+    nonces = {node: opening.nonce for node, opening in group.openings.items()}
+    return by_hand.second_seed(by_hand.draw_digest(group), nonces)
 
 
 def commit_second(network: Network, group: Group, node: str, tokens: Sequence[Sequence[int]] = TOKENS) -> Opening:
@@ -61,7 +61,7 @@ def commit_second(network: Network, group: Group, node: str, tokens: Sequence[Se
 def commit_second_bytes(network: Network, group: Group, node: str, answer: bytes) -> Opening:
     """Bind a member to any bytes, in the second round."""
     opening = Opening(answer)
-    bound = by_hand.commitment(LEDGER_ID, group.id, node, opening.answer_bytes, opening.nonce, number=2)
+    bound = by_hand.commitment(by_hand.draw_digest(group), node, opening.answer_bytes, opening.nonce, number=2)
     network.ledger.commit(group.id, node, bound, round=2)
     return opening
 
@@ -235,7 +235,7 @@ class SecondRoundRules(Harness):
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
         node = group.members[0]
         opening = Opening(by_hand.second_answer(seed_of(group), TOKENS))
-        bound = by_hand.commitment(LEDGER_ID, group.id, node, opening.answer_bytes, opening.nonce)
+        bound = by_hand.commitment(by_hand.draw_digest(group), node, opening.answer_bytes, opening.nonce)
         network.ledger.commit(group.id, node, bound, round=2)
         for other in group.members[1:]:
             commit_second(network, group, other)

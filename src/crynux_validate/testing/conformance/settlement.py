@@ -76,7 +76,7 @@ class SettlementRules(Harness):
         assert findings(group) == [Finding.VALID, Finding.VALID, Finding.INVALID]
 
     def test_j3_a_false_report_is_slashed_and_a_failure_is_not(self) -> None:
-        network = self.network(policy=replace(POLICY, group_size=5))
+        network = self.network(policy=replace(POLICY, group_size=5, min_fee=5))
         group = network.answered(HONEST, HONEST, HONEST, FALSE_REPORT, ErrorReport("failed", "out of memory"), fee=500)
         assert findings(group) == [Finding.VALID] * 3 + [Finding.INVALID, Finding.ERROR]
         assert earned(network, group) == [100, 100, 100, 0, 0]
@@ -95,7 +95,7 @@ class SettlementRules(Harness):
         network.check_money()
 
     def test_j4_a_report_of_another_fault_earns_nothing(self) -> None:
-        network = self.network(policy=replace(POLICY, group_size=5))
+        network = self.network(policy=replace(POLICY, group_size=5, min_fee=5))
         reports = (FALSE_REPORT, FALSE_REPORT, FALSE_REPORT, ErrorReport("limits"), HONEST)
         group = network.answered(*reports, fee=500)
         assert earned(network, group) == [10, 10, 10, 0, 0]

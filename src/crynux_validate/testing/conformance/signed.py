@@ -1,5 +1,6 @@
 """Signed commitments, and evidence that a third person can check (protocol L8)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from crynux_validate.signatures import SigningKey
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.capabilities import needs
 from crynux_validate.testing.conformance.harness import Harness, RestartableNetwork
-from crynux_validate.testing.conformance.network import CARD, CHEAT, FALSE_REPORT, HONEST, LEDGER_ID, MALFORMED, Network
+from crynux_validate.testing.conformance.network import CARD, CHEAT, FALSE_REPORT, HONEST, MALFORMED, Network
 
 
 def key_of(node: str) -> SigningKey:
@@ -24,11 +25,11 @@ def key_of(node: str) -> SigningKey:
 def sign_and_commit(
     network: Network, group: Group, node: str, key: SigningKey | None, other: dict[str, Any] | None = None
 ) -> Opening:
-    """Commit to an honest answer, signed for these ids, or for others."""
+    """Commit to an honest answer, signed for this draw, node and round, or for another."""
     opening = Opening.of(HONEST)
-    ids: dict[str, Any] = {"ledger": LEDGER_ID, "group": group.id, "node": node}
-    commitment = by_hand.commitment(LEDGER_ID, group.id, node, opening.answer_bytes, opening.nonce)
-    signature = None if key is None else key.sign(commitment, **(ids | (other or {})))
+    what: dict[str, Any] = {"draw": group.draw, "node": node}
+    commitment = by_hand.commitment(by_hand.draw_digest(group), node, opening.answer_bytes, opening.nonce)
+    signature = None if key is None else key.sign(commitment, **(what | (other or {})))
     network.ledger.commit(group.id, node, commitment, signature=signature)
     network.openings[group.id, node] = opening
     return opening
@@ -61,7 +62,11 @@ class SignedRules(Harness):
             assert only.signatures[node].public_key == key_of(node).public_key
             assert network.ledger.node(node).public_key == key_of(node).public_key
             by_hand.check_signature(
-                only.signatures[node].value, key_of(node).public_key, LEDGER_ID, group.id, node, only.commitments[node]
+                only.signatures[node].value,
+                key_of(node).public_key,
+                by_hand.draw_digest(group),
+                node,
+                only.commitments[node],
             )
         assert network.ledger.group(group.id) == settled
 
@@ -71,11 +76,14 @@ class SignedRules(Harness):
         group = network.drawn()
         node, other, _ = group.members
         network.refused(SignatureError, lambda: sign_and_commit(network, group, node, None), "joined with a key")
+        assert group.draw is not None
         wrong: list[tuple[SigningKey, dict[str, Any]]] = [
             (key_of(other), {}),
             (key_of(node), {"node": other}),
-            (key_of(node), {"group": "group-2"}),
-            (key_of(node), {"ledger": "another"}),
+            (key_of(node), {"draw": replace(group.draw, fee=group.fee + 1)}),
+            (key_of(node), {"draw": replace(group.draw, task="ab" * 32)}),
+            (key_of(node), {"draw": replace(group.draw, policy="ab" * 32)}),
+            (key_of(node), {"draw": replace(group.draw, beacon_round=group.beacon_round + 1)}),
             (key_of(node), {"round": 2}),
         ]
         for key, ids in wrong:

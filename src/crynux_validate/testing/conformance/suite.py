@@ -13,12 +13,15 @@ from crynux_validate.testing.conformance.capabilities import check_lacks, check_
 from crynux_validate.testing.conformance.classes import ClassRules
 from crynux_validate.testing.conformance.commitments import CommitmentRules
 from crynux_validate.testing.conformance.concurrency import ConcurrencyRules
+from crynux_validate.testing.conformance.draws import DrawRules
 from crynux_validate.testing.conformance.full_disk import FullDiskRules
 from crynux_validate.testing.conformance.groups import GroupRules
+from crynux_validate.testing.conformance.leaving import LeavingRules
 from crynux_validate.testing.conformance.log import LogRules
 from crynux_validate.testing.conformance.model import ModelRules
 from crynux_validate.testing.conformance.money import MoneyRules
 from crynux_validate.testing.conformance.nodes import NodeRules
+from crynux_validate.testing.conformance.prices import PriceRules
 from crynux_validate.testing.conformance.restart import RestartRules
 from crynux_validate.testing.conformance.second_round import SecondRoundRules
 from crynux_validate.testing.conformance.settlement import SettlementRules
@@ -30,9 +33,12 @@ Test = Callable[..., None]
 class LedgerConformance(
     MoneyRules,
     NodeRules,
+    LeavingRules,
     GroupRules,
+    DrawRules,
     CommitmentRules,
     SettlementRules,
+    PriceRules,
     AttestationRules,
     ClassRules,
     LogRules,
