@@ -10,8 +10,17 @@ from typing import Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
-from crynux_validate.encoding import DIGEST_BYTES, check_type, digest, length_prefixed, parse_hex, shorten, summary
-from crynux_validate.errors import InvalidAnswerError
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    check_id,
+    check_type,
+    digest,
+    length_prefixed,
+    parse_hex,
+    shorten,
+    summary,
+)
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError
 
 _KIND: Final = 4
 
@@ -99,6 +108,10 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
         between revealing and being ``WITHHELD``.
     """
     check_type(nonces, Mapping, "nonces", "a mapping of node ids to nonces")
+    for node, nonce in nonces.items():
+        check_id(node, "a node id among the nonces")
+        if not isinstance(nonce, bytes) or len(nonce) != DIGEST_BYTES:
+            raise InvalidInputError(f"the nonce of {node} is no nonce of 32 bytes; Opening.nonce gives it")
     parts = [nonces[node] for node in sorted(nonces)]
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 

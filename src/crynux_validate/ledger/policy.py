@@ -126,12 +126,13 @@ class Policy:
     weight_unit
         How much stake counts as one in the draw.
     min_pool_ppm
-        Which part of all the weight that could serve must be free, in millionths, at the opening and at the draw (P4d).
+        Which part of all the weight that could serve must be free, in millionths, at the opening and at the draw
+        (P4d). A coalition whose nodes are free while all others are busy has at most its share divided by this.
     slash_ppm, withheld_ppm
         Which part of the stake an ``INVALID`` or ``WITHHELD`` finding costs, in millionths (L4, C3).
     no_quorum_ppm
-        Which part of the fee is burnt where no answer is delivered, in millionths (J4, J5). Without it whoever asks
-        for tasks on which honest nodes cannot agree can draw again and again for nothing.
+        Which part of the fee is burnt where no answer is delivered, in millionths, rounded up (J4, J5). Without it
+        whoever asks for tasks on which honest nodes cannot agree can draw again and again for nothing.
     fault_fee_ppm
         Which part of its share of the fee a truthful report of an invalid task earns, in millionths (J4). It pays
         reporters where the ledger itself cannot tell whether a task is valid.
@@ -174,12 +175,12 @@ class Policy:
     min_stake: int = 400
     min_fee: int | None = None
     stake_per_fee: int = 10
-    slash_per_fee: int | None = 20
+    slash_per_fee: int | None = 10
     weight_unit: int = 1
-    min_pool_ppm: int = PPM // 4
+    min_pool_ppm: int = PPM // 2
     slash_ppm: int = PPM
     withheld_ppm: int = PPM
-    no_quorum_ppm: int = PPM // 5
+    no_quorum_ppm: int = 400_000
     fault_fee_ppm: int = 0
     slash_account: str | None = None
     suspend_after: int = 3

@@ -75,7 +75,7 @@ def _payments(
         share = group.fee // size
         valid = [node for node, finding in verdict.findings.items() if finding is Finding.VALID]
         return [Transfer(group.id, nodes[node].owner, share, "fee") for node in valid]
-    burnt = group.fee * group.policy.no_quorum_ppm // PPM
+    burnt = -(-group.fee * group.policy.no_quorum_ppm // PPM)  # rounded up: the least fee burns something as well
     payments = [Transfer(group.id, None, burnt, "no_quorum")] if burnt else []
     if verdict.outcome is Outcome.TASK_FAULT:
         share = group.fee * group.policy.fault_fee_ppm // (PPM * size)

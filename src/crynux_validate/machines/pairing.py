@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from crynux_validate.encoding import check_id, check_type, digest, length_prefixed, shorten
+from crynux_validate.encoding import check_id, check_integer, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
 from crynux_validate.machines.pool import MAX_WEIGHT, Pool
 from crynux_validate.machines.roster import Draw, Node
@@ -199,13 +199,9 @@ def verify_draw(
         For what is no `Draw`; a draw of what makes none is not verified.
     """
     check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
-    if task is not None and task.digest != draw.task:
-        return False
-    if policy is not None and (policy.digest, policy.group_size) != (draw.policy, len(draw.members)):
-        return False
-    if beacon is not None and beacon != draw.beacon:
-        return False
     try:
+        _ = draw.digest
+        check_integer(draw.unavailable_weight, "the weight of those that were unavailable", 0, 2**64 - 1)
         pool = draw.pool if isinstance(draw.pool, Pool) else Pool(draw.pool)
         again = choose_members(
             pool,
@@ -215,13 +211,19 @@ def verify_draw(
             beacon=draw.beacon,
             unavailable=draw.unavailable,
         )
-        weights = [int(pool.weights[pool.position(node)]) for node in draw.unavailable]
-    except (NotEnoughNodes, InvalidInputError, TypeError, IndexError):
+    except (NotEnoughNodes, InvalidInputError, TypeError):
         return False
+    said = (
+        (None if task is None else task.digest, draw.task),
+        (None if policy is None else policy.digest, draw.policy),
+        (None if policy is None else policy.group_size, len(draw.members)),
+        (beacon, draw.beacon),
+    )
     return (
-        again.members == draw.members
+        all(expected in (None, found) for expected, found in said)
+        and again.members == draw.members
         and set(again.hit) == set(draw.unavailable)
-        and sum(weights) <= draw.unavailable_weight < pool.total_weight
+        and weight_among(pool, draw.unavailable) <= draw.unavailable_weight < pool.total_weight
     )
 
 

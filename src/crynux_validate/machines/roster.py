@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from crynux_validate.encoding import digest, length_prefixed, summary
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    check_id,
+    check_integer,
+    digest,
+    length_prefixed,
+    parse_hex,
+    summary,
+)
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pool import Candidate
@@ -131,18 +139,23 @@ class Draw:
 
         Commitments and signatures are bound to it: one that was made for another task, policy, draw or co-member fits
         no other.
+
+        Raises
+        ------
+        InvalidInputError
+            Names a part that no draw has.
         """
         return digest(
             "drawn",
-            length_prefixed(self.ledger),
-            length_prefixed(self.group),
-            bytes.fromhex(self.task),
-            bytes.fromhex(self.policy),
-            length_prefixed(str(self.fee)),
-            self.beacon_round.to_bytes(8, "big"),
+            length_prefixed(check_id(self.ledger, "the ledger id of a draw")),
+            length_prefixed(check_id(self.group, "the group id of a draw")),
+            parse_hex(self.task, "the task's digest of a draw", DIGEST_BYTES),
+            parse_hex(self.policy, "the policy's digest of a draw", DIGEST_BYTES),
+            length_prefixed(str(check_integer(self.fee, "the fee of a draw", 0, 2**256 - 1))),
+            check_integer(self.beacon_round, "the beacon round of a draw").to_bytes(8, "big"),
             length_prefixed(self.beacon),
-            bytes([len(self.members)]),
-            *map(length_prefixed, self.members),
+            bytes([check_integer(len(self.members), "the number of members of a draw", 1, 255)]),
+            *(length_prefixed(check_id(node, "a member of a draw")) for node in self.members),
         ).hex()
 
     def __repr__(self) -> str:

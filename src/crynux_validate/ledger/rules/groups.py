@@ -11,7 +11,7 @@ from crynux_validate.errors import (
     TooEarlyError,
 )
 from crynux_validate.frozen import FrozenMapping, replace
-from crynux_validate.judging import Finding
+from crynux_validate.judging import Finding, Outcome
 from crynux_validate.ledger.actions import DrawGroup, OpenGroup, Settle
 from crynux_validate.ledger.interface import Group, Policy, Round, Status
 from crynux_validate.ledger.pools import choose_supply
@@ -212,9 +212,12 @@ def settle(state: State, change: Change, action: Settle, now: int) -> Change | N
             pay(state, change, transfer.target, transfer.amount)
         if transfer.why == "slash":
             slashed[transfer.source] = transfer.amount
+    # Where nobody could answer, absence says nothing of a node: or tasks that nobody finishes would suspend the honest.
+    absences_count = settlement.verdict.outcome is Outcome.VALIDATED
     for member, node in nodes.items():
-        absent = settlement.verdict.findings[member] is Finding.ABSENT
-        absences = node.absences + 1 if absent else 0
+        absences = node.absences if settlement.verdict.findings[member] is Finding.ABSENT else 0
+        if absences_count and settlement.verdict.findings[member] is Finding.ABSENT:
+            absences += 1
         change.nodes[member] = replace(
             node,
             group=None,

@@ -179,7 +179,7 @@ class Books:
     def _settle(self, group: str, outcome: str, findings: dict[str, str]) -> None:
         members, fee = self._members[group], self.escrows[group]
         if outcome in ("NO_QUORUM", "TASK_FAULT"):
-            lost = fee * self.policy.no_quorum_ppm // PPM
+            lost = -(-fee * self.policy.no_quorum_ppm // PPM)
             self.escrows[group] -= lost
             self.burnt += lost
         bound = self.policy.slash_per_fee

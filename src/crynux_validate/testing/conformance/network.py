@@ -39,6 +39,7 @@ CHEAT_TEXT: Final = TextScore(bytes(32), bytes(32))
 POLICY: Final = Policy(
     min_stake=400,
     slash_per_fee=None,
+    min_pool_ppm=250_000,
     no_quorum_ppm=0,
     fault_fee_ppm=100_000,
     commit_seconds=100,

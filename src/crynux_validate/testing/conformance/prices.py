@@ -23,7 +23,6 @@ from crynux_validate.testing.conformance.network import (
 from crynux_validate.testing.conformance.settlement import findings
 
 PRICED: Final = replace(POLICY, slash_per_fee=20, no_quorum_ppm=200_000, fault_fee_ppm=0)
-"""The prices that a policy has by default."""
 
 
 def moved(group: Group, why: str) -> list[tuple[str | None, int]]:
@@ -76,10 +75,10 @@ class PriceRules(Harness):
             group = network.answered(HONEST, CHEAT, NEAR, fee=101)
             assert group.verdict is not None
             assert group.verdict.outcome is Outcome.NO_QUORUM
-            assert moved(group, "no_quorum") == [(None, 20)], "burnt, whatever the slash account is"
-            assert moved(group, "refund") == [("app", 81)]
-            assert network.ledger.account("app") == 10_000 - 20
-            assert network.ledger.totals().burnt == 20
+            assert moved(group, "no_quorum") == [(None, 21)], "burnt, whatever the slash account is, rounded up"
+            assert moved(group, "refund") == [("app", 80)]
+            assert network.ledger.account("app") == 10_000 - 21
+            assert network.ledger.totals().burnt == 21
             network.check_money()
 
     def test_j4_a_faulty_task_burns_the_same_part(self) -> None:
