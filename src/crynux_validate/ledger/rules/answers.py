@@ -1,6 +1,6 @@
 """What members hand in: commitments, signed where they must be, and openings (protocol C2, C5, L8)."""
 
-from typing import Any
+from typing import Any, Final
 
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import DIGEST_BYTES, shorten
@@ -10,15 +10,17 @@ from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidInputError,
     NotAMemberError,
-    TooEarlyError,
-    TooLateError,
 )
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.actions import Commit, Reveal
 from crynux_validate.ledger.interface import Group, Round, Signature, Status
+from crynux_validate.ledger.life import Act, check_act
 from crynux_validate.ledger.rules.signed import check_signature
 from crynux_validate.ledger.rules.state import Change, State, joined_node, known_group
 from crynux_validate.signatures import signed_bytes
+
+_COMMITS: Final = (Act.COMMIT_1, Act.COMMIT_2)
+_REVEALS: Final = (Act.REVEAL_1, Act.REVEAL_2)
 
 
 def commit(state: State, change: Change, action: Commit, now: int) -> None:
@@ -28,8 +30,7 @@ def commit(state: State, change: Change, action: Commit, now: int) -> None:
         raise InvalidAnswerError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
     if action.node in answering.commitments:
         raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
-    if now >= answering.commit_deadline:
-        raise TooLateError(f"group {group.id} took commitments until {answering.commit_deadline}; it is {now}")
+    check_act(group, _COMMITS[action.round - 1], now)
     node = joined_node(state, action.node)
     check_signature(
         node,
@@ -49,17 +50,12 @@ def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
     group, answering = _answering(state, action, now)
     opening = Opening.from_bytes(action.opening)
     if not group.reveals_open(now, action.round):
-        missing = len(group.asked(action.round)) - len(answering.commitments)
-        raise TooEarlyError(
-            f"group {group.id} waits for {missing} commitments until {answering.commit_deadline}; it is {now}: "
-            "reveal then"
-        )
+        check_act(group, _REVEALS[action.round - 1], now)
     if action.node not in answering.commitments:
         raise CommitmentMismatchError(f"node {action.node} has not committed in group {group.id}: nothing to open")
     if action.node in answering.openings:
         raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
-    if now >= answering.reveal_deadline:
-        raise TooLateError(f"group {group.id} took reveals until {answering.reveal_deadline}; it is {now}")
+    check_act(group, _REVEALS[action.round - 1], now)
     bound = opening.commitment(group.draw_digest, node=action.node, round=action.round)
     if bound != answering.commitments[action.node]:
         raise CommitmentMismatchError(
@@ -73,10 +69,8 @@ def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
 def _answering(state: State, action: Commit | Reveal, now: int) -> tuple[Group, Round]:
     """The group and the round that a member acts in (C2, C5)."""
     group, node, number = known_group(state, action.group), action.node, action.round
-    if group.status is Status.OPEN:
-        raise TooEarlyError(f"group {group.id} has not been drawn")
     if group.status is not Status.DRAWN:
-        raise TooLateError(f"group {group.id} is {group.status}")
+        check_act(group, Act.COMMIT_1, now)
     if node not in group.members:
         raise NotAMemberError(f"node {shorten(node)} is not a member of group {group.id} ({', '.join(group.members)})")
     if type(number) is not int or not 1 <= number <= len(group.rounds):
@@ -84,7 +78,7 @@ def _answering(state: State, action: Commit | Reveal, now: int) -> tuple[Group, 
         raise InvalidInputError(f"the round is {shorten(number)}; this policy has {known}")
     if number == 2:
         if not group.is_over(now):
-            raise TooEarlyError(f"the first round of group {group.id} is not over: answer in the second one then (C5)")
+            check_act(group, Act.COMMIT_2, now)
         if node not in group.asked(2):
             raise NotAMemberError(f"node {node} revealed no score in the first round of {group.id}: none is asked now")
     return group, group.rounds[number - 1]

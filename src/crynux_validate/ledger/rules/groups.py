@@ -14,6 +14,7 @@ from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Finding, Outcome
 from crynux_validate.ledger.actions import DrawGroup, OpenGroup, Settle
 from crynux_validate.ledger.interface import Group, Policy, Round, Status
+from crynux_validate.ledger.life import Act, check_act
 from crynux_validate.ledger.pools import choose_supply
 from crynux_validate.ledger.rules.money import charge, check_money, pay
 from crynux_validate.ledger.rules.state import Change, State, group_id, group_number, joined_node, known_group
@@ -110,10 +111,8 @@ def _check_queue(state: State, joined: int, beacon_round: int) -> None:
 
 def check_can_handle(group: Group, beacon: bytes | None, now: int) -> None:
     """Refuse a group that can be neither drawn nor closed yet: its value is not public, nor is it late (P4b)."""
-    if beacon is None:
-        if now < group.draw_deadline:
-            raise TooEarlyError(f"beacon round {group.beacon_round} of group {group.id} is not public yet; draw later")
-    elif not isinstance(beacon, bytes) or not 1 <= len(beacon) <= MAX_BEACON_BYTES:
+    check_act(group, Act.DRAW_WITHOUT if beacon is None else Act.DRAW, now)
+    if beacon is not None and not (isinstance(beacon, bytes) and 1 <= len(beacon) <= MAX_BEACON_BYTES):
         raise InvalidInputError(
             f"the beacon's value of round {group.beacon_round} is {shorten(beacon)}; expected 1 to "
             f"{MAX_BEACON_BYTES} bytes, or None while it is not public"
@@ -123,10 +122,8 @@ def check_can_handle(group: Group, beacon: bytes | None, now: int) -> None:
 def draw_group(state: State, change: Change, action: DrawGroup, now: int) -> None:
     """Draw the members of the group that waits longest, or close it where it cannot be drawn (P4b-P4d, P5)."""
     group = known_group(state, action.group)
-    if group.status is not Status.OPEN:
-        raise AlreadyDoneError(f"group {group.id} is {group.status}: its members cannot be drawn again")
     number, first = group_number(group.id), state.handled_count() + 1
-    if number != first:
+    if number > first:
         raise TooEarlyError(f"group {group.id} waits for {group_id(first)}: groups are drawn in order (P4b)")
     check_can_handle(group, action.beacon, now)
     change.handled = 1
@@ -192,16 +189,7 @@ def settle(state: State, change: Change, action: Settle, now: int) -> Change | N
     group = known_group(state, action.group)
     if group.status.is_over:
         return None
-    if group.status is Status.OPEN:
-        raise TooEarlyError(
-            f"group {group.id} has not been drawn; draw it first, which closes it if it cannot be drawn"
-        )
-    if not group.can_settle(now):
-        number = next(at for at in range(1, len(group.rounds) + 1) if not group.is_over(now, at))
-        answering = group.rounds[number - 1]
-        waiting = [node for node in group.asked(number) if node not in answering.openings]
-        until = answering.reveal_deadline if group.reveals_open(now, number) else answering.commit_deadline
-        raise TooEarlyError(f"group {group.id} waits for {', '.join(waiting)} until {until}; it is {now}")
+    check_act(group, Act.SETTLE, now)
     nodes = {member: joined_node(state, member) for member in group.members}
     settlement = settle_group(group, nodes)
     slashed: dict[str, int] = {}
