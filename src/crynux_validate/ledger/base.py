@@ -336,7 +336,7 @@ class StoringLedger(ABC):
             return _node(store, node)
 
     def nodes(self) -> Sequence[Node]:
-        """Return all nodes that have joined."""
+        """Return all nodes that have joined, in no particular order."""
         with self._looking() as store:
             return tuple(store.joined_nodes())
 

@@ -124,7 +124,7 @@ class Ledger(Protocol):
         """Return a node, also one that has left."""
 
     def nodes(self) -> Sequence[Node]:
-        """Return all nodes that have joined."""
+        """Return all nodes that have joined, in no particular order."""
 
     def group(self, group: str) -> Group:
         """Return a group."""

@@ -27,6 +27,7 @@ class MemoryStore:
         genesis = start.event()
         self._accounts: dict[str, int] = {}
         self._nodes: dict[str, Node] = {}
+        self._joined: dict[str, Node] = {}
         self._groups: dict[str, Group] = {}
         self._tasks: dict[str, str] = {}
         self._drawn: list[tuple[int, str, tuple[str, ...]]] = []
@@ -43,7 +44,7 @@ class MemoryStore:
         return self._nodes.get(node)
 
     def joined_nodes(self) -> Iterable[Node]:
-        return [node for node in self._nodes.values() if node.joined]
+        return tuple(self._joined.values())
 
     def find_group(self, group: str) -> Group | None:
         return self._groups.get(group)
@@ -74,6 +75,7 @@ class MemoryStore:
             self._put(self._accounts, name, balance)
         for name, node in change.nodes.items():
             self._put(self._nodes, name, node)
+            self._put(self._joined, name, node if node.joined else _GONE)
         for name, group in change.groups.items():
             self._put(self._groups, name, group)
             if group.status is Status.OPEN:

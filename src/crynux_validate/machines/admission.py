@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from crynux_validate.encoding import check_type, summary
 from crynux_validate.machines.classes import NodeClass
-from crynux_validate.machines.pairing import can_serve, is_available, weight_of
+from crynux_validate.machines.pairing import can_serve, weight_of
 from crynux_validate.machines.roster import Node
 
 
@@ -135,7 +135,7 @@ def _facts(node_class: NodeClass, nodes: list[Node], min_stake: int, weight_unit
         node_class,
         tuple(nodes),
         owners=len({node.owner for node in serving}),
-        available=len({node.owner for node in serving if is_available(node, min_stake)}),
+        available=len({node.owner for node in serving if node.group is None}),
         weight=sum(weight_of(node.stake, weight_unit) for node in serving),
         stake=sum(node.stake for node in serving),
     )

@@ -6,6 +6,7 @@ Everything here is a pure function of its arguments, in integers only, so that e
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.encoding import check_id, check_integer, check_type, digest, length_prefixed, shorten
@@ -72,12 +73,12 @@ def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory
         How much stake counts as one in the draw.
     """
     global _last_supply
-    asked = (tuple(nodes), creator, min_stake, min_memory_gib, weight_unit)
+    nodes, asked = tuple(nodes), (creator, min_stake, min_memory_gib, weight_unit)
     last = _last_supply
-    if last is None or last[0] != asked:
+    if last is None or last[1] != asked or not _weigh_alike(last[0], nodes):
         able = [
             node
-            for node in asked[0]
+            for node in nodes
             if can_serve(node, min_stake) and node.owner != creator and node.gpu.memory_gib >= min_memory_gib
         ]
         weights = {stake: weight_of(stake, weight_unit) for stake in {node.stake for node in able}}
@@ -86,13 +87,26 @@ def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory
             [node.id for node in free], [node.owner for node in free], [weights[node.stake] for node in free]
         )
         base = sum([weights[node.stake] for node in able])
-        last = asked, Supply(pool, base, len({node.owner for node in able}))
-    _last_supply = asked, last[1]
-    return last[1]
+        last = nodes, asked, Supply(pool, base, len({node.owner for node in able}))
+    _last_supply = nodes, asked, last[2]
+    return last[2]
 
 
-_last_supply: tuple[tuple[object, ...], Supply] | None = None
-"""What `supply_of` was asked last, and its answer: groups that open while no node changes share a pool."""
+_last_supply: tuple[tuple[Node, ...], tuple[object, ...], Supply] | None = None
+"""Whom and what `supply_of` was asked last, and its answer: groups that open while no node changes share a pool."""
+
+_WEIGHED: Final = attrgetter("id", "owner", "gpu", "stake", "joined", "suspended", "leaving", "group")
+
+
+def _weigh_alike(before: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
+    """Whether two rosters have the same supply; quick where most of their nodes are the same objects."""
+    if len(before) != len(nodes):
+        return False
+    changed, at = bytes(map(is_not, before, nodes)), -1
+    while (at := changed.find(True, at + 1)) >= 0:
+        if _WEIGHED(before[at]) != _WEIGHED(nodes[at]):
+            return False
+    return True
 
 
 def is_large_enough(weight: int, base: int, min_pool_ppm: int) -> bool:

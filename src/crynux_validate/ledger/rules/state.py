@@ -26,7 +26,7 @@ class State(Protocol):
         """Return a node, also one that has left."""
 
     def joined_nodes(self) -> Iterable[Node]:
-        """Return all nodes that have joined."""
+        """Return all nodes that have joined, in no particular order."""
 
     def find_group(self, group: str) -> Group | None:
         """Return a group."""

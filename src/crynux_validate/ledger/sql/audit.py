@@ -142,7 +142,8 @@ def check_records(
     nodes = store.all_nodes()
     for node in nodes:
         _compare(f"node {node.id}", node, again.find_node(node.id))
-    _compare("the nodes that have joined", [node for node in nodes if node.joined], list(again.joined_nodes()))
+    joined = {node.id: node for node in again.joined_nodes()}
+    _compare("the nodes that have joined", {node.id: node for node in nodes if node.joined}, joined)
     for number, (node, row) in enumerate(zip(again.all_nodes(), store.node_rows(), strict=False)):
         columns = {**node_to_row(node), "number": number}
         _compare_row(f"node {node.id}", dict(zip(_NODE_COLUMNS, row, strict=True)), columns)

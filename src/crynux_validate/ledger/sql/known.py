@@ -77,7 +77,7 @@ class Records:
     balances, nodes, groups
         Accounts, nodes and groups that are not over, by their names; None for a node that is not there.
     roster
-        All nodes that have joined, in the order of their numbers, once they were read.
+        All nodes that have joined, once they were read.
     count
         How many nodes there are, once it was asked.
     weights

@@ -218,12 +218,10 @@ class SqlStore:
         self._records.nodes[node.id] = node
         if self._records.roster is None:
             return
-        if not node.joined:
-            self._records.roster.pop(node.id, None)
-        elif before is None or node.id in self._records.roster:
+        if node.joined:
             self._records.roster[node.id] = node
         else:
-            self._records.roster = None  # it has joined again, and stands in the middle of the others
+            self._records.roster.pop(node.id, None)
 
     def send(self) -> None:
         """Write what has been taken."""
