@@ -2,8 +2,8 @@
 
     python -m benchmarks.paired OLD/src NEW/src [--rounds 15]
 
-Each round runs both versions, one after the other and in turn first, each in a process of its own with the one processor
-that it is pinned to, and compares the processor's time. What is printed are the medians of both, and the median of the
+Each round runs both versions, one after the other and in turn first, each in a process of its own, and compares the
+processor's time. What is printed are the medians of both, and the median of the
 ratios of a round.
 """
 

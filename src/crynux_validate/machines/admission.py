@@ -3,6 +3,7 @@
 Everything here is a pure function of the roster.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -83,7 +84,8 @@ def classes_of(
         How much stake counts as one in the draw.
     """
     # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
-    groups: dict[tuple[object, ...], list[Node]] = {}
+    # A GPU model is told by its object at first, since many nodes share one, and its value takes long to look up.
+    alike: dict[tuple[object, ...], list[Node]] = {}
     check_type(nodes, Iterable, "nodes", "nodes, as of Ledger.nodes")
     for node in nodes:
         if type(node) is not Node:  # asked here: there may be a million
@@ -91,13 +93,17 @@ def classes_of(
         if node.joined:
             for attested in node.attestations:
                 if attested.epoch == epoch:
-                    parts = (node.gpu, attested.kernel, attested.numerics, attested.canary)
-                    groups.setdefault(parts, []).append(node)
-    found = []
-    for members in groups.values():
+                    parts = (id(node.gpu), attested.kernel, attested.numerics, attested.canary)
+                    if parts in alike:
+                        alike[parts].append(node)
+                    else:
+                        alike[parts] = [node]
+    groups: dict[NodeClass, list[Node]] = {}
+    for members in alike.values():
         node_class = class_of(members[0], epoch)
         if node_class is not None:
-            found.append(_facts(node_class, members, min_stake, weight_unit))
+            groups.setdefault(node_class, []).extend(members)
+    found = [_facts(node_class, members, min_stake, weight_unit) for node_class, members in groups.items()]
     return {facts.node_class: facts for facts in sorted(found, key=_rank)}
 
 
@@ -131,13 +137,14 @@ def admitted_classes(
 
 def _facts(node_class: NodeClass, nodes: list[Node], min_stake: int, weight_unit: int) -> ClassFacts:
     serving = [node for node in nodes if can_serve(node, min_stake)]
+    stakes = Counter([node.stake for node in serving])
     return ClassFacts(
         node_class,
         tuple(nodes),
         owners=len({node.owner for node in serving}),
         available=len({node.owner for node in serving if node.group is None}),
-        weight=sum(weight_of(node.stake, weight_unit) for node in serving),
-        stake=sum(node.stake for node in serving),
+        weight=sum(weight_of(stake, weight_unit) * count for stake, count in stakes.items()),
+        stake=sum(stake * count for stake, count in stakes.items()),
     )
 
 
