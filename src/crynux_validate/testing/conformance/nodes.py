@@ -86,7 +86,7 @@ class NodeRules(Harness):
             for node in group.members:
                 if node != absent:
                     network.commit(group.id, node)
-            network.clock.advance(100)
+            network.until(group.commit_deadline)
             for node in group.members:
                 if node != absent:
                     network.reveal(group.id, node)
