@@ -4,7 +4,7 @@ It stands in for what a contract and its client do together. It has images only,
 refuses in words of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -17,6 +17,8 @@ from crynux_validate.ledger.actions import OpenGroup
 from crynux_validate.ledger.rules import Change, check_can_handle
 from crynux_validate.machines.pairing import choose_members, is_large_enough, weight_among
 from crynux_validate.machines.roster import Draw, Node
+from crynux_validate.testing import LedgerWrapper
+from crynux_validate.testing.ledger_wrapper import P, T
 
 
 def address(name: str) -> str:
@@ -81,8 +83,10 @@ class Chain(cv.MemoryLedger):
             yield
         except NotEnoughNodes:
             raise NotEnoughNodes("execution reverted", available=0, needed=0) from None
-        except (cv.LedgerError, InvalidInputError) as error:
+        except cv.LedgerError as error:
             raise type(error)("execution reverted") from None
+        except InvalidInputError:
+            raise InvalidInputError("execution reverted") from None
 
     def now(self) -> int:
         """Return the time of the next block, which is mined."""
@@ -173,4 +177,17 @@ class Chain(cv.MemoryLedger):
     def attest_commit(self, *_: Any, **__: Any) -> NoReturn:
         raise NotImplementedError("this chain takes no attestations")
 
-    attest_reveal = epoch = batch = attest_commit  # type: ignore[assignment]
+    attest_reveal = epoch = batch = attest_commit
+
+
+class Watched(LedgerWrapper):
+    """Notes what a ledger did: the name of every action that was not refused."""
+
+    def __init__(self, ledger: cv.Ledger, did: set[str]) -> None:
+        super().__init__(ledger)
+        self._did = did
+
+    def _call(self, name: str, inner: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        done = inner(*args, **kwargs)
+        self._did.add(name)
+        return done

@@ -1,12 +1,13 @@
 """What somebody else's tests would be: of ledgers that are right, ledgers that are wrong, and classes that hide a test.
 
-Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py` and `jsonl_ledger.py`.
+Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py`, `chain.py` and `jsonl_ledger.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from jsonl_ledger import JsonlLedger
 
 import crynux_validate as cv
@@ -105,8 +106,15 @@ class TestChain(LedgerConformance):
     draws_ahead = True
     window = 10
 
+    @pytest.fixture(autouse=True)
+    def said_what_it_did(self, record_property: Callable[[str, object], None]) -> Iterator[None]:
+        self.did: set[str] = set()
+        yield
+        record_property("did", " ".join(sorted(self.did)))
+
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
-        return chain.Chain(policy, ledger_id="chain-7", beacon=beacon, draws_ahead=self.draws_ahead)
+        made = chain.Chain(policy, ledger_id="chain-7", beacon=beacon, draws_ahead=self.draws_ahead)
+        return chain.Watched(made, self.did)
 
     def account(self, name: str) -> str:
         return chain.address(name)
