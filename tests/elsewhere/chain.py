@@ -54,7 +54,7 @@ class Chain(cv.MemoryLedger):
         Whether `draw` draws the groups that wait longer as well.
     """
 
-    def __init__(self, policy: cv.Policy, *, ledger_id: str, beacon: cv.Beacon, draws_ahead: bool) -> None:
+    def __init__(self, policy: cv.Policy, *, ledger_id: str, beacon: cv.Beacon, draws_ahead: bool = True) -> None:
         self._height, self._draws_ahead = 1_750_000_000, draws_ahead
         self._ids: list[str] = []
         super().__init__(policy, ledger_id=ledger_id, clock=lambda: self._height, beacon=beacon)

@@ -103,7 +103,6 @@ class TestChain(LedgerConformance):
         "signatures": "who sends a transaction has signed it",
         "text": "it takes image tasks",
     }
-    draws_ahead = True
     window = 10
 
     @pytest.fixture(autouse=True)
@@ -113,8 +112,7 @@ class TestChain(LedgerConformance):
         record_property("did", " ".join(sorted(self.did)))
 
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
-        made = chain.Chain(policy, ledger_id="chain-7", beacon=beacon, draws_ahead=self.draws_ahead)
-        return chain.Watched(made, self.did)
+        return chain.Watched(chain.Chain(policy, ledger_id="chain-7", beacon=beacon), self.did)
 
     def account(self, name: str) -> str:
         return chain.address(name)
@@ -124,7 +122,10 @@ class TestSmallChain(TestChain):
     """Leaves it to the caller to draw the groups that wait longer, and has a beacon of its own."""
 
     lacks = {**TestChain.lacks, "beacon": "its blocks have one", "draw_ahead": "a loop could cost too much"}
-    draws_ahead = False
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        own = cv.LocalBeacon(b"the hash of a block")
+        return chain.Watched(chain.Chain(policy, ledger_id="chain-7", beacon=own, draws_ahead=False), self.did)
 
 
 class TestUnfinished(LedgerConformance):

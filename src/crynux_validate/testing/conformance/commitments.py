@@ -120,7 +120,7 @@ class CommitmentRules(Harness):
         group = network.drawn()
         deadlines, policy = (group.commit_deadline, group.reveal_deadline), network.ledger.policy
         first = deadlines[0] - policy.commit_seconds
-        assert group.opened < first <= network.ledger.now()
+        assert group.opened <= first <= network.ledger.now()
         assert deadlines[1] == deadlines[0] + policy.reveal_seconds
         for node in group.members:
             if self.has("manual_clock"):

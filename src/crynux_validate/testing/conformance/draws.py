@@ -193,7 +193,7 @@ class DrawRules(Harness):
         assert again.draw is not None
         assert again.draw.unavailable_weight == 0, "who was drawn before the opening is available again"
 
-    @needs("beacon")
+    @needs("beacon", "manual_clock")
     def test_p4c_nothing_else_makes_a_candidate_unavailable(self) -> None:
         """Neither a top-up, nor leaving, nor suspension: the pool and its weights are those of the opening."""
         network = self.network(nodes=5, policy=replace(POLICY, min_pool_ppm=0, suspend_after=1))

@@ -49,6 +49,21 @@ class KitClock(ManualClock):
         self._now = value
 
 
+class PromptBeacon(LocalBeacon):
+    """A beacon whose next round is public when it has been asked for: where time cannot be moved, none is lost."""
+
+    _last = 0
+
+    def next_round(self, now: int) -> int:  # noqa: ARG002
+        """Return a number of its own for each who asks."""
+        self._last += 1
+        return self._last
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002, ARG002
+        """Return the value that a `LocalBeacon` with the same secret has in the end."""
+        return super().value(round, round)
+
+
 class Harness:
     """Makes ledgers of the kind under test, and skips what it is declared to lack."""
 
@@ -160,14 +175,10 @@ class Harness:
         """Make a ledger; with a folder that holds one, open that."""
         if beacon is not None and not self.has("beacon"):
             pytest.skip(self._lacks("beacon"))
-        found = self.make_ledger(
-            self.adapted(policy),
-            LEDGER_ID,
-            clock or self.new_clock(),
-            beacon or LocalBeacon(SECRET),
-            folder or self.new_folder(),
-        )
-        return self.seen(found)
+        if beacon is None:
+            beacon = LocalBeacon(SECRET) if self.has("manual_clock") else PromptBeacon(SECRET)
+        clock, folder = clock or self.new_clock(), folder or self.new_folder()
+        return self.seen(self.make_ledger(self.adapted(policy), LEDGER_ID, clock, beacon, folder))
 
     def seen(self, ledger: Ledger) -> Ledger:
         """Return a ledger as the tests see it: with their names of accounts, and skipping what it lacks."""

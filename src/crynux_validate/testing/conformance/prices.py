@@ -127,11 +127,11 @@ class PriceRules(Harness):
     def test_l9_a_task_that_nobody_answered_can_be_given_again(self) -> None:
         """One that was closed, or ended with nothing but reports, absences and answers that were never opened."""
         network = self.network(nodes=9, policy=replace(POLICY, suspend_after=9))
-        silent = network.committed(None, None, None)
-        network.ledger.settle(silent.id)
+        silent = network.drawn()
         reported = network.answered(FALSE_REPORT, FALSE_REPORT, ErrorReport("failed", "out of memory"))
         withheld = network.committed(HONEST, HONEST, HONEST)
         network.until(withheld.reveal_deadline)
+        network.ledger.settle(silent.id)
         network.ledger.settle(withheld.id)
         for group in (silent, reported, withheld):
             again = network.ledger.open_group(group.task, creator="app", fee=3)
