@@ -80,11 +80,11 @@ class CommitmentRules(Harness):
         network = self.network()
         group = network.drawn()
         first, second, _ = group.members
-        network.clock.now = group.commit_deadline - 1
+        network.just_before(group.commit_deadline)
         network.commit(group.id, first)
-        network.clock.advance(1)
+        network.until(group.commit_deadline)
         network.refused(TooLateError, lambda: network.commit(group.id, second), "took commitments until")
-        network.clock.advance(1)
+        network.until(group.commit_deadline + 1)
         network.refused(TooLateError, lambda: network.commit(group.id, second))
 
     def test_c2_only_members_commit(self) -> None:
@@ -136,9 +136,9 @@ class CommitmentRules(Harness):
         network.commit(group.id, first)
         network.refused(TooEarlyError, lambda: network.reveal(group.id, first), "waits for 2 commitments")
         network.commit(group.id, second)
-        network.clock.now = group.commit_deadline - 1
+        network.just_before(group.commit_deadline)
         network.refused(TooEarlyError, lambda: network.reveal(group.id, first))
-        network.clock.advance(1)
+        network.until(group.commit_deadline)
         assert network.reveal(group.id, first).openings == {first: network.openings[group.id, first]}
 
     def test_c2_reveals_open_when_all_have_committed(self) -> None:
@@ -153,11 +153,11 @@ class CommitmentRules(Harness):
         network = self.network()
         group = network.committed(HONEST, HONEST, HONEST)
         first, second, third = group.members
-        network.clock.now = group.reveal_deadline - 1
+        network.just_before(group.reveal_deadline)
         network.reveal(group.id, first)
-        network.clock.advance(1)
+        network.until(group.reveal_deadline)
         network.refused(TooLateError, lambda: network.reveal(group.id, second), "took reveals until")
-        network.clock.advance(1)
+        network.until(group.reveal_deadline + 1)
         network.refused(TooLateError, lambda: network.reveal(group.id, third))
 
     def test_c2_a_reveal_opens_the_members_own_commitment(self) -> None:
@@ -204,9 +204,9 @@ class CommitmentRules(Harness):
         for node in group.members[:2]:
             network.reveal(group.id, node)
         network.refused(TooEarlyError, lambda: network.ledger.settle(group.id), group.members[2])
-        network.clock.now = group.reveal_deadline - 1
+        network.just_before(group.reveal_deadline)
         network.refused(TooEarlyError, lambda: network.ledger.settle(group.id))
-        network.clock.advance(1)
+        network.until(group.reveal_deadline)
         assert network.ledger.settle(group.id).status is Status.SETTLED
 
     def test_c4_an_opening_has_at_most_4096_bytes(self) -> None:

@@ -191,6 +191,11 @@ class Network:
                     raise
                 self.until(now + 1)
 
+    def just_before(self, deadline: int) -> None:
+        """Let the ledger's time come to the last second before a deadline; where it moves by itself, leave it be."""
+        if not self._waits:
+            self.clock.now = deadline - 1
+
     def until(self, time: int) -> None:
         """Let the ledger's time come to a moment; wait for it where it moves by itself."""
         if not self._waits:
@@ -200,7 +205,8 @@ class Network:
         while (now := self.ledger.now()) < time:
             if monotonic() - began > 10 + 2 * (time - first):
                 pytest.fail(
-                    f"the ledger's time was {first}, is {now} after {monotonic() - began:.0f} s, not yet {time}"
+                    f"now() was {first}, and after {monotonic() - began:.0f} s is {now}, not yet {time}: it is the time "
+                    "that an action would have, and has to go on while there is none"
                 )
             sleep(0.02)
 

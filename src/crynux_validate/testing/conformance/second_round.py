@@ -84,7 +84,7 @@ def second_round(network: Network, group: Group, *tokens: Tokens) -> Group:
     return settled
 
 
-@needs("second_round", "text")
+@needs("manual_clock", "second_round", "text")
 class SecondRoundRules(Harness):
     """Standard tests of groups that answer twice."""
 
