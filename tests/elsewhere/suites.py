@@ -1,21 +1,23 @@
 """What somebody else's tests would be: of ledgers that are right, ledgers that are wrong, and classes that hide a test.
 
-Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py` and `jsonl_ledger.py`.
+Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py`, `chain.py` and `jsonl_ledger.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from jsonl_ledger import JsonlLedger
 
 import crynux_validate as cv
 from crynux_validate.testing import LedgerConformance
 
 if TYPE_CHECKING:
-    from tests.elsewhere import broken
+    from tests.elsewhere import broken, chain
 else:
     import broken
+    import chain
 
 
 class TestMemory(LedgerConformance):
@@ -85,10 +87,45 @@ class TestTakenAway(TestMemory):
 setattr(TestTakenAway, "test_c2_only_members_commit", None)  # noqa: B010
 
 
-class TestWithoutClock(TestMemory):
-    """Has a clock of its own, draws of its own, and its own words."""
+class TestChain(LedgerConformance):
+    """Has ids, accounts, words and a time of its own, and takes images only."""
 
-    lacks = {**TestMemory.lacks, "manual_clock": "it is a chain", "beacon": "it is a chain", "messages": "it is in Go"}
+    lacks = {
+        "batch": "a transaction is one action",
+        "evidence": "the chain itself is the evidence",
+        "full_disk": "it is kept by its nodes",
+        "log": "its receipts have a form of their own",
+        "manual_clock": "its time is that of its blocks",
+        "messages": "it reverts without words",
+        "processes": "it lives in one process",
+        "replay": "it begins with a genesis of its own",
+        "restart": "each contract is a new one",
+        "signatures": "who sends a transaction has signed it",
+        "text": "it takes image tasks",
+    }
+    window = 10
+
+    @pytest.fixture(autouse=True)
+    def said_what_it_did(self, record_property: Callable[[str, object], None]) -> Iterator[None]:
+        self.did: set[str] = set()
+        yield
+        record_property("did", " ".join(sorted(self.did)))
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        return chain.Watched(chain.Chain(policy, ledger_id="chain-7", beacon=beacon), self.did)
+
+    def account(self, name: str) -> str:
+        return chain.address(name)
+
+
+class TestSmallChain(TestChain):
+    """Leaves it to the caller to draw the groups that wait longer, and has a beacon of its own."""
+
+    lacks = {**TestChain.lacks, "beacon": "its blocks have one", "draw_ahead": "a loop could cost too much"}
+
+    def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        own = cv.LocalBeacon(b"the hash of a block")
+        return chain.Watched(chain.Chain(policy, ledger_id="chain-7", beacon=own, draws_ahead=False), self.did)
 
 
 class TestUnfinished(LedgerConformance):

@@ -71,6 +71,7 @@ class LedgerWrapper:
     commit = _forwarded(Ledger.commit)
     reveal = _forwarded(Ledger.reveal)
     settle = _forwarded(Ledger.settle)
+    now = _forwarded(Ledger.now)
     epoch = _forwarded(Ledger.epoch)
     account = _forwarded(Ledger.account)
     node = _forwarded(Ledger.node)

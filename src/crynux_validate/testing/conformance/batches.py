@@ -14,11 +14,12 @@ from crynux_validate.testing.conformance.capabilities import needs
 from crynux_validate.testing.conformance.concurrency import check_chain, hasty_threads
 from crynux_validate.testing.conformance.harness import Harness, RestartableNetwork
 from crynux_validate.testing.conformance.network import CARD, CHEAT, HONEST, TASK, everything
+from crynux_validate.testing.conformance.under_test import own
 
 
 def batch(ledger: Ledger) -> AbstractContextManager[None]:
     """Begin a batch, which is no part of the Protocol."""
-    return cast("AbstractContextManager[None]", cast("Any", ledger).batch())
+    return cast("AbstractContextManager[None]", cast("Any", own(ledger)).batch())
 
 
 class BatchRules(Harness):
@@ -75,7 +76,7 @@ class BatchRules(Harness):
             refusals: list[tuple[type[Exception], Callable[[], object]]] = [
                 (InsufficientFundsError, lambda: ledger.withdraw("x", 6)),
                 (InvalidInputError, lambda: ledger.deposit("x", -1)),
-                (UnknownIdError, lambda: ledger.settle("group-9")),
+                (UnknownIdError, lambda: ledger.settle("no-such-group")),
             ]
             for error, action in refusals:
                 with pytest.raises(error):
@@ -106,7 +107,7 @@ class BatchRules(Harness):
             with pytest.raises(error):
                 fail(error)
             assert everything(network.ledger) == before
-        if "restart" not in self.lacks:
+        if self.has("restart"):
             network.restart()
             assert everything(network.ledger) == before
         assert network.ledger.draw(waiting.id).status is Status.DRAWN

@@ -17,7 +17,7 @@ from crynux_validate.judging import Finding
 from crynux_validate.ledger.interface import Status
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.harness import Harness
-from crynux_validate.testing.conformance.network import CHEAT, HONEST, MALFORMED, POLICY, TASK
+from crynux_validate.testing.conformance.network import CHEAT, HONEST, MALFORMED, TASK
 
 
 class CommitmentRules(Harness):
@@ -26,9 +26,7 @@ class CommitmentRules(Harness):
     def test_c1_a_commitment_binds_draw_round_node_answer_and_nonce(self) -> None:
         """Each is computed by hand; one that was made for anything else is not opened."""
         network = self.network(nodes=9)
-        groups = [network.opened() for _ in range(3)]
-        network.clock.advance(1)
-        groups = [network.ledger.draw(group.id) for group in groups]
+        groups = [network.draw(group) for group in [network.opened() for _ in range(3)]]
         opening = Opening.of(HONEST)
         drawn = groups[0].draw
         assert drawn is not None
@@ -40,7 +38,7 @@ class CommitmentRules(Harness):
             {"nonce": bytes(32)},
             {"drawn": by_hand.draw_digest(replace(groups[1], fee=101))},
             {"drawn": by_hand.draw_digest(replace(groups[2], task=TASK))},
-            {"drawn": by_hand.draw_digest(replace(groups[2], policy=replace(POLICY, threshold=20)))},
+            {"drawn": by_hand.draw_digest(replace(groups[2], policy=replace(groups[2].policy, threshold=20)))},
             {"drawn": by_hand.draw_digest(replace(groups[2], draw=replace(drawn, group=groups[2].id)))},
         ]
         seats = [(group, node) for group in groups for node in group.members]
@@ -82,11 +80,11 @@ class CommitmentRules(Harness):
         network = self.network()
         group = network.drawn()
         first, second, _ = group.members
-        network.clock.now = group.commit_deadline - 1
+        network.just_before(group.commit_deadline)
         network.commit(group.id, first)
-        network.clock.advance(1)
+        network.until(group.commit_deadline)
         network.refused(TooLateError, lambda: network.commit(group.id, second), "took commitments until")
-        network.clock.advance(1)
+        network.until(group.commit_deadline + 1)
         network.refused(TooLateError, lambda: network.commit(group.id, second))
 
     def test_c2_only_members_commit(self) -> None:
@@ -95,7 +93,7 @@ class CommitmentRules(Harness):
         stranger = next(node.id for node in network.ledger.nodes() if node.id not in group.members)
         network.refused(NotAMemberError, lambda: network.commit(group.id, stranger))
         network.refused(NotAMemberError, lambda: network.commit(group.id, "nobody"))
-        network.refused(UnknownIdError, lambda: network.commit("group-9", group.members[0]))
+        network.refused(UnknownIdError, lambda: network.commit("no-such-group", group.members[0]))
 
     def test_c2_what_is_no_commitment_is_refused(self) -> None:
         network = self.network()
@@ -120,10 +118,13 @@ class CommitmentRules(Harness):
     def test_c2_deadlines_are_fixed_when_the_group_is_drawn(self) -> None:
         network = self.network()
         group = network.drawn()
-        deadlines = (group.commit_deadline, group.reveal_deadline)
-        assert deadlines == (1_000_101, 1_000_151)
+        deadlines, policy = (group.commit_deadline, group.reveal_deadline), network.ledger.policy
+        first = deadlines[0] - policy.commit_seconds
+        assert group.opened <= first <= network.ledger.now()
+        assert deadlines[1] == deadlines[0] + policy.reveal_seconds
         for node in group.members:
-            network.clock.advance(7)
+            if self.has("manual_clock"):
+                network.clock.advance(7)
             network.commit(group.id, node)
         found = network.ledger.group(group.id)
         assert (found.commit_deadline, found.reveal_deadline) == deadlines
@@ -135,9 +136,9 @@ class CommitmentRules(Harness):
         network.commit(group.id, first)
         network.refused(TooEarlyError, lambda: network.reveal(group.id, first), "waits for 2 commitments")
         network.commit(group.id, second)
-        network.clock.now = group.commit_deadline - 1
+        network.just_before(group.commit_deadline)
         network.refused(TooEarlyError, lambda: network.reveal(group.id, first))
-        network.clock.advance(1)
+        network.until(group.commit_deadline)
         assert network.reveal(group.id, first).openings == {first: network.openings[group.id, first]}
 
     def test_c2_reveals_open_when_all_have_committed(self) -> None:
@@ -152,11 +153,11 @@ class CommitmentRules(Harness):
         network = self.network()
         group = network.committed(HONEST, HONEST, HONEST)
         first, second, third = group.members
-        network.clock.now = group.reveal_deadline - 1
+        network.just_before(group.reveal_deadline)
         network.reveal(group.id, first)
-        network.clock.advance(1)
+        network.until(group.reveal_deadline)
         network.refused(TooLateError, lambda: network.reveal(group.id, second), "took reveals until")
-        network.clock.advance(1)
+        network.until(group.reveal_deadline + 1)
         network.refused(TooLateError, lambda: network.reveal(group.id, third))
 
     def test_c2_a_reveal_opens_the_members_own_commitment(self) -> None:
@@ -203,9 +204,9 @@ class CommitmentRules(Harness):
         for node in group.members[:2]:
             network.reveal(group.id, node)
         network.refused(TooEarlyError, lambda: network.ledger.settle(group.id), group.members[2])
-        network.clock.now = group.reveal_deadline - 1
+        network.just_before(group.reveal_deadline)
         network.refused(TooEarlyError, lambda: network.ledger.settle(group.id))
-        network.clock.advance(1)
+        network.until(group.reveal_deadline)
         assert network.ledger.settle(group.id).status is Status.SETTLED
 
     def test_c4_an_opening_has_at_most_4096_bytes(self) -> None:

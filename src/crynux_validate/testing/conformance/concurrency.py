@@ -75,8 +75,9 @@ class ConcurrencyRules(Harness):
         assert ledger.account("all") == 12
         assert [ledger.account(f"a{at}") for at in range(4)] == [15] * 4
         assert ledger.totals().deposited == 12 * 6
-        assert len(ledger.events()) == 25
-        check_chain(ledger)
+        if self.has("log"):
+            assert len(ledger.events()) == 25
+            check_chain(ledger)
 
     @needs("threads")
     def test_l2_only_one_of_many_threads_gets_the_last_of_it(self) -> None:
@@ -118,7 +119,8 @@ class ConcurrencyRules(Harness):
             network.reveal(group.id, node)
         settled = at_once(lambda _: network.ledger.settle(group.id), 4)
         assert settled == [network.ledger.group(group.id)] * 4
-        assert [event.kind for event in network.ledger.events()].count("settle") == 1
+        if self.has("log"):
+            assert [event.kind for event in network.ledger.events()].count("settle") == 1
         network.check_money()
 
     @needs("threads")

@@ -20,8 +20,10 @@ from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pairing import verify_draw
 from crynux_validate.tasks import ModelRef
 from crynux_validate.testing.conformance import by_hand
+from crynux_validate.testing.conformance.capabilities import needs
 from crynux_validate.testing.conformance.harness import SECRET, Harness
 from crynux_validate.testing.conformance.network import CARD, HONEST, POLICY, TASK
+from crynux_validate.testing.conformance.under_test import own
 
 
 def check_draw(group: Group) -> None:
@@ -67,10 +69,12 @@ class GroupRules(Harness):
         with pytest.raises(NotEnoughNodes):
             network.ledger.open_group(TASK, creator="app", fee=100, min_memory_gib=25)
         network = self.network()
-        with pytest.raises(NotEnoughNodes) as caught:
-            network.ledger.open_group(TASK, creator="app", fee=100, min_memory_gib=48)
-        assert (caught.value.available, caught.value.needed) == (0, 3)
-        assert not network.messages or "5 with less than 48 GiB" in str(caught.value)
+        network.too_few(
+            0,
+            3,
+            lambda: network.ledger.open_group(TASK, creator="app", fee=100, min_memory_gib=48),
+            "5 with less than 48 GiB",
+        )
 
     def test_p7_a_members_stake_covers_its_share_of_the_fee(self) -> None:
         network = self.network()
@@ -85,9 +89,8 @@ class GroupRules(Harness):
         network = self.network(nodes=6)
         groups = [network.answered(HONEST, HONEST, HONEST, fee=3).id for _ in range(2)]
         groups += [network.opened(fee=3).id, network.opened(fee=3).id]
-        network.clock.advance(1)
-        network.ledger.draw(groups[3])
-        network.clock.advance(100)
+        drawn = [network.draw(network.ledger.group(group)) for group in groups[2:]]
+        network.until(drawn[0].commit_deadline)
         network.ledger.settle(groups[2])
         groups.append(network.opened(fee=3).id)
         assert len(set(groups)) == 5
@@ -97,21 +100,32 @@ class GroupRules(Harness):
     def test_p4_opening_fixes_task_fee_policy_and_pool(self) -> None:
         network = self.network()
         group = network.opened()
-        assert (group.creator, group.fee, group.policy, group.base) == ("app", 100, POLICY, 5_000)
+        policy = network.ledger.policy
+        assert (group.creator, group.fee, group.policy, group.base) == ("app", 100, policy, 5_000)
         assert (group.status, group.members, group.draw) == (Status.OPEN, (), None)
-        assert (group.opened, group.draw_deadline) == (1_000_000, 1_000_020)
+        assert group.draw_deadline == group.opened + policy.draw_seconds
+        assert network.ledger.now() - policy.draw_seconds <= group.opened <= network.ledger.now()
         assert [(c.id, c.owner, c.weight) for c in group.pool] == [(f"n{at}", f"o{at}", 1_000) for at in range(5)]
-        event = network.ledger.events()[-1]
-        assert event.payload["result"]["pool_digest"] == group.pool.digest
-        assert event.payload["result"]["base"] == "5000"
-        assert event.payload["result"]["task_digest"] == group.task.digest
         assert group.task.replace(seed=TASK.seed) == TASK
         assert network.ledger.group(group.id) == group
+
+    @needs("log")
+    def test_l5_opening_says_in_the_log_what_it_fixed(self) -> None:
+        network = self.network()
+        group = network.opened()
+        result = own(network.ledger).events()[-1].payload["result"]
+        assert result["pool_digest"] == own(network.ledger).group(group.id).pool.digest
+        assert (result["base"], result["task_digest"]) == ("5000", group.task.digest)
+
+    @needs("manual_clock")
+    def test_p4_nobody_is_drawn_before_the_value_is_public(self) -> None:
+        network = self.network()
+        group = network.opened()
+        network.refused(TooEarlyError, lambda: network.ledger.draw(group.id), "not public yet")
 
     def test_p4_nothing_is_done_in_a_group_before_its_draw(self) -> None:
         network = self.network()
         group = network.opened()
-        network.refused(TooEarlyError, lambda: network.ledger.draw(group.id), "not public yet")
         network.refused(TooEarlyError, lambda: network.commit(group.id, "n0"), "not been drawn")
         network.refused(TooEarlyError, lambda: network.ledger.settle(group.id), "not been drawn")
 
@@ -123,12 +137,13 @@ class GroupRules(Harness):
         network.ledger.join("rich-1", owner="rich", gpu=CARD, stake=90_000)
         for _ in range(4):
             opened = network.opened(fee=3)
-            assert opened.beacon_round == beacon.next_round(network.clock.now), "no value that anybody knows"
-            network.clock.advance(1)
-            drawn = network.ledger.draw(opened.id)
+            drawn = network.draw(opened)
             assert drawn.draw is not None
-            if "beacon" not in self.lacks:
-                assert drawn.draw.beacon == beacon.value(opened.beacon_round, network.clock.now)
+            assert drawn.draw.beacon_round == opened.beacon_round
+            if self.has("beacon"):
+                assert drawn.draw.beacon == beacon.value(opened.beacon_round, opened.beacon_round)
+            if self.has("beacon") and self.has("manual_clock"):
+                assert opened.beacon_round == beacon.next_round(opened.opened), "no value that anybody knows"
             check_draw(drawn)
             assert {c.id: c.weight for c in drawn.pool} == dict.fromkeys(["n0", "n1", "n2", "n3"], 1_000) | {
                 "rich-1": 90_000
@@ -145,8 +160,9 @@ class GroupRules(Harness):
         network = self.network()
         group = network.drawn()
         network.refused(AlreadyDoneError, lambda: network.ledger.draw(group.id))
-        network.clock.advance(1_000)
-        network.refused(AlreadyDoneError, lambda: network.ledger.draw(group.id))
+        if self.has("manual_clock"):
+            network.clock.now = group.reveal_deadline
+            network.refused(AlreadyDoneError, lambda: network.ledger.draw(group.id))
 
     def test_p5_never_two_nodes_of_one_owner(self) -> None:
         network = self.network(nodes=3)
@@ -161,21 +177,18 @@ class GroupRules(Harness):
 
     def test_p5_never_a_node_of_the_creator(self) -> None:
         network = self.network(nodes=4)
-        with pytest.raises(NotEnoughNodes) as caught:
-            self.network(nodes=3).opened(creator="o0")
-        assert not network.messages or "1 of the creator" in str(caught.value)
+        few = self.network(nodes=3)
+        few.refused(NotEnoughNodes, lambda: few.opened(creator="o0"), "1 of the creator")
         for _ in range(4):
             group = network.opened(fee=3, creator="o0")
             assert "n0" not in group.pool.ids
-            network.clock.advance(1)
-            drawn = network.ledger.draw(group.id)
+            drawn = network.draw(group)
             assert set(drawn.members) == {"n1", "n2", "n3"}
-            network.clock.advance(100)
-            network.ledger.settle(group.id)
             for node in drawn.members:
-                if network.ledger.node(node).suspended:
-                    network.ledger.leave(node)
-                    network.ledger.join(node, owner=f"o{node[1:]}", gpu=CARD, stake=1_000)
+                network.commit(group.id, node)
+            for node in drawn.members:
+                network.reveal(group.id, node)
+            network.ledger.settle(group.id)
 
     def test_p4_groups_have_the_size_that_the_policy_says(self) -> None:
         network = self.network(nodes=6, policy=replace(POLICY, group_size=5, min_fee=5))

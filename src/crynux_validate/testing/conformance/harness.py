@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
@@ -14,6 +15,7 @@ from crynux_validate.ledger.beacon import LocalBeacon
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Ledger, Policy
 from crynux_validate.testing.clock import ManualClock
 from crynux_validate.testing.conformance.network import LEDGER_ID, POLICY, Network
+from crynux_validate.testing.conformance.under_test import Accounts, LedgerUnderTest, own
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 SECRET: Final = b"secret"
@@ -22,16 +24,22 @@ T = TypeVar("T")
 
 
 class KitClock(ManualClock):
-    """A `ManualClock` that skips the test that moves it where the ledger does not follow it."""
+    """A `ManualClock` that skips the test that reads or moves it where the ledger does not follow it."""
 
     def __init__(self, lacks: str | None) -> None:
         self._lacks: str | None = None
         super().__init__()
         self._lacks = lacks
 
+    def __call__(self) -> int:
+        """Return the time, to a ledger that asks for it all the same."""
+        return self._now
+
     @property
     def now(self) -> int:
         """The time."""
+        if self._lacks is not None:
+            pytest.skip(self._lacks)
         return self._now
 
     @now.setter
@@ -39,6 +47,21 @@ class KitClock(ManualClock):
         if self._lacks is not None:
             pytest.skip(self._lacks)
         self._now = value
+
+
+class PromptBeacon(LocalBeacon):
+    """A beacon whose next round is public when it has been asked for: where time cannot be moved, none is lost."""
+
+    _last = 0
+
+    def next_round(self, now: int) -> int:  # noqa: ARG002
+        """Return a number of its own for each who asks."""
+        self._last += 1
+        return self._last
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002, ARG002
+        """Return the value that a `LocalBeacon` with the same secret has in the end."""
+        return super().value(round, round)
 
 
 class Harness:
@@ -59,10 +82,16 @@ class Harness:
     steps: ClassVar[int] = 60
     """How many actions a random sequence has at most."""
 
+    window: ClassVar[int] = 2
+    """Without ``manual_clock``, how many seconds of the ledger's time a test leaves for a draw, for commitments and for
+    openings, and waits where they stay away: enough for a beacon's round, and for five nodes to act one after the
+    other."""
+
     folders: ClassVar[str | None] = None
     """Where the folders of ledgers are made; None for the system's temporary folder."""
 
     _root: Path
+    _accounts: Accounts
     _made = 0
 
     def make_ledger(self, policy: Policy, ledger_id: str, clock: Clock, beacon: Beacon, folder: Path) -> Ledger:
@@ -84,6 +113,14 @@ class Harness:
         raise NotImplementedError(
             f"{type(self).__name__} has no replay_ledger: define it, or declare lacks = {{'replay': 'why'}}"
         )
+
+    def account(self, name: str) -> str:
+        """Return what the ledger calls an account of the tests: ``app``, ``o0``, ``o1``, ``treasury``, ...
+
+        A ledger whose accounts have names of its own, such as the addresses of a chain, gives one for each name, and
+        always the same. The tests see their own names, whatever the ledger returns.
+        """
+        return name
 
     def let_go(self, ledger: Ledger) -> None:
         """End what an object holds, as the death of its process would: a lock, a connection. Nothing, if left out."""
@@ -113,7 +150,7 @@ class Harness:
         if request.function.__name__ in self.xfails:
             request.applymarker(pytest.mark.xfail(reason=self.xfails[request.function.__name__], strict=True))
         with tempfile.TemporaryDirectory(prefix="ledgers-", dir=self.folders, ignore_cleanup_errors=True) as root:
-            self._root = Path(root)
+            self._root, self._accounts = Path(root), Accounts(self.account)
             yield
 
     def new_folder(self) -> Path:
@@ -125,7 +162,7 @@ class Harness:
 
     def new_clock(self) -> ManualClock:
         """Return a clock that stands at 1,000,000."""
-        return KitClock(self._lacks("manual_clock") if "manual_clock" in self.lacks else None)
+        return KitClock(None if self.has("manual_clock") else self._lacks("manual_clock"))
 
     def new_ledger(
         self,
@@ -136,11 +173,31 @@ class Harness:
         folder: Path | None = None,
     ) -> Ledger:
         """Make a ledger; with a folder that holds one, open that."""
-        if beacon is not None and "beacon" in self.lacks:
+        if beacon is not None and not self.has("beacon"):
             pytest.skip(self._lacks("beacon"))
-        return self.make_ledger(
-            policy, LEDGER_ID, clock or self.new_clock(), beacon or LocalBeacon(SECRET), folder or self.new_folder()
-        )
+        if beacon is None:
+            beacon = LocalBeacon(SECRET) if self.has("manual_clock") else PromptBeacon(SECRET)
+        clock, folder = clock or self.new_clock(), folder or self.new_folder()
+        return self.seen(self.make_ledger(self.adapted(policy), LEDGER_ID, clock, beacon, folder))
+
+    def seen(self, ledger: Ledger) -> Ledger:
+        """Return a ledger as the tests see it: with their names of accounts, and skipping what it lacks."""
+        if type(self).account is Harness.account and all(map(self.has, ("draw_ahead", "log", "text"))):
+            return ledger
+        return LedgerUnderTest(ledger, self._accounts, {name: self._lacks(name) for name in self.lacks})
+
+    def adapted(self, policy: Policy) -> Policy:
+        """Return a policy of the tests as the ledger gets it: with its own accounts, and short where it has to wait."""
+        if policy.slash_account is not None:
+            policy = replace(policy, slash_account=self._accounts.own(policy.slash_account))
+        if self.has("manual_clock"):
+            return policy
+        window = self.window
+        return replace(policy, draw_seconds=window, commit_seconds=window, reveal_seconds=window)
+
+    def has(self, capability: str) -> bool:
+        """Whether the ledger does not lack a capability."""
+        return capability not in self.lacks
 
     def network(
         self, nodes: int = 5, policy: Policy = POLICY, stake: int = 1_000, *, beacon: Beacon | None = None
@@ -148,10 +205,18 @@ class Harness:
         """Make a ledger with a small network around it."""
         clock, folder = self.new_clock(), self.new_folder()
         ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
-        network = RestartableNetwork(ledger, clock, nodes=nodes, stake=stake, messages="messages" not in self.lacks)
+        network = RestartableNetwork(
+            ledger,
+            clock,
+            nodes=nodes,
+            stake=stake,
+            messages=self.has("messages"),
+            log=self.has("log"),
+            waits=not self.has("manual_clock"),
+        )
 
         def restart() -> None:
-            self.let_go(network.ledger)
+            self.let_go(own(network.ledger))
             del network.ledger
             network.ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
 

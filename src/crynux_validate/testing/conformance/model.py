@@ -38,6 +38,7 @@ from crynux_validate.testing.conformance.network import (
     check_money,
     everything,
 )
+from crynux_validate.testing.conformance.under_test import own
 
 QUERIES: Final = ("account", "epoch", "events", "group", "node", "nodes", "now", "totals")
 NODES, OWNERS = 8, 6
@@ -110,14 +111,15 @@ class ModelMachine(RuleBasedStateMachine):
         self.clock, self.folder = harness.new_clock(), harness.new_folder()
         self.harness = harness
         model = MemoryLedger(POLICY, ledger_id=LEDGER_ID, clock=self.clock, beacon=LocalBeacon(SECRET))
-        self.both = Both(self.opened(), model, messages="messages" not in harness.lacks)
-        self.ledger = cast("Ledger", self.both)
+        self.both = Both(self.opened(), model, messages=harness.has("messages"))
+        self.ledger = harness.seen(cast("Ledger", self.both))
         self.network = Network(self.ledger, self.clock, nodes=OWNERS)
         self.groups: list[str] = []
 
     def opened(self) -> Ledger:
         """Open the ledger under test."""
-        return self.harness.new_ledger(POLICY, clock=self.clock, beacon=LocalBeacon(SECRET), folder=self.folder)
+        found = self.harness.new_ledger(POLICY, clock=self.clock, beacon=LocalBeacon(SECRET), folder=self.folder)
+        return own(found)
 
     def attempt(self, action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Do what may be refused: both refuse it alike, and log nothing."""
@@ -228,7 +230,7 @@ class ModelMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A process that dies here and starts again knows all of it (L7)."""
-        if "restart" not in self.harness.lacks:
+        if self.harness.has("restart"):
             self.harness.let_go(self.both.ledger)
             self.both.ledger = self.opened()
         everything(self.ledger)
@@ -250,7 +252,7 @@ class ModelMachine(RuleBasedStateMachine):
                 assert len(owners - {group.creator}) == len(group.members) == 3
 
     def teardown(self) -> None:
-        check_money(self.both.ledger)
+        check_money(self.ledger)
         again = MemoryLedger.replay(self.both.ledger.events())
         assert everything(again) == everything(self.ledger)
 
@@ -258,7 +260,7 @@ class ModelMachine(RuleBasedStateMachine):
 class ModelRules(Harness):
     """The standard test that compares with the model."""
 
-    @needs("manual_clock", "beacon")
+    @needs("manual_clock", "beacon", "log", "text", "draw_ahead")
     def test_the_ledger_does_what_the_model_does(self) -> None:
         """L1-L7, C2, P2-P7: the same actions in any order give the same results, errors, events and money."""
         small = settings(

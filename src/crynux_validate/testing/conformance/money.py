@@ -33,8 +33,6 @@ class MoneyRules(Harness):
         first, second, _ = group.members
         network.commit(group.id, first)
         opening = network.openings[group.id, first]
-        epoch = ledger.epoch()
-        attestations: list[Any] = ["no attestation"]
         refusals: list[tuple[type[Exception], Callable[[], Any]]] = [
             (InvalidInputError, lambda: ledger.deposit("app", 0)),
             (InsufficientFundsError, lambda: ledger.withdraw("app", 10**6)),
@@ -43,8 +41,6 @@ class MoneyRules(Harness):
             (StakeTooLowError, lambda: ledger.join("new", owner="o0", gpu=CARD, stake=399)),
             (UnknownIdError, lambda: ledger.leave("stranger")),
             (InsufficientFundsError, lambda: ledger.top_up("n0", 10**6)),
-            (TooEarlyError, lambda: ledger.attest_commit("n0", bytes(32), epoch=epoch.number + 1)),
-            (InvalidInputError, lambda: ledger.attest_reveal("n0", attestations[0], bytes(32))),
             (NotEnoughNodes, lambda: ledger.open_group(TASK, creator="app", fee=100, min_memory_gib=1_000)),
             (NotEnoughNodes, lambda: ledger.open_group(TASK, creator="app", fee=9_000)),
             (AlreadyDoneError, lambda: ledger.open_group(group.task, creator="app", fee=100)),
@@ -54,12 +50,19 @@ class MoneyRules(Harness):
             (TooEarlyError, lambda: ledger.reveal(group.id, first, opening)),
             (TooEarlyError, lambda: ledger.settle(group.id)),
         ]
+        if self.has("text"):
+            number = ledger.epoch().number
+            attestations: list[Any] = ["no attestation"]
+            refusals += [
+                (TooEarlyError, lambda: ledger.attest_commit("n0", bytes(32), epoch=number + 1)),
+                (InvalidInputError, lambda: ledger.attest_reveal("n0", attestations[0], bytes(32))),
+            ]
         before = everything(ledger)
         for error, action in refusals:
             with pytest.raises(error):
                 action()
             assert everything(ledger) == before, f"{error.__name__} was raised, and yet something has changed"
-        network.clock.now = group.commit_deadline
+        network.until(group.commit_deadline)
         later: list[tuple[type[Exception], Callable[[], Any]]] = [
             (TooLateError, lambda: ledger.commit(group.id, second, bytes(32))),
             (CommitmentMismatchError, lambda: ledger.reveal(group.id, second, opening)),

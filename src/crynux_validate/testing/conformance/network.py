@@ -1,14 +1,16 @@
 """A small network of nodes, owners and a creator around a ledger under test."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any, Final
 
 import pytest
 
 from crynux_validate.answers import Answer, ErrorReport, ImageScore, TextScore
 from crynux_validate.commitment import Opening
+from crynux_validate.errors import NotEnoughNodes, TooEarlyError
 from crynux_validate.ledger.interface import Event, Group, Ledger, Policy, Status
 from crynux_validate.machines.admission import class_of
 from crynux_validate.machines.classes import Attestation, NodeClass
@@ -18,6 +20,7 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import ImageTask, ModelRef, TextTask
 from crynux_validate.testing.clock import ManualClock
 from crynux_validate.testing.conformance import by_hand
+from crynux_validate.testing.conformance.under_test import LedgerUnderTest
 
 LEDGER_ID: Final = "test"
 TASK: Final = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
@@ -97,15 +100,27 @@ class Network:
     nodes, stake
         How many nodes join, and with what stake; each owner has 5,000 before that, the creator 10,000.
     messages
-        Whether the words of errors are compared (capability ``messages``).
+        Whether the words and numbers of errors are compared (capability ``messages``).
+    log
+        Whether the log is looked at (capability ``log``).
+    waits
+        Whether the ledger's time moves by itself, and is waited for (without the capability ``manual_clock``).
     """
 
     def __init__(
-        self, ledger: Ledger, clock: ManualClock, *, nodes: int = 5, stake: int = 1_000, messages: bool = True
+        self,
+        ledger: Ledger,
+        clock: ManualClock,
+        *,
+        nodes: int = 5,
+        stake: int = 1_000,
+        messages: bool = True,
+        log: bool = True,
+        waits: bool = False,
     ) -> None:
         self.ledger = ledger
         self.clock = clock
-        self.messages = messages
+        self.messages, self.log, self._waits = messages, log, waits
         self.openings: dict[tuple[str, str], Opening] = {}
         self.attestations: dict[str, tuple[Attestation, bytes]] = {}
         self._given = 0
@@ -160,9 +175,40 @@ class Network:
 
     def drawn(self, fee: int = 100, task: ImageTask | TextTask = TASK) -> Group:
         """Open a group and draw its members a second later."""
-        group = self.opened(fee, task)
-        self.clock.advance(1)
-        return self.ledger.draw(group.id)
+        return self.draw(self.opened(fee, task))
+
+    def draw(self, group: Group) -> Group:
+        """Draw a group when the value of its beacon round is public: a second later, or when the ledger has it."""
+        if not self._waits:
+            self.clock.advance(1)
+            return self.ledger.draw(group.id)
+        while True:
+            try:
+                return self.ledger.draw(group.id)
+            except TooEarlyError:
+                now = self.ledger.now()
+                if now >= group.draw_deadline:
+                    raise
+                self.until(now + 1)
+
+    def just_before(self, deadline: int) -> None:
+        """Let the ledger's time come to the last second before a deadline; where it moves by itself, leave it be."""
+        if not self._waits:
+            self.clock.now = deadline - 1
+
+    def until(self, time: int) -> None:
+        """Let the ledger's time come to a moment; wait for it where it moves by itself."""
+        if not self._waits:
+            self.clock.now = max(time, self.clock.now)
+            return
+        first, began = self.ledger.now(), monotonic()
+        while (now := self.ledger.now()) < time:
+            if monotonic() - began > 10 + 2 * (time - first):
+                pytest.fail(
+                    f"now() was {first}, and after {monotonic() - began:.0f} s is {now}, not yet {time}: it is the time "
+                    "that an action would have, and has to go on while there is none"
+                )
+            sleep(0.02)
 
     def commit(self, group: str, node: str, answer: Answer = HONEST) -> Opening:
         """Bind a member to an answer; the commitment is computed by hand."""
@@ -185,7 +231,7 @@ class Network:
             if answer is not None:
                 self.commit(group.id, node, answer)
         if None in answers:
-            self.clock.now = self.ledger.group(group.id).commit_deadline
+            self.until(group.commit_deadline)
         return self.ledger.group(group.id)
 
     def answered(self, *answers: Answer | None, fee: int = 100, task: ImageTask | TextTask = TASK) -> Group:
@@ -202,12 +248,20 @@ class Network:
             action()
         assert self.glance() == before, "the action was refused, and yet something has changed (L1)"
 
-    def glance(self) -> tuple[object, ...]:
+    def too_few(self, available: int, needed: int, action: Callable[[], Any], match: str | None = None) -> None:
+        """An action is refused, since so many are available and so many are needed."""
+        with pytest.raises(NotEnoughNodes, match=match if self.messages else None) as caught:
+            action()
+        assert not self.messages or (caught.value.available, caught.value.needed) == (available, needed)
+
+    def glance(self) -> object:
         """Return what shows at little cost whether something changed."""
+        if not self.log:
+            return everything(self.ledger)
         return tuple(self.ledger.events()), self.ledger.totals(), by_id(self.ledger)
 
     def check_money(self) -> None:
-        """Compare all money with what the log says, added up by hand (L2-L4)."""
+        """Compare all money with what the log says, added up by hand; without a log, with itself (L2-L4)."""
         check_money(self.ledger)
 
 
@@ -224,7 +278,12 @@ class Everything:
 
 
 def everything(ledger: Ledger) -> Everything:
-    """Ask a ledger for all that its log speaks of."""
+    """Ask a ledger for all that its log speaks of; without a log, for all that the tests spoke of."""
+    if isinstance(ledger, LedgerUnderTest):
+        if not ledger.has_log:
+            used = [account for account in ledger.accounts if ledger.account(account)]
+            return _all_of(ledger, (), used, ledger.known_nodes, ledger.groups)
+        ledger = ledger.wrapped
     events = tuple(ledger.events())
     accounts, nodes, groups = {"app"}, set(), []
     for event in events:
@@ -237,8 +296,14 @@ def everything(ledger: Ledger) -> Everything:
             groups.append(result["group"])
     if ledger.policy.slash_account is not None:
         accounts.add(ledger.policy.slash_account)
+    return _all_of(ledger, events, accounts, nodes, groups)
+
+
+def _all_of(
+    ledger: Ledger, events: Sequence[Event], accounts: Iterable[str], nodes: Iterable[str], groups: Iterable[str]
+) -> Everything:
     return Everything(
-        events=events,
+        events=tuple(events),
         totals=ledger.totals(),
         joined=by_id(ledger),
         nodes={node: ledger.node(node) for node in sorted(nodes)},
@@ -259,8 +324,19 @@ def busy_nodes(groups: Mapping[str, Group]) -> list[str]:
 
 def check_money(ledger: Ledger) -> None:
     """Compare all money of a ledger with what its log says, added up by hand (L2-L4)."""
-    books = by_hand.Books.of(ledger.events(), ledger.policy)
-    found = everything(ledger)
+    found, totals = everything(ledger), ledger.totals()
+    held = totals.accounts + totals.stakes + totals.escrows + totals.burnt
+    assert held == totals.deposited - totals.withdrawn, "money was made or lost (L2)"
+    assert min(totals.accounts, totals.stakes, totals.escrows, totals.burnt) >= 0
+    known = sum(found.accounts.values()), sum(node.stake for node in found.nodes.values())
+    escrows = sum(group.escrow for group in found.groups.values())
+    assert (*known, escrows) == (totals.accounts, totals.stakes, totals.escrows), "the totals are not the sums (L2)"
+    if found.events:
+        _check_books(ledger, found)
+
+
+def _check_books(ledger: Ledger, found: Everything) -> None:
+    books = by_hand.Books.of(found.events, ledger.policy)
     assert found.accounts == {name: books.accounts[name] for name in found.accounts}, "an account has the wrong balance"
     stakes = {name: node.stake for name, node in found.nodes.items()}
     assert stakes == {name: books.stakes[name] for name in found.nodes}, "a node has the wrong stake"
@@ -271,6 +347,3 @@ def check_money(ledger: Ledger) -> None:
         sum(kind.values()) for kind in (books.accounts, books.stakes, books.escrows)
     )
     assert (totals.burnt, totals.deposited, totals.withdrawn) == (books.burnt, books.deposited, books.withdrawn)
-    held = totals.accounts + totals.stakes + totals.escrows + totals.burnt
-    assert held == totals.deposited - totals.withdrawn, "money was made or lost (L2)"
-    assert min(totals.accounts, totals.stakes, totals.escrows, totals.burnt) >= 0

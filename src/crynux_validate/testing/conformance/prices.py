@@ -56,7 +56,7 @@ class PriceRules(Harness):
         group = network.committed(HONEST, HONEST, HONEST, fee=60)
         for node in group.members[:2]:
             network.reveal(group.id, node)
-        network.clock.now = group.reveal_deadline
+        network.until(group.reveal_deadline)
         settled = network.ledger.settle(group.id)
         assert findings(settled)[2] is Finding.WITHHELD
         assert network.ledger.node(group.members[2]).stake == 1_000 - 400
@@ -100,7 +100,7 @@ class PriceRules(Harness):
     def test_l3_a_closed_group_burns_nothing(self) -> None:
         network = self.network(policy=PRICED, beacon=SilentBeacon())
         group = network.opened(fee=101)
-        network.clock.now = group.draw_deadline
+        network.until(group.draw_deadline)
         network.ledger.draw(group.id)
         assert (network.ledger.account("app"), network.ledger.totals().burnt) == (10_000, 0)
         network.check_money()
@@ -114,8 +114,7 @@ class PriceRules(Harness):
             return network.ledger.open_group(group.task, creator=creator, fee=fee)
 
         network.refused(AlreadyDoneError, again, group.id)
-        network.clock.advance(1)
-        network.ledger.draw(group.id)
+        network.draw(group)
         network.refused(AlreadyDoneError, lambda: again(creator="nobody"), group.id)
         for node in network.ledger.group(group.id).members:
             network.commit(group.id, node)
@@ -128,11 +127,11 @@ class PriceRules(Harness):
     def test_l9_a_task_that_nobody_answered_can_be_given_again(self) -> None:
         """One that was closed, or ended with nothing but reports, absences and answers that were never opened."""
         network = self.network(nodes=9, policy=replace(POLICY, suspend_after=9))
-        silent = network.committed(None, None, None)
-        network.ledger.settle(silent.id)
+        silent = network.drawn()
         reported = network.answered(FALSE_REPORT, FALSE_REPORT, ErrorReport("failed", "out of memory"))
         withheld = network.committed(HONEST, HONEST, HONEST)
-        network.clock.now = withheld.reveal_deadline
+        network.until(withheld.reveal_deadline)
+        network.ledger.settle(silent.id)
         network.ledger.settle(withheld.id)
         for group in (silent, reported, withheld):
             again = network.ledger.open_group(group.task, creator="app", fee=3)
@@ -145,11 +144,11 @@ class PriceRules(Harness):
     def test_l9_the_task_of_a_closed_group_can_be_given_again(self) -> None:
         network = self.network(beacon=SilentBeacon())
         group = network.opened()
-        network.clock.now = group.draw_deadline
+        network.until(group.draw_deadline)
         assert network.ledger.draw(group.id).status is Status.CLOSED
         assert network.ledger.open_group(group.task, creator="app", fee=3).task == group.task
 
-    @needs("second_round")
+    @needs("second_round", "text")
     def test_l9_with_a_second_round_a_task_can_be_given_twice(self) -> None:
         """Who copied the first answer cannot give the second."""
         network = self.network(nodes=6, policy=replace(POLICY, second_algorithm="digest/1"))

@@ -43,7 +43,7 @@ class RestartRules(Harness):
         before = everything(network.ledger)
         network.restart()
         assert everything(network.ledger) == before
-        assert (network.ledger.id, network.ledger.policy) == (LEDGER_ID, POLICY)
+        assert (network.ledger.id, network.ledger.policy) == (LEDGER_ID, self.adapted(POLICY))
         for group in (settled, slashed, waiting):
             assert network.ledger.group(group.id) == group
         network.check_money()

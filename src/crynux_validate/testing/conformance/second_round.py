@@ -74,16 +74,17 @@ def second_round(network: Network, group: Group, *tokens: Tokens) -> Group:
         if answer is not None
     }
     if None in tokens:
-        network.clock.now = group.rounds[1].commit_deadline
+        network.until(group.rounds[1].commit_deadline)
     for node, opening in given.items():
         network.ledger.reveal(group.id, node, opening, round=2)
     if None in tokens:
-        network.clock.now = group.rounds[1].reveal_deadline
+        network.until(group.rounds[1].reveal_deadline)
     settled = network.ledger.settle(group.id)
     network.check_money()
     return settled
 
 
+@needs("manual_clock", "second_round", "text")
 class SecondRoundRules(Harness):
     """Standard tests of groups that answer twice."""
 
@@ -93,7 +94,6 @@ class SecondRoundRules(Harness):
         network.attest()
         return network
 
-    @needs("second_round")
     def test_c5_the_seed_comes_from_the_nonces_of_the_first_round(self) -> None:
         network = self.two_rounds()
         group = network.drawn(task=TEXT)
@@ -109,13 +109,11 @@ class SecondRoundRules(Harness):
         assert group.second_seed(network.clock.now) == seed
         assert KeyedScore.from_tokens(seed, TOKENS).to_bytes() == by_hand.second_answer(seed, TOKENS)
 
-    @needs("second_round")
     def test_c5_who_has_the_result_is_paid(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
         assert findings(second_round(network, group, TOKENS, TOKENS, TOKENS)) == [Finding.VALID] * 3
 
-    @needs("second_round")
     def test_c5_who_bound_a_digest_without_having_the_result_is_invalid(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
@@ -123,7 +121,6 @@ class SecondRoundRules(Harness):
         assert findings(settled) == [Finding.VALID, Finding.VALID, Finding.INVALID]
         assert network.ledger.node(settled.members[2]).stake == 0
 
-    @needs("second_round")
     def test_c5_an_answer_counts_only_where_both_rounds_agree(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, CHEAT_TEXT)
@@ -133,14 +130,12 @@ class SecondRoundRules(Harness):
         assert settled.verdict.outcome is Outcome.NO_QUORUM
         assert network.ledger.account("app") == 10_000
 
-    @needs("second_round")
     def test_c5_without_a_quorum_of_second_answers_nobody_is_slashed(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
         assert findings(second_round(network, group, TOKENS, OTHER, ODD)) == [Finding.UNDECIDED] * 3
         assert network.ledger.account("app") == 10_000
 
-    @needs("second_round")
     def test_c5_whoever_is_asked_and_keeps_silent_withholds(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
@@ -149,7 +144,6 @@ class SecondRoundRules(Harness):
         silent = network.ledger.node(settled.members[2])
         assert (silent.stake, silent.absences) == (0, 0)
 
-    @needs("second_round")
     def test_c5_what_is_no_second_answer_is_malformed(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
@@ -161,7 +155,6 @@ class SecondRoundRules(Harness):
         settled = network.ledger.settle(group.id)
         assert findings(settled) == [Finding.VALID, Finding.VALID, Finding.INVALID]
 
-    @needs("second_round")
     def test_c5_only_who_revealed_a_score_is_asked(self) -> None:
         """Neither who reported an error nor who was absent."""
         for answer, finding in ((ErrorReport("failed", "out of memory"), Finding.ERROR), (None, Finding.ABSENT)):
@@ -179,7 +172,6 @@ class SecondRoundRules(Harness):
                 network.ledger.reveal(group.id, node, opening, round=2)
             assert findings(network.ledger.settle(group.id)) == [Finding.VALID, Finding.VALID, finding]
 
-    @needs("second_round")
     def test_c5_where_nobody_gave_a_score_the_second_round_is_over_at_once(self) -> None:
         network = self.two_rounds()
         report = ErrorReport("schema")
@@ -187,7 +179,6 @@ class SecondRoundRules(Harness):
         assert settled.verdict is not None
         assert settled.verdict.outcome is Outcome.TASK_FAULT
 
-    @needs("second_round")
     def test_c5_the_second_round_follows_the_first(self) -> None:
         """Its deadlines are fixed at the draw as well, and it begins when the first is over."""
         network = self.two_rounds()
@@ -229,7 +220,6 @@ class SecondRoundRules(Harness):
         settled = ledger.settle(group.id)
         assert findings(settled) == [Finding.UNDECIDED, Finding.WITHHELD, Finding.WITHHELD]
 
-    @needs("second_round")
     def test_c5_a_first_commitment_is_none_for_the_second_round(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
@@ -243,13 +233,11 @@ class SecondRoundRules(Harness):
             CommitmentMismatchError, lambda: network.ledger.reveal(group.id, node, opening, round=2), "round"
         )
 
-    @needs("second_round")
     def test_c5_images_have_no_second_round(self) -> None:
         """Those of honest nodes differ."""
         network = self.two_rounds()
         network.refused(InvalidInputError, lambda: network.opened(task=TASK), "give the ledger text tasks")
 
-    @needs("second_round")
     def test_c5_there_are_two_rounds(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
@@ -261,7 +249,7 @@ class SecondRoundRules(Harness):
                 "the rounds 1 and 2",
             )
 
-    @needs("second_round", "restart")
+    @needs("restart")
     def test_c5_a_restart_forgets_nothing_of_the_second_round(self) -> None:
         network = self.two_rounds()
         group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)

@@ -173,7 +173,7 @@ class SignedRules(Harness):
             sign_and_commit(network, group, node, key_of(node))
         for node in group.members[:2]:
             network.reveal(group.id, node)
-        network.clock.now = group.reveal_deadline
+        network.until(group.reveal_deadline)
         network.ledger.settle(group.id)
         silent = group.members[2]
         keys = {node: key_of(node).public_key for node in group.members}
@@ -187,8 +187,8 @@ class SignedRules(Harness):
         with pytest.raises(InvalidInputError):
             network.ledger.evidence(group.id, group.members[0])
         with pytest.raises(UnknownIdError):
-            network.ledger.evidence("group-9", "n0")
-        network.clock.now = group.commit_deadline
+            network.ledger.evidence("no-such-group", "n0")
+        network.until(group.commit_deadline)
         network.ledger.settle(group.id)
         stranger = next(node.id for node in network.ledger.nodes() if node.id not in group.members)
         with pytest.raises(InvalidInputError):
