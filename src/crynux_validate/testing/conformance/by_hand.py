@@ -26,7 +26,7 @@ def _part(value: bytes | str) -> bytes:
 
 def _canonical(value: object) -> bytes:
     """Canonical JSON of what has ASCII keys, and no fractions."""
-    return json.dumps(_shortest(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(shortest(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def draw_digest(group: Group) -> bytes:
@@ -56,17 +56,17 @@ def event_digest(event: Event) -> str:
     """Return what the next event has as `previous` (L5): canonical JSON of what the log holds, all of whose keys are
     ASCII."""
     fields = {"seq": event.seq, "time": event.time, "kind": event.kind, "previous": event.previous}
-    value = _shortest({**fields, "payload": thaw(event.payload)})
+    value = shortest({**fields, "payload": thaw(event.payload)})
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(_part("crynux-validate/event/1") + _part(text)).hexdigest()
 
 
-def _shortest(value: Any) -> Any:
-    """RFC 8785 writes a float without a fraction as an integer."""
+def shortest(value: Any) -> Any:
+    """Write a float without a fraction as an integer, as RFC 8785 does."""
     if isinstance(value, dict):
-        return {name: _shortest(item) for name, item in value.items()}
+        return {name: shortest(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_shortest(item) for item in value]
+        return [shortest(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -147,14 +147,22 @@ class Network:
 
     def attest_commit(self, node: str, machine: Machine = MACHINE) -> Node:
         """Bind a node to what a machine attests in the present epoch."""
+        made, commitment = self._attestation(node, machine)
+        committed = self.ledger.attest_commit(node, commitment, epoch=made[0].epoch)
+        self.attestations[node] = made
+        return committed
+
+    def attestation_of(self, node: str, machine: Machine = MACHINE) -> bytes:
+        """Return the commitment to what a machine attests in the present epoch; `attest_reveal` opens it."""
+        self.attestations[node], commitment = self._attestation(node, machine)
+        return commitment
+
+    def _attestation(self, node: str, machine: Machine) -> tuple[tuple[Attestation, bytes], bytes]:
         epoch = self.ledger.epoch()
         made = machine.attestation(epoch.challenge or b"", epoch.number)
         nonce = f"nonce of {node} in {epoch.number}".encode().ljust(32)
         digests = (made.kernel, made.numerics, made.canary)
-        commitment = by_hand.attestation_commitment(self.ledger.id, made.epoch, node, digests, nonce)
-        committed = self.ledger.attest_commit(node, commitment, epoch=epoch.number)
-        self.attestations[node] = (made, nonce)
-        return committed
+        return (made, nonce), by_hand.attestation_commitment(self.ledger.id, made.epoch, node, digests, nonce)
 
     def attest_reveal(self, node: str) -> Node:
         """Open what a node is bound to."""
@@ -205,8 +213,8 @@ class Network:
         while (now := self.ledger.now()) < time:
             if monotonic() - began > 10 + 2 * (time - first):
                 pytest.fail(
-                    f"now() was {first}, and after {monotonic() - began:.0f} s is {now}, not yet {time}: it is the time "
-                    "that an action would have, and has to go on while there is none"
+                    f"now() was {first}, and after {monotonic() - began:.0f} s is {now}, not yet {time}: it is the "
+                    "time that an action would have, and has to go on while there is none"
                 )
             sleep(0.02)
 

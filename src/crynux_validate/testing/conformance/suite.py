@@ -21,6 +21,7 @@ from crynux_validate.testing.conformance.log import LogRules
 from crynux_validate.testing.conformance.model import ModelRules
 from crynux_validate.testing.conformance.money import MoneyRules
 from crynux_validate.testing.conformance.nodes import NodeRules
+from crynux_validate.testing.conformance.odd import OddRules
 from crynux_validate.testing.conformance.prices import PriceRules
 from crynux_validate.testing.conformance.restart import RestartRules
 from crynux_validate.testing.conformance.second_round import SecondRoundRules
@@ -39,6 +40,7 @@ class LedgerConformance(
     CommitmentRules,
     SettlementRules,
     PriceRules,
+    OddRules,
     AttestationRules,
     ClassRules,
     LogRules,
