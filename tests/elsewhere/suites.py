@@ -1,6 +1,7 @@
 """What somebody else's tests would be: of ledgers that are right, ledgers that are wrong, and classes that hide a test.
 
-Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, `broken.py`, `chain.py` and `jsonl_ledger.py`.
+Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, and `broken.py`, `broken_rules.py`, `chain.py`
+and `jsonl_ledger.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,10 @@ import crynux_validate as cv
 from crynux_validate.testing import LedgerConformance
 
 if TYPE_CHECKING:
-    from tests.elsewhere import broken, chain
+    from tests.elsewhere import broken, broken_rules, chain
 else:
     import broken
+    import broken_rules
     import chain
 
 
@@ -147,5 +149,5 @@ def suite_of(kind: type[broken.Broken]) -> type[LedgerConformance]:
     return type(f"Test{kind.__name__}", (LedgerConformance,), body)
 
 
-for _kind in broken.CAUGHT_BY:
+for _kind in (*broken.CAUGHT_BY, *broken_rules.CAUGHT_BY):
     globals()[f"Test{_kind.__name__}"] = suite_of(_kind)

@@ -17,7 +17,7 @@ from crynux_validate.judging import Finding
 from crynux_validate.ledger.interface import Status
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.harness import Harness
-from crynux_validate.testing.conformance.network import CHEAT, HONEST, MALFORMED, TASK
+from crynux_validate.testing.conformance.network import CHEAT, HONEST, MALFORMED, TASK, Network
 
 
 class CommitmentRules(Harness):
@@ -53,6 +53,22 @@ class CommitmentRules(Harness):
                 CommitmentMismatchError,
                 lambda g=group, n=node: network.ledger.reveal(g.id, n, opening),  # type: ignore[misc]
             )
+
+    def test_c1_what_is_bound_to_the_draw_can_be_opened(self) -> None:
+        """The ledger works out the same bytes from ledger, group, task, policy, fee, beacon and members."""
+        network = self.network()
+        group = network.drawn()
+        for node in group.members:
+            network.commit(group.id, node)
+        for node in group.members:
+            assert self._opens(network, group.id, node), "the commitment is not the one of the protocol"
+
+    def _opens(self, network: Network, group: str, node: str) -> bool:
+        try:
+            network.reveal(group, node)
+        except CommitmentMismatchError:
+            return False
+        return True
 
     def test_c1_a_copied_commitment_cannot_be_opened_by_the_copier(self) -> None:
         network = self.network()
