@@ -16,6 +16,8 @@ POLICY: Final = cv.Policy(
 """Times are milliseconds here, so that groups are drawn and settled while somebody waits."""
 
 TASK: Final = cv.ImageTask(model=cv.ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
+"""Every group has it with another seed: the same task is not given twice (L9)."""
+
 HONEST: Final = cv.ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
 CHEAT: Final = cv.ImageScore(bytes.fromhex("0f0f0f0ff0f0f0f0"), bytes(32))
 CARD: Final = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
@@ -82,21 +84,27 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         ledger.leave(node)
         tell("leave", node=node)
 
-    def serve() -> None:
-        group = ledger.open_group(TASK, creator="app", fee=99).id
-        tell("open_group", group=group)
+    def drawn_group(group: str) -> cv.Group:
+        """Draw it, and all that wait longer; or see who was drawn by others, who drew one that waits behind it."""
         while True:
             try:
-                drawn = ledger.draw(group)
-                break
+                found = ledger.draw(group)
             except cv.LedgerError:
-                if ledger.group(group).status is not cv.Status.OPEN:
-                    return
+                found = ledger.group(group)
+                if found.status is not cv.Status.OPEN:
+                    return found
                 time.sleep(0.001)
-        tell("draw", group=group)
+            else:
+                tell("draw", group=group)
+                return found
+
+    def serve() -> None:
+        group = ledger.open_group(TASK.replace(seed=chance.randrange(2**32)), creator="app", fee=99).id
+        tell("open_group", group=group)
+        drawn = drawn_group(group)
         openings = {node: cv.Opening.of(chance.choice([HONEST, HONEST, CHEAT])) for node in drawn.members}
         for node, opening in openings.items():
-            commitment = opening.commitment(ledger=ledger.id, group=group, node=node)
+            commitment = opening.commitment(drawn.draw_digest, node=node)
             ledger.commit(group, node, commitment)
             tell("commit", group=group, node=node, commitment=commitment.hex())
         for node, opening in openings.items():
@@ -107,7 +115,10 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
             tell("settle", group=group)
 
     def clean_up() -> None:
-        """Settle what others left behind."""
+        """Settle what others left behind, and give back the stakes of those that left."""
+        for node in ledger.nodes():
+            if node.leaving is not None and not ledger.leave(node.id).joined:
+                tell("leave", node=node.id)
         for group in ledger.last_groups(10):
             act = {cv.Status.OPEN: ledger.draw, cv.Status.DRAWN: ledger.settle}.get(group.status)
             if act is not None:
