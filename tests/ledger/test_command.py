@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from crynux_validate.ledger.sql.tables import ACCOUNTS
 from crynux_validate.machines.pairing import is_available
 from tests.ledger import backends
 from tests.ledger.conftest import using
-from tests.ledger.helpers import CHEAT, HONEST, Network
+from tests.ledger.helpers import CHEAT, HONEST, POLICY, TASK, Network
 
 
 @pytest.fixture(scope="module", autouse=True, params=["sqlite"])
@@ -62,7 +63,40 @@ def test_show(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     for node in ledger.nodes():
         assert (states[node.id] == "free") == is_available(node, ledger.policy.min_stake)
     assert "stake too low" in shown
-    assert value["money"]["burnt"] == "1000"
+    assert value["money"]["burnt"] == "660", "20 times its share of the fee, 33"
+    assert value["beacon"] == "local/1"
+    assert (value["waiting"], value["most_waiting"]) == (["group-2"], 1)
+    assert "beacon local/1" in shown
+    assert "1 of at most 1 groups wait for their draw: group-2 first, by round" in shown
+    (waits,) = value["groups"]
+    assert (waits["closed"], waits["base"], waits["pool_weight"]) == (None, *[str(ledger.group("group-2").base)] * 2)
+    assert "100% of the base" in shown
+
+
+def test_show_who_leaves_and_why_groups_were_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    network = Network(7, replace(POLICY, min_pool_ppm=600_000))
+    ledger, url = network.ledger, backends.current.url_of(network.ledger)
+    for seed in range(2):
+        network.opened(task=TASK.replace(seed=seed))
+    ledger.leave("n0")
+    network.clock.advance(1)
+    ledger.draw("group-2")  # for which group-1 has left too little
+    member = next(name for name in ledger.group("group-1").members if name != "n0")
+    ledger.leave(member)
+    with ledger.batch():
+        for _ in range(2_000):  # so that the log is read in more than one step
+            ledger.deposit("app", 1)
+    assert main(["ledger", "show", url]) == 0
+    shown = capsys.readouterr().out
+    assert "no group waits for its draw; 2 can" in shown
+    assert "small-pool" in shown
+    assert main(["ledger", "show", "--json", url]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [group["closed"] for group in value["groups"]] == ["small-pool", None]
+    assert value["waiting"] == []
+    states = {node["id"]: node["state"] for node in value["nodes"]}
+    assert states[member] == "leaving, in group-1"
+    assert states["n0"].startswith("leaving")
 
 
 def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
 
 def serve_paired(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask]", tell: Any) -> "list[Served]":
     """Give tasks to the classes that are large enough in turn; the creator names the class."""
-    tell("\n2. tasks go to machines of one class; the creator names the two large ones in turn")
+    tell("\n2. tasks go to machines of one class; the creator names the classes in turn")
     homes = [facts.node_class.digest for facts in on.classes() if facts.owners >= on.ledger.policy.group_size]
     done: list[Served] = []
     for at, task in enumerate(tasks):
