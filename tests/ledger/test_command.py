@@ -16,6 +16,9 @@ import crynux_validate as cv
 from crynux_validate.cli import main
 from crynux_validate.ledger.sql.tables import ACCOUNTS
 from crynux_validate.machines.pairing import is_available
+from crynux_validate.testing import ManualClock
+from crynux_validate.testing.conformance.network import LEDGER_ID
+from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
 from tests.ledger.conftest import using
 from tests.ledger.helpers import CHEAT, HONEST, POLICY, TASK, Network
@@ -117,6 +120,30 @@ def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(value["checked"]) == 2
     assert main(["ledger", "show", file]) == 0
     assert "do not add up" in capsys.readouterr().out
+
+
+class Elsewhere(cv.LocalBeacon):
+    """A beacon that has another clock than the ledger, and that the command line cannot ask."""
+
+    name = "elsewhere/1"
+    on_ledger_clock = False  # type: ignore[misc]
+
+
+def test_a_ledger_that_draws_by_a_beacon_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, clock = tmp_path / "ledger.db", ManualClock()
+    policy, beacon = replace(POLICY, beacon_delay_seconds=10), Elsewhere(b"secret")
+    with cv.SqlLedger(f"sqlite:///{file}", policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon) as ledger:
+        network = NetworkAround(ledger, clock)
+        network.opened()
+        clock.advance(11)
+        assert ledger.draw("group-1").status is cv.Status.DRAWN
+        ledger.verify_records()  # with the beacon: its values are compared
+    assert main(["ledger", "verify", str(file)]) == 0
+    assert "not compared: the values that draws had from the beacon elsewhere/1" in capsys.readouterr().out
+    assert main(["ledger", "verify", "--json", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)["beacon_not_asked"] == "elsewhere/1"
+    assert main(["ledger", "show", str(file)]) == 0
+    assert "beacon elsewhere/1" in capsys.readouterr().out
 
 
 def test_a_long_log_shows_how_far_it_is(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

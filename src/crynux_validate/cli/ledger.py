@@ -12,6 +12,7 @@ from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
 from crynux_validate.files import write_whole
+from crynux_validate.ledger.beacon import MissingBeacon
 from crynux_validate.ledger.clock import MOST_BEHIND
 
 if TYPE_CHECKING:
@@ -145,9 +146,13 @@ def main_verify(arguments: argparse.Namespace) -> int:
         except (BrokenLogError, StorageError) as error:
             show_progress("")
             problem = str(error)
+        unknown = ledger.beacon.name if isinstance(ledger.beacon, MissingBeacon) else None
     if arguments.json:
-        say_json({"holds": problem is None, "problem": problem, "checked": done, "head": head.digest})
+        found = {"holds": problem is None, "problem": problem, "checked": done, "head": head.digest}
+        say_json({**found, "beacon_not_asked": unknown})
     elif problem is None:
+        if unknown is not None:
+            say(f"not compared: the values that draws had from the beacon {unknown}, which nobody here can ask")
         say(f"head {head.digest}")
     else:
         say(f"does not hold: {problem}")
