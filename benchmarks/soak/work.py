@@ -84,24 +84,35 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         ledger.leave(node)
         tell("leave", node=node)
 
-    def drawn_group(group: str) -> cv.Group:
-        """Draw it, and all that wait longer; or see who was drawn by others, who drew one that waits behind it."""
-        while True:
+    def draw(group: str) -> None:
+        """Draw it, and all that wait longer, unless somebody else has done so."""
+        while ledger.group(group).status is cv.Status.OPEN:
             try:
-                found = ledger.draw(group)
-            except cv.LedgerError:
-                found = ledger.group(group)
-                if found.status is not cv.Status.OPEN:
-                    return found
-                time.sleep(0.001)
-            else:
+                ledger.draw(group)
                 tell("draw", group=group)
-                return found
+            except cv.LedgerError:
+                time.sleep(0.001)
 
     def serve() -> None:
-        group = ledger.open_group(TASK.replace(seed=chance.randrange(2**32)), creator="app", fee=99).id
-        tell("open_group", group=group)
-        drawn = drawn_group(group)
+        """Open one group or some, and draw the last of them: all are drawn in order, and somebody leaves meanwhile."""
+        groups: list[str] = []
+        for _ in range(chance.choice([1, 1, 1, 3])):
+            try:
+                group = ledger.open_group(TASK.replace(seed=chance.randrange(2**32)), creator="app", fee=99).id
+            except cv.LedgerError:
+                if not groups:
+                    raise
+                break
+            tell("open_group", group=group)
+            groups.append(group)
+        if chance.random() < 0.2:
+            come_and_go()
+        draw(groups[-1])
+        for group in groups:
+            answer(group)
+
+    def answer(group: str) -> None:
+        drawn = ledger.group(group)
         openings = {node: cv.Opening.of(chance.choice([HONEST, HONEST, CHEAT])) for node in drawn.members}
         for node, opening in openings.items():
             commitment = opening.commitment(drawn.draw_digest, node=node)
