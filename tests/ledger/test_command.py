@@ -66,7 +66,7 @@ def test_show(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     for node in ledger.nodes():
         assert (states[node.id] == "free") == is_available(node, ledger.policy.min_stake)
     assert "stake too low" in shown
-    assert value["money"]["burnt"] == "660", "20 times its share of the fee, 33"
+    assert value["money"]["burnt"] == "1000"
     assert value["beacon"] == "local/1"
     assert (value["waiting"], value["most_waiting"]) == (["group-2"], 1)
     assert "beacon local/1" in shown
