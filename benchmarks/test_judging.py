@@ -1,6 +1,7 @@
 """How many groups are judged, drawn and settled in a second, one thread."""
 
 import random
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -62,13 +63,15 @@ def test_settle(benchmark: Any) -> None:
     task = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
     score = ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
 
+    seeds = count()
+
     def one_group() -> str:
-        group = ledger.open_group(task, creator="creator", fee=300)
+        group = ledger.open_group(task.replace(seed=next(seeds)), creator="creator", fee=300)
         clock.advance(1)
         group = ledger.draw(group.id)
         openings = {node: Opening.of(score) for node in group.members}
         for node, opening in openings.items():
-            ledger.commit(group.id, node, opening.commitment(ledger=ledger.id, group=group.id, node=node))
+            ledger.commit(group.id, node, opening.commitment(group.draw_digest, node=node))
         for node, opening in openings.items():
             ledger.reveal(group.id, node, opening)
         return str(ledger.settle(group.id).status)

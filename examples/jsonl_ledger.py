@@ -15,7 +15,7 @@ from pathlib import Path
 import crynux_validate as cv
 from crynux_validate.ledger.actions import action_from_dict
 from crynux_validate.ledger.memory import MemoryStore
-from crynux_validate.ledger.replay import genesis_event, genesis_of
+from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
 
 
 class JsonlLedger(cv.StoringLedger):
@@ -62,14 +62,15 @@ class JsonlLedger(cv.StoringLedger):
     def _begun(self, line: bytes | None) -> MemoryStore:
         """The records of a ledger in which nothing has happened, from the first line of the file."""
         if line is None:
-            genesis = genesis_event(self.id, self.policy, self._clock())
-            self._append([genesis])
+            start = Genesis(self.id, self.policy, self._beacon.name, self._clock())
+            self._append([start.event()])
         else:
-            genesis = cv.Event(**json.loads(line)[0])
+            start = genesis_of([cv.Event(**json.loads(line)[0])])
             self._length = len(line)
-        if genesis_of([genesis])[:2] != (self.id, self.policy):
+        if (start.ledger, start.policy) != (self.id, self.policy):
             raise cv.InvalidInputError(f"{self._path} holds another ledger, or this one with another policy")
-        return MemoryStore(genesis, self.id, self.policy)
+        beacon_of(start, self._beacon)  # which refuses another beacon than the one that it began with
+        return MemoryStore(start)
 
     def _append(self, events: list[cv.Event]) -> None:
         """Write a transaction after those that are known, and return when it is on the disk (L7)."""

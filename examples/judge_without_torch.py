@@ -28,10 +28,12 @@ group = ledger.open_group(task, creator="creator", fee=300)
 seconds[0] += 1  # the beacon round becomes public
 group = ledger.draw(group.id)
 
-# Each member commits to its answer; when all have, each opens it.
+# Each member repeats the draw, and commits to its answer; when all have, each opens it.
+assert group.draw is not None
+assert cv.verify_draw(group.draw, task=task, policy=ledger.policy)
 openings = {node: cv.Opening.of(score) for node, score in zip(sorted(group.members), scores, strict=True)}
 for node, opening in openings.items():
-    ledger.commit(group.id, node, opening.commitment(ledger=ledger.id, group=group.id, node=node))
+    ledger.commit(group.id, node, opening.commitment(group.draw_digest, node=node))
 for node, opening in openings.items():
     ledger.reveal(group.id, node, opening)
 group = ledger.settle(group.id)

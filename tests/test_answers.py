@@ -142,9 +142,11 @@ def test_kinds_never_agree() -> None:
         lambda: Opening(bytes(4096)),
         lambda: Opening.from_bytes(bytes(10)),
         lambda: Opening.from_bytes(bytes(4097)),
-        lambda: Opening(b"").commitment(ledger="l", group="g", node="n", round=3),
-        lambda: Opening(b"").commitment(ledger="l", group="g", node="n", round=True),
-        lambda: Opening(b"").commitment(ledger="", group="g", node="n"),
+        lambda: Opening(b"").commitment("00" * 32, node="n", round=3),
+        lambda: Opening(b"").commitment("00" * 32, node="n", round=True),
+        lambda: Opening(b"").commitment("00" * 32, node=""),
+        lambda: Opening(b"").commitment("00" * 31, node="n"),
+        lambda: Opening(b"").commitment(bytes(32), node="n"),  # type: ignore[arg-type]
     ],
 )
 def test_malformed(make: Any) -> None:
@@ -194,9 +196,9 @@ def test_degenerate_blocks() -> None:
 def test_an_opening_opens_one_commitment(answer_bytes: bytes, nonce: bytes) -> None:
     opening = Opening(answer_bytes, nonce)
     assert Opening.from_bytes(opening.to_bytes()) == opening
-    names: dict[str, Any] = {"ledger": "l", "group": "g", "node": "n"}
+    names: dict[str, Any] = {"draw_digest": "0a" * 32, "node": "n"}
     own = opening.commitment(**names)
-    changes: list[dict[str, Any]] = [{"ledger": "m"}, {"group": "h"}, {"node": "o"}, {"round": 2}]
+    changes: list[dict[str, Any]] = [{"draw_digest": "0b" * 32}, {"node": "o"}, {"round": 2}]
     others = [opening.commitment(**(names | change)) for change in changes]
     others.append(Opening(answer_bytes + b"\0", nonce).commitment(**names))
     others.append(Opening(answer_bytes, nonce[:-1] + bytes([nonce[-1] ^ 1])).commitment(**names))

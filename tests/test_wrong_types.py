@@ -68,7 +68,6 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "Attestation.from_dict": cv.Attestation.from_dict,
     "Attestation.of": lambda wrong: cv.Attestation.of(wrong, epoch=1, canary=bytes(32)),
     "class_of": lambda wrong: cv.class_of(wrong, 0),
-    "draw": lambda wrong: cv.draw(wrong, 3, ledger="l", group="g", beacon=b"b"),
     "verify_draw": cv.verify_draw,
     "verify_evidence": cv.verify_evidence,
     "Evidence group": lambda wrong: cv.Evidence("ledger-1", "n0", wrong),

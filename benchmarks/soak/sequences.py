@@ -24,6 +24,9 @@ POLICY: Final = cv.Policy(
     attest_reveal_seconds=100,
 )
 STEPS: Final = 20
+SEEDS: Final = 20
+"""Of tasks: few enough that now and then a task is given again, which is refused (L9)."""
+
 NODES: Final = [f"n{at}" for at in range(8)]
 ACCOUNTS: Final = ["app", *(f"o{at}" for at in range(6))]
 TEXT: Final = cv.TextTask(model=cv.ModelRef("owner/name", revision="0" * 40), prompt="tell me of a red cat")
@@ -183,7 +186,8 @@ class Sequence:
 
     def open(self, fee: int | None = None) -> str | None:
         fee = self.chance.choice([0, 2, 3, 3, 30, 100, 300, 600]) if fee is None else fee
-        task, count = self.chance.choice([TASK, TEXT]), self.model.group_count
+        task = self.chance.choice([TASK, TEXT]).replace(seed=self.chance.randrange(SEEDS))
+        count = self.model.group_count
         self.act("open_group", task, creator=self.chance.choice(["app", *ACCOUNTS]), fee=fee)
         if self.model.group_count == count:
             return None
@@ -197,9 +201,11 @@ class Sequence:
     def commit(self, group: str | None = None, node: str | None = None) -> None:
         if self.groups:
             group, node = group or self.chance.choice(self.groups), node or self.chance.choice(NODES)
-            answers = ANSWERS if self.model.group(group).task == TASK else (HONEST_TEXT, HONEST_TEXT, CHEAT_TEXT)
+            found = self.model.group(group)
+            answers = ANSWERS if isinstance(found.task, cv.ImageTask) else (HONEST_TEXT, HONEST_TEXT, CHEAT_TEXT)
             opening = cv.Opening(self.chance.choice(answers).to_bytes(), self.chance.randbytes(32))
-            self.act("commit", group, node, opening.commitment(ledger="soak", group=group, node=node))
+            bound_to = "00" * 32 if found.draw is None else found.draw_digest
+            self.act("commit", group, node, opening.commitment(bound_to, node=node))
             if len(self.model.group(group).commitments) and (group, node) not in self.openings:
                 self.openings[group, node] = opening
 

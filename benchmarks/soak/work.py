@@ -16,6 +16,8 @@ POLICY: Final = cv.Policy(
 """Times are milliseconds here, so that groups are drawn and settled while somebody waits."""
 
 TASK: Final = cv.ImageTask(model=cv.ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
+"""Every group has it with another seed: the same task is not given twice (L9)."""
+
 HONEST: Final = cv.ImageScore(bytes.fromhex("f0f0f0f00f0f0f0f"), bytes(32))
 CHEAT: Final = cv.ImageScore(bytes.fromhex("0f0f0f0ff0f0f0f0"), bytes(32))
 CARD: Final = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
@@ -82,21 +84,38 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         ledger.leave(node)
         tell("leave", node=node)
 
-    def serve() -> None:
-        group = ledger.open_group(TASK, creator="app", fee=99).id
-        tell("open_group", group=group)
-        while True:
+    def draw(group: str) -> None:
+        """Draw it, and all that wait longer, unless somebody else has done so."""
+        while ledger.group(group).status is cv.Status.OPEN:
             try:
-                drawn = ledger.draw(group)
-                break
+                ledger.draw(group)
+                tell("draw", group=group)
             except cv.LedgerError:
-                if ledger.group(group).status is not cv.Status.OPEN:
-                    return
                 time.sleep(0.001)
-        tell("draw", group=group)
+
+    def serve() -> None:
+        """Open one group or some, and draw the last of them: all are drawn in order, and somebody leaves meanwhile."""
+        groups: list[str] = []
+        for _ in range(chance.choice([1, 1, 1, 3])):
+            try:
+                group = ledger.open_group(TASK.replace(seed=chance.randrange(2**32)), creator="app", fee=99).id
+            except cv.LedgerError:
+                if not groups:
+                    raise
+                break
+            tell("open_group", group=group)
+            groups.append(group)
+        if chance.random() < 0.2:
+            come_and_go()
+        draw(groups[-1])
+        for group in groups:
+            answer(group)
+
+    def answer(group: str) -> None:
+        drawn = ledger.group(group)
         openings = {node: cv.Opening.of(chance.choice([HONEST, HONEST, CHEAT])) for node in drawn.members}
         for node, opening in openings.items():
-            commitment = opening.commitment(ledger=ledger.id, group=group, node=node)
+            commitment = opening.commitment(drawn.draw_digest, node=node)
             ledger.commit(group, node, commitment)
             tell("commit", group=group, node=node, commitment=commitment.hex())
         for node, opening in openings.items():
@@ -107,7 +126,10 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
             tell("settle", group=group)
 
     def clean_up() -> None:
-        """Settle what others left behind."""
+        """Settle what others left behind, and give back the stakes of those that left."""
+        for node in ledger.nodes():
+            if node.leaving is not None and not ledger.leave(node.id).joined:
+                tell("leave", node=node.id)
         for group in ledger.last_groups(10):
             act = {cv.Status.OPEN: ledger.draw, cv.Status.DRAWN: ledger.settle}.get(group.status)
             if act is not None:

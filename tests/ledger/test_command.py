@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ import crynux_validate as cv
 from crynux_validate.cli import main
 from crynux_validate.ledger.sql.tables import ACCOUNTS
 from crynux_validate.machines.pairing import is_available
+from crynux_validate.testing import ManualClock
+from crynux_validate.testing.conformance.network import LEDGER_ID
+from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
 from tests.ledger.conftest import using
-from tests.ledger.helpers import CHEAT, HONEST, Network
+from tests.ledger.helpers import CHEAT, HONEST, POLICY, TASK, Network
 
 
 @pytest.fixture(scope="module", autouse=True, params=["sqlite"])
@@ -63,6 +67,39 @@ def test_show(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
         assert (states[node.id] == "free") == is_available(node, ledger.policy.min_stake)
     assert "stake too low" in shown
     assert value["money"]["burnt"] == "1000"
+    assert value["beacon"] == "local/1"
+    assert (value["waiting"], value["most_waiting"]) == (["group-2"], 1)
+    assert "beacon local/1" in shown
+    assert "1 of at most 1 groups wait for their draw: group-2 first, by round" in shown
+    (waits,) = value["groups"]
+    assert (waits["closed"], waits["base"], waits["pool_weight"]) == (None, *[str(ledger.group("group-2").base)] * 2)
+    assert "100% of the base" in shown
+
+
+def test_show_who_leaves_and_why_groups_were_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    network = Network(7, replace(POLICY, min_pool_ppm=600_000))
+    ledger, url = network.ledger, backends.current.url_of(network.ledger)
+    for seed in range(2):
+        network.opened(task=TASK.replace(seed=seed))
+    ledger.leave("n0")
+    network.clock.advance(1)
+    ledger.draw("group-2")  # for which group-1 has left too little
+    member = next(name for name in ledger.group("group-1").members if name != "n0")
+    ledger.leave(member)
+    with ledger.batch():
+        for _ in range(2_000):  # so that the log is read in more than one step
+            ledger.deposit("app", 1)
+    assert main(["ledger", "show", url]) == 0
+    shown = capsys.readouterr().out
+    assert "no group waits for its draw; 2 can" in shown
+    assert "small-pool" in shown
+    assert main(["ledger", "show", "--json", url]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [group["closed"] for group in value["groups"]] == ["small-pool", None]
+    assert value["waiting"] == []
+    states = {node["id"]: node["state"] for node in value["nodes"]}
+    assert states[member] == "leaving, in group-1"
+    assert states["n0"].startswith("leaving")
 
 
 def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +120,30 @@ def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(value["checked"]) == 2
     assert main(["ledger", "show", file]) == 0
     assert "do not add up" in capsys.readouterr().out
+
+
+class Elsewhere(cv.LocalBeacon):
+    """A beacon that has another clock than the ledger, and that the command line cannot ask."""
+
+    name = "elsewhere/1"
+    on_ledger_clock = False  # type: ignore[misc]
+
+
+def test_a_ledger_that_draws_by_a_beacon_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, clock = tmp_path / "ledger.db", ManualClock()
+    policy, beacon = replace(POLICY, beacon_delay_seconds=10), Elsewhere(b"secret")
+    with cv.SqlLedger(f"sqlite:///{file}", policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon) as ledger:
+        network = NetworkAround(ledger, clock)
+        network.opened()
+        clock.advance(11)
+        assert ledger.draw("group-1").status is cv.Status.DRAWN
+        ledger.verify_records()  # with the beacon: its values are compared
+    assert main(["ledger", "verify", str(file)]) == 0
+    assert "not compared: the values that draws had from the beacon elsewhere/1" in capsys.readouterr().out
+    assert main(["ledger", "verify", "--json", str(file)]) == 0
+    assert json.loads(capsys.readouterr().out)["beacon_not_asked"] == "elsewhere/1"
+    assert main(["ledger", "show", str(file)]) == 0
+    assert "beacon elsewhere/1" in capsys.readouterr().out
 
 
 def test_a_long_log_shows_how_far_it_is(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
 from benchmarks import soak
 from benchmarks.soak import damage, sequences
 from benchmarks.soak.checks import Follower
-from benchmarks.soak.work import CARD, TASK
+from benchmarks.soak.work import CARD, TASK, work
 
 import crynux_validate as cv
 from crynux_validate.errors import BrokenLogError
@@ -37,6 +37,15 @@ def url(backend: backends.Backend) -> str:
     found = backend.url_of(backend.make(soak.POLICY, ledger_id="soak", clock=soak.milliseconds))
     soak.set_up(found)
     return found
+
+
+def test_the_work_makes_groups_wait_and_nodes_leave_meanwhile(url: str) -> None:
+    work(url, "alone", 400, lambda _kind, _fields: None)
+    with cv.SqlLedger(url, clock=soak.milliseconds, trust_clock=True) as ledger:
+        results = [(event.kind, event.payload["result"]) for event in ledger.events()]
+    assert any("leaving" in result for kind, result in results if kind == "leave")
+    assert any(result.get("unavailable") for kind, result in results if kind == "draw")
+    soak.check(url, [])
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_dies(server: Server) -> None:

@@ -127,7 +127,7 @@ def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:
     group, verdict = done.group, done.group.verdict
     if group.draw is None or verdict is None:
         raise InvalidInputError(f"{group.id} is {group.status}, not settled")
-    fair = "verified" if verify_draw(group.draw) else "NOT REPEATABLE"
+    fair = "verified" if verify_draw(group.draw, task=done.task, policy=group.policy) else "NOT REPEATABLE"
     lines = [
         f'\ntask {number}: "{done.task.prompt}", seed {done.task.seed}, {done.task.steps} steps',
         f"  {group.id} drawn by beacon round {group.beacon_round} ({fair}): {', '.join(group.members)}",
@@ -177,7 +177,8 @@ def describe_cheat(node: "DemoNode", done: "Round") -> str:
     verdict = done.group.verdict
     words = f"{node.id} cheated ({CHEATS[node.cheat][0]})"
     if verdict is None or verdict.delivered_score is None:
-        return f"{words}: no quorum, nobody was paid"
+        burnt = sum(moved.amount for moved in done.group.transfers if moved.why == "no_quorum")
+        return f"{words}: no quorum, nobody was paid, and {burnt} of the fee were burnt"
     finding, distance = verdict.findings[node.id], verdict.distances.get(node.id)
     limit = done.group.policy.threshold
     if finding == "VALID":

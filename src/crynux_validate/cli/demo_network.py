@@ -144,7 +144,7 @@ class Network(Processes):
         results = self._work(group, task, members)
         openings = {node: cv.Opening.of(result.score) for node, result in results.items()}
         for node, opening in openings.items():
-            ledger.commit(group.id, node, opening.commitment(ledger=ledger.id, group=group.id, node=node))
+            ledger.commit(group.id, node, opening.commitment(group.draw_digest, node=node))
         for node, opening in openings.items():
             ledger.reveal(group.id, node, opening)
         settled = ledger.settle(group.id)

@@ -96,14 +96,13 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
 
 
 def serve_paired(network: "TextNetwork", on: "DemoLedger", tasks: "list[TextTask]", tell: Any) -> "list[Served]":
-    """Give tasks two at a time, so that the second group of each pair is taken from the other class."""
-    tell("\n2. tasks go to machines of one class")
+    """Give tasks to the classes that are large enough in turn; the creator names the class."""
+    tell("\n2. tasks go to machines of one class; the creator names the classes in turn")
+    homes = [facts.node_class.digest for facts in on.classes() if facts.owners >= on.ledger.policy.group_size]
     done: list[Served] = []
-    for at in range(0, len(tasks), 2):
-        groups = [(task, on.open(task)) for task in tasks[at : at + 2]]
-        for task, group in groups:
-            done.append(network.serve(on, task, group))
-            tell(describe_served(done[-1], network.nodes))
+    for at, task in enumerate(tasks):
+        done.append(network.serve(on, task, on.open(task, homes[at % len(homes)])))
+        tell(describe_served(done[-1], network.nodes))
     return done
 
 

@@ -219,7 +219,7 @@ class DemoLedger:
         """Commit to all answers, reveal them, settle."""
         openings = {name: cv.Opening.of(score) for name, score in scores.items()}
         for name, opening in openings.items():
-            self.ledger.commit(group.id, name, opening.commitment(ledger=self.ledger.id, group=group.id, node=name))
+            self.ledger.commit(group.id, name, opening.commitment(group.draw_digest, node=name))
         for name, opening in openings.items():
             self.ledger.reveal(group.id, name, opening)
         return self.ledger.settle(group.id)

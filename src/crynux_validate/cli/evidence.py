@@ -55,6 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
                 "ledger": evidence.ledger,
                 "group": evidence.group.id,
                 "node": evidence.node,
+                "draw_digest": evidence.group.draw_digest,
                 "finding": evidence.finding.value,
                 "shown": [] if checked is None else list(checked.shown),
                 "rests_on": [] if checked is None else list(checked.rests_on),
@@ -79,7 +80,7 @@ def _say_evidence(evidence: "Evidence") -> None:
     task = json.dumps(group.task.to_dict())  # nothing but ASCII, whatever a stranger wrote
     say(f"  {task if len(task) <= MAX_SHOWN else task[:MAX_SHOWN] + '...'}")
     say(f"group {group.id} of ledger {evidence.ledger}, opened at {group.opened} by {group.creator} for {group.fee}")
-    say(f"  drawn by beacon round {group.beacon_round} from {len(group.pool)} nodes")
+    say(f"  drawn by beacon round {group.beacon_round} from {len(group.pool)} nodes; draw digest {group.draw_digest}")
     say(f"verdict, as the ledger says: {evidence.verdict}")
     for number, one in enumerate(group.rounds, 1):
         say(f"answers of round {number}, in the order of the draw")

@@ -12,10 +12,11 @@ from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
 from crynux_validate.files import write_whole
+from crynux_validate.ledger.beacon import MissingBeacon
 from crynux_validate.ledger.clock import MOST_BEHIND
 
 if TYPE_CHECKING:
-    from crynux_validate.ledger.interface import Event, Group, Totals
+    from crynux_validate.ledger.interface import Event, Group, Policy, Totals
     from crynux_validate.ledger.sql import SqlLedger
     from crynux_validate.machines.admission import ClassFacts
     from crynux_validate.machines.roster import Node
@@ -34,8 +35,8 @@ def add_parser(commands: Commands) -> None:
     show = parts.add_parser(
         "show",
         help="nodes, classes, groups, verdicts, money",
-        description="Print the nodes, the classes of machines, the groups that opened last with their verdicts, and "
-        "where all money is.",
+        description="Print the nodes, the classes of machines, the groups that wait for their draw, those that opened "
+        "last with their verdicts, or why they were closed, and where all money is.",
     )
     show.add_argument(
         "--groups", type=int, default=DEFAULT_GROUPS, metavar="N", help=f"how many groups (default {DEFAULT_GROUPS})"
@@ -77,7 +78,8 @@ def main_show(arguments: argparse.Namespace) -> int:
     with _open(arguments.database) as ledger:
         head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()
         clock = ledger.clock_time()
-        groups = ledger.last_groups(arguments.groups)
+        groups, waiting = ledger.last_groups(arguments.groups), ledger.waiting()
+        closed = _why_closed(ledger, groups)
         # By the time of the last event: this machine's clock need not be the ledger's.
         in_force = policy.epoch_at(head.time).in_force
         classes = classes_of(nodes, epoch=in_force, min_stake=policy.min_stake, weight_unit=policy.weight_unit).values()
@@ -91,6 +93,9 @@ def main_show(arguments: argparse.Namespace) -> int:
                     "clock": clock,
                     "clock_ahead": clock - head.time,
                     "policy": policy.to_dict(),
+                    "beacon": ledger.beacon.name,
+                    "waiting": list(waiting),
+                    "most_waiting": _most_waiting(nodes, policy),
                     "money": _money(totals),
                     "accounts": {name: str(balance) for name, balance in ledger.accounts().items()},
                     "nodes": [_node_row(node, policy.min_stake) for node in nodes],
@@ -99,16 +104,21 @@ def main_show(arguments: argparse.Namespace) -> int:
                          "available": facts.available, "stake": str(facts.stake)}
                         for facts in classes
                     ],
-                    "groups": [_group_row(group) for group in groups],
+                    "groups": [_group_row(group, closed) for group in groups],
                 }
             )  # fmt: skip
             return 0
         say(f"ledger {ledger.id}: {head.seq + 1} events, the last {_when(head.time)}\nhead {head.digest}")
         say(_clock_line(clock, head.time))
-        say(f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}\n")
+        say(
+            f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}, "
+            f"least fee {policy.least_fee}, beacon {ledger.beacon.name}"
+        )
+        next_group = ledger.group(waiting[0]) if waiting else None
+        say(_queue_line(next_group, len(waiting), _most_waiting(nodes, policy)))
         _say_money(totals, len(ledger.accounts()))
         _say_nodes(nodes, list(classes), policy.min_stake)
-        _say_groups(groups)
+        _say_groups(groups, closed)
     return 0
 
 
@@ -136,9 +146,13 @@ def main_verify(arguments: argparse.Namespace) -> int:
         except (BrokenLogError, StorageError) as error:
             show_progress("")
             problem = str(error)
+        unknown = ledger.beacon.name if isinstance(ledger.beacon, MissingBeacon) else None
     if arguments.json:
-        say_json({"holds": problem is None, "problem": problem, "checked": done, "head": head.digest})
+        found = {"holds": problem is None, "problem": problem, "checked": done, "head": head.digest}
+        say_json({**found, "beacon_not_asked": unknown})
     elif problem is None:
+        if unknown is not None:
+            say(f"not compared: the values that draws had from the beacon {unknown}, which nobody here can ask")
         say(f"head {head.digest}")
     else:
         say(f"does not hold: {problem}")
@@ -183,6 +197,30 @@ def _open(database: str) -> "SqlLedger":
     return SqlLedger(url_of_file(Path(database), "ro"))
 
 
+def _why_closed(ledger: "SqlLedger", groups: "Iterable[Group]") -> dict[str, str]:
+    """Why groups were closed. The log alone says it: it is read from its end, no further back than is needed."""
+    wanted = {group.id for group in groups if group.status.value == "CLOSED"}
+    found: dict[str, str] = {}
+    since = end = ledger.head().seq + 1
+    while since and not wanted <= set(found):
+        since = max(0, end - 4 * max(250, end - since))
+        for event in ledger.events(since):
+            if event.kind == "draw" and "closed" in event.payload["result"]:
+                found[event.payload["action"]["group"]] = event.payload["result"]["closed"]
+    return found
+
+
+def _most_waiting(nodes: "Iterable[Node]", policy: "Policy") -> int:
+    """How many groups can wait for their draw at once (P4a)."""
+    return sum(node.joined for node in nodes) // policy.group_size
+
+
+def _queue_line(first: "Group | None", waiting: int, most: int) -> str:
+    if first is None:
+        return f"no group waits for its draw; {most} can\n"
+    return f"{waiting} of at most {most} groups wait for their draw: {first.id} first, by round {first.beacon_round}\n"
+
+
 def _clock_line(clock: int, last: int) -> str:
     """How the ledger's clock stands beside its log."""
     ahead = clock - last
@@ -206,6 +244,8 @@ def _state_of(node: "Node", min_stake: int) -> str:
     """What a node can be given now; `is_available` decides the same."""
     if not node.joined:
         return "left"
+    if node.leaving is not None:
+        return "leaving" if node.group is None else f"leaving, in {node.group}"
     if node.group is not None:
         return f"in {node.group}"
     if node.suspended:
@@ -224,7 +264,7 @@ def _node_row(node: "Node", min_stake: int) -> dict[str, Any]:
     }
 
 
-def _group_row(group: "Group") -> dict[str, Any]:
+def _group_row(group: "Group", closed: dict[str, str]) -> dict[str, Any]:
     return {
         "id": group.id,
         "status": group.status.value,
@@ -233,6 +273,10 @@ def _group_row(group: "Group") -> dict[str, Any]:
         "fee": str(group.fee),
         "opened": group.opened,
         "pool": len(group.pool),
+        "pool_weight": str(group.pool.total_weight),
+        "base": str(group.base),
+        "beacon_round": group.beacon_round,
+        "closed": closed.get(group.id),
         "members": list(group.members),
         "verdict": None if group.verdict is None else group.verdict.to_dict(),
         "delivered_by": group.delivered_by,
@@ -258,14 +302,15 @@ def _say_nodes(nodes: "Sequence[Node]", classes: "Sequence[ClassFacts]", min_sta
     _say_table(f"{len(classes)} classes of equal machines", [[str(facts)] for facts in classes])
 
 
-def _say_groups(groups: "Sequence[Group]") -> None:
+def _say_groups(groups: "Sequence[Group]", closed: dict[str, str]) -> None:
     rows = []
     for group in groups:
-        outcome = "-" if group.verdict is None else str(group.verdict.outcome)
+        outcome = closed.get(group.id, "-") if group.verdict is None else str(group.verdict.outcome)
         findings = {} if group.verdict is None else group.verdict.findings
         who = ", ".join(f"{node} {findings.get(node, '')}".strip() for node in group.members) or "-"
-        rows.append([group.id, str(group.status), f"fee {group.fee}", outcome, who])
-    _say_table("groups, the last first: id, status, fee, outcome, members", rows)
+        pool = f"{group.pool.total_weight / max(1, group.base):.0%} of the base"
+        rows.append([group.id, str(group.status), f"fee {group.fee}", pool, outcome, who])
+    _say_table("groups, the last first: id, status, fee, pool, outcome or why closed, members", rows)
 
 
 def _say_table(title: str, rows: Iterable[Sequence[str]]) -> None:

@@ -25,6 +25,7 @@ from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.log import event_digest
 from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
+from crynux_validate.ledger.rules import group_id
 from crynux_validate.ledger.sql.audit import check_records
 from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
 from crynux_validate.ledger.sql.engine import Database
@@ -206,6 +207,11 @@ class SqlLedger(StoringLedger):
     def __repr__(self) -> str:
         return f"<SqlLedger {self.id} in {self._where}>"
 
+    @property
+    def beacon(self) -> Beacon:
+        """Where the values of draws and challenges come from; only its name where it was needed and not given (P4a)."""
+        return self._beacon
+
     def clock_time(self) -> int:
         """Return what the ledger's clock says now, whether or not an action would take it."""
         with self._looking() as store:
@@ -220,6 +226,11 @@ class SqlLedger(StoringLedger):
         """Return all nodes, also those that have left."""
         with self._looking_around() as store:
             return tuple(store.all_nodes())
+
+    def waiting(self) -> Sequence[str]:
+        """Return the ids of the groups that wait for their draw, the one that is drawn next first (P4a)."""
+        with self._looking() as store:
+            return tuple(map(group_id, range(store.handled_count() + 1, store.group_count() + 1)))
 
     def last_groups(self, count: int | None = None) -> Sequence[Group]:
         """Return the groups that opened last, the newest first; all of them if no number is given."""
