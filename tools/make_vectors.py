@@ -12,10 +12,11 @@ from typing import Final
 
 from tools.vectors.answers import answer_vectors, keyed_vectors, task_vectors, text_score_vectors
 from tools.vectors.common import Vector
-from tools.vectors.draws import draw_vectors, drawn_vectors, policy_vectors, pool_vectors
+from tools.vectors.draws import draw_vectors, drawn_vectors, pool_vectors
 from tools.vectors.logs import event_vectors
 from tools.vectors.machines import attestation_vectors, class_vectors
 from tools.vectors.pictures import picture_vectors
+from tools.vectors.policies import policy_vectors
 from tools.vectors.settlements import settlement_vectors
 from tools.vectors.signatures import attestation_signature_vectors, key_vectors, signature_vectors
 from tools.vectors.stakes import stake_vectors

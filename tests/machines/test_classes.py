@@ -22,7 +22,7 @@ from crynux_validate import (
     class_of,
     classes_of,
 )
-from crynux_validate.machines.pairing import can_serve, supply_of, weight_of
+from crynux_validate.machines.pairing import supply_of, weight_of
 
 CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)
 OTHER_CARD = GpuModel("NVIDIA GeForce RTX 4090 D", 24)

@@ -1,5 +1,8 @@
 """Settlements, by the words of L3, L4, C3, J4 and J5."""
 
+from fractions import Fraction
+from math import ceil
+
 from tests.vectors.reading import Vector, each, load
 from tests.vectors.test_verdicts import centre_by_the_book
 
@@ -20,7 +23,7 @@ def test_settlement(vector: Vector) -> None:
             if said["findings"][member["node"]] == "VALID":
                 moves.append((vector["group"], member["owner"], fee // n, "fee"))
     else:
-        moves.append((vector["group"], None, fee * policy["no_quorum_ppm"] // MILLION, "no_quorum"))
+        moves.append((vector["group"], None, ceil(Fraction(fee * policy["no_quorum_ppm"], MILLION)), "no_quorum"))
     if said["outcome"] == "TASK_FAULT":
         codes = [member.get("code") for member in members if member["answer"] == "invalid_task"]
         for member in members:

@@ -1,18 +1,17 @@
-"""Vectors of pools, policies and draws."""
+"""Vectors of pools and draws."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tools.vectors.common import HUB, Vector, vector
+from tools.vectors.common import HUB, ODD, Vector, vector
+from tools.vectors.policies import EVERY_FIELD, PLAIN
 
 import crynux_validate as cv
 from crynux_validate.machines.pairing import choose_members, weight_among
 from crynux_validate.machines.pool import MAX_WEIGHT
 
 BEACON: Final = bytes([22]) * 32
-ODD: Final = "<&>\"\\'%~"
-"""An id of signs that other formats escape."""
 
 
 def candidates(*weights: int) -> list[cv.Candidate]:
@@ -93,42 +92,15 @@ def drawn_from(
     return {**given, "pool": rows(pool), "taken": dict(taken), **found, "unavailable_weight": weight}
 
 
-EVERY_FIELD: Final = cv.Policy(
-    group_size=5, threshold=20, slash_threshold=30, min_stake=10**24 + 7, min_fee=10**21 + 1, stake_per_fee=11,
-    slash_per_fee=12, weight_unit=10**18, min_pool_ppm=300_001, slash_ppm=900_001, withheld_ppm=800_001,
-    no_quorum_ppm=100_003, fault_fee_ppm=50_021, slash_account=ODD, suspend_after=4, beacon_delay_seconds=30,
-    draw_seconds=601, commit_seconds=3_601, reveal_seconds=602, epoch_seconds=86_401, attest_commit_seconds=3_602,
-    attest_reveal_seconds=3_603, admitted_declarations=("cd" * 32, "ab" * 32), min_class_owners=7,
-    min_class_stake=10**25 + 3, second_algorithm="digest/1",
-)  # fmt: skip
-
-
-def policy_vectors() -> list[Vector]:
-    """Policies and their digests."""
-    cases = [
-        ("defaults", "least fee and slash threshold are written as the numbers that they are", cv.Policy()),
-        ("crynux", "the live network's: no bound on a slash, nothing burnt without a quorum", cv.Policy.crynux()),
-        ("every-field", "nothing is left at its default", EVERY_FIELD),
-        ("no-bound", "null is no bound", cv.Policy(slash_per_fee=None)),
-        ("nothing-at-stake", "0 is a bound: nobody is slashed", cv.Policy(stake_per_fee=0, slash_per_fee=0)),
-        ("largest", "money up to 2^256-1", cv.Policy(
-            group_size=9, min_stake=2**256 - 1, min_fee=2**256 - 1, weight_unit=2**256 - 1, min_class_stake=0)),
-        ("seven", "the least fee is that of seven members", cv.Policy(group_size=7, min_stake=1_199)),
-        ("second-round", "the second algorithm stands there only where there is one",
-         cv.Policy(second_algorithm="digest/1")),
-    ]  # fmt: skip
-    return [vector(f"policy/{name}", why, policy=policy.to_dict(), digest=policy.digest) for name, why, policy in cases]
-
-
 def plain_draw(size: int = 3, beacon: bytes = BEACON, *, ledger: str = "ledger-1", group: str = "group-7") -> cv.Draw:
-    """Return a draw by the default policy from candidates two of which were taken by another group."""
+    """Return a draw from candidates two of which were taken by another group."""
     pool, taken = cv.Pool(candidates(*range(10, 10 + 4 * size))), {"n1": "group-6", "n3": "group-6"}
     chosen = choose_members(pool, size, ledger=ledger, group=group, beacon=beacon, unavailable=taken)
     return cv.Draw(
         ledger=ledger,
         group=group,
         task=cv.ImageTask(model=HUB, prompt="a red cat").digest,
-        policy=cv.Policy(group_size=size).digest,
+        policy=replace(PLAIN, group_size=size).digest,
         fee=100,
         beacon_round=1_700_000_001,
         beacon=beacon,

@@ -1,13 +1,13 @@
 """Vectors of settlements: where the fee and the stakes of a group go."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tools.vectors.common import Vector, vector
-from tools.vectors.draws import ODD
+from tools.vectors.common import ODD, Vector, vector
+from tools.vectors.policies import PLAIN
 from tools.vectors.verdicts import ABSENT, FAILED, MALFORMED, WITHHELD, A, far, report, score
 
-import crynux_validate as cv
 from crynux_validate.vectors_check.groups import settled
 
 HONEST, NEAR, CHEAT = score(A), score(far(20)), score(far(40))
@@ -19,11 +19,11 @@ def settlement_vectors() -> list[Vector]:
     cases: list[tuple[str, str, list[Mapping[str, Any]], dict[str, Any]]] = [
         ("all-valid", "each gets floor(fee / n), the remainder goes back", [HONEST] * 3, {"fee": 101}),
         ("no-remainder", "a fee that n divides: nothing goes back", [HONEST] * 3, {"fee": 102}),
-        ("cheat", "the share of who is slashed goes back; a slash takes 20 shares at most",
+        ("cheat", "the share of who is slashed goes back; a slash takes 10 shares at most",
          [HONEST, CHEAT, HONEST], {}),
-        ("cheat-poor", "and no more than there is", [HONEST, CHEAT, HONEST], {"stake": 659}),
+        ("cheat-poor", "and no more than there is", [HONEST, CHEAT, HONEST], {"stake": 329}),
         ("cheat-part", "and no more than the part that the policy takes, rounded down",
-         [HONEST, CHEAT, HONEST], {"stake": 1_001, "slash_ppm": 333_333}),
+         [HONEST, CHEAT, HONEST], {"stake": 901, "slash_ppm": 333_333}),
         ("cheat-unbounded", "without a bound all of the stake", [HONEST, CHEAT, HONEST],
          {"slash_per_fee": None, "stake": 10**24 + 7}),
         ("cheat-free", "a bound of 0: nobody is slashed", [HONEST, CHEAT, HONEST],
@@ -41,18 +41,18 @@ def settlement_vectors() -> list[Vector]:
         ("failed", "costs nothing and earns nothing", [HONEST, FAILED, HONEST], {}),
         ("absent", "costs nothing and earns nothing", [ABSENT, HONEST, HONEST], {}),
         ("withheld", "has a part of its own, bounded likewise", [HONEST, HONEST, WITHHELD],
-         {"stake": 1_001, "withheld_ppm": 500_001, "slash_ppm": 1}),
-        ("withheld-bounded", "20 shares at most", [HONEST, HONEST, WITHHELD], {}),
-        ("no-quorum", "a fifth of the fee is burnt, rounded down", [HONEST, CHEAT, score(far(20, 44))], {"fee": 104}),
+         {"stake": 601, "withheld_ppm": 500_001, "slash_ppm": 1}),
+        ("withheld-bounded", "10 shares at most", [HONEST, HONEST, WITHHELD], {}),
+        ("no-quorum", "two fifths of the fee are burnt, rounded up", [HONEST, CHEAT, score(far(20, 44))], {"fee": 104}),
         ("no-quorum-withheld", "withholding costs the stake under every outcome", [HONEST, WITHHELD, ABSENT],
          {"fee": 103, "slash_account": "treasury"}),
         ("no-quorum-free", "a policy that burns nothing: all goes back", [HONEST, CHEAT, ABSENT],
          {"no_quorum_ppm": 0}),
         ("no-quorum-all", "a policy that burns all: nothing goes back", [HONEST, CHEAT, ABSENT],
          {"no_quorum_ppm": 10**6}),
-        ("no-quorum-dust", "a share of the fee below one unit is not burnt", [HONEST, CHEAT, ABSENT],
+        ("no-quorum-dust", "less than one unit burns a whole one", [HONEST, CHEAT, ABSENT],
          {"fee": 3, "no_quorum_ppm": 333_333}),
-        ("task-fault", "reports earn nothing by default, and a fifth is burnt", [FAULT, HONEST, FAULT], {}),
+        ("task-fault", "reports earn nothing by default, and two fifths are burnt", [FAULT, HONEST, FAULT], {}),
         ("task-fault-paid", "each agreeing report earns its part, rounded down for each", [FAULT, HONEST, FAULT],
          {"fee": 1_001, "fault_fee_ppm": 100_001, "no_quorum_ppm": 100_003}),
         ("task-fault-codes", "a report of another code earns nothing", [
@@ -76,7 +76,7 @@ def given_and_found(members: list[Mapping[str, Any]], change: dict[str, Any]) ->
     fields: dict[str, Any] = {"fee": 100, "stake": 1_000, "creator": "app"} | change
     fee, stake, creator = (fields.pop(name) for name in ("fee", "stake", "creator"))
     given = {
-        "policy": cv.Policy(group_size=len(members), **fields).to_dict(),
+        "policy": replace(PLAIN, group_size=len(members), min_fee=len(members), **fields).to_dict(),
         "group": "group-7",
         "creator": creator,
         "fee": str(fee),

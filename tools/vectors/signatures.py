@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from tools.vectors.common import NONCE, Vector, vector
-from tools.vectors.draws import ODD, draw_to_dict, plain_draw
+from tools.vectors.common import NONCE, ODD, Vector, vector
+from tools.vectors.draws import draw_to_dict, plain_draw
 
 import crynux_validate as cv
 from crynux_validate.signatures import attestation_bytes, signed_bytes
