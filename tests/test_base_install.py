@@ -14,6 +14,7 @@ from crynux_validate.cli import main
 EXTRAS = ("numpy", "PIL", "imagehash", "scipy", "sqlalchemy", "torch", "diffusers", "transformers", "cryptography")
 NO_PICTURES: Any = [b"no picture"]
 SAME, OTHER = "e0690b4d6d66739b", "00ff00ff00ff00ff"
+DRAW = cv.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", [cv.Candidate("n", "o", 1)], {}, 0, ("n",))
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_group_is_judged() -> None:
     task = cv.task_from_json(cv.ImageTask(model=model, prompt="a red cat").to_json())
     score, other = cv.ImageScore.from_hex(SAME), cv.ImageScore.from_hex(OTHER)
     opening = cv.Opening.of(cv.ImageScore(score.hashes, bytes(32)))
-    commitment = opening.commitment(ledger="ledger-1", group="group-1", node="node-1")
+    commitment = opening.commitment("00" * 32, node="node-1")
     assert len(bytes.fromhex(task.digest)) == len(commitment) == 32
     verdict = cv.judge({"node-1": score, "node-2": score, "node-3": other}, cv.CentreRule(threshold=16))
     assert "node-3" in str(verdict)
@@ -74,7 +75,7 @@ def test_the_command_line_judges_and_compares(capsys: pytest.CaptureFixture[str]
         (lambda: cv.hashes_within(SAME, [OTHER], 3), "ledger"),
         (lambda: cv.nearest_hashes(SAME, [OTHER], 1), "ledger"),
         (lambda: cv.Pool([cv.Candidate("n", "o", 1)]), "ledger"),
-        (lambda: cv.draw([cv.Candidate("n", "o", 1)], 1, ledger="l", group="g", beacon=b"b"), "ledger"),
+        (lambda: cv.verify_draw(DRAW), "ledger"),
     ],
     ids=range(11),
 )
