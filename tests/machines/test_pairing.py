@@ -326,6 +326,42 @@ def test_who_is_in_the_pool_and_who_in_its_base() -> None:
     assert (again.base, again.base_owners, len(again.pool)) == (5 + 5 + 7, 3, 2), "who was asked before is not kept"
 
 
+CHANGES: list[dict[str, Any]] = [
+    {"id": "other"}, {"owner": "creator"}, {"owner": "o4"}, {"gpu": GpuModel("card", 8)}, {"stake": 399},
+    {"stake": 900}, {"joined": False}, {"suspended": True}, {"leaving": 0}, {"group": "group-1"}, {"group": None},
+    {"absences": 2}, {"drawn": (9, "group-9")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+@pytest.mark.parametrize("at", [0, 4, 9])
+def test_what_was_asked_before_is_found_again_only_where_nothing_that_counts_has_changed(
+    change: dict[str, Any], at: int
+) -> None:
+    """A roster in which one node is another, asked for after the one before."""
+    asked: dict[str, Any] = {"creator": "creator", "min_stake": 400, "min_memory_gib": 16, "weight_unit": 100}
+    changed = [replace(node, **change) if number == at else node for number, node in enumerate(NODES)]
+    for nodes in (NODES, changed, NODES, NODES[:at], [*NODES], changed[::-1]):
+        found = supply_of(nodes, **asked)
+        able = [
+            node for node in nodes if can_serve(node, 400) and node.owner != "creator" and node.gpu.memory_gib >= 16
+        ]
+        free = [Candidate(node.id, node.owner, node.stake // 100) for node in able if node.group is None]
+        assert set(found.pool) == set(free)
+        assert (found.base, found.base_owners) == (
+            sum(node.stake // 100 for node in able),
+            len({node.owner for node in able}),
+        )
+
+
+@pytest.mark.parametrize("change", [{"creator": "o1"}, {"min_stake": 501}, {"min_memory_gib": 0}, {"weight_unit": 1}])
+def test_another_question_is_answered_anew(change: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"creator": "creator", "min_stake": 400, "min_memory_gib": 16, "weight_unit": 100}
+    first, other = supply_of(NODES, **asked), supply_of(NODES, **{**asked, **change})
+    assert (list(first.pool), first.base) != (list(other.pool), other.base)
+    assert supply_of(NODES, **asked) == first
+
+
 def test_who_can_serve_and_who_is_available() -> None:
     assert [node.id for node in NODES if can_serve(node, 400)] == ["fits", "own", "small", "busy", "drawn-before"]
     assert [node.id for node in NODES if is_available(node, 400)] == ["fits", "own", "small", "drawn-before"]
