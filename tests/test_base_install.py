@@ -14,6 +14,7 @@ from crynux_validate.cli import main
 EXTRAS = ("numpy", "PIL", "imagehash", "scipy", "sqlalchemy", "torch", "diffusers", "transformers", "cryptography")
 NO_PICTURES: Any = [b"no picture"]
 SAME, OTHER = "e0690b4d6d66739b", "00ff00ff00ff00ff"
+DRAW = cv.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", [cv.Candidate("n", "o", 1)], {}, 0, ("n",))
 
 
 @pytest.fixture
@@ -74,8 +75,9 @@ def test_the_command_line_judges_and_compares(capsys: pytest.CaptureFixture[str]
         (lambda: cv.hashes_within(SAME, [OTHER], 3), "ledger"),
         (lambda: cv.nearest_hashes(SAME, [OTHER], 1), "ledger"),
         (lambda: cv.Pool([cv.Candidate("n", "o", 1)]), "ledger"),
+        (lambda: cv.verify_draw(DRAW), "ledger"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_missing_is_named(call: Callable[[], Any], extra: str) -> None:
     with pytest.raises(cv.MissingExtraError, match=f"'crynux-validate.{extra}.'"):

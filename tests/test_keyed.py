@@ -17,6 +17,7 @@ from crynux_validate import (
     TextScore,
     judge,
 )
+from crynux_validate.keyed import keyed_seed
 from crynux_validate.ledger.settlement import members_of
 from tests.ledger.helpers import CHEAT_TEXT, HONEST_TEXT, POLICY, TEXT, TOKENS, TwoRounds
 
@@ -73,7 +74,31 @@ def test_every_group_of_three() -> None:
         assert [verdict.findings[node] for node in group.members] == by_the_book(members), members
 
 
+def test_a_seed_is_of_one_draw_and_of_what_was_revealed() -> None:
+    draw, nonces = "ab" * 32, {f"n{at}": bytes([at]) * 32 for at in range(3)}
+    seed = keyed_seed(draw, nonces)
+    assert keyed_seed(draw, dict(reversed(nonces.items()))) == seed
+    others = [
+        keyed_seed("ac" * 32, nonces),
+        keyed_seed(draw, {node: nonces[node] for node in ("n0", "n1")}),
+        keyed_seed(draw, {**nonces, "n2": bytes(32)}),
+        keyed_seed(draw, {"n0": nonces["n1"], "n1": nonces["n0"], "n2": nonces["n2"]}),
+    ]
+    assert len({seed, *others}) == 5
+
+
 def test_bad_input() -> None:
+    good_draw, good_nonces = "ab" * 32, {"n0": bytes(32)}
+    for draw, nonces, match in (
+        ("ab", good_nonces, "the draw's digest"),
+        (b"x" * 32, good_nonces, "the draw's digest"),
+        (good_draw, [bytes(32)], "nonces"),
+        (good_draw, {"n0": bytes(31)}, "nonce of n0"),
+        (good_draw, {"n0": "00" * 32}, "nonce of n0"),
+        (good_draw, {7: bytes(32), "n0": bytes(32)}, "node id among the nonces is 7"),
+    ):
+        with pytest.raises(InvalidInputError, match=match):
+            keyed_seed(draw, nonces)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="second_algorithm is 'keyed/9'; expected digest/1 or None"):
         replace(POLICY, second_algorithm="keyed/9")  # type: ignore[arg-type]
     with pytest.raises(InvalidAnswerError, match="a keyed score has 32 bytes, not 3 bytes"):

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,17 @@ import pytest
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate.keyed import keyed_seed
+from crynux_validate.machines.pairing import choose_members
+from crynux_validate.signatures import attestation_bytes, signed_bytes
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CHEAT, CHECKED, HONEST, MACHINE, POLICY, TEXT, Network
 
 WRONG: list[Any] = [None, 1, -1, 2.5, math.nan, "x", b"x", [], {}, [1], ("a",), [[None]], {"a": 1}, object(), int]
 MEMBERS = dict.fromkeys("abc", HONEST)
+KEY = cv.SigningKey(bytes(32))
+POOL = cv.Pool([cv.Candidate("n", "o", 1)])
+DRAW = cv.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", POOL, {}, 0, ("n",))
 PICTURE = Image.new("RGB", (64, 64))
 
 
@@ -68,7 +74,26 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "Attestation.from_dict": cv.Attestation.from_dict,
     "Attestation.of": lambda wrong: cv.Attestation.of(wrong, epoch=1, canary=bytes(32)),
     "class_of": lambda wrong: cv.class_of(wrong, 0),
+    "Pool": cv.Pool,
+    "Pool.from_columns": lambda wrong: cv.Pool.from_columns(wrong, ["o"], [1]),
+    "choose_members": lambda wrong: choose_members(wrong, 3, ledger="l", group="g", beacon=b"b"),
+    "choose_members size": lambda wrong: choose_members(POOL, wrong, ledger="l", group="g", beacon=b"b"),
+    "choose_members beacon": lambda wrong: choose_members(POOL, 1, ledger="l", group="g", beacon=wrong),
     "verify_draw": cv.verify_draw,
+    "Draw.digest task": lambda wrong: replace(DRAW, task=wrong).digest,
+    "Draw.digest fee": lambda wrong: replace(DRAW, fee=wrong).digest,
+    "Draw.digest beacon_round": lambda wrong: replace(DRAW, beacon_round=wrong).digest,
+    "Opening.commitment": lambda wrong: cv.Opening(b"").commitment(wrong, node="n"),
+    "Opening.commitment node": lambda wrong: cv.Opening(b"").commitment("00" * 32, node=wrong),
+    "keyed_seed": lambda wrong: keyed_seed(wrong, {}),
+    "keyed_seed nonces": lambda wrong: keyed_seed("00" * 32, wrong),
+    "signed_bytes": lambda wrong: signed_bytes(wrong, "00" * 32, node="n"),
+    "signed_bytes draw_digest": lambda wrong: signed_bytes(bytes(32), wrong, node="n"),
+    "attestation_bytes": lambda wrong: attestation_bytes(wrong, ledger="l", epoch=0, node="n"),
+    "attestation_bytes epoch": lambda wrong: attestation_bytes(bytes(32), ledger="l", epoch=wrong, node="n"),
+    "SigningKey": cv.SigningKey,
+    "SigningKey.sign draw": lambda wrong: KEY.sign(bytes(32), wrong, node="n"),
+    "Policy.from_dict": cv.Policy.from_dict,
     "verify_evidence": cv.verify_evidence,
     "Evidence group": lambda wrong: cv.Evidence("ledger-1", "n0", wrong),
     "Evidence.from_json": cv.Evidence.from_json,
@@ -86,6 +111,15 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 RIGHT: dict[str, list[Any]] = {
+    "Pool": [[], {}],
+    "Pool.from_columns": ["x", ("a",)],
+    "choose_members size": [1],
+    "choose_members beacon": [b"x"],
+    "Draw.digest fee": [1],
+    "Draw.digest beacon_round": [1],
+    "Opening.commitment node": ["x"],
+    "keyed_seed nonces": [{}],
+    "attestation_bytes epoch": [1],
     "CentreRule": [1],
     "CentreRule slash_threshold": [None],
     "CrynuxRelayRule": [1],
@@ -152,7 +186,7 @@ def test_a_score_without_its_digest_says_what_to_do() -> None:
 def settled() -> tuple[Network, cv.Group]:
     clock = ManualClock()
     made = cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.LocalBeacon(b"secret"))
-    network = Network(made, clock)
+    network = Network(made, clock, nodes=9)
     network.attest()
     return network, network.answered(HONEST, HONEST, CHEAT)
 
@@ -211,7 +245,9 @@ def test_what_a_ledger_returns_is_json(settled: tuple[Network, cv.Group]) -> Non
     committed = made.node(group.members[1])
     assert committed.attest_commitment is not None
     opened = network.opened()
-    drawn = network.drawn()
+    network.clock.advance(1)
+    drawn = made.draw(opened.id)
+    assert drawn.status is cv.Status.DRAWN
     for value in (node, committed, group, opened, drawn, made.epoch(), made.totals(), group.verdict):
         assert value is not None
         said = value.to_dict()

@@ -22,7 +22,7 @@ from crynux_validate import (
     class_of,
     classes_of,
 )
-from crynux_validate.machines.pairing import pool_of, weight_of
+from crynux_validate.machines.pairing import supply_of, weight_of
 
 CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)
 OTHER_CARD = GpuModel("NVIDIA GeForce RTX 4090 D", 24)
@@ -168,12 +168,13 @@ def test_what_is_known_of_a_class() -> None:
         node("c", 450, owner="y", group="group-1"),
         node("poor", 399),
         node("lazy", suspended=True),
+        node("going", leaving=4),
         node("gone", joined=False),
         node("late", epoch=6),
         node("other", gpu=OTHER_CARD),
     ]
     facts = table(nodes, weight_unit=100)[CLASS]
-    assert [found.id for found in facts.nodes] == ["a", "b", "c", "poor", "lazy"]
+    assert [found.id for found in facts.nodes] == ["a", "b", "c", "poor", "lazy", "going"]
     assert (facts.owners, facts.available, facts.stake, facts.weight) == (2, 1, 3_450, 34)
     assert "2 owners, 1 available, stake 3450" in str(facts)
     assert len(table(nodes)) == 2
@@ -181,12 +182,13 @@ def test_what_is_known_of_a_class() -> None:
 
 rosters = st.lists(
     st.builds(
-        lambda at, owner, stake, gpu, kernel, canary, epoch, busy, suspended, joined: node(
+        lambda at, owner, stake, gpu, kernel, canary, epoch, busy, suspended, joined, leaving: node(
             f"n{at}", stake, f"o{owner}", epoch, gpu=gpu, kernel=kernel, canary=canary,
-            group="group-1" if busy else None, suspended=suspended, joined=joined,
+            group="group-1" if busy else None, suspended=suspended, joined=joined, leaving=leaving,
         ),
         st.integers(0, 10**6), st.integers(0, 5), st.integers(0, 2_000), cards, digests, digests,
         st.sampled_from([6, 7, 7, 7]), st.booleans(), st.booleans(), st.sampled_from([True, True, False]),
+        st.sampled_from([None, None, 0, 3]),
     ),
     max_size=25, unique_by=lambda found: found.id,
 )  # fmt: skip
@@ -202,7 +204,7 @@ def test_the_table_and_admission_beside_their_definitions(
         n.id for n in nodes if n.joined and class_of(n, 7) is not None
     }
     for wanted, facts in found.items():
-        serving = [n for n in by_class[wanted] if not n.suspended and n.stake >= 400]
+        serving = [n for n in by_class[wanted] if not n.suspended and n.leaving is None and n.stake >= 400]
         assert list(facts.nodes) == by_class[wanted]
         assert facts.owners == len({n.owner for n in serving})
         assert facts.available == len({n.owner for n in serving if n.group is None})
@@ -226,10 +228,16 @@ def test_the_table_and_admission_beside_their_definitions(
     assert [facts.node_class for facts in again] == [facts.node_class for facts in ranked]
 
     for facts in found.values():
-        pool = pool_of(facts.nodes, creator="o0", min_stake=400, min_memory_gib=0, weight_unit=1)
+        supply = supply_of(facts.nodes, creator="o0", min_stake=400, min_memory_gib=0, weight_unit=1)
         members = {n.id: n for n in nodes}
-        assert {class_of(members[candidate.id], 7) for candidate in pool} <= {facts.node_class}
-        assert "o0" not in {candidate.owner for candidate in pool}
+        assert {class_of(members[candidate.id], 7) for candidate in supply.pool} <= {facts.node_class}
+        assert "o0" not in {candidate.owner for candidate in supply.pool}
+        others = [
+            n for n in facts.nodes if n.owner == "o0" and not n.suspended and n.leaving is None and n.stake >= 400
+        ]
+        assert supply.base == facts.weight - sum(weight_of(n.stake, 1) for n in others)
+        assert supply.base_owners == facts.owners - bool(others)
+        assert supply.pool.total_weight <= supply.base
 
 
 HONEST = [node(f"honest-{at}", 1_000) for at in range(4)]

@@ -17,8 +17,9 @@ def add_parser(commands: Commands) -> None:
         "vectors",
         help="check the test vectors on this machine, or copy them out",
         description="Test vectors say what every implementation must compute: digests of tasks, scores, commitments, "
-        "draws, verdicts, stakes, classes, attestations, logs, perceptual hashes. Exit code 0 where all hold, 1 where "
-        "some do not. Vectors on which the original hash itself differs between processors are told aside.",
+        "policies, draws, verdicts, settlements, stakes, classes, attestations, signatures, logs, perceptual hashes. "
+        "Exit code 0 where all hold, 1 where some do not. Vectors on which the original hash itself differs between "
+        "processors are not counted, and are reported separately.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--verify", action="store_true", help="compute all of them here, and compare")
@@ -75,7 +76,7 @@ def _verify(vectors: list[Vector], *, as_json: bool) -> int:
     for kind in FILES:
         say(_line(kind, _counts(vectors, failed, kind)))
     for found in failed:
-        aside = ", aside" if found.aside else ""
+        aside = " (not counted)" if found.aside else ""
         say(f"does not hold{aside}: {found.id} ({found.reason}): {problems[found.id]}")
     strict = sum(not found.aside for found in vectors)
     say(f"{len(broken)} of {strict} do not hold" if broken else f"all {strict} hold")
@@ -95,7 +96,9 @@ def _line(kind: str, counts: dict[str, int]) -> str:
     width = max(map(len, FILES))
     line = f"{kind:<{width}}  {counts['hold']:>3} of {counts['vectors']:>3} hold"
     if counts["aside_vectors"]:
-        line += f"; aside, since they hang on the processor: {counts['aside_hold']} of {counts['aside_vectors']} hold"
+        line += (
+            f"; not counted, as they depend on the processor: {counts['aside_hold']} of {counts['aside_vectors']} hold"
+        )
     return line
 
 

@@ -1,0 +1,147 @@
+"""Vectors of verdicts and settlements: what a group's answers amount to, and where the money goes (J1-J6, L3, L4)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crynux_validate.algorithms import TEXT_ALGORITHMS
+from crynux_validate.answers import ErrorReport, ImageScore, TextScore
+from crynux_validate.commitment import NONCE_BYTES, Opening
+from crynux_validate.encoding import DIGEST_BYTES, parse_decimal, shorten
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import (
+    Absent,
+    CentreRule,
+    CrynuxRelayRule,
+    Malformed,
+    Member,
+    Rule,
+    Verdict,
+    Withheld,
+    judge,
+)
+from crynux_validate.ledger.group import Group, Round, Status
+from crynux_validate.ledger.policy import Policy
+from crynux_validate.ledger.settlement import settle_group
+from crynux_validate.machines.gpu import GpuModel
+from crynux_validate.machines.pool import Candidate, Pool
+from crynux_validate.machines.roster import Draw, Node
+from crynux_validate.tasks import ImageTask, ModelRef
+from crynux_validate.vectors_check.files import Vector
+
+
+def verdict(vector: Vector) -> Iterator[tuple[str, Any]]:
+    """What `judge` says, whatever the order of the members."""
+    group = vector.content["group"]
+    yield "verdict", judged(group).to_dict()
+    yield "verdict", judged(group | {"members": dict(reversed(group["members"].items()))}).to_dict()
+
+
+def settlement(vector: Vector) -> Iterator[tuple[str, Any]]:
+    """Findings and transfers, in their order."""
+    yield from settled(vector.content).items()
+
+
+def judged(group: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a group as a vector, or ``crynux-validate judge``, writes it."""
+    members = {node: _member(member, group["algorithm"]) for node, member in group["members"].items()}
+    seconds = {node: member["seconds"] for node, member in group["members"].items() if "seconds" in member}
+    rule: Rule
+    if group["rule"] == "crynux-relay":
+        rule = CrynuxRelayRule(group["threshold"], seconds=seconds)
+    elif group["rule"] == "centre":
+        rule = CentreRule(
+            group["threshold"], group["slash_threshold"], safety_checker=group.get("safety_checker", True)
+        )
+    else:
+        raise InvalidInputError(f"rule is {shorten(group['rule'])}; expected centre or crynux-relay")
+    return judge(members, rule)
+
+
+def settled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what settling a vector's group does: outcome, findings, who delivers, and every transfer."""
+    nodes = {
+        member["node"]: Node(member["node"], member["owner"], _CARD, parse_decimal(member["stake"], "a stake"))
+        for member in given["members"]
+    }
+    found = settle_group(_group(given), nodes)
+    moves = [{"from": t.source, "to": t.target, "amount": str(t.amount), "why": t.why} for t in found.transfers]
+    return {
+        "outcome": found.verdict.outcome.value,
+        "findings": {node: finding.value for node, finding in found.verdict.findings.items()},
+        "delivered_by": found.delivered_by,
+        "transfers": moves,
+    }
+
+
+_CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)
+_TASK = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
+"""One image without a safety checker, by `phash/1`: nothing else of a task decides where money goes."""
+
+
+def _group(given: Mapping[str, Any]) -> Group:
+    """The group of a vector, drawn, with everything handed in."""
+    policy, fee = Policy.from_dict(given["policy"]), parse_decimal(given["fee"], "the fee")
+    pool = Pool(Candidate(member["node"], member["owner"], 1) for member in given["members"])
+    draw = Draw(
+        ledger="ledger-1",
+        group=given["group"],
+        task=_TASK.digest,
+        policy=policy.digest,
+        fee=fee,
+        beacon_round=1,
+        beacon=bytes(1),
+        pool=pool,
+        unavailable={},
+        unavailable_weight=0,
+        members=tuple(member["node"] for member in given["members"]),
+    )
+    said = {member["node"]: _member(member, _TASK.algorithm) for member in given["members"]}
+    openings = {node: Opening(_answer_bytes(one), bytes(NONCE_BYTES)) for node, one in said.items() if _opened(one)}
+    commitments = {node: bytes(DIGEST_BYTES) for node, one in said.items() if not isinstance(one, Absent)}
+    return Group(
+        id=given["group"],
+        task=_TASK,
+        creator=given["creator"],
+        fee=fee,
+        min_memory_gib=0,
+        policy=policy,
+        pool=pool,
+        base=pool.total_weight,
+        beacon_round=1,
+        opened=0,
+        draw_deadline=policy.draw_seconds,
+        status=Status.DRAWN,
+        draw=draw,
+        rounds=(Round(1, 2, commitments, openings),),
+    )
+
+
+def _opened(member: Member) -> bool:
+    return not isinstance(member, Absent | Withheld)
+
+
+def _answer_bytes(member: Member) -> bytes:
+    """What a member revealed: its answer, or bytes that are none."""
+    if isinstance(member, ImageScore):
+        return ImageScore(member.hashes, bytes(DIGEST_BYTES), member.algorithm).to_bytes()
+    return member.to_bytes() if isinstance(member, ErrorReport) else b""
+
+
+def _member(value: Mapping[str, Any], algorithm: Any) -> Member:
+    match value["answer"]:
+        case "score" if algorithm in TEXT_ALGORITHMS:
+            return TextScore.from_hex(value["score"], algorithm)
+        case "score":
+            return ImageScore.from_hex(value["score"], algorithm)
+        case "invalid_task":
+            return ErrorReport(value["code"])
+        case "failed":
+            return ErrorReport("failed", value.get("message", ""))
+        case "malformed":
+            return Malformed(value.get("reason", ""))
+        case "absent":
+            return Absent()
+        case "withheld":
+            return Withheld()
+        case other:
+            raise InvalidInputError(f"an answer is {shorten(other)}; no member gives it")

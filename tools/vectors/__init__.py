@@ -1,0 +1,1 @@
+"""What each kind of test vector is made of, a module for each family."""

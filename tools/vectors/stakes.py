@@ -1,0 +1,63 @@
+"""Vectors of stakes."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from tools.vectors.common import Vector, vector
+
+import crynux_validate as cv
+
+
+def stake_vectors() -> list[Vector]:
+    """Required stakes with their parts, and what a counterfeit gains with other stakes; decimal strings."""
+    live: dict[str, Any] = {"threshold": None, "view": "network"}
+    drawn: dict[str, Any] = {"threshold": None}
+    cases: list[tuple[str, str, int, int, dict[str, Any]]] = [
+        ("live-1", "the live network's first example: s = 9.2647", 90, 10, live | {"sampling_rate": "0.1"}),
+        ("live-2", "its second: s = 110.2411", 80, 20, live | {"sampling_rate": "0.01"}),
+        ("live-3", "its third: s = 332.3333", 2, 3, live | {"sampling_rate": "0.01"}),
+        ("drawn-1", "the first as a node sees it that is drawn: s = 11.11", 90, 10, drawn | {"sampling_rate": "0.1"}),
+        ("drawn-2", "the second: s = 152.5", 80, 20, drawn | {"sampling_rate": "0.01"}),
+        ("drawn-3", "the third: s = 599 exactly", 2, 3, drawn | {"sampling_rate": "0.01"}),
+        ("measured-24", "a counterfeit that agrees by chance: s = 11.33", 90, 10,
+         {"threshold": 24, "sampling_rate": "0.1"}),
+        ("defaults", "threshold 16, slashed from 24 on, every task validated", 90, 10, {}),
+        ("slash-threshold", "slashed from the threshold on", 90, 10, {"threshold": 20, "slash_threshold": 20}),
+        ("between", "13 counts as 16, the next that was measured", 90, 10, {"threshold": 13}),
+        ("images", "three independent pictures", 90, 10, {"threshold": 24, "images": 3}),
+        ("binomial", "64 tosses of a fair coin", 90, 10, {"threshold": 32, "source": "binomial"}),
+        ("binomial-64", "almost anything agrees: large, not infinite", 90, 10,
+         {"threshold": 64, "source": "binomial"}),
+        ("price", "the stake has the unit of the price", 50, 5, {"price": "12.5", "sampling_rate": "0.25"}),
+        ("no-honest", "nobody can disagree: no stake helps", 0, 5, {}),
+        ("one-honest", "two colluders are in every group: no stake helps", 1, 5, {}),
+        ("free", "nothing is gained, no stake is needed", 1, 5, {"price": "0"}),
+        ("no-collusion", "one dishonest node in the live network's count", 9, 1, live),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, honest, dishonest, changes in cases:
+        given = {
+            "honest": honest, "dishonest": dishonest, "threshold": 16, "slash_threshold": None, "images": 1,
+            "sampling_rate": "1", "price": "1", "source": "measured", "view": "drawn",
+        } | changes  # fmt: skip
+        exact = given | {name: Fraction(given[name]) for name in ("sampling_rate", "price")}
+        required = cv.required_stake(**exact)
+        gains = {stake: cv.expected_gain(Fraction(stake), **exact).gain for stake in ("0", "1", "1000")}
+        vectors.append(
+            vector(
+                f"stake/{name}",
+                why,
+                ["infinite"] if math.isinf(required.s) else [],
+                given=given,
+                tolerance="1e-12",
+                **{part: decimal(getattr(required, part)) for part in ("p", "f", "e", "x", "s")},
+                gains={stake: decimal(gain) for stake, gain in gains.items()},
+            )
+        )
+    return vectors
+
+
+def decimal(value: float) -> str:
+    """The shortest decimal that is read back as this float64."""
+    return "infinity" if math.isinf(value) else repr(float(value))
