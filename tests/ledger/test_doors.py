@@ -30,6 +30,9 @@ def test_a_subclass_of_a_task_is_refused() -> None:
 class OddBeacon:
     """A beacon that answers with what a test gives it."""
 
+    name = "odd"
+    on_ledger_clock = True
+
     def __init__(self, number: Any = 7, value: Any = b"value") -> None:
         self.number, self.number_value = number, value
 

@@ -84,7 +84,7 @@ class MissingBeacon:
 def beacon_named(name: str, secret: bytes | None = None) -> Beacon:
     """Return what stands for the beacon of a ledger where none is given: a `LocalBeacon`, or a `MissingBeacon`."""
     period = name.removeprefix(_LOCAL)
-    if name.startswith(_LOCAL) and period.isdecimal() and period.isascii() and 1 <= int(period) <= 2**31:
+    if period.isdecimal() and 1 <= int(period) <= 2**31 and name == f"{_LOCAL}{int(period)}":
         return LocalBeacon(secret, period=int(period))
     return MissingBeacon(name)
 

@@ -195,6 +195,13 @@ class _Check:
         group, draw = self.group, self.group.draw
         if draw is None or not verify_draw(draw, task=group.task, policy=group.policy):
             raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+        drawn_for = draw.ledger, draw.group, draw.fee, draw.beacon_round
+        same_pool = draw.pool is group.pool or tuple(draw.pool) == tuple(group.pool)
+        if drawn_for != (self.ledger, group.id, group.fee, group.beacon_round) or not same_pool:
+            raise BrokenEvidenceError(
+                f"the draw is of {draw.group} of ledger {draw.ledger}, or for another fee, round "
+                f"or pool than {group.id} of {self.ledger} has (P4)"
+            )
         weight, policy = group.pool.total_weight, group.policy
         if group.base < weight or not is_large_enough(
             weight - draw.unavailable_weight, group.base, policy.min_pool_ppm

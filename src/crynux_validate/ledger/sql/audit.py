@@ -7,6 +7,7 @@ from typing import Any, Final
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import BrokenLogError
 from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
+from crynux_validate.ledger.beacon import MissingBeacon
 from crynux_validate.ledger.interface import Beacon, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryStore
 from crynux_validate.ledger.replay import Genesis, genesis_of, repeat, telling
@@ -56,7 +57,8 @@ class _Replayed(MemoryStore):
 class _OwnBeacon:
     """Compares what the log says that the beacon gave with what the ledger's own beacon gives.
 
-    Which beacon a ledger had is not stored. Where one value is its own beacon's, all must be: nobody else knows any.
+    The secret of a `LocalBeacon` that was given is not stored. Where one value is the own beacon's, all must be: nobody
+    else knows any. A `MissingBeacon` gives none.
     """
 
     def __init__(self, beacon: Beacon, again: _Replayed) -> None:
@@ -67,6 +69,8 @@ class _OwnBeacon:
 
     def look(self, action: Action, now: int) -> None:
         """Compare a draw or a challenge, before it is done again."""
+        if isinstance(self._beacon, MissingBeacon):
+            return
         if isinstance(action, DrawGroup):
             group = self._again.find_group(action.group)
             said, number = action.beacon, None if group is None else group.beacon_round

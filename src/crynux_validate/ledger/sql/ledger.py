@@ -125,6 +125,8 @@ class SqlLedger(StoringLedger):
         # For a database that is new; checked before anything is made.
         if address.path is not None and not address.path.exists():
             checked_time((clock or system_clock)())
+            if beacon is not None and not log:
+                check_beacon(beacon, policy or Policy())
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
         super().__init__(new_id, policy or Policy(), clock=clock)
         if log:
