@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain, islice
 from typing import Any, Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import BrokenLogError
 from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
 from crynux_validate.ledger.beacon import MissingBeacon
@@ -113,6 +113,8 @@ def check_records(
     start = genesis_of(first)
     if (start.ledger, start.policy, start.beacon) != (ledger_id, policy, beacon.name):
         raise BrokenLogError("the ledger's id, policy or beacon is not what the log says")
+    kept = canonical_json(policy.to_dict()).decode("utf-8"), beacon.name
+    _compare("what the ledger's row says of its policy and beacon", tuple(store.first_of(statements.BEGAN)), kept)
     again = _Replayed(start)
 
     own = _OwnBeacon(beacon, again)
