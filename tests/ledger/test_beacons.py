@@ -30,8 +30,9 @@ def foreign(nodes: int = 6) -> NetworkAround:
     return NetworkAround(ledger, clock, nodes=nodes)
 
 
-def opened_with(ledger: StoringLedger, beacon: Any) -> StoringLedger:
+def opened_with(ledger: cv.Ledger, beacon: Any) -> StoringLedger:
     """The same ledger once more: its database, or for one in memory its log."""
+    assert isinstance(ledger, StoringLedger)
     clock = ManualClock()
     clock.now = 1_000_100
     if backends.current.name == "memory":

@@ -95,7 +95,8 @@ def test_every_field_is_written_and_read() -> None:
 def test_a_field_is_an_integer_within_its_bounds(name: str) -> None:
     low, high = BOUNDS[name]
     for value in (low, high):
-        assert getattr(replace(EVERY_FIELD, **{name: value}), name) == value
+        change: dict[str, Any] = {name: value}
+        assert getattr(replace(EVERY_FIELD, **change), name) == value
     wrong: list[Any] = [low - 1, high + 1, -1, 2**256, 10**5000, float(high), str(high), True, [high], b"7"]
     for value in wrong if name in MAY_BE_NONE else [*wrong, None]:
         with pytest.raises(InvalidInputError, match=f"{name}|slash_per_fee"):  # which bounds stake_per_fee

@@ -273,24 +273,28 @@ def test_a_signature_for_a_task_or_policy_of_another_is_refused(folder: Path) ->
     fewer = replace(draw, members=draw.members[:2])
     assert cv.verify_draw(fewer), "they are the first that are drawn"
     assert not cv.verify_draw(fewer, policy=POLICY), "and a group has three"
-    told = (
+    told: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
         ({"task": OTHER_TASK}, {"task": OTHER_TASK.digest}),
         ({"policy": other_policy}, {"policy": other_policy.digest}),
         ({"beacon": bytes(32)}, {}),
     )
     assert cv.verify_draw(draw, task=TASK, policy=POLICY, beacon=draw.beacon)
     for given, change in told:
-        assert not cv.verify_draw(draw, **given)  # type: ignore[arg-type]
+        assert not cv.verify_draw(draw, **given)
         if not change:
             continue
-        invented = replace(draw, **change)  # type: ignore[arg-type]
-        assert cv.verify_draw(invented, **given), "the members follow from the value alone"  # type: ignore[arg-type]
+        invented = replace(draw, **change)
+        assert cv.verify_draw(invented, **given), "the members follow from the value alone"
         opening = cv.Opening.of(CHEAT)
         commitment = opening.commitment(invented.digest, node=node)
         signature = KEYS[node].sign(commitment, invented, node=node)
         for bound in (commitment, opening.commitment(draw.digest, node=node)):
             with pytest.raises(SignatureError, match=f"no signature of {node}"):
                 ledger.commit(group.id, node, bound, signature=signature)
-    for change in ({"fee": 101}, {"beacon_round": draw.beacon_round + 1}, {"members": draw.members[::-1]}):
-        invented = replace(draw, **change)  # type: ignore[arg-type]
-        assert invented.digest != draw.digest
+    others: tuple[dict[str, Any], ...] = (
+        {"fee": 101},
+        {"beacon_round": draw.beacon_round + 1},
+        {"members": draw.members[::-1]},
+    )
+    for other in others:
+        assert replace(draw, **other).digest != draw.digest

@@ -335,5 +335,6 @@ class Policy:
         for name in value:
             if name not in names:
                 raise InvalidInputError(f"the policy has {shorten(name)}, which no policy has")
-        money = {name: parse_decimal(value[name], name) for name in _POLICY_MONEY if value[name] is not None}
+        given = [name for name in _POLICY_MONEY if name != "min_class_stake" or value[name] is not None]
+        money = {name: parse_decimal(value[name], name) for name in given}
         return cls(**{**value, **money})
