@@ -237,3 +237,21 @@ def test_another_thing_than_a_beacon(beacon: Any) -> None:
         backends.current.make(POLICY, clock=ManualClock(), beacon=beacon)
     with pytest.raises(cv.InvalidInputError, match="beacon"):
         backends.current.replay(Network().ledger.events(), clock=ManualClock(), beacon=beacon)
+
+
+@pytest.mark.parametrize("wrong", [None, "1", 1.0, True, [], -2, 2**53])
+def test_what_a_local_beacon_is_asked(wrong: Any) -> None:
+    beacon = cv.LocalBeacon(b"secret")
+    asked: list[Callable[[], object]] = [
+        lambda: beacon.next_round(wrong),
+        lambda: beacon.value(wrong, 10),
+        lambda: beacon.value(1, wrong),
+        lambda: cv.LocalBeacon(period=wrong),
+    ]
+    for ask in asked:
+        with pytest.raises(cv.InvalidInputError):
+            ask()
+    with pytest.raises(cv.InvalidInputError, match="secret"):
+        cv.LocalBeacon("secret")  # type: ignore[arg-type]
+    assert beacon.value(10, 9) is None
+    assert beacon.value(10, 10) == beacon.value(10, 2**40), "once public, for ever"

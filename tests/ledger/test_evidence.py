@@ -135,6 +135,13 @@ def test_a_known_key_must_have_signed() -> None:
         verify_evidence(evidence_of(network, cheat), {cheat: bytes(32)})
 
 
+@pytest.mark.parametrize("keys", [[], "n0", {"n0": "ab" * 32}, {"n0": bytes(31)}, {"n9": None}, {5: bytes(32)}])
+def test_keys_are_bytes_by_ids(keys: Any) -> None:
+    network, silent = signed_cheat()
+    with pytest.raises(InvalidInputError, match="key"):
+        verify_evidence(evidence_of(network, silent), keys)
+
+
 def test_both_rounds_are_checked() -> None:
     network = TwoRounds()
     settled = network.second(network.first(HONEST_TEXT, HONEST_TEXT, HONEST_TEXT), TOKENS, TOKENS, OTHER)

@@ -214,6 +214,9 @@ def test_what_is_no_policy() -> None:
     for one in wrong:
         with pytest.raises(InvalidInputError, match="polic"):
             Policy.from_dict(one)
+    for name in ("min_stake", "min_fee", "weight_unit"):
+        with pytest.raises(InvalidInputError, match=name):
+            Policy.from_dict({**value, name: None})
     for name in ("min_stake", "min_fee", "weight_unit", "min_class_stake"):
         odd: list[Any] = [400, "0400", "4e2", "-1", " 400", "", "٤", True, ["400"]]
         for money in odd:

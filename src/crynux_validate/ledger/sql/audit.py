@@ -57,8 +57,8 @@ class _Replayed(MemoryStore):
 class _OwnBeacon:
     """Compares what the log says that the beacon gave with what the ledger's own beacon gives.
 
-    The secret of a `LocalBeacon` that was given is not stored. Where one value is the own beacon's, all must be: nobody
-    else knows any. A `MissingBeacon` gives none.
+    Where one value is its own beacon's, all must be: nobody else knows any. A log that was taken to another database
+    has the values of a secret that this one does not know, and a `MissingBeacon` knows none.
     """
 
     def __init__(self, beacon: Beacon, again: _Replayed) -> None:
