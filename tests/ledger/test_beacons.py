@@ -255,3 +255,73 @@ def test_what_a_local_beacon_is_asked(wrong: Any) -> None:
         cv.LocalBeacon("secret")  # type: ignore[arg-type]
     assert beacon.value(10, 9) is None
     assert beacon.value(10, 10) == beacon.value(10, 2**40), "once public, for ever"
+
+
+def made(name: str, beacon: cv.LocalBeacon | None, clock: ManualClock) -> NetworkAround:
+    """A ledger in a database with a drawn group, made with a beacon or without."""
+    backend = backends.current
+    if backend.name == "memory":
+        pytest.skip("nobody opens it again")
+    given = {} if beacon is None else {"beacon": beacon}
+    network = NetworkAround(backend.make(POLICY, ledger_id=name, clock=clock, **given), clock, nodes=12)
+    network.drawn(fee=3)
+    return network
+
+
+def open_again(network: NetworkAround, **options: Any) -> cv.SqlLedger:
+    assert isinstance(network.ledger, StoringLedger)
+    url = backends.current.url_of(network.ledger)
+    return cv.SqlLedger(url, clock=network.clock, trust_clock=True, **options)
+
+
+def test_a_secret_in_the_database_is_the_only_one() -> None:
+    """The name of a LocalBeacon does not say which secret it has: another one is found by what it gives."""
+    network = made("own", None, ManualClock())
+    for secret in (None, b"another"):
+        with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than .*: leave beacon out"):
+            open_again(network, beacon=cv.LocalBeacon(secret))
+    again = open_again(network)
+    network.ledger = again
+    network.drawn(fee=3)
+    again.verify_records()
+
+
+def test_a_secret_that_was_given_is_given_again() -> None:
+    network = made("given", cv.LocalBeacon(b"mine"), ManualClock())
+    with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than .*: give the one that"):
+        open_again(network, beacon=cv.LocalBeacon(b"another"))
+    without = open_again(network)
+    assert without.events() == network.ledger.events()
+    without.verify_records()
+    with pytest.raises(cv.InvalidInputError, match=r"draws by the beacon local/1, and needs .*beacon=\.\.\."):
+        without.open_group(TASK.replace(seed=9), creator="app", fee=3)
+    network.ledger = open_again(network, beacon=cv.LocalBeacon(b"mine"))
+    network.drawn(fee=3)
+    assert isinstance(network.ledger, cv.SqlLedger)
+    network.ledger.verify_records()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_log_that_was_taken_to_another_database_goes_on(given: bool) -> None:
+    """With its beacon, or with a new one; what is checked then are the values that this one gave."""
+    clock = ManualClock()
+    beacon = cv.LocalBeacon(b"mine")
+    events = made("first", beacon, clock).ledger.events()
+    network = NetworkAround.__new__(NetworkAround)
+    network.__dict__.update(made("unused", None, clock).__dict__)
+    options: dict[str, Any] = {"beacon": beacon} if given else {}
+    network.ledger = again = backends.current.replay(events, clock=clock, **options)
+    assert isinstance(again, cv.SqlLedger)
+    again.verify_records()
+    network.drawn(fee=3)
+    again.verify_records()
+    again._beacon = cv.LocalBeacon(b"a value that somebody liked better")
+    network.drawn(fee=3)
+    again._beacon = beacon if given else cv.LocalBeacon(secret_of(again))
+    with pytest.raises(cv.BrokenLogError, match="value for group-3 is not what the ledger's own beacon gives"):
+        again.verify_records()
+
+
+def secret_of(ledger: cv.SqlLedger) -> bytes:
+    with ledger._engine.connect() as connection:
+        return bytes(connection.exec_driver_sql("SELECT beacon_secret FROM ledger").scalar_one())

@@ -1,6 +1,7 @@
 """Public randomness for draws (protocol P4a)."""
 
 import hashlib
+import hmac
 import secrets
 from typing import Final
 
@@ -31,6 +32,18 @@ class LocalBeacon:
         if secret is not None:
             check_type(secret, bytes, "the secret", "bytes")
         self._secret = secrets.token_bytes(32) if secret is None else secret
+
+    @property
+    def period(self) -> int:
+        """Seconds between two rounds."""
+        return self._period
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LocalBeacon):
+            return NotImplemented
+        return self._period == other._period and hmac.compare_digest(self._secret, other._secret)
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is compared, and nothing else
 
     @property
     def name(self) -> str:
