@@ -25,7 +25,7 @@ from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.statements import HEAD
 from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, TASKS, WEIGHTS
 from crynux_validate.testing import ManualClock
-from crynux_validate.testing.conformance.network import LEDGER_ID
+from crynux_validate.testing.conformance.network import LEDGER_ID, SilentBeacon
 from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
 from tests.ledger.conftest import using
@@ -327,6 +327,22 @@ def test_a_draw_that_the_own_beacon_did_not_make_is_found(backend: backends.Back
         BrokenLogError, match="the beacon's value for group-3 is not what the ledger's own beacon gives"
     ):
         again.verify_records()
+
+
+def test_a_group_that_was_closed_though_its_value_was_public_is_found(backend: backends.Backend) -> None:
+    """Whoever can say that a beacon is silent chooses which groups are drawn (P4b)."""
+    network = Network()
+    ledger = sql(network)
+    group = network.opened(fee=3)
+    network.clock.now = group.draw_deadline
+    own, ledger._beacon = ledger._beacon, SilentBeacon()
+    assert ledger.draw(group.id).status is cv.Status.CLOSED
+    ledger.verify_records()
+    ledger._beacon = own
+    with pytest.raises(
+        BrokenLogError, match="the beacon's value for group-1 is not what the ledger's own beacon gives"
+    ):
+        ledger.verify_records()
 
 
 def test_a_check_tells_how_far_it_is(backend: backends.Backend) -> None:
