@@ -257,6 +257,23 @@ def test_what_a_local_beacon_is_asked(wrong: Any) -> None:
     assert beacon.value(10, 10) == beacon.value(10, 2**40), "once public, for ever"
 
 
+def test_rounds_are_not_longer_than_groups_wait() -> None:
+    """POLICY waits for 20 seconds, AT_A_DISTANCE for 5 after its distance of 15."""
+    for policy, longest in ((POLICY, 20), (AT_A_DISTANCE, 5)):
+        with pytest.raises(
+            cv.InvalidInputError, match=f"draw_seconds is 20, .* take {longest + 1} seconds.*at least .*21"
+        ):
+            backends.current.make(policy, clock=ManualClock(), beacon=cv.LocalBeacon(period=longest + 1))
+        clock = ManualClock()
+        for second in range(0, 40, 3):
+            clock.now = 1_000_000 + second
+            beacon = cv.LocalBeacon(period=longest)
+            network = NetworkAround(cv.MemoryLedger(policy, clock=clock, beacon=beacon), clock)
+            group = network.opened(fee=3)
+            clock.now = group.draw_deadline
+            assert network.ledger.draw(group.id).status is cv.Status.DRAWN, "none is closed before its value is public"
+
+
 def made(name: str, beacon: cv.LocalBeacon | None, clock: ManualClock) -> NetworkAround:
     """A ledger in a database with a drawn group, made with a beacon or without."""
     backend = backends.current

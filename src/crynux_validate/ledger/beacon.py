@@ -108,7 +108,8 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
     Raises
     ------
     InvalidInputError
-        For what is no beacon, and one on another clock with a policy that keeps no distance.
+        For what is no beacon, one on another clock with a policy that keeps no distance, and a `LocalBeacon` whose
+        rounds are so long that groups would be closed before their value is public.
     """
     if not all(callable(getattr(beacon, name, None)) for name in ("next_round", "value")):
         raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
@@ -120,6 +121,12 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         raise InvalidInputError(
             "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know a value that the "
             "ledger takes for one to come (P4a); set it to 30"
+        )
+    if isinstance(beacon, LocalBeacon) and policy.draw_seconds < policy.beacon_delay_seconds + beacon.period:
+        raise InvalidInputError(
+            f"draw_seconds is {policy.draw_seconds}, and the beacon's rounds take {beacon.period} seconds: groups "
+            "would be closed before their value is public (P4b); set it to at least beacon_delay_seconds and that, "
+            f"{policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at
 
