@@ -18,6 +18,7 @@ from crynux_validate.frozen import thaw
 from crynux_validate.keyed import KeyedScore
 from crynux_validate.tasks import MAX_TASK_BYTES
 from crynux_validate.tasks.crynux import MAX_ARGUMENT_BYTES
+from crynux_validate.testing.conformance.log import rechained
 from crynux_validate.testing.conformance.network import CHEAT, HONEST, HONEST_TEXT, LEDGER_ID, TASK, TEXT, Network
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -121,30 +122,39 @@ def _answers() -> tuple[bytes, ...]:
 
 @cache
 def _network() -> Network:
-    """A small ledger in memory, in which a cheat was slashed."""
+    """A small ledger in memory: a cheat was slashed, a second group found some candidates taken, a node is leaving."""
     from crynux_validate.testing import ManualClock
 
     clock = ManualClock()
     network = Network(
-        cv.MemoryLedger(ledger_id=LEDGER_ID, clock=clock, beacon=cv.LocalBeacon(b"secret")), clock, nodes=5
+        cv.MemoryLedger(ledger_id=LEDGER_ID, clock=clock, beacon=cv.LocalBeacon(b"secret")), clock, nodes=9
     )
-    group = network.drawn()
-    for node, answer in zip(group.members, (HONEST, HONEST, CHEAT), strict=True):
-        # Not a random nonce: the same number gives the same input in every process.
-        opening = cv.Opening(answer.to_bytes(), hashlib.sha256(node.encode()).digest())
-        network.openings[group.id, node] = opening
-        commitment = opening.commitment(ledger=LEDGER_ID, group=group.id, node=node)
-        network.ledger.commit(group.id, node, commitment)
-    for node in group.members:
-        network.reveal(group.id, node)
-    network.ledger.settle(group.id)
-    network.ledger.deposit("o0", 10**24)
+    ledger = network.ledger
+    opened = [network.opened(), network.opened()]
+    clock.advance(1)
+    ledger.draw(opened[1].id)
+    for group in (ledger.group(one.id) for one in opened):
+        for node, answer in zip(group.members, (HONEST, HONEST, CHEAT), strict=True):
+            # Not a random nonce: the same number gives the same input in every process.
+            opening = cv.Opening(answer.to_bytes(), hashlib.sha256(node.encode()).digest())
+            network.openings[group.id, node] = opening
+            ledger.commit(group.id, node, opening.commitment(group.draw_digest, node=node))
+        for node in group.members:
+            network.reveal(group.id, node)
+        ledger.settle(group.id)
+    ledger.deposit("o0", 10**24)
+    ledger.top_up("n0", 10**20)
+    network.opened()
+    ledger.leave("n1")
     return network
 
 
 def _evidence() -> tuple[bytes, ...]:
     ledger = _network().ledger
-    return tuple(ledger.evidence("group-1", node).to_json().encode() for node in ledger.group("group-1").members)
+    groups = ledger.group("group-1"), ledger.group("group-2")
+    assert groups[1].draw is not None
+    assert groups[1].draw.unavailable, "the words of the second draw hit candidates that were taken"
+    return tuple(ledger.evidence(group.id, node).to_json().encode() for group in groups for node in group.members)
 
 
 def _checked(evidence: cv.Evidence) -> bytes:
@@ -158,7 +168,10 @@ def _checked(evidence: cv.Evidence) -> bytes:
 
 
 def _log() -> tuple[bytes, ...]:
-    return (b"\n".join(event.canonical_bytes for event in _network().ledger.events()),)
+    events = list(_network().ledger.events())
+    action = {**events[0].payload["action"], "beacon": "drand/quicknet"}
+    of_another_beacon = rechained(events[:12], 0, payload={"action": action, "result": {}})
+    return tuple(b"\n".join(event.canonical_bytes for event in log) for log in (events, of_another_beacon))
 
 
 def _replay(data: bytes) -> Any:
@@ -254,8 +267,19 @@ def _judge(value: Any) -> Any:
     return judge(members, rule)
 
 
+_POLICIES: Final = (
+    cv.Policy(),
+    cv.Policy.crynux(),
+    cv.Policy(
+        group_size=5, min_fee=50, slash_per_fee=2**31, no_quorum_ppm=500_000, fault_fee_ppm=500_000, min_pool_ppm=0,
+        beacon_delay_seconds=30, slash_account="treasury", min_class_stake=0, second_algorithm="digest/1",
+        admitted_declarations=("ab" * 32,),
+    ),
+)  # fmt: skip
+
+
 def _policies() -> tuple[bytes, ...]:
-    return tuple(canonical_json(policy.to_dict()) for policy in (cv.Policy(), cv.Policy.crynux()))
+    return tuple(canonical_json(policy.to_dict()) for policy in _POLICIES)
 
 
 def _canonical(value: Any) -> bytes:

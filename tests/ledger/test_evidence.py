@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,14 +14,17 @@ from crynux_validate import (
     Finding,
     ImageScore,
     InvalidInputError,
+    Pool,
     SigningKey,
     verify_evidence,
 )
 from crynux_validate.cli import main
 from crynux_validate.encoding import canonical_json
+from crynux_validate.testing.conformance.signed import key_of, sign_and_commit
 from tests.ledger import backends
 from tests.ledger.helpers import (
     BLANK,
+    CARD,
     CHEAT,
     CHECKED,
     FALSE_REPORT,
@@ -28,12 +32,13 @@ from tests.ledger.helpers import (
     HONEST_TEXT,
     MALFORMED,
     OTHER,
+    POLICY,
     TOKENS,
     Network,
     TwoRounds,
 )
-from tests.ledger.test_signatures import KEYS, commit, signed_network
 
+KEYS = {node: key_of(node) for node in ("n0", "n1", "n2")}
 HALF = ImageScore(bytes.fromhex("0f0f0f0f0f0f0f0f"), bytes(32))
 """At distance 32 from an honest answer."""
 
@@ -47,12 +52,21 @@ def evidence_of(network: Network, node: str, group: str = "group-1") -> Evidence
     return again
 
 
+def signed_network() -> Network:
+    """Three nodes with keys."""
+    network = Network(nodes=0)
+    for at, (node, key) in enumerate(KEYS.items()):
+        network.ledger.deposit(f"o{at}", 5_000)
+        network.ledger.join(node, owner=f"o{at}", gpu=CARD, stake=1_000, public_key=key.public_key)
+    return network
+
+
 def signed_cheat() -> tuple[Network, str]:
     """A settled group whose members have keys; the last withheld."""
     network = signed_network()
     group = network.drawn()
     for node in group.members:
-        commit(network, group, node, KEYS[node])
+        sign_and_commit(network, group, node, KEYS[node])
     for node in group.members[:2]:
         network.reveal(group.id, node)
     network.clock.now = group.reveal_deadline
@@ -84,10 +98,10 @@ def test_evidence_of_a_blank_picture_says_by_which_rule_it_was_judged() -> None:
     checked = verify_evidence(evidence)
     assert checked.finding is Finding.BORDERLINE
     assert "the task has a safety checker: no slash for a blank picture" in str(checked)
-    # Whoever kept the ledger cannot pretend that the task had none: the verdict no longer follows from the answers.
+    # Whoever kept the ledger cannot pretend that the task had none: the commitments are to answers of this task.
     pretended = json.loads(evidence.to_json())
     pretended["group"]["task"]["safety_checker"] = False
-    with pytest.raises(BrokenEvidenceError, match="judging the answers again"):
+    with pytest.raises(BrokenEvidenceError, match="does not open its commitment"):
         verify_evidence(Evidence.from_json(canonical_json(pretended)))
 
 
@@ -119,6 +133,13 @@ def test_a_known_key_must_have_signed() -> None:
     cheat = group.members[2]
     with pytest.raises(BrokenEvidenceError, match=f"the commitment of {cheat} is not signed"):
         verify_evidence(evidence_of(network, cheat), {cheat: bytes(32)})
+
+
+@pytest.mark.parametrize("keys", [[], "n0", {"n0": "ab" * 32}, {"n0": bytes(31)}, {"n9": None}, {5: bytes(32)}])
+def test_keys_are_bytes_by_ids(keys: Any) -> None:
+    network, silent = signed_cheat()
+    with pytest.raises(InvalidInputError, match="key"):
+        verify_evidence(evidence_of(network, silent), keys)
 
 
 def test_both_rounds_are_checked() -> None:
@@ -202,7 +223,7 @@ def deliver_another(group: dict[str, Any]) -> None:
         (choose_a_judge, "not those that its beacon value draws"),
         (take_another_beacon, "not those that its beacon value draws"),
         (change_a_weight, "not those that its beacon value draws"),
-        (change_the_rule, "judging the answers again"),
+        (change_the_rule, "does not open its commitment"),
         (change_the_commitment, "does not open its commitment"),
         (add_a_stranger, "stranger answered"),
         (deliver_another, "J6"),
@@ -214,6 +235,212 @@ def test_edited_evidence_is_found(edit: Callable[[dict[str, Any]], None], match:
     evidence = evidence_of(network, group.members[2])
     with pytest.raises(BrokenEvidenceError, match=match):
         verify_evidence(edited(evidence, edit))
+
+
+def second_of_two() -> tuple[Network, Evidence]:
+    """Evidence of a group whose draw hit candidates that the group before it had taken."""
+    network = Network(nodes=9, policy=replace(POLICY, min_pool_ppm=300_000, slash_per_fee=20))
+    first, second = network.opened(), network.opened()
+    network.clock.advance(1)
+    group = network.ledger.draw(second.id)
+    assert group.draw is not None
+    assert set(group.draw.unavailable.values()) == {first.id}
+    assert group.draw.unavailable_weight == 3_000
+    for node, answer in zip(group.members, (HONEST, HONEST, CHEAT), strict=True):
+        network.commit(group.id, node, answer)
+    for node in group.members:
+        network.reveal(group.id, node)
+    network.ledger.settle(group.id)
+    return network, evidence_of(network, group.members[2], group.id)
+
+
+def test_evidence_says_what_the_draw_rests_on() -> None:
+    _, evidence = second_of_two()
+    checked = verify_evidence(evidence)
+    assert checked.finding is Finding.INVALID
+    draw = evidence.group.draw
+    assert draw is not None
+    hit = "".join(f"; among them {node}, taken by group-1" for node in draw.unavailable)
+    assert any(
+        f"candidates with 33.3% of the pool's weight had been taken by groups that were drawn before{hit}" in line
+        for line in checked.rests_on
+    )
+    assert any("with 100.0% of the weight of all that could serve" in line for line in checked.rests_on)
+
+
+def one_less(group: dict[str, Any]) -> None:
+    del group["unavailable"][min(group["unavailable"])]
+
+
+def one_more(group: dict[str, Any]) -> None:
+    free = set(group["pool"]["ids"]) - set(group["members"]) - set(group["unavailable"])
+    group["unavailable"][min(free)] = "group-1"
+
+
+def a_member(group: dict[str, Any]) -> None:
+    group["unavailable"][group["members"][2]] = "group-1"
+
+
+def taken_by_itself(group: dict[str, Any]) -> None:
+    group["unavailable"][min(group["unavailable"])] = group["id"]
+
+
+def lighter_than_its_hits(group: dict[str, Any]) -> None:
+    group["unavailable_weight"] = str(1_000 * len(group["unavailable"]) - 1)
+
+
+def as_heavy_as_the_pool(group: dict[str, Any]) -> None:
+    group["unavailable_weight"] = "9000"
+
+
+def a_share_too_small_at_the_draw(group: dict[str, Any]) -> None:
+    group["unavailable_weight"] = "6301"
+
+
+def a_share_too_small_of_the_base(group: dict[str, Any]) -> None:
+    group["base"] = "20001"
+
+
+def a_base_below_the_pool(group: dict[str, Any]) -> None:
+    group["base"] = "8999"
+
+
+def another_task(group: dict[str, Any]) -> None:
+    group["task"]["seed"] += 1
+
+
+def another_prompt(group: dict[str, Any]) -> None:
+    group["task"]["prompt"] = "a blue cat"
+
+
+def another_policy(group: dict[str, Any]) -> None:
+    group["policy"]["slash_per_fee"] = 999
+
+
+def other_deadlines(group: dict[str, Any]) -> None:
+    group["policy"]["commit_seconds"] += 1
+
+
+def another_fee(group: dict[str, Any]) -> None:
+    group["fee"] = "101"
+
+
+def another_round(group: dict[str, Any]) -> None:
+    group["beacon_round"] += 1
+
+
+def another_group(group: dict[str, Any]) -> None:
+    group["id"] = "group-3"
+
+
+NOT_DRAWN = "not those that its beacon value draws"
+TOO_SMALL = "drawn from a part of its base that is too small"
+NOT_BOUND = "the opening of .* in round 1 does not open its commitment"
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (one_less, NOT_DRAWN),
+        (one_more, NOT_DRAWN),
+        (a_member, NOT_DRAWN),
+        (taken_by_itself, NOT_DRAWN),
+        (lighter_than_its_hits, NOT_DRAWN),
+        (as_heavy_as_the_pool, NOT_DRAWN),
+        (a_share_too_small_at_the_draw, TOO_SMALL),
+        (a_share_too_small_of_the_base, TOO_SMALL),
+        (a_base_below_the_pool, TOO_SMALL),
+        (another_task, NOT_BOUND),
+        (another_prompt, NOT_BOUND),
+        (another_policy, NOT_BOUND),
+        (other_deadlines, NOT_BOUND),
+        (another_fee, NOT_BOUND),
+        (another_round, NOT_BOUND),
+        (another_group, NOT_DRAWN),
+    ],
+)
+def test_another_draw_or_another_thing_than_commitments_bind_is_refused(
+    edit: Callable[[dict[str, Any]], None], match: str
+) -> None:
+    _, evidence = second_of_two()
+    with pytest.raises(BrokenEvidenceError, match=match):
+        verify_evidence(edited(evidence, edit))
+
+
+def test_the_share_of_the_base_is_exact() -> None:
+    """Free are 6,000, of which 300,000 millionths ask a base of at most 20,000; and 2,700 of a base of 9,000."""
+    _, evidence = second_of_two()
+    for change in ({"base": "20000"}, {"unavailable_weight": "6300"}):
+        verify_evidence(edited(evidence, lambda group, change=change: group.update(change)))  # type: ignore[misc]
+
+
+def test_the_name_of_the_ledger_is_bound() -> None:
+    _, evidence = second_of_two()
+    with pytest.raises(BrokenEvidenceError, match=NOT_DRAWN):
+        verify_evidence(Evidence.from_json(evidence.to_json().replace('"ledger":"test"', '"ledger":"other"')))
+
+
+def test_a_draw_of_another_group_is_no_draw_of_this_one() -> None:
+    """Evidence need not come from JSON: a ledger elsewhere hands out groups, too."""
+    _, evidence = second_of_two()
+    group = evidence.group
+    others = (
+        Evidence("another", evidence.node, group),
+        *(
+            replace(evidence, group=replace(group, **change))
+            for change in (
+                {"id": "group-1"},
+                {"fee": 101},
+                {"beacon_round": 5},
+                {"pool": Pool(list(group.pool)[1:])},
+                {"pool": Pool([replace(candidate, weight=7) for candidate in group.pool])},
+            )
+        ),
+    )
+    for other in others:
+        with pytest.raises(BrokenEvidenceError, match="the draw is of group-2 of ledger test"):
+            verify_evidence(other)
+    verify_evidence(replace(evidence, group=replace(group, pool=Pool(list(group.pool)))))
+
+
+@pytest.mark.parametrize("edit", [another_task, another_policy, another_fee, another_round])
+def test_a_signature_binds_the_draw_where_nothing_was_opened(edit: Callable[[dict[str, Any]], None]) -> None:
+    network = signed_network()
+    group = network.drawn()
+    for node in group.members:
+        sign_and_commit(network, group, node, KEYS[node])
+    network.clock.now = group.reveal_deadline
+    network.ledger.settle(group.id)
+    evidence = evidence_of(network, group.members[0])
+    assert verify_evidence(evidence).finding is Finding.WITHHELD
+    with pytest.raises(BrokenEvidenceError, match=r"the signature of .* in round 1 is not of its commitment"):
+        verify_evidence(edited(evidence, edit))
+
+
+def test_a_signature_of_another_round_is_found() -> None:
+    network = TwoRounds()
+    settled = network.second(network.first(HONEST_TEXT, HONEST_TEXT, HONEST_TEXT), TOKENS, TOKENS, TOKENS)
+    evidence = evidence_of(network, settled.members[0])
+    node, key = settled.members[0], SigningKey(bytes(32))
+    assert settled.draw is not None
+    first, second = (one.commitments[node] for one in settled.rounds)
+    signed = {1: key.sign(first, settled.draw, node=node), 2: key.sign(second, settled.draw, node=node, round=2)}
+
+    def with_signatures(in_first: bytes, in_second: bytes) -> Evidence:
+        def edit(group: dict[str, Any]) -> None:
+            for one, made in zip(group["rounds"], (in_first, in_second), strict=True):
+                one["signatures"][node] = [key.public_key.hex(), made.hex()]
+
+        return edited(evidence, edit)
+
+    verify_evidence(with_signatures(signed[1], signed[2]), {node: key.public_key})
+    for in_first, in_second, number in (
+        (key.sign(first, settled.draw, node=node, round=2), signed[2], 1),
+        (signed[1], key.sign(second, settled.draw, node=node, round=1), 2),
+        (signed[2], signed[1], 1),
+    ):
+        with pytest.raises(BrokenEvidenceError, match=f"the signature of {node} in round {number}"):
+            verify_evidence(with_signatures(in_first, in_second))
 
 
 def test_an_edited_signature_is_found() -> None:
@@ -236,7 +463,7 @@ def test_what_is_no_evidence() -> None:
     for bad, match in (
         ("", "not JSON"),
         ("[]", "the schema"),
-        (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/1'"),
+        (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/2'"),
         (json.dumps({**value, "more": 1}), "the fields"),
         (json.dumps({**value, "node": "x"}), "no member"),
         (json.dumps({**value, "group": {}}), "cannot be read"),

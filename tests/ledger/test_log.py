@@ -7,8 +7,9 @@ import pytest
 
 from crynux_validate import Event, MemoryLedger, verify_chain
 from crynux_validate.errors import BrokenLogError
+from crynux_validate.frozen import thaw
 from crynux_validate.testing.conformance.log import rechained
-from tests.ledger.helpers import CHEAT, HONEST, Network
+from tests.ledger.helpers import CHEAT, HONEST, POLICY, Network
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,3 +70,120 @@ def test_a_replay_names_the_event_that_the_rules_do_not_give(edit: Edit, match: 
     assert MemoryLedger.replay(events).events() == tuple(events)
     with pytest.raises(BrokenLogError, match=match):
         MemoryLedger.replay(edit(events))
+
+
+# ------------------------------------------------------------------------------------------------ the queue in a log
+
+
+@pytest.fixture(scope="module")
+def queue() -> list[Event]:
+    """Three groups that waited, of which the last found candidates taken; one that waits; a node that is leaving."""
+    network = Network(nodes=12, policy=replace(POLICY, min_pool_ppm=0))
+    opened = [network.opened(fee=3) for _ in range(3)]
+    network.clock.advance(1)
+    assert network.ledger.draw(opened[2].id).members
+    network.opened(fee=3)
+    network.ledger.leave("n0")
+    return list(network.ledger.events())
+
+
+def at(log: list[Event], kind: str, number: int = 0) -> int:
+    """Where the first, second, ... event of a kind stands."""
+    return [event.seq for event in log if event.kind == kind][number]
+
+
+def changed(log: list[Event], place: int, part: str, **change: object) -> list[Event]:
+    """Change the action or the result of one event, and make all that follow fit it."""
+    payload = thaw(log[place].payload)
+    return rechained(log, place, payload={**payload, part: {**payload[part], **change}})
+
+
+def swapped(log: list[Event], one: int, other: int) -> list[Event]:
+    """Let two events change places."""
+    first, second = log[one], log[other]
+    between = rechained(log, one, kind=second.kind, payload=thaw(second.payload), time=first.time)
+    return rechained(between, other, kind=first.kind, payload=thaw(first.payload), time=second.time)
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (
+            lambda log: swapped(log, at(log, "draw", 0), at(log, "draw", 1)),
+            r"\(draw\) cannot be repeated: group group-2 waits for group-1: groups are drawn in order",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 1), "action", group="group-3"),
+            r"\(draw\) cannot be repeated: group group-3 waits for group-2",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 1), "action", group="group-1"),
+            r"\(draw\) cannot be repeated: group group-1 is DRAWN",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 1), "action", beacon="00" * 32),
+            r"\(draw\) says something else than a replay",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 1), "action", beacon=None),
+            r"\(draw\) cannot be repeated: group group-2 waits for beacon round \d+, which is not public yet",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 1), "action", beacon=""),
+            r"\(draw\) cannot be repeated: the beacon's value of round \d+ is b''",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 2), "result", unavailable={}),
+            r"\(draw\) says something else than a replay",
+        ),
+        (
+            lambda log: changed(log, at(log, "draw", 2), "result", unavailable_weight="5999"),
+            r"\(draw\) says something else than a replay",
+        ),
+        (
+            lambda log: changed(log, at(log, "open_group", 1), "action", beacon_round=5),
+            r"\(open_group\) cannot be repeated: the beacon's next round is 5; the group before has \d+",
+        ),
+        (
+            lambda log: changed(log, at(log, "open_group", 1), "action", beacon_round=-1),
+            r"\(open_group\) cannot be repeated: the beacon's next round is -1",
+        ),
+        (
+            lambda log: changed(log, at(log, "open_group", 1), "result", base="11999"),
+            r"\(open_group\) says something else than a replay",
+        ),
+        (
+            lambda log: changed(
+                log, at(log, "open_group", 1), "action", task=thaw(log[at(log, "open_group")].payload["action"]["task"])
+            ),
+            r"\(open_group\) cannot be repeated: group-1 has this task",
+        ),
+        (
+            lambda log: changed(log, at(log, "leave"), "result", leaving=3),
+            r"\(leave\) says something else than a replay",
+        ),
+        (
+            lambda log: changed(log, at(log, "leave"), "result", returned="1000"),
+            r"\(leave\) says something else than a replay",
+        ),
+        (
+            lambda log: [*log, again(log, "leave")],
+            r"event \d+ \(leave\) says something else than a replay",
+        ),
+        (
+            lambda log: [*log, again(log, "leave", kind="top_up", action={"node": "n0", "amount": "5"})],
+            r"\(top_up\) cannot be repeated: node n0 is leaving",
+        ),
+    ],
+)
+def test_a_forged_queue_is_not_repeated(edit: Edit, match: str, queue: list[Event]) -> None:
+    assert MemoryLedger.replay(queue).events() == tuple(queue)
+    with pytest.raises(BrokenLogError, match=match):
+        MemoryLedger.replay(edit(queue))
+
+
+def again(log: list[Event], like: str, kind: str | None = None, action: dict[str, object] | None = None) -> Event:
+    """One more event, like one that there is, at the end of a log."""
+    found = log[at(log, like)]
+    payload = thaw(found.payload) if action is None else {"action": action, "result": {}}
+    return Event(len(log), log[-1].time, kind or found.kind, payload, log[-1].digest)

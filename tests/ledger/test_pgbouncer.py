@@ -13,6 +13,7 @@ pytest.importorskip("psycopg", reason="needs the extra 'postgresql'")
 import psycopg
 
 import crynux_validate as cv
+from crynux_validate.errors import AlreadyDoneError
 from tests.ledger import conftest
 from tests.ledger.backends import Backend, use
 from tests.ledger.helpers import CHEAT, HONEST, POLICY, TASK, Network
@@ -96,9 +97,8 @@ def test_one_connection_of_the_server_is_enough(server: Server) -> None:
         ledger = cv.SqlLedger(url, clock=network.clock, trust_clock=True)
         ledger.group(waiting.id)
         ledger.deposit("app", 1)
-        node = next(iter(waiting.pool.ids))
-        with pytest.raises(cv.LedgerError):
-            ledger.leave(node)
+        with pytest.raises(AlreadyDoneError):
+            ledger.open_group(waiting.task, creator="app", fee=3)
         network.clock.advance(1)
         assert ledger.draw(waiting.id).members
 

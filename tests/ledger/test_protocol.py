@@ -8,9 +8,9 @@ import pytest
 
 from crynux_validate import LEDGER_VERSION, Ledger, MemoryLedger, SqlLedger, StoringLedger
 
-VERSION_1 = """\
+VERSION_2 = """\
 account(account: str) -> int
-attest_commit(node: str, commitment: bytes, *, epoch: int) -> Node
+attest_commit(node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node
 attest_reveal(node: str, attestation: Attestation, nonce: bytes) -> Node
 commit(group: str, node: str, commitment: bytes, *, round: int = 1, signature: bytes | None = None) -> Group
 deposit(account: str, amount: int) -> int
@@ -24,6 +24,7 @@ join(node: str, *, owner: str, gpu: GpuModel, stake: int, public_key: bytes | No
 leave(node: str) -> Node
 node(node: str) -> Node
 nodes() -> Sequence[Node]
+now() -> int
 open_group(task: Task, *, creator: str, fee: int, min_memory_gib: int = 0, gpu_class: NodeClass | str | None = None) -> Group
 policy
 reveal(group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group
@@ -67,10 +68,10 @@ def shown(kind: type) -> dict[str, str]:
     return found
 
 
-def test_version_1() -> None:
-    assert LEDGER_VERSION == 1
+def test_version_2() -> None:
+    assert LEDGER_VERSION == 2
     lines = [name + signature for name, signature in sorted(shown(Ledger).items())]
-    assert "\n".join(lines) + "\n" == VERSION_1
+    assert "\n".join(lines) + "\n" == VERSION_2
 
 
 @pytest.mark.parametrize("kind", [MemoryLedger, SqlLedger, StoringLedger])

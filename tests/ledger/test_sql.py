@@ -1,5 +1,6 @@
 """Ledgers in a database: what was acknowledged stays, whoever acts at once and whatever dies (protocol L1, L2, L7)."""
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -16,6 +17,7 @@ from benchmarks import soak
 from sqlalchemy import Connection, Table, and_, text, update
 
 import crynux_validate as cv
+from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import BrokenLogError, UnknownIdError
 from crynux_validate.ledger.actions import Join, OpenGroup
 from crynux_validate.ledger.sql.audit import check_records
@@ -23,7 +25,7 @@ from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.statements import HEAD
 from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, TASKS, WEIGHTS
 from crynux_validate.testing import ManualClock
-from crynux_validate.testing.conformance.network import LEDGER_ID
+from crynux_validate.testing.conformance.network import LEDGER_ID, SilentBeacon
 from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
 from tests.ledger.conftest import using
@@ -101,12 +103,16 @@ def test_another_policy_or_id_is_refused(backend: backends.Backend) -> None:
 def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> None:
     ledger = sql(Network())
     url = backend.url_of(ledger)
-    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/3"))
-    with pytest.raises(cv.StorageError, match=r"newer version .* version 3, this one reads up to 2; upgrade"):
+    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/4"))
+    with pytest.raises(cv.StorageError, match=r"newer version .* version 4, this one reads up to 3; upgrade"):
         cv.SqlLedger(url)
-    edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/1"))
-    with pytest.raises(cv.StorageError, match=r"older version .* version 1, this one reads 2; .* SqlLedger.replay"):
-        cv.SqlLedger(url)
+    for old in (1, 2):
+        edit(ledger, update(LEDGER).values(schema=f"crynux-validate/sql-ledger/{old}"))
+        older = (
+            rf"older version .* version {old}, this one reads 3; read its log with that version, .* SqlLedger.replay"
+        )
+        with pytest.raises(cv.StorageError, match=older):
+            cv.SqlLedger(url)
     edit(ledger, update(LEDGER).values(schema="my-ledger/1"))
     with pytest.raises(cv.StorageError, match="says that its tables are 'my-ledger/1'"):
         cv.SqlLedger(url)
@@ -213,10 +219,8 @@ def test_derived_columns_and_rows_that_belong_to_nothing_are_found(backend: back
             connection.rollback()
 
     of_group, of_node = GROUPS.c.id == drawn.id, NODES.c.id == settled.members[0]
-    is_found(update(GROUPS).where(of_group).values(opened_seq=0))
     is_found(update(GROUPS).where(of_group).values(deadlines=" [[1,2]]"))
     is_found(update(GROUPS).where(of_group).values(fee="03"))
-    is_found(update(NODES).where(of_node).values(changed=0))
     is_found(update(NODES).where(of_node).values(stake="01000"))
     is_found(update(LEDGER).values(time=LEDGER.c.time + 1))
     is_found(ACCOUNTS.insert().values(name="nobody", balance="0"))
@@ -226,6 +230,81 @@ def test_derived_columns_and_rows_that_belong_to_nothing_are_found(backend: back
         ANSWERS.insert().values(group_id=drawn.id, round=7, node="n0", commitment=bytes(32)),
     )
     ledger.verify_records()
+
+
+def test_every_column_that_decides_a_draw_is_checked(backend: backends.Backend) -> None:
+    """The queue, who was drawn when, who leaves, what a draw found: one edited row of it, and the check says so."""
+    network = Network(nodes=12, policy=replace(POLICY, min_pool_ppm=0))
+    settled = network.answered(HONEST, HONEST, CHEAT, fee=3)
+    first, second = network.opened(fee=3), network.opened(fee=3)
+    network.clock.advance(1)
+    drawn = network.ledger.draw(second.id)
+    assert drawn.draw is not None
+    assert drawn.draw.unavailable
+    waiting = network.opened(fee=3, creator="o0")
+    free = next(node.id for node in network.ledger.nodes() if node.group is None)
+    network.ledger.leave(free)
+    ledger = sql(network)
+    ledger.verify_records()
+    one_less = dict(sorted(drawn.draw.unavailable.items())[1:])
+    other_taker = dict.fromkeys(drawn.draw.unavailable, settled.id)
+
+    def in_group(group: cv.Group, **values: object) -> object:
+        return update(GROUPS).where(GROUPS.c.id == group.id).values(**values)
+
+    def in_node(node: str, **values: object) -> object:
+        return update(NODES).where(NODES.c.id == node).values(**values)
+
+    edits: list[tuple[str, object]] = [
+        ("policy and beacon", update(LEDGER).values(beacon="local/2")),
+        ("policy and beacon", update(LEDGER).values(beacon="slow")),
+        ("policy and beacon", update(LEDGER).values(policy="{}")),
+        ("the number of groups", update(LEDGER).values(group_count=5)),
+        ("the queue of groups", update(LEDGER).values(handled_count=2)),
+        ("the queue of groups", update(LEDGER).values(handled_count=4)),
+        ("the queue of groups", update(LEDGER).values(last_round=LEDGER.c.last_round + 1)),
+        ("column number", in_group(waiting, number=7)),
+        ("column keeps_task", in_group(settled, keeps_task=False)),
+        ("column keeps_task", in_group(drawn, keeps_task=False)),
+        ("column keeps_task", in_group(waiting, keeps_task=False)),
+        ("group group-4", in_group(waiting, base="10999")),
+        ("column base", in_group(waiting, base="010000")),
+        ("group group-4", in_group(waiting, beacon_round=5)),
+        ("group group-3", in_group(drawn, beacon=bytes(32))),
+        ("group group-3", in_group(drawn, unavailable="{}")),
+        ("group group-3", in_group(drawn, unavailable=canonical_json(one_less).decode())),
+        ("group group-3", in_group(drawn, unavailable=canonical_json(other_taker).decode())),
+        ("column unavailable", in_group(drawn, unavailable=json.dumps(dict(drawn.draw.unavailable), indent=1))),
+        ("group group-3", in_group(drawn, unavailable_weight="2999")),
+        ("column unavailable_weight", in_group(drawn, unavailable_weight="03000")),
+        ("group group-3", in_group(drawn, members="\n".join(reversed(drawn.members)))),
+        (f"node {free}", in_node(free, leaving=None)),
+        (f"node {free}", in_node(free, leaving=3)),
+        (f"node {drawn.members[0]}", in_node(drawn.members[0], leaving=4)),
+        (f"node {drawn.members[0]}", in_node(drawn.members[0], drawn_at=4)),
+        (f"node {drawn.members[0]}", in_node(drawn.members[0], drawn_by=first.id)),
+        (f"node {drawn.members[0]}", in_node(drawn.members[0], drawn_at=None)),
+        (f"node {drawn.members[0]}", in_node(drawn.members[0], group_id=None)),
+    ]
+    for match, statement in edits:
+        with ledger._engine.connect() as connection:
+            assert connection.execute(statement).rowcount == 1  # type: ignore[call-overload]
+            store = ledger._store(Channel(connection.connection, connection.dialect), [_head(connection)], write=False)
+            with pytest.raises(BrokenLogError, match=match):
+                check_records(store, ledger.id, ledger.policy, ledger._beacon)
+            connection.rollback()
+    ledger.verify_records()
+
+
+def test_the_name_of_the_beacon_is_checked_when_a_ledger_is_opened_again(backend: backends.Backend) -> None:
+    ledger = sql(Network())
+    url = backend.url_of(ledger)
+    for name in ("local/2", "slow", "two words"):
+        edit(ledger, update(LEDGER).values(beacon=name))
+        with pytest.raises(BrokenLogError, match="id, policy or beacon is not what the log says"):
+            cv.SqlLedger(url).verify_records()
+        with pytest.raises(cv.InvalidInputError, match=f"began with {name}, and keeps it"):
+            cv.SqlLedger(url, beacon=cv.LocalBeacon(b"secret"))
 
 
 def _head(connection: Connection) -> object:
@@ -248,6 +327,22 @@ def test_a_draw_that_the_own_beacon_did_not_make_is_found(backend: backends.Back
         BrokenLogError, match="the beacon's value for group-3 is not what the ledger's own beacon gives"
     ):
         again.verify_records()
+
+
+def test_a_group_that_was_closed_though_its_value_was_public_is_found(backend: backends.Backend) -> None:
+    """Whoever can say that a beacon is silent chooses which groups are drawn (P4b)."""
+    network = Network()
+    ledger = sql(network)
+    group = network.opened(fee=3)
+    network.clock.now = group.draw_deadline
+    own, ledger._beacon = ledger._beacon, SilentBeacon()
+    assert ledger.draw(group.id).status is cv.Status.CLOSED
+    ledger.verify_records()
+    ledger._beacon = own
+    with pytest.raises(
+        BrokenLogError, match="the beacon's value for group-1 is not what the ledger's own beacon gives"
+    ):
+        ledger.verify_records()
 
 
 def test_a_check_tells_how_far_it_is(backend: backends.Backend) -> None:
@@ -285,7 +380,7 @@ def test_a_record_too_many_or_too_few_is_found(backend: backends.Backend) -> Non
     is_found(NODES.c.id == network.ledger.nodes()[-1].id, NODES, "the nodes that have joined")
     with ledger._engine.begin() as connection:
         row = dict(connection.execute(GROUPS.select().where(GROUPS.c.id == drawn.id)).mappings().one())
-        connection.execute(GROUPS.insert(), row | {"id": "group-9", "escrow": None})
+        connection.execute(GROUPS.insert(), row | {"id": "group-9", "number": 9, "escrow": None})
     with pytest.raises(BrokenLogError, match="the number of groups is not what the log says"):
         ledger.verify_records()
     edit(ledger, GROUPS.delete().where(GROUPS.c.id == "group-9"))
@@ -440,14 +535,23 @@ def test_the_soak_sees_what_is_lost(backend: backends.Backend) -> None:
 
 
 def test_pools_of_many_groups_are_stored_once(backend: backends.Backend) -> None:
-    network = Network(nodes=5)
+    network = Network(nodes=5, policy=replace(POLICY, min_pool_ppm=0))
     ledger = sql(network)
-    groups = [ledger.open_group(TASK, creator="app", fee=3) for _ in range(4)]
+
+    def opened(creator: str = "app") -> cv.Group:
+        """A group that waits no longer than this, and nobody commits in it: all are free again."""
+        group = network.opened(fee=3, creator=creator)
+        network.clock.advance(1)
+        network.clock.now = ledger.draw(group.id).commit_deadline
+        ledger.settle(group.id)
+        return group
+
+    groups = [opened() for _ in range(4)]
     ledger.join("late", owner="o0", gpu=CARD, stake=401)
-    groups.append(ledger.open_group(TASK, creator="app", fee=3))
-    groups.append(ledger.open_group(TASK, creator="o1", fee=3))
+    groups.append(opened())
+    groups.append(opened(creator="o1"))
     backend.again(ledger).join("later", owner="o0", gpu=CARD, stake=402)  # what the first one keeps is out of date
-    groups.append(ledger.open_group(TASK, creator="app", fee=3))
+    groups.append(opened())
     with ledger._engine.connect() as connection:
         assert len(connection.execute(WEIGHTS.select()).all()) == 3
     again = backend.again(ledger)

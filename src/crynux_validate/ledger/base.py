@@ -445,4 +445,4 @@ def _node(store: Store, node: str) -> Node:
 
 
 def _group(store: Store, group: str) -> Group:
-    return known_group(store, check_id(group, "the group id"))
+    return known_group(store, group)

@@ -1,6 +1,7 @@
 """Public randomness for draws (protocol P4a)."""
 
 import hashlib
+import hmac
 import secrets
 from typing import Final
 
@@ -31,6 +32,18 @@ class LocalBeacon:
         if secret is not None:
             check_type(secret, bytes, "the secret", "bytes")
         self._secret = secrets.token_bytes(32) if secret is None else secret
+
+    @property
+    def period(self) -> int:
+        """Seconds between two rounds."""
+        return self._period
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LocalBeacon):
+            return NotImplemented
+        return self._period == other._period and hmac.compare_digest(self._secret, other._secret)
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is compared, and nothing else
 
     @property
     def name(self) -> str:
@@ -84,7 +97,7 @@ class MissingBeacon:
 def beacon_named(name: str, secret: bytes | None = None) -> Beacon:
     """Return what stands for the beacon of a ledger where none is given: a `LocalBeacon`, or a `MissingBeacon`."""
     period = name.removeprefix(_LOCAL)
-    if name.startswith(_LOCAL) and period.isdecimal() and period.isascii() and 1 <= int(period) <= 2**31:
+    if period.isdecimal() and 1 <= int(period) <= 2**31 and name == f"{_LOCAL}{int(period)}":
         return LocalBeacon(secret, period=int(period))
     return MissingBeacon(name)
 
@@ -95,7 +108,8 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
     Raises
     ------
     InvalidInputError
-        For what is no beacon, and one on another clock with a policy that keeps no distance.
+        For what is no beacon, one on another clock with a policy that keeps no distance, and a `LocalBeacon` whose
+        rounds are so long that groups would be closed before their value is public.
     """
     if not all(callable(getattr(beacon, name, None)) for name in ("next_round", "value")):
         raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
@@ -107,6 +121,12 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         raise InvalidInputError(
             "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know a value that the "
             "ledger takes for one to come (P4a); set it to 30"
+        )
+    if isinstance(beacon, LocalBeacon) and policy.draw_seconds < policy.beacon_delay_seconds + beacon.period:
+        raise InvalidInputError(
+            f"draw_seconds is {policy.draw_seconds}, and the beacon's rounds take {beacon.period} seconds: groups "
+            "would be closed before their value is public (P4b); set it to at least beacon_delay_seconds and that, "
+            f"{policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at
 

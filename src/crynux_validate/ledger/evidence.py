@@ -15,7 +15,7 @@ from crynux_validate.ledger.group import Group, Status
 from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
 from crynux_validate.ledger.settlement import delivered_by, members_of
 from crynux_validate.machines.pairing import is_large_enough, verify_draw
-from crynux_validate.signatures import is_signed, signed_bytes
+from crynux_validate.signatures import KEY_BYTES, is_signed, signed_bytes
 
 SCHEMA: Final = "crynux-validate/evidence/2"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
@@ -162,7 +162,7 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     Raises
     ------
     InvalidInputError
-        For what is no `Evidence`, and keys that are no mapping.
+        For what is no `Evidence`, and keys that are no mapping of ids to 32 bytes.
     BrokenEvidenceError
         Names what does not hold: the draw, an opening, a signature, the verdict.
     MissingExtraError
@@ -171,6 +171,10 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     check_type(evidence, Evidence, "the evidence", "an Evidence, as Evidence.from_json reads it")
     keys = {} if keys is None else keys
     check_type(keys, Mapping, "keys", "a mapping of node ids to public keys")
+    for node, key in keys.items():
+        check_id(node, "a node id in keys")
+        if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+            raise InvalidInputError(f"the key of {node} is {shorten(key)}; expected {KEY_BYTES} bytes")
     return _Check(evidence, keys).result()
 
 
@@ -195,6 +199,13 @@ class _Check:
         group, draw = self.group, self.group.draw
         if draw is None or not verify_draw(draw, task=group.task, policy=group.policy):
             raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+        drawn_for = draw.ledger, draw.group, draw.fee, draw.beacon_round
+        same_pool = draw.pool is group.pool or tuple(draw.pool) == tuple(group.pool)
+        if drawn_for != (self.ledger, group.id, group.fee, group.beacon_round) or not same_pool:
+            raise BrokenEvidenceError(
+                f"the draw is of {draw.group} of ledger {draw.ledger}, or for another fee, round "
+                f"or pool than {group.id} of {self.ledger} has (P4)"
+            )
         weight, policy = group.pool.total_weight, group.policy
         if group.base < weight or not is_large_enough(
             weight - draw.unavailable_weight, group.base, policy.min_pool_ppm

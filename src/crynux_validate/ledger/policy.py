@@ -10,6 +10,7 @@ from crynux_validate.encoding import (
     DIGEST_BYTES,
     canonical_json,
     check_id,
+    check_type,
     digest,
     length_prefixed,
     parse_decimal,
@@ -327,8 +328,13 @@ class Policy:
     def from_dict(cls, value: Mapping[str, Any]) -> "Policy":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
         names = {field.name for field in fields(cls)}
-        if not isinstance(value, Mapping) or not names - _OPTIONAL <= set(value) <= names:
-            found = sorted(value) if isinstance(value, Mapping) else value
-            raise InvalidInputError(f"a policy has the fields {shorten(found)}; expected {', '.join(sorted(names))}")
-        money = {name: parse_decimal(value[name], name) for name in _POLICY_MONEY if value[name] is not None}
+        check_type(value, Mapping, "the policy", "its fields, as of Policy.to_dict")
+        for name in sorted(names - _OPTIONAL):
+            if name not in value:
+                raise InvalidInputError(f"the policy lacks {name}; expected every field, as of Policy.to_dict")
+        for name in value:
+            if name not in names:
+                raise InvalidInputError(f"the policy has {shorten(name)}, which no policy has")
+        given = [name for name in _POLICY_MONEY if name != "min_class_stake" or value[name] is not None]
+        money = {name: parse_decimal(value[name], name) for name in given}
         return cls(**{**value, **money})

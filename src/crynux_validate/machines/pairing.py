@@ -4,7 +4,7 @@ Everything here is a pure function of its arguments, in integers only, so that e
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Final
@@ -215,6 +215,7 @@ def verify_draw(
     check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
     try:
         _ = draw.digest
+        check_type(draw.unavailable, Mapping, "who was unavailable", "a mapping of node ids to group ids")
         check_integer(draw.unavailable_weight, "the weight of those that were unavailable", 0, 2**64 - 1)
         pool = draw.pool if isinstance(draw.pool, Pool) else Pool(draw.pool)
         again = choose_members(
@@ -237,6 +238,7 @@ def verify_draw(
         all(expected in (None, found) for expected, found in said)
         and again.members == draw.members
         and set(again.hit) == set(draw.unavailable)
+        and draw.group not in draw.unavailable.values()
         and weight_among(pool, draw.unavailable) <= draw.unavailable_weight < pool.total_weight
     )
 

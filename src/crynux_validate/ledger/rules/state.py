@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_id, shorten
 from crynux_validate.errors import UnknownIdError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.machines.roster import Node
@@ -75,7 +75,7 @@ class Change:
 
 def joined_node(state: State, node: str) -> Node:
     """Return a node that has joined."""
-    found = state.find_node(node)
+    found = state.find_node(check_id(node, "the node id"))
     if found is None or not found.joined:
         raise UnknownIdError(f"no node {shorten(node)} has joined this ledger")
     return found
@@ -96,7 +96,7 @@ _GROUP: Final = "group-"
 
 def known_group(state: State, group: str) -> Group:
     """Return a group that there is."""
-    found = state.find_group(group)
+    found = state.find_group(check_id(group, "the group id"))
     if found is None:
         raise UnknownIdError(f"this ledger has no group {shorten(group)}")
     return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain, islice
 from typing import Any, Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import BrokenLogError
 from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
 from crynux_validate.ledger.beacon import MissingBeacon
@@ -57,19 +57,18 @@ class _Replayed(MemoryStore):
 class _OwnBeacon:
     """Compares what the log says that the beacon gave with what the ledger's own beacon gives.
 
-    Where one value is its own beacon's, all must be: nobody else knows any. A log that was taken to another database
-    has the values of a secret that this one does not know, and a `MissingBeacon` knows none.
+    A log that was taken to another database has, up to there, the values of a secret that this one does not know, and a
+    `MissingBeacon` knows none.
     """
 
-    def __init__(self, beacon: Beacon, again: _Replayed) -> None:
+    def __init__(self, beacon: Beacon, again: _Replayed, since: int) -> None:
         self._beacon = beacon
         self._again = again
-        self._is_own = False
-        self._wrong: str | None = None
+        self._since = since
 
     def look(self, action: Action, now: int) -> None:
-        """Compare a draw or a challenge, before it is done again."""
-        if isinstance(self._beacon, MissingBeacon):
+        """Compare a draw or a challenge, before it is done again; raises `BrokenLogError` where it is another."""
+        if isinstance(self._beacon, MissingBeacon) or self._again.head.seq + 1 < self._since:
             return
         if isinstance(action, DrawGroup):
             group = self._again.find_group(action.group)
@@ -81,17 +80,10 @@ class _OwnBeacon:
             what = f"the challenge that {action.node} was given"
         else:
             return
-        if said is None or number is None:
-            return
-        if said == self._beacon.value(number, now):
-            self._is_own = True
-        else:
-            self._wrong = self._wrong or what
-
-    def check(self) -> None:
-        """Raise `BrokenLogError` where some values are the beacon's and some are not."""
-        if self._is_own and self._wrong is not None:
-            raise BrokenLogError(f"{self._wrong} is not what the ledger's own beacon gives")
+        if number is None or (said is None and not self._beacon.on_ledger_clock):
+            return  # a beacon with a clock of its own may have been out of reach then
+        if self._beacon.value(number, now) not in (said, None):  # None: it has fallen silent, and cannot be asked
+            raise BrokenLogError(f"{what} is not what the ledger's own beacon gives")
 
 
 def check_records(
@@ -113,9 +105,12 @@ def check_records(
     start = genesis_of(first)
     if (start.ledger, start.policy, start.beacon) != (ledger_id, policy, beacon.name):
         raise BrokenLogError("the ledger's id, policy or beacon is not what the log says")
+    *kept, since = store.first_of(statements.BEGAN)
+    said = [canonical_json(policy.to_dict()).decode("utf-8"), beacon.name]
+    _compare("what the ledger's row says of its policy and beacon", kept, said)
     again = _Replayed(start)
 
-    own = _OwnBeacon(beacon, again)
+    own = _OwnBeacon(beacon, again, since)
     answers = 0
 
     def compare(group: Group) -> None:
@@ -134,7 +129,6 @@ def check_records(
     for _ in repeat(chain(first, events), start, record):
         for group in again.take_over():
             compare(group)
-    own.check()
     for group in again.groups():
         compare(group)
     _compare("where the log ends", store.head, again.head)

@@ -19,7 +19,7 @@ from crynux_validate.errors import (
     StorageError,
 )
 from crynux_validate.ledger.base import StoringLedger
-from crynux_validate.ledger.beacon import check_beacon
+from crynux_validate.ledger.beacon import LocalBeacon, MissingBeacon, check_beacon
 from crynux_validate.ledger.clock import checked_time, system_clock
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
@@ -34,7 +34,7 @@ from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
 from crynux_validate.ledger.sql.statements import CLOCK, EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
-from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
+from crynux_validate.ledger.sql.tables import EVENTS, GROUPS, LEDGER, METADATA, SCHEMA, check_kept, is_new
 from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
 from crynux_validate.ledger.sql.urls import read_url
 from crynux_validate.ledger.store import Head, Store
@@ -67,8 +67,9 @@ class SqlLedger(StoringLedger):
         which is one for all hosts. A reading up to 60 seconds before the last event counts as its time; one that is
         further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
-        Public randomness. Left out, it is a `LocalBeacon` whose secret is in the database, the same for all processes:
-        whoever reads the database knows the draws beforehand.
+        Public randomness; one that is given is given whenever the ledger is opened to draw. Left out, it is a
+        `LocalBeacon` whose secret is in the database, the same for all processes: whoever reads the database knows the
+        draws beforehand.
     timeout
         How many seconds an action waits for other processes.
     trust_clock
@@ -126,6 +127,8 @@ class SqlLedger(StoringLedger):
         # For a database that is new; checked before anything is made.
         if address.path is not None and not address.path.exists():
             checked_time((clock or system_clock)())
+            if beacon is not None and not log:
+                check_beacon(beacon, policy or Policy())
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
         super().__init__(new_id, policy or Policy(), clock=clock)
         if log:
@@ -147,7 +150,7 @@ class SqlLedger(StoringLedger):
                 self._beacon = check_beacon(beacon, self._policy)
             if new or log:
                 with self._here():
-                    self._make(log)
+                    self._make(log, given=beacon is not None)
             with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
         except BaseException:
@@ -404,8 +407,8 @@ class SqlLedger(StoringLedger):
         with self._reading() as store:
             return store.load_pool(group)
 
-    def _make(self, log: Sequence[Event]) -> None:
-        """Make the tables with the first event, or with all that a log says."""
+    def _make(self, log: Sequence[Event], *, given: bool) -> None:
+        """Make the tables with the first event, or with all that a log says; `given` is whether the beacon was."""
         if self._engine.dialect.name == "sqlite":
             with storage_errors(self._where):
                 keep_a_write_ahead_log(self._engine, self._timeout)
@@ -428,7 +431,8 @@ class SqlLedger(StoringLedger):
                     "id": self._id,
                     "policy": canonical_json(self._policy.to_dict()).decode("utf-8"),
                     "beacon": self._beacon.name,
-                    "beacon_secret": secrets.token_bytes(32),
+                    "beacon_secret": None if given else secrets.token_bytes(32),
+                    "beacon_since": 0 if given else len(log),
                     "seq": head.seq,
                     "time": head.time,
                     "digest": head.digest,
@@ -478,7 +482,26 @@ class SqlLedger(StoringLedger):
                 f"{shorten(mine.get(name))} here; leave the policy out, or begin a new ledger"
             )
         self._id, self._policy = row.id, found
+        if beacon is None and row.beacon_secret is None:
+            self._beacon = MissingBeacon(row.beacon)
+            return
         self._beacon = beacon_of(Genesis(row.id, found, row.beacon, 0), beacon, row.beacon_secret)
+        if isinstance(beacon, LocalBeacon):
+            self._check_secret(connection, beacon, row.beacon_secret)
+
+    def _check_secret(self, connection: Connection, beacon: LocalBeacon, secret: bytes | None) -> None:
+        """Refuse a `LocalBeacon` of another secret: its name does not say which it has."""
+        if secret is not None:
+            same = beacon == LocalBeacon(secret, period=beacon.period)
+        else:
+            last = select(GROUPS.c.beacon_round, GROUPS.c.beacon).where(GROUPS.c.beacon.isnot(None))
+            drawn = connection.execute(last.order_by(GROUPS.c.number.desc()).limit(1)).first()
+            same = drawn is None or beacon.value(drawn.beacon_round, drawn.beacon_round * beacon.period) == drawn.beacon
+        if not same:
+            fix = "leave beacon out" if secret is not None else "give the one that it was made with"
+            raise InvalidInputError(
+                f"the beacon {beacon.name} has another secret than that of the ledger in {self._where}: {fix}"
+            )
 
     def _check_process(self) -> None:
         """A process that was forked has its parent's connections, which it must neither use nor close."""

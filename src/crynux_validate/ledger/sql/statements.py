@@ -23,6 +23,8 @@ CLOCK: Final = Statement.of(select(literal_column("CAST(EXTRACT(epoch FROM pg_ca
 
 HEAD: Final = Statement.of(_HEAD)
 HEAD_FOR_UPDATE: Final = Statement.of(_HEAD.with_for_update())
+BEGAN: Final = Statement.of(select(LEDGER.c.policy, LEDGER.c.beacon, LEDGER.c.beacon_since))
+"""What the ledger's row says of how it began."""
 SET_HEAD: Final = Statement.of(update(LEDGER), HEAD_COLUMNS[1:])
 
 BALANCE: Final = Statement.of(select(ACCOUNTS.c.balance).where(ACCOUNTS.c.name == bindparam("account")))

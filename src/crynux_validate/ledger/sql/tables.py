@@ -41,7 +41,8 @@ LEDGER: Final = Table(
     Column("id", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("beacon", Text, nullable=False),
-    Column("beacon_secret", LargeBinary, nullable=False),
+    Column("beacon_secret", LargeBinary),
+    Column("beacon_since", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
@@ -52,7 +53,11 @@ LEDGER: Final = Table(
     Column("withdrawn", Text, nullable=False),
     Column("burnt", Text, nullable=False),
 )
-"""One row: what holds for the whole ledger, and where its log ends. Who writes locks it first."""
+"""One row: what holds for the whole ledger, and where its log ends. Who writes locks it first.
+
+The secret is of a `LocalBeacon` that was made with the database, none where a beacon was given. From the event
+`beacon_since` on all values are those of this beacon: a log that was replayed without its beacon goes on with another.
+"""
 
 EVENTS: Final = Table(
     "events",

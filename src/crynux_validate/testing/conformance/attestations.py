@@ -21,7 +21,7 @@ from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.capabilities import needs
 from crynux_validate.testing.conformance.harness import Harness
-from crynux_validate.testing.conformance.network import CARD, MACHINE, TASK, TEXT, SilentBeacon
+from crynux_validate.testing.conformance.network import CARD, MACHINE, POLICY, TASK, TEXT, SilentBeacon
 
 
 @needs("manual_clock", "text")
@@ -29,10 +29,10 @@ class AttestationRules(Harness):
     """Standard tests of the two windows of an epoch, and of how long what was attested holds."""
 
     def test_p6_the_challenge_is_the_first_value_that_becomes_public_in_the_epoch(self) -> None:
-        clock = self.new_clock()
+        clock, policy = self.new_clock(), replace(POLICY, draw_seconds=999)
         for period in (1, 7, 300, 999):
             beacon = LocalBeacon(b"another secret", period=period)
-            ledger = self.new_ledger(clock=clock, beacon=beacon)
+            ledger = self.new_ledger(policy, clock=clock, beacon=beacon)
             for start in (5_000_000 + 1_000 * at for at in range(3)):
                 published = -(-start // period) * period
                 for now in (start, published - 1, published, start + 999):
