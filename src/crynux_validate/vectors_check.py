@@ -4,6 +4,7 @@ The wheel carries vectors for everything that two implementations must have alik
 checked where the library is installed, without a model and without torch, and copied out for another implementation.
 """
 
+import codecs
 import hashlib
 import io
 import json
@@ -217,9 +218,12 @@ def made_picture(*, width: int, height: int, channels: int, grain: int, seed: st
 def _read(root: Traversable, kind: str, name: str) -> Iterator[Vector]:
     file = root.joinpath(*name.split("/"))
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        raw = file.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"cannot read the vectors {file}: {error.strerror or error}") from error
+    text = _utf8(file, raw)
+    try:
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"the vectors {file} are not JSON: {error}") from error
     schema = SCHEMAS[kind == "phash"]
@@ -239,6 +243,19 @@ def _read(root: Traversable, kind: str, name: str) -> Iterator[Vector]:
         if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
             raise InvalidInputError(f"the flags of {name} are {shorten(flags)}; expected a list of words")
         yield Vector(name, reason, tuple(flags), content, parent)
+
+
+def _utf8(file: Traversable, raw: bytes) -> str:
+    """Return the text of a file in the one encoding that vectors have, for whatever program reads them."""
+    try:
+        if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InvalidInputError(f"the vectors {file} begin with a byte order mark; save them as UTF-8 without one")
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"the vectors {file} are not UTF-8 ({error}); save them as UTF-8") from error
+    if "\0" in text:
+        raise InvalidInputError(f"the vectors {file} hold zero bytes, as UTF-16 does; save them as UTF-8")
+    return text
 
 
 def _picture(content: dict[str, Any]) -> dict[str, Any]:

@@ -242,6 +242,10 @@ def test_a_vectors_group_is_what_judge_reads(capsys: pytest.CaptureFixture[str],
         (None, "cannot read"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ("[]".encode("utf-16"), "byte order mark"),
+        ("[]".encode("utf-16-le"), "zero bytes"),
+        ("[]".encode("utf-8-sig"), "byte order mark"),
+        ('["é"]'.encode("latin-1"), "not UTF-8"),
         ("[]", "holds no vectors"),
         ('{"schema": "crynux-validate/vectors/2", "vectors": []}', "crynux-validate/vectors/1"),
         ('{"schema": "crynux-validate/vectors/1", "vectors": {}}', "holds no vectors"),
@@ -253,11 +257,11 @@ def test_a_vectors_group_is_what_judge_reads(capsys: pytest.CaptureFixture[str],
     ],
 )
 def test_files_that_hold_no_vectors(
-    capsys: pytest.CaptureFixture[str], copy: Path, text: str | None, word: str
+    capsys: pytest.CaptureFixture[str], copy: Path, text: str | bytes | None, word: str
 ) -> None:
     (copy / "tasks.json").unlink()
     if text is not None:
-        (copy / "tasks.json").write_text(text, "utf-8")
+        (copy / "tasks.json").write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
     for what in (("--verify",), ("--list",), ("--show", "task/defaults")):
         code, out, err = call(capsys, *what, "--folder", str(copy))
         assert (code, out) == (2, "")
