@@ -7,7 +7,7 @@ the commitment binds it.
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.edwards import decode_point, has_small_order
-from crynux_validate.encoding import DIGEST_BYTES, check_id, digest, length_prefixed
+from crynux_validate.encoding import DIGEST_BYTES, check_id, check_integer, digest, length_prefixed
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def signed_bytes(commitment: bytes, *, ledger: str, group: str, node: str, round
         "signature",
         length_prefixed(check_id(ledger, "the ledger id")),
         length_prefixed(check_id(group, "the group id")),
-        bytes([round]),
+        bytes([check_integer(round, "the round", 1, 255)]),
         length_prefixed(check_id(node, "the node id")),
         commitment,
     )

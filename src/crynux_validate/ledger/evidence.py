@@ -15,7 +15,7 @@ from crynux_validate.ledger.group import Group, Status
 from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
 from crynux_validate.ledger.settlement import delivered_by, members_of
 from crynux_validate.machines.pairing import verify_draw
-from crynux_validate.signatures import is_signed
+from crynux_validate.signatures import KEY_BYTES, is_signed
 
 SCHEMA: Final = "crynux-validate/evidence/1"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
@@ -162,7 +162,7 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     Raises
     ------
     InvalidInputError
-        For what is no `Evidence`, and keys that are no mapping.
+        For what is no `Evidence`, and keys that are no mapping of node ids to 32 bytes each.
     BrokenEvidenceError
         Names what does not hold: the draw, an opening, a signature, the verdict.
     MissingExtraError
@@ -171,6 +171,10 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     check_type(evidence, Evidence, "the evidence", "an Evidence, as Evidence.from_json reads it")
     keys = {} if keys is None else keys
     check_type(keys, Mapping, "keys", "a mapping of node ids to public keys")
+    for node, key in keys.items():
+        check_id(node, "a node id in keys")
+        if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+            raise InvalidInputError(f"the key of {node} is {shorten(key)}; expected {KEY_BYTES} bytes")
     return _Check(evidence, keys).result()
 
 

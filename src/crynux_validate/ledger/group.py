@@ -7,8 +7,8 @@ from typing import Any
 
 from crynux_validate.answers import ImageScore, TextScore, check_answer
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import summary
-from crynux_validate.errors import InvalidAnswerError
+from crynux_validate.encoding import check_id, check_integer, check_type, shorten, summary
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError, NotAMemberError
 from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
 from crynux_validate.keyed import KeyedScore, keyed_seed
@@ -91,7 +91,12 @@ class Round:
 
     def reveals_open(self, asked: Sequence[str], now: int) -> bool:
         """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
-        return now >= self.commit_deadline or all(node in self.commitments for node in asked)
+        if isinstance(asked, str):
+            raise InvalidInputError(f"asked is {shorten(asked)}; expected a list of node ids")
+        check_type(asked, Sequence, "asked", "a list of node ids")
+        for node in asked:
+            check_id(node, "a node id in asked")
+        return check_integer(now, "now") >= self.commit_deadline or all(node in self.commitments for node in asked)
 
     def is_over(self, asked: Sequence[str], now: int) -> bool:
         """Whether nothing more can come: all that committed have revealed, or the time is over."""
@@ -180,12 +185,13 @@ class Group:
 
         Who that is in the second is known once the first round is over.
         """
-        if round == 1:
+        if self._checked(round) == 1:
             return self.members
         return tuple(node for node in self.members if isinstance(self.first_answer(node), ImageScore | TextScore))
 
     def first_answer(self, node: str) -> Member:
         """Return what a member did in the first round, as it is now (C3, C4)."""
+        self._check_member(node)
         if node not in self.commitments:
             return Absent()
         if node not in self.openings:
@@ -199,6 +205,8 @@ class Group:
 
     def second_answer(self, node: str) -> KeyedScore | Malformed | Withheld:
         """Return what a member that was asked did in the second round, as it is now (C5)."""
+        self._check_member(node)
+        self._checked(2)
         if node not in self.rounds[1].openings:
             return Withheld()
         try:
@@ -211,19 +219,21 @@ class Group:
 
     def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether a round is over: all that committed have revealed, or the time is over (C2)."""
-        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
+        check_integer(now, "now")
+        if self._checked(round) == 2 and not self.is_over(now):
             return False
-        return self.rounds[round - 1].is_over(self.asked(round), now)
+        return self.status is Status.DRAWN and self.rounds[round - 1].is_over(self.asked(round), now)
 
     def reveals_open(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether members may reveal: all that are asked have committed, or the commit deadline has passed (C2)."""
-        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
+        check_integer(now, "now")
+        if self._checked(round) == 2 and not self.is_over(now):
             return False
-        return self.rounds[round - 1].reveals_open(self.asked(round), now)
+        return self.status is Status.DRAWN and self.rounds[round - 1].reveals_open(self.asked(round), now)
 
     def can_settle(self, now: int) -> bool:
         """Whether the group can be settled: all of its rounds are over (C2)."""
-        return self.status is Status.DRAWN and self.is_over(now, len(self.rounds))
+        return self.is_over(now, self.policy.rounds)
 
     def second_seed(self, now: int) -> bytes | None:
         """Return the seed of the second answers, 32 bytes; None while the first round goes on, and without a second.
@@ -233,6 +243,7 @@ class Group:
         now
             The time of the ledger.
         """
+        check_integer(now, "now")
         settled = self.status is Status.SETTLED
         if len(self.rounds) < 2 or not (settled or self.is_over(now)):
             return None
@@ -249,10 +260,19 @@ class Group:
         members = f"members {', '.join(self.members)}" if self.members else "no members yet"
         return summary(self, f"{self.id} {self.status}", outcome, f"fee {self.fee}", members)
 
+    def _checked(self, round: object) -> int:  # noqa: A002
+        """Return the number of a round that this group's policy has."""
+        return check_integer(round, "the round", 1, self.policy.rounds)
+
+    def _check_member(self, node: object) -> None:
+        if node not in self.members:
+            members = ", ".join(self.members) or "no members yet"
+            raise NotAMemberError(f"node {shorten(node)} is not a member of group {self.id} ({members})")
+
     def with_round(self, round: int, **changes: Any) -> "Group":  # noqa: A002
         """Return the group with another round of that number."""
-        rounds = list(self.rounds)
-        rounds[round - 1] = replace(rounds[round - 1], **changes)
+        at, rounds = self._checked(round) - 1, list(self.rounds)
+        rounds[at] = replace(rounds[at], **changes)
         return replace(self, rounds=tuple(rounds))
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from crynux_validate.ledger.base import StoringLedger
-from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.clock import clock_or_system
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.replay import genesis_event, genesis_of
@@ -186,8 +186,9 @@ class MemoryLedger(StoringLedger):
             Names the first event that the rules do not allow, or whose result they do not give.
         """
         ledger_id, policy, began = genesis_of(events)
+        later = clock_or_system(clock)
         ledger = cls(policy, ledger_id=ledger_id, clock=lambda: began, beacon=beacon)
         with ledger._writing() as store:
             ledger._repeat(store, events)
-        ledger._clock = clock or system_clock
+        ledger._clock = later
         return ledger

@@ -195,6 +195,17 @@ class TextTask(BaseTask):
         """The score that answers it."""
         return "logits/1" if self.binding == "logits" else "tokens/1"
 
+    def _told(self) -> tuple[str, ...]:
+        if self.messages is not None:
+            asked = f"{len(self.messages)} messages, the last {shorten(self.messages[-1].get('content'))}"
+        elif self.token_ids is not None:
+            asked = f"{len(self.token_ids)} token ids"
+        else:
+            asked = shorten(self.prompt)
+        many = f"{self.sequences} sequences of " if self.sequences > 1 else ""
+        how = "sampled" if self.do_sample else f"{self.beams} beams" if self.beams > 1 else "greedy"
+        return asked, f"{many}at most {self.max_new_tokens} tokens", how, f"seed {self.seed}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
         return {name: thaw(value) for name, value in super().to_dict().items()}
