@@ -202,6 +202,8 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         (cv.ModelRef(digest="0" * 64, path=Path("/models/one")), ["0" * 64, "/models/one"]),
         (cv.Policy(), ["group_size 3", "threshold 16", "min_stake 400"]),
         (cv.Policy(suspend_after=7, admitted_declarations=("0" * 64,) * 50), ["suspend_after 7"]),
+        (cv.nearest_hashes(0, range(1_000), 500), ["500 hashes", "0 at distance 0", "..."]),
+        (cv.Signature(bytes(32), bytes(64)), ["00" * 32]),
         (cv.image_hash(PICTURE), ["phash/1", "degenerate"]),
         (cv.LocalBeacon(b"secret", period=30), ["every 30 s"]),
         (cv.Environment({"a": "x" * 9_000}, {}), [cv.Environment({"a": "x" * 9_000}, {}).kernel_digest.hex()[:12]]),

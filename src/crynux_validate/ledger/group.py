@@ -64,6 +64,9 @@ class Signature:
     public_key: bytes
     value: bytes = field(repr=False)
 
+    def __repr__(self) -> str:
+        return summary(self, f"of {self.public_key.hex()}")
+
 
 @dataclass(frozen=True)
 class Round:
