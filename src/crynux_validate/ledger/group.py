@@ -94,17 +94,30 @@ class Round:
 
     def reveals_open(self, asked: Sequence[str], now: int) -> bool:
         """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
-        if isinstance(asked, str):
-            raise InvalidInputError(f"asked is {shorten(asked)}; expected a list of node ids")
-        check_type(asked, Sequence, "asked", "a list of node ids")
-        for node in asked:
-            check_id(node, "a node id in asked")
-        return check_integer(now, "now") >= self.commit_deadline or all(node in self.commitments for node in asked)
+        _check_asked(asked)
+        return _reveals_open(self, asked, check_integer(now, "now"))
 
     def is_over(self, asked: Sequence[str], now: int) -> bool:
         """Whether nothing more can come: all that committed have revealed, or the time is over."""
-        all_revealed = len(self.openings) == len(self.commitments)
-        return self.reveals_open(asked, now) and (all_revealed or now >= self.reveal_deadline)
+        _check_asked(asked)
+        return _is_over(self, asked, check_integer(now, "now"))
+
+
+def _check_asked(asked: object) -> None:
+    if isinstance(asked, str):
+        raise InvalidInputError(f"asked is {shorten(asked)}; expected a list of node ids")
+    check_type(asked, Sequence, "asked", "a list of node ids")
+    for node in asked:  # type: ignore[attr-defined]  # checked
+        check_id(node, "a node id in asked")
+
+
+def _reveals_open(one: Round, asked: Sequence[str], now: int) -> bool:
+    return now >= one.commit_deadline or all(node in one.commitments for node in asked)
+
+
+def _is_over(one: Round, asked: Sequence[str], now: int) -> bool:
+    all_revealed = len(one.openings) == len(one.commitments)
+    return _reveals_open(one, asked, now) and (all_revealed or now >= one.reveal_deadline)
 
 
 _NOTHING = Round(0, 0)
@@ -223,16 +236,19 @@ class Group:
     def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether a round is over: all that committed have revealed, or the time is over (C2)."""
         check_integer(now, "now")
-        if self._checked(round) == 2 and not self.is_over(now):
-            return False
-        return self.status is Status.DRAWN and self.rounds[round - 1].is_over(self.asked(round), now)
+        number = self._checked(round)
+        return self._has_begun(now, number) and _is_over(self.rounds[number - 1], self.asked(number), now)
 
     def reveals_open(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether members may reveal: all that are asked have committed, or the commit deadline has passed (C2)."""
         check_integer(now, "now")
-        if self._checked(round) == 2 and not self.is_over(now):
-            return False
-        return self.status is Status.DRAWN and self.rounds[round - 1].reveals_open(self.asked(round), now)
+        number = self._checked(round)
+        return self._has_begun(now, number) and _reveals_open(self.rounds[number - 1], self.asked(number), now)
+
+    def _has_begun(self, now: int, number: int) -> bool:
+        """Whether members answer in a round, or have: it is drawn, and the round before is over."""
+        drawn = self.status is Status.DRAWN
+        return drawn and (number == 1 or _is_over(self._first, self.members, now))
 
     def can_settle(self, now: int) -> bool:
         """Whether the group can be settled: all of its rounds are over (C2)."""
