@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,20 +120,20 @@ def groups(stored: bool, text: bool) -> dict[str, float]:
             taken[what].append(time.process_time() - before)
             return done
 
+        def commit_and_reveal(group: Any) -> None:
+            openings = {node: cv.Opening.of(answer) for node in group.members}
+            for node, opening in openings.items():
+                ledger.commit(group.id, node, _commitment(opening, group, node))
+            for node, opening in openings.items():
+                ledger.reveal(group.id, node, opening)
+
         for at in range(GROUPS):
-            group = timed("open", lambda at=at: ledger.open_group(task.replace(seed=1_000 + at), creator="app", fee=30))
+            given = task.replace(seed=1_000 + at)
+            group = timed("open", partial(ledger.open_group, given, creator="app", fee=30))
             clock.advance(1)
-            group = timed("draw", lambda g=group: ledger.draw(g.id))
-
-            def answers(group: Any = group) -> None:
-                openings = {node: cv.Opening.of(answer) for node in group.members}
-                for node, opening in openings.items():
-                    ledger.commit(group.id, node, _commitment(opening, group, node))
-                for node, opening in openings.items():
-                    ledger.reveal(group.id, node, opening)
-
-            timed("commit and reveal", answers)
-            timed("settle", lambda g=group: ledger.settle(g.id))
+            group = timed("draw", partial(ledger.draw, group.id))
+            timed("commit and reveal", partial(commit_and_reveal, group))
+            timed("settle", partial(ledger.settle, group.id))
         found = {what: statistics.median(times[2:]) for what, times in taken.items()}
         return {**found, "all of a group": sum(found.values()), "open and settle": found["open"] + found["settle"]}
 

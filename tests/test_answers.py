@@ -161,7 +161,7 @@ def test_check_answer() -> None:
     check_answer(task, ErrorReport("failed", "x"))
     with pytest.raises(InvalidAnswerError, match="2 images"):
         check_answer(task, score(0))
-    with pytest.raises(InvalidAnswerError, match="TextScore"):
+    with pytest.raises(InvalidAnswerError, match="a text score does not answer an image task"):
         check_answer(task, TextScore(bytes(32)))
 
 
@@ -256,8 +256,8 @@ def test_text_answers_fit_text_tasks_only() -> None:
     check_answer(text, score)
     check_answer(text, ErrorReport("failed"))
     for task, answer, word in (
-        (picture, score, "TextScore does not answer ImageTask"),
-        (text, ImageScore(bytes(8), bytes(32)), "ImageScore does not answer TextTask"),
+        (picture, score, "a text score does not answer an image task"),
+        (text, ImageScore(bytes(8), bytes(32)), "an image score does not answer a text task"),
         (text.replace(binding="logits"), score, "the task asks for logits/1"),
     ):
         with pytest.raises(InvalidAnswerError, match=word):

@@ -341,7 +341,7 @@ def test_what_the_model_says_holds_where_the_task_does_not() -> None:
 @given(st.integers(0, 2**31 - 1) | st.lists(st.integers(0, 2**31 - 1), max_size=4) | st.none())
 def test_the_models_end_tokens_are_carried_over(end: Any) -> None:
     task = text(model_defaults={"eos_token_id": end})
-    assert task.eos_token_ids == (None if end is None else (end,) if isinstance(end, int) else tuple(end))
+    assert task.eos_token_ids == (None if end is None else (end,) if isinstance(end, int) else tuple(sorted(set(end))))
     assert task_from_json(task.to_json()) == task
 
 

@@ -344,11 +344,11 @@ def test_equal_scores_of_other_pixels_give_one_verdict() -> None:
 
 
 def test_bad_groups() -> None:
-    with pytest.raises(InvalidInputError, match="mapping"):
+    with pytest.raises(InvalidInputError, match="expected node ids with their answers"):
         judge([A, A, A])  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="not 2"):
         judge({"a": A, "b": A})
-    with pytest.raises(InvalidInputError, match="a str"):
+    with pytest.raises(InvalidInputError, match="of c is 'f0f0'; expected a score"):
         judge({"a": A, "b": A, "c": "f0f0"})  # type: ignore[dict-item]
     with pytest.raises(InvalidInputError, match="printable"):
         judge({"a": A, "b": A, "\n": A})

@@ -239,7 +239,7 @@ def test_bad_groups() -> None:
         {"a": TextScore(bytes(32)), "b": TextScore(bytes(32), algorithm="logits/1"), "c": Absent()},
     ]
     for members in mixed:
-        with pytest.raises(InvalidInputError, match="Malformed"):
+        with pytest.raises(InvalidInputError, match="an answer that does not fit it is malformed"):
             judge(members, rule)
 
 

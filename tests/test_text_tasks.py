@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import random
 from typing import Any
 
 import pytest
@@ -146,6 +147,26 @@ def test_blocks_of_text_are_the_text_that_they_are_together(texts: list[str]) ->
     assert (task.messages or ())[0]["content"] == "".join(texts)
 
 
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3), max_size=6),
+    st.lists(st.integers(0, 20), max_size=6),
+    st.randoms(),
+)
+def test_what_ends_a_text_has_one_form_in_whatever_order_it_comes(
+    stop: list[str], ids: list[int], source: random.Random
+) -> None:
+    task = TASK.replace(stop=stop, eos_token_ids=ids)
+    shuffled, others = stop + stop[:2], ids + ids[:2]
+    source.shuffle(shuffled)
+    source.shuffle(others)
+    same = TASK.replace(stop=shuffled, eos_token_ids=others)
+    assert (task, task.digest, task.stop, task.eos_token_ids) == (same, same.digest, same.stop, same.eos_token_ids)
+    assert list(task.stop) == sorted(set(stop), key=lambda text: text.encode("utf-8"))
+    assert list(task.eos_token_ids or ()) == sorted(set(ids))
+    text = json.loads(TASK.to_json()) | {"stop": shuffled, "eos_token_ids": others}
+    assert task_from_json(json.dumps(text)).digest == task.digest
+
+
 @pytest.mark.parametrize("name", ["owner/name", "Owner/Name", "OWNER/NAME", "owner/Name"])
 def test_a_model_has_one_name_whatever_the_case(name: str) -> None:
     """The hub does not tell names apart by case, and the live relay writes them in lower case."""
@@ -262,7 +283,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"stop": "."}, "stop", "schema"),
         ({"stop": [""]}, "stop.0", "limits"),
         ({"stop": ["a" * 257]}, "stop.0", "limits"),
-        ({"stop": ["a"] * 17}, "stop", "limits"),
+        ({"stop": [f"{at}" for at in range(17)]}, "stop", "limits"),
         ({"eos_token_ids": [-1]}, "eos_token_ids.0", "limits"),
         ({"beams": 0}, "beams", "limits"),
         ({"beams": 2, "do_sample": True}, "do_sample", "limits"),

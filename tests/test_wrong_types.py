@@ -226,6 +226,19 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         (cv.CrynuxRelayRule(seconds={f"n{at}": 1.0 for at in range(1_000)}), ["1000 nodes"]),
         (cv.CentreRule(), ["safety_checker=True"]),
         (cv.judge_many(np.zeros((1_000, 3, 1), np.uint64)), ["1000 groups"]),
+        (CHECKED, [CHECKED.digest[:12], "owner/name@"]),
+        (CHECKED.replace(prompt="\n" * 8_000, scheduler_args={}), [CHECKED.scheduler]),
+        (TEXT, [TEXT.digest[:12], "owner/name@"]),
+        (TEXT.replace(prompt="x" * 1_000_000, messages=None, tools=()), ["xxx..."]),
+        (TEXT.replace(prompt=None, messages=[{"role": "user", "content": "hello"}]), ["1 messages", "hello"]),
+        (CHECKED.model, [str(CHECKED.model)]),
+        (cv.ModelRef(digest="0" * 64, path=Path("/models/one")), ["0" * 64, "/models/one"]),
+        (cv.Policy(), ["group_size 3", "threshold 16", "min_stake 400"]),
+        (cv.Policy(suspend_after=7, admitted_declarations=("0" * 64,) * 50), ["suspend_after 7"]),
+        (cv.nearest_hashes(0, range(1_000), 500), ["500 hashes", "0 at distance 0", "..."]),
+        (cv.Signature(bytes(32), bytes(64)), ["00" * 32]),
+        (cv.image_hash(PICTURE), ["phash/1", "degenerate"]),
+        (cv.LocalBeacon(b"secret", period=30), ["every 30 s"]),
         (cv.Environment({"a": "x" * 9_000}, {}), [cv.Environment({"a": "x" * 9_000}, {}).kernel_digest.hex()[:12]]),
     ]
     for value, words in expected:
@@ -234,6 +247,9 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         assert len(shown) <= 320, shown
         for word in words:
             assert word in shown, (word, shown)
+    for text in (repr, str):
+        assert len(text(CHECKED.replace(prompt="x" * 8_000))) <= 320
+        assert not any(word in text(cv.LocalBeacon(b"secret")) for word in ("secret", b"secret".hex(), "0x"))
     nonce = cv.Opening.of(HONEST).nonce
     assert nonce.hex() not in repr(cv.Opening(HONEST.to_bytes(), nonce)), "a nonce is secret"
 

@@ -305,11 +305,17 @@ def check_answer(task: Task, answer: Answer) -> None:
     ------
     InvalidAnswerError
         For a score of another kind, another algorithm, or another number of images than the task asks for.
+    InvalidInputError
+        For what is no task, or no answer.
     """
+    check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
+    check_type(answer, (ImageScore, TextScore, ErrorReport), "the answer", "a score or an error report")
     if isinstance(answer, ErrorReport):
         return
     if not isinstance(answer, TextScore if isinstance(task, TextTask) else ImageScore):
-        raise InvalidAnswerError(f"{type(answer).__name__} does not answer {type(task).__name__}")
+        given = "a text score" if isinstance(answer, TextScore) else "an image score"
+        asked = "a text task" if isinstance(task, TextTask) else "an image task"
+        raise InvalidAnswerError(f"{given} does not answer {asked}")
     if answer.algorithm != task.algorithm:
         raise InvalidAnswerError(f"the score is a {answer.algorithm}; the task asks for {task.algorithm}")
     if isinstance(answer, ImageScore) and isinstance(task, ImageTask) and len(answer.blocks) != task.images:

@@ -236,6 +236,19 @@ def check_type(value: object, kind: type | tuple[type, ...], what: str, expected
         raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
 
 
+def check_flag(value: object, what: str) -> bool:
+    """Return `value` if it is True or False; other values are neither, whatever Python takes them for."""
+    if type(value) is not bool:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected True or False")
+    return value
+
+
+def check_function(value: object, what: str, expected: str = "a function") -> None:
+    """Refuse what is neither None nor a function."""
+    if value is not None and not callable(value):
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
+
+
 def summary(value: object, *parts: object) -> str:
     """Return a repr: the class and what tells the object from others, in one printable line that ends.
 
@@ -278,10 +291,11 @@ def parse_decimal(text: object, what: str) -> int:
     return int(text)
 
 
-def check_integer(value: object, what: str, low: int = 0, high: int = MAX_SAFE_INTEGER) -> int:
-    """Return `value` if it is an integer of a range, by default 0 to 2^53-1; True is none."""
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from {low} to {high}")
+def check_integer(value: object, what: str, low: int = 0, high: int | None = MAX_SAFE_INTEGER) -> int:
+    """Return `value` if it is an integer of a range, by default 0 to 2^53-1; True is none. A high of None is no end."""
+    if type(value) is not int or value < low or (high is not None and value > high):
+        expected = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer {expected}")
     return value
 
 

@@ -465,6 +465,9 @@ def test_env_refuses_the_environment_of_a_run(
     assert "has a recipe, which only a run has" in capsys.readouterr().err
 
 
+PROBES = {"a": "00" * 32}
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -474,13 +477,14 @@ def test_env_refuses_the_environment_of_a_run(
         ({"kernel": 3}, "kernel"),
         ({"recipe": {"model": "x"}, "recipe_digest": None}, "recipe"),
         ({"canary": []}, "expected challenge, digest and probes"),
-        ({"canary": {"probes": {}, "digest": "00" * 32}}, "the challenge"),
-        ({"canary": {"probes": {}, "digest": "00" * 31, "challenge": "00"}}, "the digest of the canary"),
+        ({"canary": {"probes": PROBES, "digest": "00" * 32}}, "the challenge"),
+        ({"canary": {"probes": PROBES, "digest": "00" * 31, "challenge": "00"}}, "the digest of the canary"),
         ({"canary": {"probes": {"a": "00"}, "digest": "00" * 32, "challenge": "00"}}, "the probe a"),
         ({"canary": {"probes": {"\n": "00" * 32}, "digest": "00" * 32, "challenge": "00"}}, "the name of a probe"),
-        ({"canary": {"probes": {}, "digest": "00" * 32, "challenge": "00"}}, "the file was changed"),
-        ({"canary": {"probes": {}, "digest": "00" * 32, "challenge": ""}}, "1 to 256 bytes"),
-        ({"canary": {"probes": dict.fromkeys(map(str, range(2000)), "00" * 32)}}, "at most 1000"),
+        ({"canary": {"probes": PROBES, "digest": "00" * 32, "challenge": "00"}}, "the file was changed"),
+        ({"canary": {"probes": PROBES, "digest": "00" * 32, "challenge": ""}}, "1 to 256 bytes"),
+        ({"canary": {"probes": dict.fromkeys(map(str, range(2000)), "00" * 32)}}, "2000 probes; expected 1 to 1000"),
+        ({"canary": {"probes": {}, "digest": "00" * 32, "challenge": "00"}}, "0 probes; expected 1 to 1000"),
     ],
 )
 def test_env_refuses_a_file_that_no_machine_wrote(

@@ -94,6 +94,12 @@ def test_a_challenge_is_1_to_256_bytes(challenge: Any) -> None:
         canary_of(challenge, {})
 
 
+@pytest.mark.parametrize("digests", [None, {}, [], "x", {"a": "x"}, {"a": bytes(31)}, {1: bytes(32)}])
+def test_a_canary_is_of_digests_of_probes(digests: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"digest|probe"):
+        canary_of(CHALLENGE, digests)
+
+
 def test_the_longest_challenge_is_taken() -> None:
     assert len(canary(bytes(256), "cpu")) == 32
 

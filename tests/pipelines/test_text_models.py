@@ -76,6 +76,9 @@ def quantize(config: dict[str, Any]) -> None:
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
 
 
+OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "AutoTokenizer": ["own.Own", None]}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -105,7 +108,20 @@ def quantize(config: dict[str, Any]) -> None:
         ),
         (
             lambda at: edit(at / "config.json", lambda config: config.update(model_type="mine", auto_map={})),
-            "the configuration in .* cannot be loaded",
+            "is of the kind 'mine', which transformers [0-9.]+ does not know; choose another model",
+        ),
+        (lambda at: edit(at / "config.json", lambda config: config.update(model_type=["x"])), "names no kind of model"),
+        (lambda at: edit(at / "config.json", lambda config: config.pop("model_type")), "names no kind of model"),
+        (lambda at: (at / "config.json").write_text("[1]"), "names no kind of model"),
+        (
+            lambda at: edit(at / "config.json", lambda config: config.update(model_type="mine", auto_map=OWN)),
+            r"needs code of its own \(auto_map in config.json\), which is never run here",
+        ),
+        (
+            lambda at: edit(
+                at / "tokenizer_config.json", lambda config: config.update(tokenizer_class="Own", auto_map=OWN)
+            ),
+            r"needs code of its own \(auto_map in tokenizer_config.json\), which is never run here",
         ),
     ],
 )
@@ -113,6 +129,14 @@ def test_damaged_models(copied: Path, damage: Any, message: str) -> None:
     damage(copied)
     with pytest.raises(ModelError, match=message):
         write(copied)
+
+
+def test_code_that_lies_beside_a_model_is_neither_needed_nor_run(copied: Path) -> None:
+    before = write(copied)
+    (copied / "own.py").write_text("raise SystemExit('was run')")
+    for name in ("config.json", "tokenizer_config.json"):
+        edit(copied / name, lambda config: config.update(auto_map=OWN))
+    assert write(copied).token_ids == before.token_ids
 
 
 def test_a_folder_that_changed_after_it_was_named(copied: Path) -> None:

@@ -51,6 +51,9 @@ def task_vectors() -> list[Vector]:
             date="2026-01-31", seed=1, max_new_tokens=2, sequences=3, do_sample=True, temperature=0.7, top_k=50,
             top_p=0.95, min_p=0.05, typical_p=0.9, repetition_penalty=1.1, warper_order=WARPERS[::-1],
             stop=["\n\n", "END"], eos_token_ids=[2, 7], dtype="float16", binding="logits")),
+        ("text-stop-order", "stop strings stand in the order of their UTF-8 bytes, which is not that of UTF-16, each "
+         "once; ids that end a sequence are ascending", said.replace(
+             stop=["\U0001f600", "b", "\uff01", "b", "B"], eos_token_ids=[10, 9, 10])),
         ("text-beams", "a beam search, and no token that ends a sequence", said.replace(beams=4, eos_token_ids=[])),
     ]  # fmt: skip
     return [

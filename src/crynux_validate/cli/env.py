@@ -181,8 +181,8 @@ def _read_machine(path: str) -> _Machine:
         raise InvalidInputError(f"{what} has a recipe, which only a run has; compare what 'env --json' prints")
     if not isinstance(canary, dict) or not isinstance(canary.get("probes"), dict):
         raise InvalidInputError(f"the canary of {what} is {shorten(canary)}; expected challenge, digest and probes")
-    if len(canary["probes"]) > _MAX_PROBES:
-        raise InvalidInputError(f"{what} has {len(canary['probes'])} probes; at most {_MAX_PROBES} are read")
+    if not 1 <= len(canary["probes"]) <= _MAX_PROBES:
+        raise InvalidInputError(f"{what} has {len(canary['probes'])} probes; expected 1 to {_MAX_PROBES}")
     probes = {
         check_id(name, "the name of a probe"): parse_hex(found, f"the probe {name}", DIGEST_BYTES)
         for name, found in canary["probes"].items()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
-from crynux_validate.encoding import parse_score, shorten
+from crynux_validate.encoding import parse_score, shorten, summary
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.hashing.hamming import SingleHash, single_bits, two_algorithms
 from crynux_validate.hashing.perceptual import PerceptualHash
@@ -43,6 +43,11 @@ class Matches(NamedTuple):
 
     indices: "NDArray[np.intp]"
     distances: "NDArray[np.uint8]"
+
+    def __repr__(self) -> str:
+        first = zip(self.indices[:5], self.distances[:5], strict=False)
+        shown = (f"{index} at distance {distance}" for index, distance in first)
+        return summary(self, f"{len(self.indices)} hashes", *shown, "..." if len(self.indices) > 5 else None)
 
 
 def hash_array(hashes: ManyHashes) -> "NDArray[np.uint64]":

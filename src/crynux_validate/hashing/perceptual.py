@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import InvalidInputError
 
 
@@ -53,6 +53,10 @@ class PerceptualHash:
     def degenerate(self) -> bool:
         """Whether the picture was too plain to tell from others: set bits outside 24..40 (protocol A2)."""
         return degenerate_bits(self.bits)
+
+    def __repr__(self) -> str:
+        degenerate = "degenerate" if self.degenerate else None
+        return summary(self, f"{self.algorithm} {self.hex}", f"margin {self.margin:.3g}", degenerate)
 
     def __str__(self) -> str:
         """The hexadecimal form."""

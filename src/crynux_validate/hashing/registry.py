@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Final, Literal, overload
 
 from crynux_validate.algorithms import ImageAlgorithm
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_flag, check_function, shorten
 from crynux_validate.errors import InvalidImageError, InvalidInputError
 from crynux_validate.hashing.images import MAX_PIXELS, Background, Picture, Reads, open_picture
 from crynux_validate.hashing.perceptual import PerceptualHash, unknown_algorithm
@@ -150,6 +150,8 @@ def image_hashes(
         raise InvalidInputError(
             f"threads is {threads} and processes is {processes}; expected one of them: pass the other as None"
         )
+    check_function(on_result, "on_result")
+    check_flag(return_errors, "return_errors")
     options = {"algorithm": algorithm, "background": background, "max_pixels": max_pixels}
     if processes is not None:
         from crynux_validate.hashing.processes import hash_in_processes

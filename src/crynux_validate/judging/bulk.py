@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE
 from crynux_validate.answers import ErrorReport
-from crynux_validate.encoding import check_type, summary
+from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.centre import CentreRule
 from crynux_validate.judging.verdict import GROUP_SIZES, Absent, Finding, Malformed, Member, Outcome, Withheld
@@ -124,13 +124,13 @@ class Verdicts:
 
     def ended(self, outcome: Outcome) -> Bools:
         """Which groups have this outcome: bool of shape (groups,)."""
-        check_type(outcome, Outcome, "the outcome", "an Outcome")
+        check_type(outcome, Outcome, "the outcome", "an outcome, like Outcome.VALIDATED")
         ended: Bools = self.outcomes == _OUTCOME[outcome]
         return ended
 
     def found(self, finding: Finding) -> Bools:
         """Which members have this finding: bool of shape (groups, members)."""
-        check_type(finding, Finding, "the finding", "a Finding")
+        check_type(finding, Finding, "the finding", "a finding, like Finding.INVALID")
         found: Bools = self.findings == _FINDING[finding]
         return found
 
@@ -176,7 +176,10 @@ def judge_many(
     """
     rule = CentreRule() if rule is None else rule
     if not isinstance(rule, CentreRule):
-        raise InvalidInputError(f"rule is a {type(rule).__name__}; many groups at once are judged by a CentreRule only")
+        raise InvalidInputError(
+            f"rule is {shorten(rule)}; many groups at once are judged by this library's rule only, like "
+            "CentreRule(threshold=16)"
+        )
     _check_hashes(hashes)
     kinds = _checked_kinds(kinds, hashes.shape[:2])
     count, members = kinds.shape
@@ -278,6 +281,7 @@ def _checked_kinds(kinds: object, shape: tuple[int, ...]) -> Bytes:
     if not known.all():
         group, member = (int(at) for at in np.argwhere(~known)[0])
         raise InvalidInputError(
-            f"kinds[{group}, {member}] is {kinds[group, member]}; expected a MemberKind, 0 to {len(MemberKind) - 1}"
+            f"kinds[{group}, {member}] is {kinds[group, member]}; expected what a member did, 0 to "
+            f"{len(MemberKind) - 1} (MemberKind)"
         )
     return kinds.astype(np.uint8)

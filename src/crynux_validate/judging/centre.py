@@ -6,9 +6,9 @@ from typing import Final
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_flag
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, unjudged
+from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, check_members, unjudged
 
 DEFAULT_THRESHOLD: Final = 16
 """One unrelated picture in 45,000 passes it; honest numeric noise was 0 to 2 (protocol J2)."""
@@ -54,8 +54,7 @@ class CentreRule:
                 object.__setattr__(self, name, max(DEFAULT_SLASH_THRESHOLD, self.threshold))
             else:
                 check_threshold(value, name)
-        if type(self.safety_checker) is not bool:
-            raise InvalidInputError(f"safety_checker is {shorten(self.safety_checker)}; expected True or False")
+        check_flag(self.safety_checker, "safety_checker")
         if self.slashes_from < self.threshold:
             raise InvalidInputError(
                 f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "
@@ -68,7 +67,8 @@ class CentreRule:
         return self.threshold if self.slash_threshold is None else self.slash_threshold
 
     def judge(self, members: Mapping[str, Member]) -> Verdict:
-        """Return the verdict on members that `judge` has checked."""
+        """Return the verdict on the members of a group, as `judge` takes them."""
+        check_members(members)
         quorum = len(members) // 2 + 1
         scores = {node: member for node, member in members.items() if isinstance(member, ImageScore | TextScore)}
         if len(scores) >= quorum:

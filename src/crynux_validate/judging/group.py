@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from crynux_validate.encoding import check_id, shorten
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.centre import CentreRule
-from crynux_validate.judging.verdict import GROUP_SIZES, Member, Rule, Verdict
+from crynux_validate.judging.verdict import Member, Rule, Verdict, check_members
 
 
 def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
@@ -28,18 +28,7 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
     InvalidInputError
             For another group size, a node id that is no id, a member that is no answer, and a rule that is none.
     """
-    if not isinstance(members, Mapping):
-        raise InvalidInputError(f"members is a {type(members).__name__}; expected a mapping of node ids to answers")
-    if len(members) not in GROUP_SIZES:
-        sizes = ", ".join(map(str, GROUP_SIZES))
-        raise InvalidInputError(f"a group has {sizes} members, not {len(members)}")
-    for node, member in members.items():
-        check_id(node, "a node id")
-        if not isinstance(member, Member):
-            raise InvalidInputError(
-                f"the answer of {node} is a {type(member).__name__}; expected an ImageScore, TextScore, ErrorReport, "
-                "Malformed, Absent or Withheld"
-            )
+    check_members(members)
     rule = CentreRule() if rule is None else rule
     if isinstance(rule, type) or not callable(getattr(rule, "judge", None)):
         raise InvalidInputError(f"rule is {shorten(rule)}; expected a rule, like CentreRule(threshold=16)")

@@ -12,7 +12,7 @@ from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, c
 from crynux_validate.encoding import check_id, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.frozen import FrozenMapping
-from crynux_validate.judging.verdict import Finding, Member, Outcome, Verdict
+from crynux_validate.judging.verdict import Finding, Member, Outcome, Verdict, check_members
 
 RELAY_THRESHOLD: Final = 24
 """What the live network has used since an honest node was slashed at 5."""
@@ -67,11 +67,12 @@ class CrynuxRelayRule:
         return summary(self, f"threshold {self.threshold}", f"execution times of {len(self.seconds)} nodes")
 
     def judge(self, members: Mapping[str, Member]) -> Verdict:
-        """Return the verdict on members that `judge` has checked."""
+        """Return the verdict on the members of a group of three, as `judge` takes them."""
+        check_members(members)
         if len(members) != RELAY_GROUP_SIZE:
             raise InvalidInputError(
-                f"the live network's rule judges groups of {RELAY_GROUP_SIZE}, not of {len(members)}; CentreRule judges"
-                " other sizes"
+                f"the live network's rule judges groups of {RELAY_GROUP_SIZE}, not of {len(members)}; for others take"
+                " this library's rule, centre (CentreRule)"
             )
         order = self._finished_in_order(members)
         scores = {node: member for node in order if isinstance(member := members[node], ImageScore | TextScore)}
@@ -120,7 +121,7 @@ def _check_one_kind(scores: Mapping[str, Score]) -> None:
         if first is not None and score.algorithm != first[1].algorithm:
             raise InvalidInputError(
                 f"the score of {first[0]} is {first[1].algorithm} and that of {node} is {score.algorithm}; a group has"
-                " one task, so pass Malformed for an answer that does not fit it"
+                " one task, and an answer that does not fit it is malformed"
             )
 
 

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from crynux_validate.answers import Answer, ErrorReport, Score
-from crynux_validate.encoding import summary
+from crynux_validate.encoding import check_id, check_type, shorten, summary
+from crynux_validate.errors import InvalidInputError
 
 GROUP_SIZES: Final = (3, 5, 7, 9)
 
@@ -71,11 +72,32 @@ Member = Answer | Malformed | Absent | Withheld
 """What a member of a group did."""
 
 
+def check_members(members: object) -> None:
+    """Refuse what is no group: node ids with what each of them did.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the member, or the size.
+    """
+    check_type(members, Mapping, "members", "node ids with their answers, like {'node-1': score}")
+    found: Mapping[object, object] = members  # type: ignore[assignment]  # checked
+    if len(found) not in GROUP_SIZES:
+        raise InvalidInputError(f"a group has {', '.join(map(str, GROUP_SIZES))} members, not {len(found)}")
+    for node, member in found.items():
+        check_id(node, "a node id")
+        if not isinstance(member, Member):
+            raise InvalidInputError(
+                f"the answer of {node} is {shorten(member)}; expected a score (ImageScore, TextScore), an error report "
+                "(ErrorReport), or one of Malformed(), Absent() and Withheld()"
+            )
+
+
 class Rule(Protocol):
     """How a group is judged. Pass one to `judge`; implement one to judge otherwise."""
 
     def judge(self, members: Mapping[str, Member]) -> "Verdict":
-        """Return the verdict on members that `judge` has checked."""
+        """Return the verdict on members, which `judge` has checked."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, check_integer, check_type, shorten
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    MAX_SAFE_INTEGER,
+    check_function,
+    check_id,
+    check_integer,
+    check_type,
+    parse_hex,
+    shorten,
+)
 from crynux_validate.errors import BrokenLogError, InvalidInputError, UnknownIdError
 from crynux_validate.ledger.actions import (
     Action,
@@ -29,7 +38,7 @@ from crynux_validate.ledger.actions import (
 )
 from crynux_validate.ledger.batch import Batch, UndoError
 from crynux_validate.ledger.beacon import LocalBeacon, check_beacon
-from crynux_validate.ledger.clock import system_clock, time_after
+from crynux_validate.ledger.clock import clock_or_system, time_after
 from crynux_validate.ledger.evidence import Evidence
 from crynux_validate.ledger.interface import Beacon, Clock, Epoch, Event, Group, Policy, Status, Totals, verify_chain
 from crynux_validate.ledger.replay import genesis_of, repeat, telling
@@ -70,10 +79,8 @@ class StoringLedger(ABC):
     def __init__(self, ledger_id: str, policy: Policy, *, clock: Clock | None = None, beacon: Beacon | None = None):
         self._id = check_id(ledger_id, "the ledger id")
         check_type(policy, Policy, "the policy", "a Policy")
-        if clock is not None and not callable(clock):
-            raise InvalidInputError(f"the clock is {shorten(clock)}; expected a function that returns integer seconds")
         self._policy = policy
-        self._clock: Clock = system_clock if clock is None else clock
+        self._clock = clock_or_system(clock)
         self._beacon = check_beacon(LocalBeacon() if beacon is None else beacon, policy)
         self._mine = _Mine()
 
@@ -170,13 +177,13 @@ class StoringLedger(ABC):
         Otherwise call again when those groups are over; until then a call changes nothing.
         """
         with self._acting() as store:
-            self._act(store, Leave(node))
+            self._act(store, Leave(_node_id(node)))
             return _node(store, node)
 
     def top_up(self, node: str, amount: int) -> Node:
         """Add to a stake from the owner's account; it counts in pools that open later."""
         with self._acting() as store:
-            self._act(store, TopUp(node, amount))
+            self._act(store, TopUp(_node_id(node), amount))
             return _node(store, node)
 
     def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node:
@@ -194,7 +201,7 @@ class StoringLedger(ABC):
         with self._acting() as store:
             now = self._now(store)
             challenge = self._epoch_at(now).challenge
-            self._record(store, AttestCommit(node, epoch, challenge, commitment, signature), now)
+            self._record(store, AttestCommit(_node_id(node), epoch, challenge, commitment, signature), now)
             return _node(store, node)
 
     def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
@@ -210,7 +217,7 @@ class StoringLedger(ABC):
             Where the node has not committed, or to something else.
         """
         with self._acting() as store:
-            self._act(store, AttestReveal(node, attestation, nonce))
+            self._act(store, AttestReveal(_node_id(node), attestation, nonce))
             return _node(store, node)
 
     def open_group(
@@ -294,20 +301,20 @@ class StoringLedger(ABC):
     ) -> Group:
         """Bind a member to its answer, once in each round (C2); signed where the node joined with a key (L8)."""
         with self._acting() as store:
-            self._act(store, Commit(group, node, round, commitment, signature))
+            self._act(store, Commit(_group_id(group), node, round, commitment, signature))
             return _group(store, group)
 
     def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
         """Open a member's commitment; anyone may hand it in (C2)."""
         data = opening.to_bytes() if isinstance(opening, Opening) else opening
         with self._acting() as store:
-            self._act(store, Reveal(group, node, round, data))
+            self._act(store, Reveal(_group_id(group), node, round, data))
             return _group(store, group)
 
     def settle(self, group: str) -> Group:
         """Judge and pay; anyone may, and again changes nothing (L6)."""
         with self._acting() as store:
-            self._act(store, Settle(group))
+            self._act(store, Settle(_group_id(group)))
             return _group(store, group)
 
     def now(self) -> int:
@@ -386,12 +393,16 @@ class StoringLedger(ABC):
         ------
         BrokenLogError
             Names the first event that does not fit.
+        InvalidInputError
+            For a head that is not 64 hexadecimal digits.
         """
+        kept = None if head is None else parse_hex(head, "the head", DIGEST_BYTES).hex()
+        check_function(on_event, "on_event")
         with self._looking() as store:
             ends = store.head
             verify_chain(telling(store.events(0), on_event), ends.digest)
-        if head is not None and head != ends.digest:
-            raise BrokenLogError(f"the log ends with {ends.digest}, not with the head {head}: cut off or rewritten")
+        if kept is not None and kept != ends.digest:
+            raise BrokenLogError(f"the log ends with {ends.digest}, not with the head {kept}: cut off or rewritten")
         return ends.digest
 
     def _repeat(self, store: Store, events: Sequence[Event]) -> None:
@@ -437,12 +448,20 @@ class StoringLedger(ABC):
         return done[1]
 
 
+def _node_id(node: object) -> str:
+    return check_id(node, "the node id")
+
+
+def _group_id(group: object) -> str:
+    return check_id(group, "the group id")
+
+
 def _node(store: Store, node: str) -> Node:
-    found = store.find_node(check_id(node, "the node id"))
+    found = store.find_node(_node_id(node))
     if found is None:
         raise UnknownIdError(f"this ledger has no node {shorten(node)}")
     return found
 
 
 def _group(store: Store, group: str) -> Group:
-    return known_group(store, group)
+    return known_group(store, _group_id(group))

@@ -5,7 +5,7 @@ import hmac
 import secrets
 from typing import Final
 
-from crynux_validate.encoding import check_id, check_integer, check_type, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, check_id, check_integer, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.ledger.policy import Beacon, Policy
 
@@ -23,15 +23,21 @@ class LocalBeacon:
         What the values are derived from; drawn anew if left out. A fixed one makes draws repeatable, in tests.
     period
         Seconds between two rounds; round r is public from r * period on.
+
+    Raises
+    ------
+    InvalidInputError
+        For a secret that is not bytes, and a period that is not an integer of at least 1.
     """
 
     on_ledger_clock: Final = True
 
     def __init__(self, secret: bytes | None = None, *, period: int = 1) -> None:
-        self._period = check_integer(period, "period", 1, 2**31)
-        if secret is not None:
-            check_type(secret, bytes, "the secret", "bytes")
+        if secret is not None and (not isinstance(secret, bytes) or not secret):
+            found = "empty" if secret == b"" else f"a {type(secret).__name__}"  # what it is, nobody may read
+            raise InvalidInputError(f"the secret is {found}; expected bytes, or nothing for a new one")
         self._secret = secrets.token_bytes(32) if secret is None else secret
+        self._period = check_integer(period, "period", 1, 2**31)
 
     @property
     def period(self) -> int:
@@ -52,12 +58,11 @@ class LocalBeacon:
 
     def next_round(self, now: int) -> int:
         """Return the number of the first round that is not public yet."""
-        return check_integer(now, "the time", -1) // self._period + 1
+        return check_integer(now, "now", -MAX_SAFE_INTEGER) // self._period + 1
 
     def value(self, round: int, now: int) -> bytes | None:  # noqa: A002
         """Return the 32 bytes of a round, or None while it is not public."""
-        check_integer(now, "the time", -1)
-        if check_integer(round, "the round") * self._period > now:
+        if check_integer(round, "the round") * self._period > check_integer(now, "now"):
             return None
         return hashlib.sha256(self._secret + round.to_bytes(8, "big")).digest()
 

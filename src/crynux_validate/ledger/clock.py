@@ -1,9 +1,10 @@
 """The time of a ledger: integer seconds, from a clock that is given to it (protocol L6)."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_function, shorten
 from crynux_validate.errors import ClockError, InvalidInputError
 
 LAST_TIME: Final = 4_102_444_800
@@ -16,6 +17,18 @@ MOST_BEHIND: Final = 60
 def system_clock() -> int:
     """Return the system's time in integer seconds."""
     return int(time.time())
+
+
+def clock_or_system(clock: object) -> Callable[[], int]:
+    """Return a clock that was given, or the system's for None.
+
+    Raises
+    ------
+    InvalidInputError
+        For what cannot be called.
+    """
+    check_function(clock, "the clock", "a function that returns integer seconds")
+    return system_clock if clock is None else clock  # type: ignore[return-value]  # what it returns is checked
 
 
 def checked_time(now: object) -> int:

@@ -162,7 +162,7 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     Raises
     ------
     InvalidInputError
-        For what is no `Evidence`, and keys that are no mapping of ids to 32 bytes.
+        For what is no `Evidence`, and keys that are no mapping of node ids to 32 bytes each.
     BrokenEvidenceError
         Names what does not hold: the draw, an opening, a signature, the verdict.
     MissingExtraError

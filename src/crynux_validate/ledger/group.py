@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from crynux_validate.answers import ImageScore, TextScore, check_answer
 from crynux_validate.commitment import Opening
-from crynux_validate.encoding import summary
-from crynux_validate.errors import InvalidAnswerError, TooEarlyError
+from crynux_validate.encoding import check_id, check_integer, check_type, shorten, summary
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError, NotAMemberError, TooEarlyError
 from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
 from crynux_validate.keyed import KeyedScore, keyed_seed
@@ -64,6 +64,9 @@ class Signature:
     public_key: bytes
     value: bytes = field(repr=False)
 
+    def __repr__(self) -> str:
+        return summary(self, f"of {self.public_key.hex()}")
+
 
 @dataclass(frozen=True)
 class Round:
@@ -91,12 +94,30 @@ class Round:
 
     def reveals_open(self, asked: Sequence[str], now: int) -> bool:
         """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
-        return now >= self.commit_deadline or all(node in self.commitments for node in asked)
+        _check_asked(asked)
+        return _reveals_open(self, asked, check_integer(now, "now"))
 
     def is_over(self, asked: Sequence[str], now: int) -> bool:
         """Whether nothing more can come: all that committed have revealed, or the time is over."""
-        all_revealed = len(self.openings) == len(self.commitments)
-        return self.reveals_open(asked, now) and (all_revealed or now >= self.reveal_deadline)
+        _check_asked(asked)
+        return _is_over(self, asked, check_integer(now, "now"))
+
+
+def _check_asked(asked: object) -> None:
+    if isinstance(asked, str):
+        raise InvalidInputError(f"asked is {shorten(asked)}; expected a list of node ids")
+    check_type(asked, Sequence, "asked", "a list of node ids")
+    for node in asked:  # type: ignore[attr-defined]  # checked
+        check_id(node, "a node id in asked")
+
+
+def _reveals_open(one: Round, asked: Sequence[str], now: int) -> bool:
+    return now >= one.commit_deadline or all(node in one.commitments for node in asked)
+
+
+def _is_over(one: Round, asked: Sequence[str], now: int) -> bool:
+    all_revealed = len(one.openings) == len(one.commitments)
+    return _reveals_open(one, asked, now) and (all_revealed or now >= one.reveal_deadline)
 
 
 _NOTHING: Final = Round(0, 0)
@@ -207,12 +228,13 @@ class Group:
 
         Who that is in the second is known once the first round is over.
         """
-        if round == 1:
+        if self._checked(round) == 1:
             return self.members
         return tuple(node for node in self.members if isinstance(self.first_answer(node), ImageScore | TextScore))
 
     def first_answer(self, node: str) -> Member:
         """Return what a member did in the first round, as it is now (C3, C4)."""
+        self._check_member(node)
         if node not in self.commitments:
             return Absent()
         if node not in self.openings:
@@ -226,6 +248,8 @@ class Group:
 
     def second_answer(self, node: str) -> KeyedScore | Malformed | Withheld:
         """Return what a member that was asked did in the second round, as it is now (C5)."""
+        self._check_member(node)
+        self._checked(2)
         if node not in self.rounds[1].openings:
             return Withheld()
         try:
@@ -238,19 +262,24 @@ class Group:
 
     def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether a round is over: all that committed have revealed, or the time is over (C2)."""
-        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
-            return False
-        return self.rounds[round - 1].is_over(self.asked(round), now)
+        check_integer(now, "now")
+        number = self._checked(round)
+        return self._has_begun(now, number) and _is_over(self.rounds[number - 1], self.asked(number), now)
 
     def reveals_open(self, now: int, round: int = 1) -> bool:  # noqa: A002
         """Whether members may reveal: all that are asked have committed, or the commit deadline has passed (C2)."""
-        if self.status is not Status.DRAWN or (round == 2 and not self.is_over(now)):
-            return False
-        return self.rounds[round - 1].reveals_open(self.asked(round), now)
+        check_integer(now, "now")
+        number = self._checked(round)
+        return self._has_begun(now, number) and _reveals_open(self.rounds[number - 1], self.asked(number), now)
+
+    def _has_begun(self, now: int, number: int) -> bool:
+        """Whether members answer in a round, or have: it is drawn, and the round before is over."""
+        drawn = self.status is Status.DRAWN
+        return drawn and (number == 1 or _is_over(self._first, self.members, now))
 
     def can_settle(self, now: int) -> bool:
         """Whether the group can be settled: all of its rounds are over (C2)."""
-        return self.status is Status.DRAWN and self.is_over(now, len(self.rounds))
+        return self.is_over(now, self.policy.rounds)
 
     def second_seed(self, now: int) -> bytes | None:
         """Return the seed of the second answers, 32 bytes; None while the first round goes on, and without a second.
@@ -260,6 +289,7 @@ class Group:
         now
             The time of the ledger.
         """
+        check_integer(now, "now")
         settled = self.status is Status.SETTLED
         if len(self.rounds) < 2 or not (settled or self.is_over(now)):
             return None
@@ -276,10 +306,19 @@ class Group:
         members = f"members {', '.join(self.members)}" if self.members else "no members yet"
         return summary(self, f"{self.id} {self.status}", outcome, f"fee {self.fee}", members)
 
+    def _checked(self, round: object) -> int:  # noqa: A002
+        """Return the number of a round that this group's policy has."""
+        return check_integer(round, "the round", 1, self.policy.rounds)
+
+    def _check_member(self, node: object) -> None:
+        if node not in self.members:
+            members = ", ".join(self.members) or "no members yet"
+            raise NotAMemberError(f"node {shorten(node)} is not a member of group {self.id} ({members})")
+
     def with_round(self, round: int, **changes: Any) -> "Group":  # noqa: A002
         """Return the group with another round of that number."""
-        rounds = list(self.rounds)
-        rounds[round - 1] = replace(rounds[round - 1], **changes)
+        at, rounds = self._checked(round) - 1, list(self.rounds)
+        rounds[at] = replace(rounds[at], **changes)
         return replace(self, rounds=tuple(rounds))
 
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from crynux_validate.encoding import canonical_json, check_type, digest, length_prefixed, shorten_name, summary
+from crynux_validate.encoding import (
+    DIGEST_BYTES,
+    canonical_json,
+    check_type,
+    digest,
+    length_prefixed,
+    parse_hex,
+    shorten_name,
+    summary,
+)
 from crynux_validate.errors import BrokenLogError, InvalidInputError
 from crynux_validate.frozen import freeze, thaw
 
@@ -108,8 +117,9 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     BrokenLogError
         Names the first event that does not fit.
     InvalidInputError
-        For what are no events.
+        For what are no events, and a head that is not 64 hexadecimal digits.
     """
+    kept = None if head is None else parse_hex(head, "the head", DIGEST_BYTES).hex()
     previous = GENESIS
     check_type(events, Iterable, "events", "the events of a log, as of Ledger.events")
     for seq, event in enumerate(events):
@@ -127,5 +137,5 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
             raise BrokenLogError(
                 f"event {seq} ({shorten_name(str(event.kind))}) has no canonical form: {error}"
             ) from error
-    if head is not None and previous != head:
-        raise BrokenLogError(f"the log ends with {previous}, not with the head {head}: cut off or rewritten")
+    if kept is not None and previous != kept:
+        raise BrokenLogError(f"the log ends with {previous}, not with the head {kept}: cut off or rewritten")

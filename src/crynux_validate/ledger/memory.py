@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from crynux_validate.ledger.base import StoringLedger
-from crynux_validate.ledger.clock import system_clock
+from crynux_validate.ledger.clock import clock_or_system
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
@@ -217,9 +217,9 @@ class MemoryLedger(StoringLedger):
             For another beacon than the log's.
         """
         start = genesis_of(events)
-        found = beacon_of(start, beacon)
+        found, later = beacon_of(start, beacon), clock_or_system(clock)
         ledger = cls(start.policy, ledger_id=start.ledger, clock=lambda: start.time, beacon=found)
         with ledger._writing() as store:
             ledger._repeat(store, events)
-        ledger._clock = clock or system_clock
+        ledger._clock = later
         return ledger

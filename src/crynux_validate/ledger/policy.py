@@ -10,6 +10,7 @@ from crynux_validate.encoding import (
     DIGEST_BYTES,
     canonical_json,
     check_id,
+    check_integer,
     check_type,
     digest,
     length_prefixed,
@@ -20,7 +21,7 @@ from crynux_validate.encoding import (
 )
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
-from crynux_validate.tasks import ImageTask, Task
+from crynux_validate.tasks import ImageTask, Task, TextTask
 
 PPM: Final = 1_000_000
 MAX_MONEY: Final = 2**256 - 1
@@ -279,8 +280,16 @@ class Policy:
 
     def rule_for(self, task: Task) -> CentreRule:
         """Return how a group with this task is judged (J2)."""
+        check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
         checked = isinstance(task, ImageTask) and task.safety_checker
         return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked)
+
+    def __repr__(self) -> str:
+        """What is always asked for, and what is not the default."""
+        default, shown = Policy(), ("group_size", "threshold", "slash_threshold", "min_stake")
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        told = (name for name, value in values.items() if name in shown or value != getattr(default, name))
+        return summary(self, *(f"{name} {values[name]}" for name in told))
 
     @property
     def least_slash_ppm(self) -> int:
@@ -309,7 +318,9 @@ class Policy:
 
     def epoch_at(self, now: int, challenge: bytes | None = None) -> Epoch:
         """Return the epoch of a time, with the challenge that a beacon has for it."""
-        number = now // self.epoch_seconds
+        if challenge is not None:
+            check_type(challenge, bytes, "the challenge", "bytes, or None while it is not public")
+        number = check_integer(now, "now") // self.epoch_seconds
         starts = number * self.epoch_seconds
         commit_deadline = starts + self.attest_commit_seconds
         reveal_deadline = commit_deadline + self.attest_reveal_seconds

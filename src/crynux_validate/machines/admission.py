@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crynux_validate.encoding import check_type, summary
+from crynux_validate.encoding import DIGEST_BYTES, check_integer, check_type, parse_hex, shorten, summary
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.classes import NodeClass
 from crynux_validate.machines.pairing import can_serve, weight_of
 from crynux_validate.machines.roster import Node
@@ -61,6 +62,7 @@ def class_of(node: Node, epoch: int) -> NodeClass | None:
         The epoch whose attestations are in force: `Epoch.in_force`.
     """
     check_type(node, Node, "the node", "a Node, as of Ledger.node")
+    check_integer(epoch, "epoch", -1)
     for attested in node.attestations:
         if attested.epoch == epoch:
             return NodeClass(node.gpu, attested.kernel, attested.numerics, attested.canary)
@@ -83,6 +85,8 @@ def classes_of(
     weight_unit
         How much stake counts as one in the draw.
     """
+    for what, number, least in (("epoch", epoch, -1), ("min_stake", min_stake, 0), ("weight_unit", weight_unit, 1)):
+        check_integer(number, what, least, None)
     # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
     # A GPU model is told by its object at first, since many nodes share one, and its value takes long to look up.
     alike: dict[tuple[object, ...], list[Node]] = {}
@@ -125,9 +129,17 @@ def admitted_classes(
         The size that admits any class: distinct owners that serve, and their stake together.
     """
     check_type(classes, Mapping, "classes", "what classes_of returns")
+    for facts in classes.values():
+        check_type(facts, ClassFacts, "one of the classes", "a ClassFacts, as of classes_of")
+    if isinstance(declarations, str):
+        raise InvalidInputError(f"declarations is {shorten(declarations)}; expected a list of digests")
+    check_type(declarations, Collection, "declarations", "a list of digests")
+    wanted = [parse_hex(name, "one of the declarations", DIGEST_BYTES).hex() for name in declarations]
+    for what, least in (("min_owners", min_owners), ("min_stake", min_stake)):
+        check_integer(least, what, 0, None)
     ranked = sorted(classes.values(), key=_rank)
     heaviest = {facts.node_class.declaration: facts for facts in reversed(ranked)}
-    listed = {heaviest[name].node_class for name in declarations if name in heaviest}
+    listed = {heaviest[name].node_class for name in wanted if name in heaviest}
     return tuple(
         facts
         for facts in ranked

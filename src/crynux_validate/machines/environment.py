@@ -47,11 +47,21 @@ class Environment:
         Every switch of the guard, read back; known before a model is loaded.
     recipe
         What a loaded model adds: its files, scheduler, dtypes, attention; None before a model is loaded.
+
+    Raises
+    ------
+    InvalidInputError
+        For a record that is no mapping.
     """
 
     kernel: Mapping[str, Any]
     numerics: Mapping[str, Any]
     recipe: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("kernel", "numerics", "recipe"):
+            if name != "recipe" or self.recipe is not None:
+                check_type(getattr(self, name), Mapping, f"the environment's {name}", "a record: names and JSON values")
 
     @cached_property
     def kernel_digest(self) -> bytes:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_flag, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.gpu_names import check_name
 from crynux_validate.machines.gpu_outputs import card_lines, tidy
@@ -71,8 +71,7 @@ class GpuModel:
             )
         for what, value, most in (("memory_gib", self.memory_gib, MAX_MEMORY_GIB), ("count", self.count, 1_024)):
             _check_number(what, value, most)
-        if type(self.tensor_parallel) is not bool:
-            raise InvalidInputError(f"tensor_parallel is {shorten(self.tensor_parallel)}; expected True or False")
+        check_flag(self.tensor_parallel, "tensor_parallel")
         name, platform, count, tensor_parallel = self._normal_form()
         check_name(name, self.name)
         if platform and platform not in PLATFORMS:
@@ -156,6 +155,8 @@ class GpuModel:
         """
         if not isinstance(text, str):
             raise InvalidInputError(f"a GPU model is {shorten(text)}; expected text")
+        if memory_gib is not None:
+            _check_number("memory_gib", memory_gib, MAX_MEMORY_GIB)
         cards = [cls._parse_line(line, memory_gib) for line in card_lines(text) or [""]]
         first = cards[0]
         for card in cards[1:]:

@@ -56,6 +56,8 @@ class Pool(Sequence[Candidate]):
     def from_columns(cls, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> "Pool":
         """Build a pool without an object for each candidate; the columns are as long as each other, in any order."""
         for name, column in (("ids", ids), ("owners", owners), ("weights", weights)):
+            if isinstance(column, str | bytes | bytearray):
+                raise InvalidInputError(f"{name} is {shorten(column)}; expected a list, one for each candidate")
             check_type(column, Sequence, name, "a list, one for each candidate")
         if not len(ids) == len(owners) == len(weights):
             raise InvalidInputError(
@@ -134,6 +136,7 @@ class Pool(Sequence[Candidate]):
 
     def position(self, node: str) -> int | None:
         """Return where a node id stands, or None where it is not in the pool."""
+        check_type(node, str, "the node id", "text")
         at = bisect_left(self._ids, node)
         return at if at < len(self._ids) and self._ids[at] == node else None
 

@@ -27,8 +27,9 @@ from typing import Final, TypeAlias
 import torch
 from torch.nn import functional
 
-from crynux_validate.encoding import digest, length_prefixed, shorten
+from crynux_validate.encoding import check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, PipelineError
+from crynux_validate.machines.classes import check_digest
 from crynux_validate.pipelines.determinism import deterministic
 from crynux_validate.pipelines.noise import Purpose, normal
 from crynux_validate.pipelines.probe import find_device
@@ -265,8 +266,19 @@ def probes(challenge: bytes, device: "str | torch.device | None" = None) -> dict
 
 
 def canary_of(challenge: bytes, digests: Mapping[str, bytes]) -> bytes:
-    """Return the canary of a challenge and the digests of its probes: what `canary` makes of `probes`."""
+    """Return the canary of a challenge and the digests of its probes: what `canary` makes of `probes`.
+
+    Raises
+    ------
+    InvalidInputError
+        For a challenge that is none, no probe, and what is no digest of 32 bytes.
+    """
     _check_challenge(challenge)
+    if not isinstance(digests, Mapping) or not digests:
+        raise InvalidInputError(f"the digests are {shorten(digests)}; expected those of the probes by their names")
+    for name, found in digests.items():
+        check_type(name, str, "the name of a probe", "text")
+        check_digest(found, f"the digest of the probe {shorten(name)}")
     parts = [length_prefixed(name) + digests[name] for name in sorted(digests)]
     return digest("canary", length_prefixed("canary"), length_prefixed(challenge), *parts)
 

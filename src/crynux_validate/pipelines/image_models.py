@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from crynux_validate.encoding import canonical_json
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.files import CONFIG, PREPROCESSOR, TOKENIZER, check_cached, check_files, read_object
 from crynux_validate.pipelines.hub_names import spelled
@@ -83,7 +83,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
         if not isinstance(name, str) or name not in PIPELINES:
-            raise ModelError(f"{model} is a {name!r}; supported are {' and '.join(PIPELINES)}")
+            raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(PIPELINES)}")
         if safety_checker and (name != "StableDiffusionPipeline" or not _present(index, "safety_checker")):
             raise ModelError(f"the task asks for a safety checker, but {model} has none; set safety_checker=False")
         parts: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_flag, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
@@ -94,8 +94,7 @@ class Runner:
             raise InvalidInputError(f"kind is {shorten(kind)}; expected one of {', '.join(KINDS)}")
         if dtype not in DTYPES:
             raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
-        if type(safety_checker) is not bool:
-            raise InvalidInputError(f"safety_checker is {shorten(safety_checker)}; expected True or False")
+        check_flag(safety_checker, "safety_checker")
         if safety_checker and kind != "image":
             raise InvalidInputError("safety_checker is True; only image models have one")
         self.model = model

@@ -1,7 +1,7 @@
 """Loading a language model: the files that a task names, none of its own defaults, and a check that it decodes."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from crynux_validate.encoding import canonical_json
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
@@ -76,13 +76,14 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         Where the model draws random numbers.
     """
     with quiet("transformers"), _source(model) as (source, where):
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM
 
         _check_no_adapter(model, where, source)
+        _check_kind(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
         _check_config(model, config)
         attention = _attention(config)
-        tokenizer = _read(model, "the tokenizer", where, AutoTokenizer, source, mistral_format=False)
+        tokenizer = _read_tokenizer(model, where, source)
         _check_tokenizer(model, tokenizer)
         loaded, info = _read(
             model,
@@ -140,13 +141,61 @@ def _check_files(folder: Path, where: object) -> None:
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
     """Read one part; code that lies in a repository is never run."""
+    return _reading(model, part, where, lambda: loader.from_pretrained(**source, trust_remote_code=False, **settings))
+
+
+def _reading(model: ModelRef, part: str, where: str, load_it: Callable[[], Any]) -> Any:
+    """Run something that reads model files, or asks the hub for them."""
     try:
-        return reading(part, where, lambda: loader.from_pretrained(**source, trust_remote_code=False, **settings))
+        return reading(part, where, load_it)
     except ModelError as error:
         cause = error.__cause__
         if model.digest is None and isinstance(cause, OSError) and isinstance(cause, READING):
             raise not_found(model, cause) from cause
         raise
+
+
+def _check_kind(model: ModelRef, where: str, source: Mapping[str, Any]) -> None:
+    """Refuse a model that transformers has no code for, before it is asked: its own errors speak of other causes."""
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    settings, _ = _reading(model, "the configuration", where, lambda: PreTrainedConfig.get_config_dict(**source))
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
+        return
+    if isinstance(settings, dict) and settings.get("auto_map"):
+        raise _needs_code(model, "config.json")
+    if not isinstance(kind, str):
+        raise ModelError(
+            f"config.json of {model} names no kind of model (model_type is {shorten(kind)}); get the file again, or "
+            "choose another model"
+        )
+    version = versions(("transformers",))["transformers"]
+    raise ModelError(
+        f"{model} is of the kind {shorten(kind)}, which transformers {version} does not know; choose another model, or "
+        "a release of transformers that knows it, on all nodes alike"
+    )
+
+
+def _read_tokenizer(model: ModelRef, where: str, source: Mapping[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    try:
+        return _read(model, "the tokenizer", where, AutoTokenizer, source, mistral_format=False)
+    except ModelError as error:
+        # Many that name code of their own are read without it, and transformers knows which.
+        settings = _reading(model, "the tokenizer", where, lambda: get_tokenizer_config(**source))
+        if isinstance(settings, dict) and settings.get("auto_map"):
+            raise _needs_code(model, "tokenizer_config.json") from error
+        raise
+
+
+def _needs_code(model: ModelRef, file: str) -> ModelError:
+    return ModelError(
+        f"{model} needs code of its own (auto_map in {file}), which is never run here: it could do anything, and other "
+        "things on other machines. Choose a model that transformers has code for"
+    )
 
 
 def _check_config(model: ModelRef, config: Any) -> None:

@@ -11,10 +11,14 @@ from pydantic_core import CoreSchema
 from crynux_validate.encoding import (
     canonical_json,
     check_depth,
+    check_flag,
+    check_integer,
+    check_type,
     digest,
     length_prefixed,
     shorten,
     shorten_name,
+    summary,
 )
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
 from crynux_validate.tasks.model import ModelRef
@@ -105,6 +109,9 @@ class BaseTask(BaseModel):
     @classmethod
     def from_fields(cls, value: Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
         """Make a task of a JSON object that was read already, of this kind; `task_from_json` reads every kind."""
+        if not isinstance(value, Mapping):
+            raise InvalidTaskError("", f"a task is an object, not {shorten(value)}")
+        check_flag(allow_unpinned, "allow_unpinned")
         fields = dict(value)
         schema = fields.pop("schema", None)
         if schema not in cls.schemas:
@@ -139,6 +146,7 @@ class BaseTask(BaseModel):
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_settings: Any) -> Self:
         """Pydantic's way to read JSON; it is as strict as `task_from_json`: no key twice, no NaN."""
+        check_type(json_data, (str, bytes, bytearray), "the task", "JSON as text or bytes")
         text = json_data if isinstance(json_data, str) else bytes(json_data)
         try:
             return cls.from_fields(parsed(text, "the task", MAX_TASK_BYTES))
@@ -148,6 +156,8 @@ class BaseTask(BaseModel):
     def model_dump_json(self, *, indent: int | None = None, **settings: Any) -> str:
         """Pydantic's way to write JSON: the canonical text, whole, or the same with line breaks."""
         _check_whole(settings)
+        if indent is not None:
+            check_integer(indent, "indent", 0, 100)
         return self.to_json() if indent is None else json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def model_dump(self, **settings: Any) -> dict[str, Any]:
@@ -162,12 +172,22 @@ class BaseTask(BaseModel):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Pydantic's way to copy; it validates here, as `replace` does."""
-        return self.replace(**(update or {}))
+        return self.replace(**_changes(update))
 
     def copy(self, *, update: Mapping[str, Any] | None = None, **settings: Any) -> Self:
         """Pydantic's old way to copy; see `model_copy`."""
         _check_whole(settings)
-        return self.replace(**(update or {}))
+        return self.replace(**_changes(update))
+
+    def __repr__(self) -> str:
+        return summary(self, self.digest[:12], *self._told(), f"model {self.model}")
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _told(self) -> tuple[str, ...]:
+        """What tells it from other tasks of its kind, for people."""
+        return ()
 
     def __hash__(self) -> int:
         return hash(self.canonical_bytes)
@@ -195,6 +215,15 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside `low` to `high`."""
     if not low <= value <= high:
         raise InvalidTaskError(name, f"is {shorten(value)}; expected {low} to {high}", "limits")
+
+
+def _changes(update: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the fields that a copy changes; they have names."""
+    if update is None:
+        return {}
+    if not isinstance(update, Mapping) or not all(isinstance(name, str) for name in update):
+        raise InvalidInputError(f"update is {shorten(update)}; expected the fields to change, by their names")
+    return update
 
 
 def _check_whole(settings: Mapping[str, Any]) -> None:

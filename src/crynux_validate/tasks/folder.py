@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from crynux_validate.encoding import canonical_json, digest, length_prefixed
+from crynux_validate.encoding import canonical_json, check_function, check_type, digest, length_prefixed
 from crynux_validate.errors import ModelError
 from crynux_validate.tasks.digest_cache import DigestCache
 
@@ -104,7 +104,11 @@ def folder_digest(path: str | PathLike[str], on_progress: OnDigest | None = None
     ModelError
         Where there is no such folder, no file in it, one that cannot be read, or something that is neither a file nor
         a folder; and where a file changes while it is read.
+    InvalidInputError
+        For what is no path, and a progress that cannot be called.
     """
+    check_type(path, (str, PathLike), "the folder", "its path")
+    check_function(on_progress, "on_progress")
     folder = Path(path)
     return digest_of_states(folder, folder_states(folder), on_progress)
 

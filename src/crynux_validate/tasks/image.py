@@ -129,6 +129,11 @@ class ImageTask(BaseTask):
                     name, f"is {shorten(side)}; expected a multiple of 8 from {low} to {high} pixels", "limits"
                 )
 
+    def _told(self) -> tuple[str, ...]:
+        many = f"{self.images} images of " if self.images > 1 else ""
+        size = f"{many}{self.width}x{self.height}"
+        return shorten(self.prompt), size, f"{self.steps} steps of {self.scheduler}", f"seed {self.seed}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
         return super().to_dict() | {"scheduler_args": dict(self.scheduler_args)}

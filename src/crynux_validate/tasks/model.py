@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
-from crynux_validate.encoding import shorten, shorten_name
+from crynux_validate.encoding import check_flag, shorten, shorten_name, summary
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.frozen import thaw
 from crynux_validate.tasks.folder import OnDigest, folder_digest
@@ -56,6 +56,7 @@ class ModelRef:
     allow_unpinned: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_flag(self.allow_unpinned, "allow_unpinned")
         if (self.repository is None) == (self.digest is None):
             raise InvalidTaskError("model", "name a repository with its revision, or the digest of a local folder")
         if self.variant is not None:
@@ -154,6 +155,9 @@ class ModelRef:
         except InvalidTaskError as error:
             # Where it stands alone, no task is around it.
             raise InvalidTaskError(error.field.removeprefix("model").lstrip("."), error.problem, error.code) from error
+
+    def __repr__(self) -> str:
+        return summary(self, self, None if self.path is None else f"in {self.path}")
 
     def __str__(self) -> str:
         name = f"{self.repository}@{self.revision}" if self.digest is None else f"sha256:{self.digest}"

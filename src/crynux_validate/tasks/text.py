@@ -91,10 +91,12 @@ class TextTask(BaseTask):
         only. All its beams are computed in one batch.
     stop
         Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
-        has no special tokens; for those use `eos_token_ids`.
+        has no special tokens; for those use `eos_token_ids`. Neither their order nor a repetition means anything: the
+        task has them in the order of their UTF-8 bytes, each once (T2).
     eos_token_ids
-        The ids that end a sequence; empty for none. None for the model's own: what ``generation_config.json`` names,
-        else ``config.json``, else the tokenizer. The model is pinned, and so are they (T1).
+        The ids that end a sequence; the task has them in ascending order, each once (T2). Empty for none. None for the
+        model's own: what ``generation_config.json`` names, else ``config.json``, else the tokenizer. The model is
+        pinned, and so are they (T1).
     dtype
         What the weights are loaded as and the computation runs in.
     binding
@@ -193,6 +195,17 @@ class TextTask(BaseTask):
         """The score that answers it."""
         return "logits/1" if self.binding == "logits" else "tokens/1"
 
+    def _told(self) -> tuple[str, ...]:
+        if self.messages is not None:
+            asked = f"{len(self.messages)} messages, the last {shorten(self.messages[-1].get('content'))}"
+        elif self.token_ids is not None:
+            asked = f"{len(self.token_ids)} token ids"
+        else:
+            asked = shorten(self.prompt)
+        many = f"{self.sequences} sequences of " if self.sequences > 1 else ""
+        how = "sampled" if self.do_sample else f"{self.beams} beams" if self.beams > 1 else "greedy"
+        return asked, f"{many}at most {self.max_new_tokens} tokens", how, f"seed {self.seed}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
         return {name: thaw(value) for name, value in super().to_dict().items()}
@@ -209,9 +222,10 @@ class TextTask(BaseTask):
         check_range("repetition_penalty", self.repetition_penalty, 0.1, 10)
         self._check_sampling()
         self._check_beams()
-        _check_stop(self.stop)
+        self.__dict__["stop"] = _normal_stop(self.stop)
         if self.eos_token_ids is not None:
             _check_ids("eos_token_ids", self.eos_token_ids)
+            self.__dict__["eos_token_ids"] = tuple(sorted(set(self.eos_token_ids)))
         if self.date is not None:
             _check_date(self.date)
 
@@ -280,13 +294,16 @@ def _check_ids(name: str, ids: Sequence[int]) -> None:
             )
 
 
-def _check_stop(stop: Sequence[str]) -> None:
-    if len(stop) > MAX_STOPS:
-        raise InvalidTaskError("stop", f"has {len(stop)} strings; expected at most {MAX_STOPS}", "limits")
+def _normal_stop(stop: Sequence[str]) -> tuple[str, ...]:
+    """Check stop strings; return them in their one order, each once: whichever a text completes first ends it."""
     for at, text in enumerate(stop):
         if not text:
             raise InvalidTaskError(f"stop.{at}", "is empty; expected text that ends a sequence", "limits")
         check_size(f"stop.{at}", text, MAX_STOP_BYTES)
+    distinct = tuple(sorted(set(stop)))
+    if len(distinct) > MAX_STOPS:
+        raise InvalidTaskError("stop", f"has {len(distinct)} strings; expected at most {MAX_STOPS}", "limits")
+    return distinct
 
 
 def _check_date(date: str) -> None:

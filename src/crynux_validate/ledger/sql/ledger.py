@@ -11,7 +11,7 @@ from typing import Any, Final, Self, cast
 
 from sqlalchemy import Connection, Engine, insert, select, text
 
-from crynux_validate.encoding import canonical_json, shorten
+from crynux_validate.encoding import canonical_json, check_function, check_integer, shorten
 from crynux_validate.errors import (
     InvalidInputError,
     LedgerError,
@@ -20,7 +20,7 @@ from crynux_validate.errors import (
 )
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import LocalBeacon, MissingBeacon, check_beacon
-from crynux_validate.ledger.clock import checked_time, system_clock
+from crynux_validate.ledger.clock import checked_time, clock_or_system
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
 from crynux_validate.ledger.log import event_digest
@@ -126,11 +126,11 @@ class SqlLedger(StoringLedger):
         self._asks_server = clock is None and not address.is_sqlite
         # For a database that is new; checked before anything is made.
         if address.path is not None and not address.path.exists():
-            checked_time((clock or system_clock)())
+            checked_time(clock_or_system(clock)())
             if beacon is not None and not log:
-                check_beacon(beacon, policy or Policy())
+                check_beacon(beacon, Policy() if policy is None else policy)
         new_id = f"ledger-{secrets.token_hex(8)}" if ledger_id is None else ledger_id
-        super().__init__(new_id, policy or Policy(), clock=clock)
+        super().__init__(new_id, Policy() if policy is None else policy, clock=clock)
         if log:
             self._beacon = beacon_of(genesis_of(log), beacon)
         Genesis(self._id, self._policy, self._beacon.name, 0).event()
@@ -237,8 +237,8 @@ class SqlLedger(StoringLedger):
 
     def last_groups(self, count: int | None = None) -> Sequence[Group]:
         """Return the groups that opened last, the newest first; all of them if no number is given."""
-        if count is not None and (type(count) is not int or count < 1):
-            raise InvalidInputError(f"count is {shorten(count)}; expected how many groups, at least 1")
+        if count is not None:
+            check_integer(count, "count", 1)
         with self._looking_around() as store:
             return tuple(store.last_groups(count))
 
@@ -275,6 +275,7 @@ class SqlLedger(StoringLedger):
         BrokenLogError
             Names the first event that the rules do not allow, or the first record that is not what the log says.
         """
+        check_function(on_event, "on_event")
         with self._looking_around() as store:
             check_records(store, self.id, self.policy, self._beacon, on_event)
 

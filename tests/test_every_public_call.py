@@ -1,0 +1,174 @@
+"""Every public function, method and constructor, with values of wrong types: never an error of Python itself.
+
+The calls are found by looking at the package, so that a new one is tested as well, or this file says that it lacks an
+example of what it takes. What must be refused, and not only survived, stands in ``test_wrong_types.py``.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+from PIL import Image
+
+import crynux_validate as cv
+from crynux_validate.testing import ManualClock
+from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
+
+pytest.importorskip("cryptography")
+
+WRONG: list[Any] = [
+    None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
+    {}, {"a": 1}, {1: 2}, object(), Exception,
+]  # fmt: skip
+
+RECORDS = {
+    "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node", "Round",
+    "Signature", "Verdicts",
+}  # fmt: skip
+"""What a ledger or a rule fills, and what holds whatever it is given."""
+
+NOT_CALLED = {
+    *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
+    *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
+    *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
+    *("canary", "deterministic", "local_environment", "local_gpu", "run"),
+    "draw",  # its pool is tried in test_wrong_types.py
+    *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
+}
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An object of each class, and for each parameter a value that its function takes."""
+    folder = tmp_path_factory.mktemp("every")
+    clock = ManualClock()
+    network = Network(
+        cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.LocalBeacon(b"secret")), clock
+    )
+    network.attest()
+    ledger, settled, drawn = network.ledger, network.answered(HONEST, HONEST, HONEST), network.drawn()
+    node = ledger.node(settled.members[0])
+    epoch = ledger.epoch()
+    node_class = cv.class_of(node, epoch.in_force)
+    assert node_class is not None
+    environment, attestation = cv.Environment({"a": 1}, {"b": 2}), cv.Attestation(7, bytes(32), bytes(32), bytes(32))
+    evidence = ledger.evidence(settled.id, node.id)
+    hashed = cv.image_hash(Image.new("RGB", (64, 64)))
+    opening = cv.Opening.of(HONEST)
+    objects = {
+        "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
+        "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
+        "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
+        "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
+        "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
+        "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
+    }  # fmt: skip
+    values = {
+        "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
+        "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
+        "candidates": [cv.Candidate("a", "b", 1)], "canary": bytes(32), "challenge": b"abc", "claim": settled.draw,
+        "classes": cv.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1), "code": "failed",
+        "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
+        "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
+        "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
+        "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,
+        "kernel": bytes(32), "ledger": "ledger-1", "many": [hashed], "margin": 1.0,
+        "members": dict.fromkeys("abc", HONEST),
+        "memory_gib": 24, "min_owners": 1, "min_stake": 1, "name": "NVIDIA L4", "node": drawn.members[0],
+        "nodes": ledger.nodes(), "nonce": bytes(32), "now": 1_000, "numerics": bytes(32), "one": hashed,
+        "opening": opening, "other": environment, "outcome": cv.Outcome.VALIDATED, "owner": "o0", "owners": ["o"],
+        "path": str(folder), "pool": settled.pool, "revision": "0" * 40, "round": 1, "score": bytes(32),
+        "seed": bytes(32), "sequences": [[1, 2]], "size": 3, "stake": 1_000, "task": CHECKED, "threshold": 16,
+        "weight_unit": 1, "weights": [1],
+        "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
+        "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
+        "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
+        "GpuModel.from_dict.value": CARD.to_dict(), "GpuModel.parse.text": "NVIDIA L4, 24 GiB",
+        "ImageScore.from_hex.text": "f0" * 8, "ImageScore.from_images.images": [Image.new("RGB", (64, 64))],
+        "ImageTask.from_crynux.value": {"base_model": {"name": "a/b"}, "prompt": "x"},
+        "ImageTask.from_fields.value": CHECKED.to_dict(), "ImageTask.model_validate_json.json_data": CHECKED.to_json(),
+        "KeyedScore.from_bytes.data": cv.KeyedScore(bytes(32)).to_bytes(), "ModelRef.repository": "owner/name",
+        "ModelRef.from_dict.value": CHECKED.model.to_dict(), "MemoryLedger.group": settled.id,
+        "NodeClass.from_dict.value": node_class.to_dict(), "Opening.from_bytes.data": opening.to_bytes(),
+        "Policy.from_dict.value": POLICY.to_dict(), "PerceptualHash.algorithm": "phash/1",
+        "SigningKey.secret": bytes(range(32)),
+        "SqlLedger.url": f"sqlite:///{folder / 'other.db'}", "SqlLedger.replay.url": f"sqlite:///{folder / 'again.db'}",
+        "TextScore.from_hex.text": "f0" * 32, "TextTask.from_fields.value": TEXT.to_dict(),
+        "TextTask.from_crynux.value": {"model": "a/b", "messages": [{"role": "user", "content": "x"}]},
+        "TextTask.model_validate_json.json_data": TEXT.to_json(), "answer_from_bytes.data": HONEST.to_bytes(),
+        "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
+        "hash_array.hashes": [hashed],
+        "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
+        "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],
+        "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
+    }  # fmt: skip
+    return objects, values
+
+
+def _names() -> Iterator[str]:
+    """Every public call that takes something."""
+    for name in cv.__all__:
+        found = getattr(cv, name)
+        if name in NOT_CALLED:
+            continue
+        if inspect.isfunction(found):
+            yield name
+        elif inspect.isclass(found) and not issubclass(found, Exception):
+            if name not in {*RECORDS, "ImageTask", "TextTask"} and inspect.signature(found).parameters:
+                yield name
+            for method, part in inspect.getmembers(found, callable):
+                home = next((kind for kind in found.__mro__ if method in vars(kind)), object)
+                if method.startswith("_") or not home.__module__.startswith("crynux_validate"):
+                    continue
+                if name == "SqlLedger" and home is not cv.SqlLedger:
+                    continue  # as MemoryLedger
+                if f"{name}.{method}" in RECORDS:
+                    continue
+                if set(inspect.signature(part).parameters) - {"self"}:
+                    yield f"{name}.{method}"
+
+
+def _call(name: str, objects: dict[str, Any]) -> Callable[..., Any]:
+    kind, _, method = name.partition(".")
+    found = getattr(cv, kind)
+    if not method:
+        return found  # type: ignore[no-any-return]
+    part = getattr(found, method)
+    return getattr(objects[kind], method) if "self" in inspect.signature(part).parameters else part  # type: ignore[no-any-return]
+
+
+def _said(call: Callable[..., Any], given: dict[str, Any]) -> str | None:
+    """Call it; returns what an error of this library says, None where it does what is asked."""
+    try:
+        repr(call(**given))
+    except (cv.CrynuxValidateError, pydantic.ValidationError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", list(_names()))
+def test_no_raw_error(name: str, examples: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    objects, values = examples
+    call = _call(name, objects)
+    good = {}
+    for parameter in inspect.signature(call).parameters.values():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        known = [
+            key for key in (f"{name}.{parameter.name}", f"{name.partition('.')[0]}.{parameter.name}") if key in values
+        ]
+        if known:
+            good[parameter.name] = values[known[0]]
+        elif parameter.default is not parameter.empty:
+            good[parameter.name] = parameter.default
+        else:
+            assert parameter.name in values, f"{name} takes {parameter.name}: give an example of one above"
+            good[parameter.name] = values[parameter.name]
+    calls = [good, *({**good, what: wrong} for what in good for wrong in WRONG)]
+    for given in calls:
+        if (said := _said(call, given)) is not None:
+            assert 0 < len(said) < 600, said
