@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -41,6 +42,27 @@ def test_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert (found["threshold"], found["slash_threshold"], found["presupposes"]) == (16, 30, None)
 
 
+RULES = {
+    "--group-size": 5, "--dishonest-weight": 4, "--absent": 0.1, "--slash-ppm": 500_000, "--slash-per-fee": 15,
+}  # fmt: skip
+
+
+def test_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    given: dict[str, Any] = {name.removeprefix("--").replace("-", "_"): value for name, value in RULES.items()}
+    options = [text for name, value in RULES.items() for text in (name, str(value))]
+    code, out, err = call(capsys, *POOL, "--sampling-rate", "0.1", *options)
+    expected = required_stake(90, 10, sampling_rate=0.1, **given)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:-1] == str(expected).splitlines()
+    assert "must take 16.9807" in out
+    assert out.rstrip().endswith(" 9.26471"), "the live network knows none of it"
+    code, out, _ = call(capsys, *POOL, "--sampling-rate", "0.1", *options, "--json")
+    found = json.loads(out)
+    assert (found["group_size"], found["dishonest_weight"], found["absent"], found["bound"]) == (5, 4, 0.1, 15)
+    assert (found["s"], found["stake_per_fee"], found["slash_per_fee"]) == ("infinity", 17, 17)
+    assert found["live_network"]["group_size"] == 3
+
+
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, *POOL, "--text", "--sampling-rate", "0.1", "--json")
     found = json.loads(out)
@@ -75,6 +97,15 @@ def test_infinity(capsys: pytest.CaptureFixture[str]) -> None:
         (["--dishonest", "-1"], "dishonest is -1"),
         (["--honest", "0", "--dishonest", "2"], "a group needs 3"),
         (["--text", "--plot", "x.png"], "--text"),
+        (["--group-size", "4"], "--group-size is 4; expected one of"),
+        (["--dishonest-weight", "0"], "--dishonest-weight is 0"),
+        (["--dishonest-weight", "heavy"], "--dishonest-weight is 'heavy'"),
+        (["--dishonest-weight", "-1"], "--dishonest-weight is -1"),
+        (["--absent", "2"], "--absent is 2"),
+        (["--absent", "nan"], "--absent is nan"),
+        (["--slash-ppm", "1000001"], "--slash-ppm is 1000001"),
+        (["--slash-per-fee", "-1"], "--slash-per-fee is -1"),
+        (["--group-size", "9", "--honest", "3", "--dishonest", "5"], "8 nodes together; a group needs 9"),
         (["--text", "--slash-threshold", "30"], "--slash-threshold is 30"),
     ],
 )
@@ -101,6 +132,9 @@ def test_missing_arguments() -> None:
         ["--slash-threshold", "30", "--source", "binomial"],
         ["--honest", "1"],
         ["--threshold", "60", "--source", "binomial"],
+        ["--group-size", "9", "--dishonest-weight", "4", "--absent", "0.125", "--slash-per-fee", "1"],
+        ["--slash-ppm", "0"],
+        ["--slash-per-fee", "0"],
     ],
 )
 def test_plot(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]) -> None:
@@ -132,6 +166,13 @@ def test_what_a_plot_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     ):
         assert words in finite
     assert "∞" not in finite
+    assert "a slash takes no more" not in finite
+    rules = ["--slash-per-fee", "5", "--group-size", "5", "--dishonest-weight", "4", "--absent", "0.1"]
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        assert call(capsys, *POOL, "--sampling-rate", "0.1", *rules, "--plot", str(path))[0] == 0
+    bounded = path.read_text("utf-8")
+    for words in ("a slash takes no more", "groups of 5", "nodes of weight 4", "10% of the honest absent"):
+        assert words in bounded
     assert "∞" in infinite
     assert "no stake" in infinite
 

@@ -9,7 +9,7 @@ from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_j
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD
-from crynux_validate.stakes import SOURCES, required_stake
+from crynux_validate.stakes import PPM, SOURCES, required_stake
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,10 +17,10 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "stake",
         help="the stake that makes a counterfeit a loss",
-        description="Print the stake at which a counterfeit is expected to gain nothing, for groups of three from a "
-        "pool of honest and dishonest nodes, with every part of the formula. The counterfeit is blind: a picture that "
-        "has nothing to do with the task. One that is made from the task agrees far more often. A sampling rate below "
-        "1 presupposes sealed jobs.",
+        description="Print the stake at which a counterfeit is expected to gain nothing, for groups that are drawn by "
+        "stake from a pool of honest and dishonest nodes, with every part of the formula, and what a policy needs. The "
+        "counterfeit is blind: a picture that has nothing to do with the task. One that is made from the task agrees "
+        "far more often. A sampling rate below 1 presupposes sealed jobs.",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--threshold", type=int, default=DEFAULT_THRESHOLD, help="1 to 64, default: %(default)s")
@@ -32,7 +32,23 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--price", default="1", help="price of a task, default: 1 (the stake is then a factor)")
     parser.add_argument("--honest", type=int, required=True, help="nodes of the pool that can be drawn together")
-    parser.add_argument("--dishonest", type=int, required=True, help="those of them that collude")
+    parser.add_argument("--dishonest", type=int, required=True, help="nodes of the pool that collude")
+    parser.add_argument("--group-size", type=int, default=3, help="members of a group, default: %(default)s")
+    parser.add_argument(
+        "--dishonest-weight",
+        default="1",
+        metavar="W",
+        help="weight of a dishonest node in the draw; an honest one has 1; default: 1",
+    )
+    parser.add_argument(
+        "--absent", default="0", metavar="A", help="chance that an honest member hands in nothing, default: 0"
+    )
+    parser.add_argument(
+        "--slash-ppm", type=int, default=PPM, help="part of a stake that a slash takes, in millionths, default: all"
+    )
+    parser.add_argument(
+        "--slash-per-fee", type=int, metavar="N", help="a slash takes at most N times the price; default: no bound"
+    )
     parser.add_argument(
         "--source",
         choices=SOURCES,
@@ -46,24 +62,32 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the stake and its parts; with ``--plot`` also draw it."""
-    pool = {
+    pool: dict[str, Any] = {
         "honest": arguments.honest,
         "dishonest": arguments.dishonest,
         "sampling_rate": _number(arguments.sampling_rate, "--sampling-rate"),
         "price": _number(arguments.price, "--price"),
     }
+    rules: dict[str, Any] = {
+        "group_size": arguments.group_size,
+        "dishonest_weight": _number(arguments.dishonest_weight, "--dishonest-weight"),
+        "absent": _number(arguments.absent, "--absent"),
+        "slash_ppm": arguments.slash_ppm,
+        "slash_per_fee": arguments.slash_per_fee,
+        "slash_threshold": arguments.slash_threshold,
+        "images": arguments.images,
+    }
     if arguments.dishonest == 0:
         raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
-    images: dict[str, Any] = {"slash_threshold": arguments.slash_threshold, "images": arguments.images}
     threshold = None if arguments.text else arguments.threshold
-    required = required_stake(**pool, **images, threshold=threshold, source=arguments.source)
+    required = required_stake(**pool, **rules, threshold=threshold, source=arguments.source)
     live = required_stake(**pool, threshold=None, view="network")
     if arguments.plot:
         if threshold is None:
             raise InvalidInputError("--plot draws the stake over the threshold, which --text does not have")
         from crynux_validate.cli.stake_plot import draw_plot  # matplotlib: only here
 
-        note(f"wrote {draw_plot(arguments.plot, required, **pool, **images)}")
+        note(f"wrote {draw_plot(arguments.plot, required, **pool, **rules)}")
     if arguments.json:
         say_json(required.to_dict() | {"live_network": live.to_dict()})
     else:

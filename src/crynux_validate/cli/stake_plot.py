@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.files import write_whole
-from crynux_validate.stakes import MEASURED, RequiredStake, Source, required_stake
+from crynux_validate.stakes import MEASURED, PPM, RequiredStake, Source, required_stake
 
 try:
     from matplotlib.figure import Figure
@@ -56,6 +56,7 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
 def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     if not chosen.price:
         raise InvalidInputError("--plot has a logarithmic axis, and a price of 0 needs no stake: give another --price")
+    arguments |= {"slash_per_fee": None}  # what a stake would be without the bound, which is a line of its own
     fixed = arguments["slash_threshold"]
     last = fixed or LAST  # a threshold is at most the slash threshold
     curve = _stakes(range(1, last + 1), "binomial", arguments)
@@ -70,7 +71,8 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.set_xlim(0, last + 1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=PALE)
-    if math.isinf(chosen.s):
+    stake = chosen.slash * PPM / chosen.slash_ppm if chosen.slash_ppm else math.inf
+    if math.isinf(stake) and chosen.slash:
         axes.axhline(1, color=LOUD, linewidth=2)
         axes.set_ylim(0, 1.1)
         axes.set_yticks([1], ["∞"], fontsize=16)
@@ -85,13 +87,16 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
     axes.plot(list(curve), list(curve.values()), color=LINE, label="chance of agreement: 64 tosses of a coin")
     axes.plot(list(points), list(points.values()), "o", color=POINT, label="chance of agreement: measured, up to 24")
-    if chosen.s and chosen.threshold is not None and chosen.threshold <= last:
-        axes.plot([chosen.threshold], [chosen.s], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
+    if chosen.bound:
+        most = chosen.bound * PPM / chosen.slash_ppm
+        axes.axhline(most, color=LOUD, linewidth=1, linestyle="--", label="of a larger stake a slash takes no more")
+    if stake and chosen.threshold is not None and chosen.threshold <= last:
+        axes.plot([chosen.threshold], [stake], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
-            f"threshold {chosen.threshold}: stake {chosen.s:,.4g}", (chosen.threshold, chosen.s), color=LOUD,
+            f"threshold {chosen.threshold}: stake {stake:,.4g}", (chosen.threshold, stake), color=LOUD,
             xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
         )  # fmt: skip
-    drawn = [stake for stake in (*curve.values(), *points.values()) if stake > 0]  # as far as was measured, some are 0
+    drawn = [found for found in (*curve.values(), *points.values()) if found > 0]  # as far as was measured, some are 0
     axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least
     axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return figure
@@ -108,7 +113,4 @@ def _conditions(chosen: RequiredStake) -> str:
         if chosen.sampling_rate == 1
         else f"{chosen.sampling_rate:.2%} of tasks validated, jobs sealed"
     )
-    return (
-        f"groups of three from {chosen.honest} honest and {chosen.dishonest} dishonest nodes, price {chosen.price:g}\n"
-        f"{rate}; blind counterfeits of {images}"
-    )
+    return f"{chosen.group}\n{rate}, price {chosen.price:g}; blind counterfeits of {images}"

@@ -1,0 +1,163 @@
+"""Who is in a group: how many colluders a draw by weight takes, and how many of the others are there to disagree."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb
+from typing import Final, Literal
+
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import GROUP_SIZES
+from crynux_validate.stakes.numbers import Number, exact
+
+View = Literal["drawn", "network"]
+"""Whose chance of collusion: ``drawn``, that of a dishonest node that is in a group already; ``network``, the share of
+all groups in which colluders are a quorum, as the live network counts."""
+
+MAX_NODES: Final = 2**53 - 1
+
+VIEWS: Final[tuple[View, ...]] = ("drawn", "network")
+
+Chances = tuple[Fraction, ...]
+"""For each number from 0 on its chance; together 1."""
+
+
+def colluder_chances(
+    honest: int, dishonest: int, *, group_size: int = 3, dishonest_weight: Number = 1, view: View = "network"
+) -> Chances:
+    """Return how likely a group has 0, 1, ... dishonest members, as exact fractions.
+
+    Members are drawn one after the other without replacement, each with a chance in proportion to its weight (protocol,
+    "draw/2"). Every node has an owner of its own, since a coalition would not give two nodes the same (P5).
+
+    Parameters
+    ----------
+    honest, dishonest
+        Nodes of the pool that can be drawn together, together at least as many as a group has.
+    group_size
+        3, 5, 7 or 9.
+    dishonest_weight
+        The weight of one dishonest node, above 0; an honest one has 1.
+    view
+        ``network``: of all groups. ``drawn``: of the group in which a dishonest node finds itself, itself counted.
+
+    Returns
+    -------
+    tuple of Fraction
+        `group_size` + 1 numbers, whose sum is 1.
+
+    Raises
+    ------
+    InvalidInputError
+        For arguments outside their ranges; with ``drawn`` also without a dishonest node.
+    """
+    weight = _checked(honest, dishonest, group_size, dishonest_weight, view)
+    found = [Fraction(1)]
+    for taken in range(group_size):
+        after = [Fraction(0)] * (taken + 2)
+        for colluders, chance in enumerate(found):
+            others = honest - (taken - colluders)
+            rest = weight * (dishonest - colluders)
+            if chance:  # of what cannot be, numbers of nodes are negative
+                after[colluders] += chance * others / (others + rest)
+                after[colluders + 1] += chance * rest / (others + rest)
+        found = after
+    if view == "network":
+        return tuple(found)
+    mean = sum(colluders * chance for colluders, chance in enumerate(found))
+    return tuple(colluders * chance / mean for colluders, chance in enumerate(found))
+
+
+def collusion_probability(
+    honest: int, dishonest: int, *, group_size: int = 3, dishonest_weight: Number = 1, view: View = "drawn"
+) -> float:
+    """Return the chance p that colluders are a quorum of a group.
+
+    Parameters
+    ----------
+    honest, dishonest, group_size, dishonest_weight
+        As of `colluder_chances`.
+    view
+        ``drawn``: a dishonest node is in the group already, and needs fewer others; with groups of three and equal
+        weights 1 - C(h,2) / C(h+d-1,2). ``network``: the share of all groups in which colluders are a quorum; there
+        (C(d,2) h + C(d,3)) / C(h+d,3), as the live network counts. Since a node decides when it knows that it is in a
+        group, the first is what deters it.
+
+    Raises
+    ------
+    InvalidInputError
+        For numbers of nodes that are no integers, negative, or too few for a group; with ``drawn`` also without a
+        dishonest node.
+    """
+    chances = colluder_chances(honest, dishonest, group_size=group_size, dishonest_weight=dishonest_weight, view=view)
+    return float(sum(chances[_quorum(group_size) :]))
+
+
+@dataclass(frozen=True)
+class Quorums:
+    """Who is a quorum of the group in which a colluder cheats.
+
+    Parameters
+    ----------
+    p
+        The chance that colluders are one, whoever else is there.
+    b
+        That they are none, and together with the honest members who are there make one.
+    c
+        That the honest members who are there are one.
+    """
+
+    p: Fraction
+    b: Fraction
+    c: Fraction
+
+
+def quorums(
+    honest: int, dishonest: int, group_size: int, dishonest_weight: Number, absent: Fraction, view: View
+) -> Quorums:
+    """Return the chances of each quorum; each honest member is absent with the chance `absent`, each for itself.
+
+    Colluders are never absent. In a group without one, which only ``network`` counts, one member cheats alone.
+    """
+    chances = colluder_chances(honest, dishonest, group_size=group_size, dishonest_weight=dishonest_weight, view=view)
+    quorum = _quorum(group_size)
+    b = c = Fraction(0)
+    for colluders, chance in enumerate(chances[:quorum]):
+        cheats = max(colluders, 1)
+        present = _binomial(group_size - cheats, 1 - absent)
+        b += chance * sum(present[quorum - cheats :])
+        c += chance * sum(present[quorum:])
+    return Quorums(sum(chances[quorum:], Fraction(0)), b, c)
+
+
+def _binomial(trials: int, chance: Fraction) -> Chances:
+    """For each number of successes its chance."""
+    return tuple(comb(trials, at) * chance**at * (1 - chance) ** (trials - at) for at in range(trials + 1))
+
+
+def _quorum(group_size: int) -> int:
+    return (group_size + 1) // 2
+
+
+def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Number, view: View) -> Fraction:
+    """Refuse what makes no pool; returns the weight of a dishonest node."""
+    for name, value in (("honest", honest), ("dishonest", dishonest)):
+        if type(value) is not int or not 0 <= value <= MAX_NODES:
+            raise InvalidInputError(f"{name} is {shorten(value)}; expected a number of nodes from 0 to 2^53 - 1")
+    if type(group_size) is not int or group_size not in GROUP_SIZES:
+        raise InvalidInputError(f"group_size is {shorten(group_size)}; expected one of {GROUP_SIZES}")
+    weight = exact(dishonest_weight, "dishonest_weight")
+    if not weight:
+        raise InvalidInputError(
+            f"dishonest_weight is {shorten(dishonest_weight)}; expected more than 0: who has no weight is never drawn"
+        )
+    if view not in VIEWS:
+        raise InvalidInputError(f"view is {shorten(view)}; expected one of {', '.join(VIEWS)}")
+    nodes = honest + dishonest
+    if nodes < group_size:
+        raise InvalidInputError(f"honest and dishonest are {nodes} nodes together; a group needs {group_size}")
+    if view == "drawn" and not dishonest:
+        raise InvalidInputError(
+            "dishonest is 0; the node that would cheat is one of them: give at least 1, or take view='network'"
+        )
+    return weight

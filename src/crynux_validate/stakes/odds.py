@@ -1,0 +1,189 @@
+"""What becomes of a counterfeit, as the formulas return it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crynux_validate.stakes.agreement import Source
+from crynux_validate.stakes.groups import View
+
+MOST_PER_FEE: Final = 2**31
+"""The most that a policy's `stake_per_fee` and `slash_per_fee` can be."""
+
+SEALED_JOBS: Final = (
+    "a sampling rate below 1 deters only where nodes cannot tell a validated task from another: jobs must be sealed"
+    " (S1); without that the rate is 1"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odds:
+    """What becomes of a counterfeit, with all that it depends on.
+
+    Parameters
+    ----------
+    honest, dishonest
+        Nodes of the pool that can be drawn together; for text these are one class, not the network.
+    group_size
+        Members of a group; a quorum is more than half of them, whoever is absent.
+    dishonest_weight
+        The weight of one dishonest node in the draw; an honest one has 1.
+    absent
+        The chance that an honest member hands in nothing, each for itself.
+    sampling_rate
+        The share r of tasks that a group validates; above 0, at most 1.
+    price
+        What a counterfeit saves, k, in the unit of the stake: a member's share of the fee.
+    slash_ppm
+        Which part of a stake a slash takes, in millionths.
+    bound
+        The most that a slash takes: `slash_per_fee` times the price; None where it has no bound.
+    view
+        Whose chance `p` is.
+    threshold, slash_threshold, images, source
+        What `f` was taken from; threshold, slash threshold and source are None for text.
+    p
+        Chance that colluders are a quorum of the group.
+    b
+        Chance that they are none, and with the honest members who are there make one.
+    c
+        Chance that the honest members who are there are a quorum. Without absence b and c are 1 - p.
+    f
+        Chance that a counterfeit agrees with honest answers.
+    e
+        Chance that it escapes and is paid: p + b f.
+    x
+        Chance that it is slashed: c (1 - f at the slash threshold), at most 1 - e. The rest is neither paid nor
+        slashed: ``BORDERLINE``, or a group without a quorum.
+    """
+
+    honest: int
+    dishonest: int
+    group_size: int
+    dishonest_weight: float
+    absent: float
+    sampling_rate: float
+    price: float
+    slash_ppm: int
+    bound: float | None
+    view: View
+    threshold: int | None
+    slash_threshold: int | None
+    images: int
+    source: Source | None
+    p: float
+    b: float
+    c: float
+    f: float
+    e: float
+    x: float
+
+    @property
+    def presupposes(self) -> str | None:
+        """What a sampling rate below 1 rests on (S1); None at a rate of 1."""
+        return SEALED_JOBS if self.sampling_rate < 1 else None
+
+    @property
+    def group(self) -> str:
+        """Who is in a group, in words."""
+        weight = "" if self.dishonest_weight == 1 else f" of weight {self.dishonest_weight:g}"
+        absent = "" if not self.absent else f", {100 * self.absent:g}% of the honest absent"
+        pool = f"{self.honest} honest and {self.dishonest} dishonest nodes{weight}"
+        return f"groups of {self.group_size} from {pool}{absent}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every part for JSON; an infinite number is the string ``infinity``, since JSON has none."""
+        parts = vars(self) | {"presupposes": self.presupposes}
+        return {name: "infinity" if value == math.inf else value for name, value in parts.items()}
+
+    def __str__(self) -> str:
+        quorum = self.group_size // 2 + 1
+        found = "of a group that holds one" if self.view == "drawn" else "of all groups"
+        if self.threshold is None:
+            chance = "text never agrees by chance"
+        else:
+            pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
+            chance = f"it agrees by chance: {pictures} below {self.threshold}, {self.source}"
+        slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
+        slash = f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, " + (
+            "without a bound" if self.bound is None else f"at most {self.bound:g}"
+        )
+        rows = [
+            ("p", self.p, f"colluders are {quorum} or more, {found}"),
+            ("b", self.b, f"they are fewer, but {quorum} with the honest members who are there"),
+            ("c", self.c, f"the honest members who are there are {quorum} or more"),
+            ("f", self.f, chance),
+            ("e", self.e, "a counterfeit escapes: p + bf"),
+            ("x", self.x, slashed),
+            ("r", self.sampling_rate, "the share of tasks that a group validates"),
+            ("k", self.price, "the price of a task: a member's share of the fee"),
+        ]
+        lines = [f"  {symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
+        lines += [f"  {self.group}", f"  {slash}"]
+        return "\n".join([*lines, *([f"  {self.presupposes}"] if self.presupposes else [])])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredStake(Odds):
+    """The stake at which a counterfeit gains nothing, and the policy that goes with it.
+
+    Parameters
+    ----------
+    s
+        The stake; infinite where no stake helps: a counterfeit is never slashed, or the bound of a slash is too low.
+    slash
+        What a slash must take; infinite only where a counterfeit is never slashed.
+    stake_per_fee, slash_per_fee
+        What a policy needs so that a slash takes this much of every member: by P7 each has `stake_per_fee` times its
+        share of the fee at stake, and a slash takes up to `slash_per_fee` times that share. Both are the least integer
+        that is at least `slash` / `price`; infinite where that is more than a policy can hold (`MOST_PER_FEE`).
+    """
+
+    s: float
+    slash: float
+    stake_per_fee: float
+    slash_per_fee: float
+
+    def __float__(self) -> float:
+        return self.s
+
+    def __str__(self) -> str:
+        if self.slash == math.inf:
+            result, policy = "infinite: no stake makes a counterfeit a loss", "no policy makes a counterfeit a loss"
+        else:
+            result = f"{self.s:.6g}"
+            if self.s == math.inf:
+                most = f"at most {self.bound:.6g}" if self.slash_ppm and self.bound is not None else "nothing"
+                result = f"infinite: a slash takes {most}, and must take {self.slash:.6g}"
+            policy = (
+                f"a policy needs more than a stake_per_fee of {MOST_PER_FEE}, which is the most"
+                if self.stake_per_fee == math.inf
+                else f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
+            )
+        return f"required stake {result}\n{super().__str__()}\n  {policy}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedGain(Odds):
+    """What a counterfeit is expected to gain with a stake of `s`, of which a slash takes `slash`.
+
+    Parameters
+    ----------
+    s
+        The stake.
+    slash
+        What a slash takes of it.
+    gain
+        Negative where a counterfeit is a loss.
+    """
+
+    s: float
+    slash: float
+    gain: float
+
+    def __float__(self) -> float:
+        return self.gain
+
+    def __str__(self) -> str:
+        stake = f"a stake of {self.s:.6g}, of which a slash takes {self.slash:.6g}"
+        return f"expected gain {self.gain:.6g} with {stake}\n{super().__str__()}"
