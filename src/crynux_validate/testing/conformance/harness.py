@@ -216,9 +216,15 @@ class Harness:
         )
 
         def restart() -> None:
+            seen = network.ledger if isinstance(network.ledger, LedgerUnderTest) else None
             self.let_go(own(network.ledger))
             del network.ledger
+            if seen is not None:
+                del seen.wrapped
             network.ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
+            if seen is not None:  # which knows what to ask for
+                seen.wrapped = own(network.ledger)
+                network.ledger = seen
 
         network.restart = restart
         return network
