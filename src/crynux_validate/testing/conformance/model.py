@@ -112,7 +112,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.harness = harness
         model = MemoryLedger(POLICY, ledger_id=LEDGER_ID, clock=self.clock, beacon=LocalBeacon(SECRET))
         self.both = Both(self.opened(), model, messages=harness.has("messages"))
-        self.ledger = harness.seen(cast("Ledger", self.both))
+        self.ledger = harness.under_test(cast("Ledger", self.both))
         self.network = Network(self.ledger, self.clock, nodes=OWNERS)
         self.groups: list[str] = []
 

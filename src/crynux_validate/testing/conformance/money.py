@@ -34,6 +34,8 @@ class MoneyRules(Harness):
         network.commit(group.id, first)
         opening = network.openings[group.id, first]
         refusals: list[tuple[type[Exception], Callable[[], Any]]] = [
+            (TooEarlyError, lambda: ledger.reveal(group.id, first, opening)),
+            (TooEarlyError, lambda: ledger.settle(group.id)),
             (InvalidInputError, lambda: ledger.deposit("app", 0)),
             (InsufficientFundsError, lambda: ledger.withdraw("app", 10**6)),
             (AlreadyDoneError, lambda: ledger.join(first, owner="o0", gpu=CARD, stake=400)),
@@ -47,8 +49,6 @@ class MoneyRules(Harness):
             (AlreadyDoneError, lambda: ledger.draw(group.id)),
             (InvalidInputError, lambda: ledger.commit(group.id, second, b"short")),
             (NotAMemberError, lambda: ledger.commit(group.id, "stranger", bytes(32))),
-            (TooEarlyError, lambda: ledger.reveal(group.id, first, opening)),
-            (TooEarlyError, lambda: ledger.settle(group.id)),
         ]
         if self.has("text"):
             number = ledger.epoch().number

@@ -84,7 +84,7 @@ def second_round(network: Network, group: Group, *tokens: Tokens) -> Group:
     return settled
 
 
-@needs("manual_clock", "second_round", "text")
+@needs("second_round", "text", "manual_clock")
 class SecondRoundRules(Harness):
     """Standard tests of groups that answer twice."""
 

@@ -3,10 +3,11 @@
 import pickle
 from dataclasses import replace
 
-from crynux_validate.answers import ErrorReport
+from crynux_validate.answers import Answer, ErrorReport
 from crynux_validate.errors import ClockError
 from crynux_validate.judging import Finding, Outcome
 from crynux_validate.ledger.interface import Group, Status
+from crynux_validate.testing.conformance.capabilities import needs
 from crynux_validate.testing.conformance.harness import Harness
 from crynux_validate.testing.conformance.network import (
     BLANK,
@@ -129,20 +130,26 @@ class SettlementRules(Harness):
         network.check_money()
 
     def test_c3_withholding_costs_stake(self) -> None:
-        """Under a verdict, and also where nobody else answers (J5)."""
-        for others in ((HONEST, HONEST), (None, None)):
-            network = self.network(policy=replace(POLICY, withheld_ppm=750_000))
-            group = network.committed(*others, HONEST)
-            for node in group.members[:2]:
-                if node in group.commitments:
-                    network.reveal(group.id, node)
-            network.until(group.reveal_deadline)
-            settled = network.ledger.settle(group.id)
-            withheld = group.members[2]
-            assert findings(settled)[2] is Finding.WITHHELD
-            assert network.ledger.node(withheld).stake == 250
-            assert network.ledger.totals().burnt == 750
-            network.check_money()
+        self._withheld(HONEST, HONEST)
+
+    @needs("manual_clock")
+    def test_c3_withholding_costs_stake_also_where_nobody_else_answers(self) -> None:
+        """Then there is no verdict (J5)."""
+        self._withheld(None, None)
+
+    def _withheld(self, *others: Answer | None) -> None:
+        network = self.network(policy=replace(POLICY, withheld_ppm=750_000))
+        group = network.committed(*others, HONEST)
+        for node in group.members[:2]:
+            if node in group.commitments:
+                network.reveal(group.id, node)
+        network.until(group.reveal_deadline)
+        settled = network.ledger.settle(group.id)
+        withheld = group.members[2]
+        assert findings(settled)[2] is Finding.WITHHELD
+        assert network.ledger.node(withheld).stake == 250
+        assert network.ledger.totals().burnt == 750
+        network.check_money()
 
     def test_l3_each_valid_member_is_paid_its_share_and_the_rest_goes_back(self) -> None:
         """Nobody earns by knocking another out."""
