@@ -14,7 +14,7 @@ from crynux_validate.ledger.beacon import MissingBeacon, beacon_named, check_bea
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.draws import SlowBeacon
 from crynux_validate.testing.conformance.log import rechained
-from crynux_validate.testing.conformance.network import LEDGER_ID
+from crynux_validate.testing.conformance.network import LEDGER_ID, SilentBeacon
 from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
 from tests.ledger.helpers import HONEST, POLICY, TASK, Network
@@ -239,7 +239,7 @@ def test_another_thing_than_a_beacon(beacon: Any) -> None:
         backends.current.replay(Network().ledger.events(), clock=ManualClock(), beacon=beacon)
 
 
-@pytest.mark.parametrize("wrong", [None, "1", 1.0, True, [], -2, 2**53])
+@pytest.mark.parametrize("wrong", [None, "1", 1.0, True, [], -(2**53), 2**53])
 def test_what_a_local_beacon_is_asked(wrong: Any) -> None:
     beacon = cv.LocalBeacon(b"secret")
     asked: list[Callable[[], object]] = [
@@ -295,7 +295,9 @@ def test_a_secret_in_the_database_is_the_only_one() -> None:
     """The name of a LocalBeacon does not say which secret it has: another one is found by what it gives."""
     network = made("own", None, ManualClock())
     for secret in (None, b"another"):
-        with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than .*: leave beacon out"):
+        with pytest.raises(
+            cv.InvalidInputError, match=r"holds the secret of its beacon local/1, which is another: leave beacon out"
+        ):
             open_again(network, beacon=cv.LocalBeacon(secret))
     again = open_again(network)
     network.ledger = again
@@ -305,7 +307,7 @@ def test_a_secret_in_the_database_is_the_only_one() -> None:
 
 def test_a_secret_that_was_given_is_given_again() -> None:
     network = made("given", cv.LocalBeacon(b"mine"), ManualClock())
-    with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than .*: give the one that"):
+    with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than the one that drew group-1: give"):
         open_again(network, beacon=cv.LocalBeacon(b"another"))
     without = open_again(network)
     assert without.events() == network.ledger.events()
@@ -337,6 +339,28 @@ def test_a_log_that_was_taken_to_another_database_goes_on(given: bool) -> None:
     again._beacon = beacon if given else cv.LocalBeacon(secret_of(again))
     with pytest.raises(cv.BrokenLogError, match="value for group-3 is not what the ledger's own beacon gives"):
         again.verify_records()
+
+
+def test_a_log_is_replayed_with_the_secret_that_drew_its_groups(tmp_path: Path) -> None:
+    """One that is wrong makes nothing; the right one goes on, over groups that were closed as well."""
+    network = Network(nodes=6)
+    network.drawn(fee=3)
+    closed = network.opened(fee=3)
+    network.clock.now = closed.draw_deadline
+    ledger = network.ledger
+    own, ledger._beacon = ledger._beacon, SilentBeacon()
+    assert ledger.draw(closed.id).status is cv.Status.CLOSED
+    ledger._beacon = own
+    with pytest.raises(cv.InvalidInputError, match="another secret than the one that drew group-1"):
+        backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.LocalBeacon(b"another"))
+    again = backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.LocalBeacon(b"secret"))
+    assert again.events() == ledger.events()
+    if backends.current.name == "sqlite":
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
+        with pytest.raises(cv.InvalidInputError, match="another secret"):
+            cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.LocalBeacon(b"another"))
+        made = cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.LocalBeacon(b"secret"))
+        assert made.events() == ledger.events(), "nothing was in the way"
 
 
 def secret_of(ledger: cv.SqlLedger) -> bytes:

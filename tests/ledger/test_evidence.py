@@ -277,6 +277,11 @@ def one_more(group: dict[str, Any]) -> None:
     group["unavailable"][min(free)] = "group-1"
 
 
+def one_more_with_its_weight(group: dict[str, Any]) -> None:
+    one_more(group)
+    group["unavailable_weight"] = "4000"
+
+
 def a_member(group: dict[str, Any]) -> None:
     group["unavailable"][group["members"][2]] = "group-1"
 
@@ -343,6 +348,7 @@ NOT_BOUND = "the opening of .* in round 1 does not open its commitment"
     [
         (one_less, NOT_DRAWN),
         (one_more, NOT_DRAWN),
+        (one_more_with_its_weight, NOT_DRAWN),
         (a_member, NOT_DRAWN),
         (taken_by_itself, NOT_DRAWN),
         (lighter_than_its_hits, NOT_DRAWN),

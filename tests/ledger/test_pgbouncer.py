@@ -94,7 +94,7 @@ def test_one_connection_of_the_server_is_enough(server: Server) -> None:
         network = Network()
         waiting = network.ledger.open_group(TASK, creator="app", fee=3)
         assert cv.SqlLedger(url).group(waiting.id).pool == waiting.pool
-        ledger = cv.SqlLedger(url, clock=network.clock, trust_clock=True)
+        ledger = cv.SqlLedger(url, clock=network.clock, beacon=cv.LocalBeacon(b"secret"), trust_clock=True)
         ledger.group(waiting.id)
         ledger.deposit("app", 1)
         with pytest.raises(AlreadyDoneError):

@@ -11,7 +11,7 @@ from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy, Status, Totals
 from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
 from crynux_validate.ledger.rules import Change
-from crynux_validate.ledger.store import Head, Store
+from crynux_validate.ledger.store import Head, Store, check_last_value
 from crynux_validate.machines.roster import Node
 
 _GONE: Final = object()
@@ -221,5 +221,7 @@ class MemoryLedger(StoringLedger):
         ledger = cls(start.policy, ledger_id=start.ledger, clock=lambda: start.time, beacon=found)
         with ledger._writing() as store:
             ledger._repeat(store, events)
+            if beacon is not None:
+                check_last_value(store, beacon)
         ledger._clock = later
         return ledger

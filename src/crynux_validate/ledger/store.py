@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.ledger.actions import Action, action_to_dict
-from crynux_validate.ledger.interface import Event, Totals
-from crynux_validate.ledger.rules import Change, State, apply
+from crynux_validate.ledger.beacon import LocalBeacon
+from crynux_validate.ledger.interface import Beacon, Event, Totals
+from crynux_validate.ledger.rules import Change, State, apply, group_id
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,23 @@ def recorded(store: Store, action: Action, now: int) -> tuple[Change, Event] | N
     head = store.head
     payload = {"action": action_to_dict(action), "result": change.result}
     return change, Event.recorded(head.seq + 1, now, action.kind, payload, head.digest)
+
+
+def check_last_value(store: Store, beacon: Beacon) -> None:
+    """Refuse a `LocalBeacon` that did not give the value of the last draw: its name does not say which secret it has.
+
+    Raises
+    ------
+    InvalidInputError
+        For a beacon of another secret.
+    """
+    if not isinstance(beacon, LocalBeacon):
+        return
+    for number in range(store.handled_count(), 0, -1):
+        group = store.find_group(group_id(number))
+        if group is not None and group.draw is not None:
+            if beacon.value(group.beacon_round, group.beacon_round * beacon.period) != group.draw.beacon:
+                raise InvalidInputError(
+                    f"the beacon {beacon.name} has another secret than the one that drew {group.id}: give that one"
+                )
+            return

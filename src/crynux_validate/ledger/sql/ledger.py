@@ -34,10 +34,10 @@ from crynux_validate.ledger.sql.known import Known
 from crynux_validate.ledger.sql.records import readable
 from crynux_validate.ledger.sql.statements import CLOCK, EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
-from crynux_validate.ledger.sql.tables import EVENTS, GROUPS, LEDGER, METADATA, SCHEMA, check_kept, is_new
+from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
 from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
 from crynux_validate.ledger.sql.urls import read_url
-from crynux_validate.ledger.store import Head, Store
+from crynux_validate.ledger.store import Head, Store, check_last_value
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Node
 
@@ -153,6 +153,9 @@ class SqlLedger(StoringLedger):
                     self._make(log, given=beacon is not None)
             with self._asking() as connection:
                 self._adopt(connection, policy, ledger_id, beacon)
+            if beacon is not None:
+                with self._reading() as store:
+                    check_last_value(store, beacon)
         except BaseException:
             self.close()
             raise
@@ -451,6 +454,8 @@ class SqlLedger(StoringLedger):
                 channel = Channel(connection.connection, connection.dialect)
                 store = self._store(channel, [channel.row(HEAD_FOR_UPDATE)], write=True)
                 self._repeat(store, log)
+                if given:
+                    check_last_value(store, self._beacon)
                 store.send()
                 store.close()
         if self._engine.dialect.name == "sqlite":
@@ -487,21 +492,13 @@ class SqlLedger(StoringLedger):
             self._beacon = MissingBeacon(row.beacon)
             return
         self._beacon = beacon_of(Genesis(row.id, found, row.beacon, 0), beacon, row.beacon_secret)
-        if isinstance(beacon, LocalBeacon):
-            self._check_secret(connection, beacon, row.beacon_secret)
-
-    def _check_secret(self, connection: Connection, beacon: LocalBeacon, secret: bytes | None) -> None:
-        """Refuse a `LocalBeacon` of another secret: its name does not say which it has."""
-        if secret is not None:
-            same = beacon == LocalBeacon(secret, period=beacon.period)
-        else:
-            last = select(GROUPS.c.beacon_round, GROUPS.c.beacon).where(GROUPS.c.beacon.isnot(None))
-            drawn = connection.execute(last.order_by(GROUPS.c.number.desc()).limit(1)).first()
-            same = drawn is None or beacon.value(drawn.beacon_round, drawn.beacon_round * beacon.period) == drawn.beacon
-        if not same:
-            fix = "leave beacon out" if secret is not None else "give the one that it was made with"
+        if (
+            row.beacon_secret is not None
+            and isinstance(beacon, LocalBeacon)
+            and beacon != beacon_of(Genesis(row.id, found, row.beacon, 0), None, row.beacon_secret)
+        ):
             raise InvalidInputError(
-                f"the beacon {beacon.name} has another secret than that of the ledger in {self._where}: {fix}"
+                f"{self._where} holds the secret of its beacon {beacon.name}, which is another: leave beacon out"
             )
 
     def _check_process(self) -> None:
