@@ -289,8 +289,16 @@ class _Check:
         self.shown.append(f"judging the answers again ({named}) finds {self.node} {self.evidence.finding}{apart}")
 
     def _beliefs(self) -> None:
+        most = self.group.policy.slash_per_fee
+        share = self.group.fee // self.group.policy.group_size
         for moved in self.group.transfers:
             if moved.why == "slash" and moved.source == self.node:
+                slashable = self.evidence.finding in (Finding.INVALID, Finding.WITHHELD)
+                if not slashable or (most is not None and moved.amount > most * share):
+                    raise BrokenEvidenceError(
+                        f"{moved.amount} was taken from the stake of {self.node}, which is {self.evidence.finding} in "
+                        f"{self.group.id}: more than its policy allows (L4)"
+                    )
                 self.rests_on.append(f"the ledger's word that {moved.amount} was taken from the stake of {self.node}")
         for number, one in enumerate(self.group.rounds, 1):
             for node in self.group.asked(number):
