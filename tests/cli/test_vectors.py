@@ -93,7 +93,7 @@ COMPUTED = {
     "drawn": ["draw", "digest", "verified"],
     "verdict": ["verdict"],
     "settlement": ["members", "outcome", "findings", "delivered_by", "transfers"],
-    "stake": ["p", "f", "e", "x", "s", "gains"],
+    "stake": ["p", "b", "c", "f", "e", "x", "s", "slash", "per_fee", "gains"],
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "keyed": ["draw_digest", "nonces", "token_ids", "seed", "score", "answer"],

@@ -1,5 +1,7 @@
 """Stakes, in exact fractions."""
 
+import itertools
+import math
 from fractions import Fraction
 from math import comb
 
@@ -11,20 +13,53 @@ from tests.vectors.reading import Vector, each, load
 @each("stakes")
 def test_stake(vector: Vector) -> None:
     given = vector["given"]
-    h, d, k, r = given["honest"], given["dishonest"], Fraction(given["price"]), Fraction(given["sampling_rate"])
-    if given["view"] == "network":
-        p = Fraction(comb(d, 2) * h + comb(d, 3), comb(h + d, 3))
-    else:
-        p = 1 - Fraction(comb(h, 2), comb(h + d - 1, 2))
+    k, r = Fraction(given["price"]), Fraction(given["sampling_rate"])
+    p, b, c = quorums(given)
     f, near = chances(given)
-    e, x = p + (1 - p) * f, (1 - p) * (1 - near)
+    e, x = p + b * f, c * (1 - near)
     unpunished = k * (1 - r + r * e)
-    for name, value in {"p": p, "f": f, "e": e, "x": x}.items():
+    for name, value in {"p": p, "b": b, "c": c, "f": f, "e": e, "x": x}.items():
         assert float(vector[name]) == float(value), name
-    assert float(vector["s"]) == (float(unpunished / (r * x)) if x else 0.0 if not unpunished else float("inf"))
+    part = Fraction(given["slash_ppm"], 10**6)
+    bound = math.inf if given["slash_per_fee"] is None else given["slash_per_fee"] * k
+    slash: Fraction | float = unpunished / (r * x) if x else 0 if not unpunished else math.inf
+    assert float(vector["slash"]) == float(slash)
+    assert float(vector["s"]) == float(slash / part if slash <= bound else math.inf)
     assert (vector["s"] == "infinity") == ("infinite" in vector["flags"])
+    per_fee = math.ceil(slash / k) if k and slash < math.inf else slash
+    assert float(vector["per_fee"]) == (per_fee if per_fee <= 2**31 else math.inf)
     for stake, gain in vector["gains"].items():
-        assert float(gain) == float((1 - r) * k + r * (e * k - x * Fraction(stake)))
+        assert float(gain) == float((1 - r) * k + r * (e * k - x * min(Fraction(stake) * part, bound)))
+
+
+def quorums(given: Vector) -> tuple[Fraction, Fraction, Fraction]:
+    """That colluders are a quorum; that they are none, but with the honest who are there; that the honest are one.
+
+    Every order in which honest and dishonest members can be drawn, and every honest member there or not.
+    """
+    size, quorum = given["group_size"], given["group_size"] // 2 + 1
+    absent, weight = Fraction(given["absent"]), Fraction(given["dishonest_weight"])
+    p = b = c = total = Fraction(0)
+    for order in itertools.product("hd", repeat=size):
+        weights = {"h": Fraction(given["honest"]), "d": given["dishonest"] * weight}
+        chance = Fraction(1)
+        for member in order:
+            left = sum(weights.values())
+            chance *= max(weights[member], Fraction(0)) / left if left else 0
+            weights[member] -= 1 if member == "h" else weight
+        colluders = order.count("d")
+        chance *= colluders if given["view"] == "drawn" else 1
+        total += chance
+        if colluders >= quorum:
+            p += chance
+            continue
+        cheats = max(colluders, 1)
+        for there in range(size - cheats + 1):
+            away = size - cheats - there
+            this = chance * comb(size - cheats, there) * (1 - absent) ** there * absent**away
+            b += this if cheats + there >= quorum else 0
+            c += this if there >= quorum else 0
+    return p / total, b / total, c / total
 
 
 def chances(given: Vector) -> tuple[Fraction, Fraction]:

@@ -34,14 +34,32 @@ def stake_vectors() -> list[Vector]:
         ("one-honest", "two colluders are in every group: no stake helps", 1, 5, {}),
         ("free", "nothing is gained, no stake is needed", 1, 5, {"price": "0"}),
         ("no-collusion", "one dishonest node in the live network's count", 9, 1, live),
+        ("weight", "a coalition with four times the stake of others: 4.4 times the stake", 90, 10,
+         {"threshold": 24, "dishonest_weight": "4"}),
+        ("light", "dishonest nodes of a fifth of the weight", 60, 30, {"dishonest_weight": "0.2", "group_size": 7}),
+        ("absent", "a tenth of the honest absent: 23% more", 90, 10, {"absent": "0.1"}),
+        ("size-5", "three of five are a quorum", 80, 20, {"group_size": 5}),
+        ("size-9", "five of nine, where absence and weight matter as well", 80, 20,
+         {"group_size": 9, "dishonest_weight": "2.5", "absent": "0.25", "threshold": 28, "source": "binomial"}),
+        ("network-5", "the share of all groups of five with three colluders", 80, 20,
+         {"group_size": 5, "dishonest_weight": "4", "absent": "0.1", "view": "network"}),
+        ("one-honest-of-five", "the honest are never a quorum", 2, 5, {"group_size": 5}),
+        ("nobody-there", "all of the honest are absent", 90, 10, {"absent": "1"}),
+        ("ppm", "a slash takes a quarter of the stake", 80, 20, {"slash_ppm": 250_000, "price": "3"}),
+        ("bound", "a slash may take enough", 80, 20, {"slash_per_fee": 20, "sampling_rate": "0.1", "price": "3"}),
+        ("bound-low", "a slash may not take enough, though a policy can ask for it", 80, 20,
+         {"slash_per_fee": 10, "sampling_rate": "0.1", "price": "3"}),
+        ("bound-zero", "a slash takes nothing", 80, 20, {"slash_per_fee": 0}),
     ]  # fmt: skip
     vectors = []
     for name, why, honest, dishonest, changes in cases:
         given = {
             "honest": honest, "dishonest": dishonest, "threshold": 16, "slash_threshold": None, "images": 1,
-            "sampling_rate": "1", "price": "1", "source": "measured", "view": "drawn",
+            "sampling_rate": "1", "price": "1", "source": "measured", "view": "drawn", "group_size": 3,
+            "dishonest_weight": "1", "absent": "0", "slash_ppm": 1_000_000, "slash_per_fee": None,
         } | changes  # fmt: skip
-        exact = given | {name: Fraction(given[name]) for name in ("sampling_rate", "price")}
+        decimals = ("sampling_rate", "price", "dishonest_weight", "absent")
+        exact = given | {name: Fraction(given[name]) for name in decimals}
         required = cv.required_stake(**exact)
         gains = {stake: cv.expected_gain(Fraction(stake), **exact).gain for stake in ("0", "1", "1000")}
         vectors.append(
@@ -51,7 +69,8 @@ def stake_vectors() -> list[Vector]:
                 ["infinite"] if math.isinf(required.s) else [],
                 given=given,
                 tolerance="1e-12",
-                **{part: decimal(getattr(required, part)) for part in ("p", "f", "e", "x", "s")},
+                **{part: decimal(getattr(required, part)) for part in ("p", "b", "c", "f", "e", "x", "s", "slash")},
+                per_fee="infinity" if math.isinf(required.slash_per_fee) else required.slash_per_fee,
                 gains={stake: decimal(gain) for stake, gain in gains.items()},
             )
         )
