@@ -36,7 +36,6 @@ NOT_CALLED = {
     *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
     *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
     *("canary", "deterministic", "local_environment", "local_gpu", "run"),
-    "draw",  # its pool is tried in test_wrong_types.py
     *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 
@@ -73,6 +72,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "candidates": [cv.Candidate("a", "b", 1)], "canary": bytes(32), "challenge": b"abc", "claim": settled.draw,
         "classes": cv.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1), "code": "failed",
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
+        "draw": drawn.draw, "draw_digest": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
         "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
         "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,

@@ -210,9 +210,14 @@ def verify_draw(
     Raises
     ------
     InvalidInputError
-        For what is no `Draw`; a draw of what makes none is not verified.
+        For what is no `Draw`, task, policy or value; a draw of what makes none is not verified.
     """
     check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
+    for given, what, expected in ((task, "the task", "an ImageTask or a TextTask"), (policy, "the policy", "a Policy")):
+        if given is not None and not isinstance(getattr(given, "digest", None), str):
+            raise InvalidInputError(f"{what} is {shorten(given)}; expected {expected}")
+    if beacon is not None:
+        check_type(beacon, bytes, "the beacon's value", "bytes")
     try:
         _ = draw.digest
         check_type(draw.unavailable, Mapping, "who was unavailable", "a mapping of node ids to group ids")
