@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from crynux_validate.encoding import check_id, check_integer, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, NotEnoughNodes
 from crynux_validate.machines.pool import MAX_WEIGHT, Pool
-from crynux_validate.machines.roster import Draw, Node
+from crynux_validate.machines.roster import Draw, Node, check_value
 
 if TYPE_CHECKING:
     from crynux_validate.ledger.policy import Policy
@@ -162,13 +162,12 @@ def choose_members(
     if type(size) is not int or size < 1:
         raise InvalidInputError(f"size is {shorten(size)}; expected an integer from 1")
     check_type(pool, Pool, "the pool", "a Pool")
-    if not isinstance(beacon, bytes) or not beacon:
-        raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
+    check_type(unavailable, Collection, "unavailable", "a collection of node ids")
     seed = digest(
         "draw",
         length_prefixed(check_id(ledger, "the ledger id")),
         length_prefixed(check_id(group, "the group id")),
-        length_prefixed(beacon),
+        length_prefixed(check_value(beacon)),
     )
     members: dict[str, str] = {}
     hit: dict[str, None] = {}
@@ -248,10 +247,15 @@ def verify_draw(
     )
 
 
-def weight_among(pool: Pool, nodes: Iterable[str]) -> int:
+def weight_among(pool: Pool, nodes: Collection[str]) -> int:
     """Return the weight of those of some nodes that are in a pool."""
-    places = [at for at in map(pool.position, nodes) if at is not None]
+    find = pool.position if len(nodes) < _MANY else pool.places.get
+    places = [at for at in map(find, nodes) if at is not None]
     return int(pool.weights[places].sum()) if places else 0
+
+
+_MANY: Final = 64
+"""From how many nodes on it is worth while to have the place of every candidate in a dictionary."""
 
 
 __all__ = [

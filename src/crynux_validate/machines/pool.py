@@ -134,6 +134,11 @@ class Pool(Sequence[Candidate]):
         columns = ("\n".join(column) for column in (self._ids, self._owners))
         return digest("pool", *map(length_prefixed, columns), self._weights.astype(">u4").tobytes()).hex()
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each candidate stands, by its id; for who looks for many: it takes a while, and memory, once."""
+        return dict(zip(self._ids, range(len(self._ids)), strict=True))
+
     def position(self, node: str) -> int | None:
         """Return where a node id stands, or None where it is not in the pool."""
         check_type(node, str, "the node id", "text")

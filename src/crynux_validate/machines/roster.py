@@ -9,11 +9,14 @@ from crynux_validate.encoding import (
     DIGEST_BYTES,
     check_id,
     check_integer,
+    check_type,
     digest,
     length_prefixed,
     parse_hex,
+    shorten,
     summary,
 )
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.pool import Candidate
@@ -96,6 +99,13 @@ class Node:
         return summary(self, f"{self.id} of {self.owner}", self.gpu, f"stake {self.stake}", state, leaving, where)
 
 
+def check_value(beacon: object) -> bytes:
+    """Return the value of a beacon if it is one: at least one byte."""
+    if not isinstance(beacon, bytes) or not beacon:
+        raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
+    return beacon
+
+
 @dataclass(frozen=True)
 class Draw:
     """A choice of members that anyone can repeat, and what they are chosen for: `crynux_validate.verify_draw` (P4).
@@ -145,6 +155,7 @@ class Draw:
         InvalidInputError
             Names a part that no draw has.
         """
+        check_type(self.members, Sequence, "the members of a draw", "node ids")
         return digest(
             "drawn",
             length_prefixed(check_id(self.ledger, "the ledger id of a draw")),
@@ -153,7 +164,7 @@ class Draw:
             parse_hex(self.policy, "the policy's digest of a draw", DIGEST_BYTES),
             length_prefixed(str(check_integer(self.fee, "the fee of a draw", 0, 2**256 - 1))),
             check_integer(self.beacon_round, "the beacon round of a draw").to_bytes(8, "big"),
-            length_prefixed(self.beacon),
+            length_prefixed(check_value(self.beacon)),
             bytes([check_integer(len(self.members), "the number of members of a draw", 1, 255)]),
             *(length_prefixed(check_id(node, "a member of a draw")) for node in self.members),
         ).hex()
