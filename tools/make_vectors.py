@@ -20,6 +20,7 @@ from tools.vectors.policies import policy_vectors
 from tools.vectors.settlements import settlement_vectors
 from tools.vectors.signatures import attestation_signature_vectors, key_vectors, signature_vectors
 from tools.vectors.stakes import stake_vectors
+from tools.vectors.tensor_cores import tensor_core_vectors
 from tools.vectors.verdicts import verdict_vectors
 
 FOLDER: Final = Path(__file__).parent.parent / "src" / "crynux_validate" / "vectors"
@@ -43,6 +44,7 @@ MAKERS: Final[Mapping[str, Callable[[], list[Vector]]]] = {
     "keys": key_vectors,
     "events": event_vectors,
     "pictures": picture_vectors,
+    "tensor-cores": tensor_core_vectors,
 }
 """For each file, without its suffix, what makes its vectors."""
 

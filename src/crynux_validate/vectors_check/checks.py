@@ -5,7 +5,17 @@ from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import CrynuxValidateError, MissingExtraError
-from crynux_validate.vectors_check import answers, draws, groups, logs, machines, pictures, signatures, stakes
+from crynux_validate.vectors_check import (
+    answers,
+    draws,
+    groups,
+    logs,
+    machines,
+    pictures,
+    signatures,
+    stakes,
+    tensor_cores,
+)
 from crynux_validate.vectors_check.files import Vector
 
 _WRONG: Final = (CrynuxValidateError, AttributeError, LookupError, OSError, TypeError, ValueError, ZeroDivisionError)
@@ -30,6 +40,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "key": signatures.key,
     "event": logs.event,
     "picture": pictures.made,
+    "tensor-core": tensor_cores.product,
     "phash": pictures.stored,
 }
 """For each kind of vector what computes its fields: pairs of a field's name and what it should be."""

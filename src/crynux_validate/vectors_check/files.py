@@ -35,6 +35,7 @@ FILES: Final[Mapping[str, str]] = {
     "key": "keys.json",
     "event": "events.json",
     "picture": "pictures.json",
+    "tensor-core": "tensor-cores.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""
