@@ -5,12 +5,13 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 import crynux_validate as cv
-from crynux_validate import Group, LocalBeacon, MemoryLedger, Policy
+from crynux_validate import Group, LocalBeacon, MemoryLedger, Policy, StoringLedger
 from crynux_validate.errors import AlreadyDoneError, LedgerError, NotEnoughNodes
 from crynux_validate.machines.admission import class_of
 from crynux_validate.machines.pairing import choose_members
@@ -29,7 +30,7 @@ CONTINUATIONS: Final = 20
 
 @pytest.fixture(scope="module", autouse=True)
 def backend() -> backends.Backend:
-    """Only the ledger in memory: every kind of ledger runs the same rules."""
+    """Only the ledger in memory, except where a test says so: every kind of ledger runs the same rules."""
     return backends.Backend("memory")
 
 
@@ -44,12 +45,12 @@ class Play:
         Of all choices.
     """
 
-    def __init__(self, ledger: MemoryLedger, clock: ManualClock, seed: object) -> None:
+    def __init__(self, ledger: StoringLedger, clock: ManualClock, seed: object) -> None:
         self.ledger = ledger
         self.clock = clock
         self.random = random.Random(repr(seed))
         self.openings: dict[tuple[str, str], cv.Opening] = {}
-        self.tasks = itertools.count(ledger.group_count * 1_000)
+        self.tasks = itertools.count(self.count * 1_000)
 
     def join(self, count: int) -> None:
         """Let nodes join; some share an owner, stakes and memory differ."""
@@ -153,7 +154,12 @@ class Play:
         return self.random.choice(found) if found else None
 
     def groups(self) -> Sequence[Group]:
-        return [self.ledger.group(f"group-{number}") for number in range(1, self.ledger.group_count + 1)]
+        return [self.ledger.group(f"group-{number}") for number in range(1, self.count + 1)]
+
+    @property
+    def count(self) -> int:
+        with self.ledger._reading() as store:
+            return store.group_count()
 
 
 class Scenario:
@@ -239,10 +245,12 @@ class Scenario:
         assert value is not None
         return value
 
-    def go_on(self, number: int) -> dict[str, tuple[str, ...] | str]:
+    def go_on(
+        self, number: int, replay: Callable[..., StoringLedger] = MemoryLedger.replay
+    ) -> dict[str, tuple[str, ...] | str]:
         """Continue at random until all 20 are drawn or closed; returns what became of them."""
         clock = ManualClock(self.now)
-        ledger = MemoryLedger.replay(self.events, clock=clock, beacon=BEACON)
+        ledger = replay(self.events, clock=clock, beacon=BEACON)
         play = Play(ledger, clock, ("after", self.number, number))
         play.go_on(play.random.choice((0, 50, 200)))
         clock.advance(DRAW_SECONDS)
@@ -271,6 +279,16 @@ def test_the_members_follow_whatever_happens(number: int) -> None:
     expected = {one: scenario.found[one] for one in scenario.ids}
     for continuation in range(3, CONTINUATIONS):
         assert scenario.go_on(continuation) == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_ledger_in_a_file_draws_the_same(number: int, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
+    scenario = Scenario(number)
+    expected = {one: scenario.found[one] for one in scenario.ids}
+    for continuation in range(2):
+        assert scenario.go_on(continuation, backends.sqlite(tmp_path).replay) == expected
 
 
 HONEST, COALITION, ROUNDS = 80, 20, 60
