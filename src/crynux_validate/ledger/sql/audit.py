@@ -1,7 +1,7 @@
 """Whether what is stored is what the log says, in memory that does not grow with the log (protocol L5)."""
 
 from collections.abc import Callable, Mapping
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any, Final
 
 from crynux_validate.encoding import canonical_json, shorten
@@ -32,8 +32,8 @@ class _Replayed(MemoryStore):
         super().write(change, event)
         self._events.clear()
         self._undo.clear()
-        if self._handled == self._group_count:
-            self._drawn.clear()  # nobody waits who could ask for them
+        old = takewhile(lambda drawn: drawn[0] <= self._handled, self._drawn)
+        del self._drawn[: len(list(old))]  # nobody waits who could ask for them
         self._over += [self._groups.pop(group.id) for group in change.groups.values() if group.status.is_over]
 
     def take_over(self) -> list[Group]:
