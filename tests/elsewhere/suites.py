@@ -169,7 +169,10 @@ def chain_of(kind: type[cv.MemoryLedger]) -> type[LedgerConformance]:
         time = itertools.count(1_750_000_000)
         return kind(policy, ledger_id=ledger_id, clock=lambda: next(time), beacon=beacon)
 
-    lacks = {**TestChain.lacks, **({"draw_ahead": "so is its wrong"} if kind is chain.DrawsInAnyOrder else {})}
+    lacks = {
+        **TestChain.lacks,
+        **({"draw_ahead": "the caller sees to the order"} if kind is chain.DrawsInAnyOrder else {}),
+    }
     body: dict[str, Any] = {"make_ledger": make_ledger, "lacks": lacks, "window": 12, "__module__": __name__}
     return type(f"TestChain{kind.__name__}", (LedgerConformance,), body)
 
