@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from crynux_validate import MemoryLedger
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.testing import LedgerConformance
 from crynux_validate.testing.conformance.capabilities import CAPABILITIES, needs
 from crynux_validate.testing.conformance.suite import STANDARD
 from crynux_validate.testing.ledger_wrapper import ACTIONS
 from tests.conftest import need
-from tests.elsewhere import broken, broken_rules
+from tests.elsewhere import broken, broken_rules, chain
 from tests.ledger.postgresql import fast_folder
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,7 @@ def cases(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Element
     ):
         shutil.copy(ROOT / source, folder / name)
     caught = {f"Test{kind.__name__}": (test,) for kind, test in CAUGHT_BY.items()}
+    caught |= {f"TestChain{kind.__name__}": (test,) for kind, test in chain.CAUGHT_BY.items()}
     chosen = [f"test_suites.py::{name}" for name in RIGHT]
     chosen += [f"test_suites.py::{name}::{test}" for name, tests in (caught | HIDING).items() for test in tests]
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--junitxml=ends.xml"]
@@ -108,6 +110,13 @@ def test_a_ledger_that_is_right_passes_all_of_it(name: str, ends: Ends) -> None:
 @pytest.mark.parametrize("kind", CAUGHT_BY, ids=lambda kind: str(kind.__name__))
 def test_a_ledger_that_is_wrong_is_caught_by_a_test_that_says_so(kind: type[broken.Broken], ends: Ends) -> None:
     end, said = ends[f"Test{kind.__name__}", CAUGHT_BY[kind]]
+    assert end == "failure"
+    assert said.startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE")), "it was stumbled over, not caught"
+
+
+@pytest.mark.parametrize("kind", chain.CAUGHT_BY, ids=lambda kind: str(kind.__name__))
+def test_a_chain_that_is_wrong_is_caught_without_a_log_or_a_clock(kind: type[MemoryLedger], ends: Ends) -> None:
+    end, said = ends[f"TestChain{kind.__name__}", chain.CAUGHT_BY[kind]]
     assert end == "failure"
     assert said.startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE")), "it was stumbled over, not caught"
 
@@ -204,7 +213,7 @@ def test_every_standard_test_says_what_it_checks() -> None:
     rules = {name.split("_")[1] for name in STANDARD} - {"a", "every", "opening", "the"}
     assert rules == {
         "c1", "c2", "c3", "c4", "c5", "j2", "j3", "j4", "j5", "j6", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8",
-        "l9", "p2", "p3", "p4", "p4a", "p4b", "p4c", "p4d", "p4e", "p5", "p6", "p7",
+        "l9", "p1", "p2", "p3", "p4", "p4a", "p4b", "p4c", "p4d", "p4e", "p5", "p6", "p7", "t3",
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Run by `tests/test_elsewhere.py` with nothing but the wheel, this file, and `bro
 and `jsonl_ledger.py`.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,3 +158,24 @@ def suite_of(kind: type[broken.Broken]) -> type[LedgerConformance]:
 
 for _kind in (*broken.CAUGHT_BY, *broken_rules.CAUGHT_BY):
     globals()[f"Test{_kind.__name__}"] = suite_of(_kind)
+
+
+def chain_of(kind: type[cv.MemoryLedger]) -> type[LedgerConformance]:
+    """Return the standard tests of a chain that is wrong; its time goes on whenever it is asked for."""
+
+    def make_ledger(_self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
+        if kind is chain.DrawsInAnyOrder:
+            return chain.DrawsInAnyOrder(policy, ledger_id=ledger_id, beacon=beacon, draws_ahead=False)
+        time = itertools.count(1_750_000_000)
+        return kind(policy, ledger_id=ledger_id, clock=lambda: next(time), beacon=beacon)
+
+    lacks = {
+        **TestChain.lacks,
+        **({"draw_ahead": "the caller sees to the order"} if kind is chain.DrawsInAnyOrder else {}),
+    }
+    body: dict[str, Any] = {"make_ledger": make_ledger, "lacks": lacks, "window": 12, "__module__": __name__}
+    return type(f"TestChain{kind.__name__}", (LedgerConformance,), body)
+
+
+for _wrong in chain.CAUGHT_BY:
+    globals()[f"TestChain{_wrong.__name__}"] = chain_of(_wrong)

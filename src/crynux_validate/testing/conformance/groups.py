@@ -87,7 +87,15 @@ class GroupRules(Harness):
     def test_p4_a_group_id_is_never_used_again(self) -> None:
         """Not after settling, and not after a group was closed."""
         network = self.network(nodes=6)
-        groups = [network.answered(HONEST, HONEST, HONEST, fee=3).id for _ in range(2)]
+        groups = [network.answered(HONEST, HONEST, HONEST, fee=3).id]
+        second = network.opened(fee=3)
+        assert second.id != groups[0]
+        network.draw(second)
+        for node in network.ledger.group(second.id).members:
+            network.commit(second.id, node)
+        for node in network.ledger.group(second.id).members:
+            network.reveal(second.id, node)
+        groups.append(network.ledger.settle(second.id).id)
         groups += [network.opened(fee=3).id, network.opened(fee=3).id]
         drawn = [network.draw(network.ledger.group(group)) for group in groups[2:]]
         network.until(drawn[0].commit_deadline)
