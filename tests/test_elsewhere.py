@@ -111,14 +111,14 @@ def test_a_ledger_that_is_right_passes_all_of_it(name: str, ends: Ends) -> None:
 def test_a_ledger_that_is_wrong_is_caught_by_a_test_that_says_so(kind: type[broken.Broken], ends: Ends) -> None:
     end, said = ends[f"Test{kind.__name__}", CAUGHT_BY[kind]]
     assert end == "failure"
-    assert said.startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE")), "it was stumbled over, not caught"
+    assert said.startswith(("AssertionError", "assert ", "Failed: ")), "it was stumbled over, not caught"
 
 
 @pytest.mark.parametrize("kind", chain.CAUGHT_BY, ids=lambda kind: str(kind.__name__))
 def test_a_chain_that_is_wrong_is_caught_without_a_log_or_a_clock(kind: type[MemoryLedger], ends: Ends) -> None:
     end, said = ends[f"TestChain{kind.__name__}", chain.CAUGHT_BY[kind]]
     assert end == "failure"
-    assert said.startswith(("AssertionError", "assert ", "Failed: DID NOT RAISE")), "it was stumbled over, not caught"
+    assert said.startswith(("AssertionError", "assert ", "Failed: ")), "it was stumbled over, not caught"
 
 
 def test_a_standard_test_that_is_hidden_is_named(ends: Ends) -> None:

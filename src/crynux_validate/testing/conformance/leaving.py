@@ -33,7 +33,7 @@ class LeavingRules(Harness):
         network = self.network()
         group = network.drawn()
         member = group.members[0]
-        leaving = network.ledger.leave(member)
+        leaving = network.taken(lambda: network.ledger.leave(member))
         assert (leaving.joined, leaving.leaving, leaving.stake, leaving.group) == (True, 1, 1_000, group.id)
         before = network.glance()
         assert network.ledger.leave(member) == leaving

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
 from crynux_validate.answers import Answer, ErrorReport, ImageScore, TextScore
 from crynux_validate.commitment import Opening
-from crynux_validate.errors import NotEnoughNodes, TooEarlyError
+from crynux_validate.errors import LedgerError, NotEnoughNodes, TooEarlyError
 from crynux_validate.ledger.interface import Event, Group, Ledger, Policy, Status
 from crynux_validate.machines.admission import class_of
 from crynux_validate.machines.classes import Attestation, NodeClass
@@ -21,6 +21,8 @@ from crynux_validate.tasks import ImageTask, ModelRef, TextTask
 from crynux_validate.testing.clock import ManualClock
 from crynux_validate.testing.conformance import by_hand
 from crynux_validate.testing.conformance.under_test import LedgerUnderTest
+
+T = TypeVar("T")
 
 LEDGER_ID: Final = "test"
 TASK: Final = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
@@ -255,6 +257,13 @@ class Network:
         with pytest.raises(error, match=match if self.messages else None):
             action()
         assert self.glance() == before, "the action was refused, and yet something has changed (L1)"
+
+    def taken(self, action: Callable[[], T]) -> T:
+        """An action is not refused; returns what it returns."""
+        try:
+            return action()
+        except LedgerError as error:
+            pytest.fail(f"the action was refused, and yet the rules allow it: {error!r}")
 
     def too_few(self, available: int, needed: int, action: Callable[[], Any], match: str | None = None) -> None:
         """An action is refused, since so many are available and so many are needed."""

@@ -134,7 +134,9 @@ class PriceRules(Harness):
         network.ledger.settle(silent.id)
         network.ledger.settle(withheld.id)
         for group in (silent, reported, withheld):
-            again = network.ledger.open_group(group.task, creator="app", fee=3)
+            again = network.taken(
+                lambda g=group: network.ledger.open_group(g.task, creator="app", fee=3)  # type: ignore[misc]
+            )
             network.refused(
                 AlreadyDoneError,
                 lambda g=group: network.ledger.open_group(g.task, creator="app", fee=3),  # type: ignore[misc]
