@@ -67,6 +67,7 @@ FILES: Final[Mapping[str, str]] = {
     "pool": "pools.json",
     "event": "events.json",
     "picture": "pictures.json",
+    "tensor-core": "tensor-cores.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""
@@ -391,6 +392,20 @@ def _made(vector: Vector) -> Computed:
     yield "phash", image_hash(picture, "phash/1").hex
 
 
+def _tensor_core(vector: Vector) -> Computed:
+    with needed_for("a vector of tensor cores", "ledger"):
+        from crynux_validate.testing.gpu.arithmetic import from_hex, multiply
+    given = vector.content
+    dtype = given["dtype"]
+    row, column, begin = from_hex(given["a"], dtype)[None], from_hex(given["b"], dtype)[:, None], given["c"]
+    found = {}
+    for name in given["result"]:
+        c = from_hex(begin, "float32")[None]
+        product = multiply(row, column, c, architecture=name, dtype=dtype, splits=given["splits"])
+        found[name] = product.astype(">f4").tobytes().hex()
+    yield "result", found
+
+
 def _phash(vector: Vector) -> Computed:
     picture = vector.folder.joinpath("images", vector.content["file"]).read_bytes()
     yield "go", image_hash(picture, "phash-go/1").hex
@@ -448,5 +463,6 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Computed]]] = {
     "pool": _pool_digest,
     "event": _event,
     "picture": _made,
+    "tensor-core": _tensor_core,
     "phash": _phash,
 }

@@ -26,10 +26,11 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 @pytest.fixture
 def copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """An export with two pictures only, so that it is checked quickly."""
+    """An export with few pictures and products, so that it is checked quickly."""
     folder = tmp_path / "copy"
     assert call(capsys, "--export", str(folder))[0] == 0
     change(folder / FILES["phash"], lambda vectors: vectors[:1] + [v for v in vectors if v["architecture_sensitive"]])
+    change(folder / FILES["tensor-core"], lambda vectors: vectors[::40])
     return folder
 
 
@@ -96,6 +97,7 @@ COMPUTED = {
     "signature": ["secret", "node", "round", "commitment", "public_key", "signed", "signature"],
     "event": ["digests", "head"],
     "picture": ["phash"],
+    "tensor-core": ["result"],
     "phash": ["go", "imagehash"],
 }
 """For each kind the fields in which a change must be found, in any vector."""
