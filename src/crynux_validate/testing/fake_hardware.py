@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
@@ -281,7 +281,12 @@ def _pickle_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: di
 
 
 class Workers(Mapping[str, Worker]):
-    """One worker for each of `kinds`, by name, started when it is first asked for and again should it have died.
+    """One worker for each kind, by name, started when it is first asked for and again should it have died.
+
+    Parameters
+    ----------
+    known
+        The kinds; those of `kinds` if left out.
 
     Raises
     ------
@@ -289,8 +294,8 @@ class Workers(Mapping[str, Worker]):
         Where `kinds` does.
     """
 
-    def __init__(self) -> None:
-        self._kinds = {kind.name: kind for kind in kinds()}
+    def __init__(self, known: Iterable[NumericKind] | None = None) -> None:
+        self._kinds = {kind.name: kind for kind in (kinds() if known is None else known)}
         self._started: dict[str, Worker] = {}
 
     def __getitem__(self, name: str) -> Worker:
@@ -303,7 +308,7 @@ class Workers(Mapping[str, Worker]):
         return worker
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the kinds, ``native`` first."""
+        """Go through the names of the kinds, in their order."""
         return iter(self._kinds)
 
     def __len__(self) -> int:
