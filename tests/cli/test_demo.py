@@ -90,6 +90,9 @@ def test_the_demo_finds_the_cheat(
     assert code == 0
     assert summary["balanced"]
     assert summary["replay_equal"]
+    assert summary["cards"]["cards"] == ["ada", "hopper"]
+    assert 0 < summary["cards"]["share"] < 1
+    assert summary["cards"]["distance"] < 16
     assert all(node["tasks"] for node in summary["nodes"].values()), "every node serves"
     cheats = [name for name, node in summary["nodes"].items() if node["cheat"] != "none"]
     assert cheats == ["node-4"]
