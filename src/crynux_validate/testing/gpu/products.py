@@ -8,7 +8,7 @@ scores and its softmax in float32, rounds the weights to the dtype, and multipli
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ _DTYPES: Final = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.fl
 
 _MOST: Final = 2**24
 """The most numbers of float32 in one temporary: 64 MiB."""
+
+Finish: TypeAlias = Callable[[torch.Tensor, tuple[slice, slice, slice]], torch.Tensor]
+"""Takes a part of a product, and where it lies."""
 
 
 class Products:
@@ -61,8 +64,15 @@ class Products:
             aten._scaled_dot_product_flash_attention_for_cpu.default: self.flash_attention,
         }
 
-    def product(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return the float32 product of (batch, m, k) and (batch, k, n), which have one dtype."""
+    def product(self, a: torch.Tensor, b: torch.Tensor, finish: "Finish | None" = None) -> torch.Tensor:
+        """Return the product of (batch, m, k) and (batch, k, n), which have one dtype.
+
+        Parameters
+        ----------
+        finish
+            What becomes of a part of the float32 product, given with its place, before it is rounded to the dtype. The
+            product stays float32 without it.
+        """
         if a.dtype != b.dtype or a.dtype not in _DTYPES:
             raise FakeHardwareError(
                 f"a product of {a.dtype} and {b.dtype} is not computed as {self.architecture.name} does: both must "
@@ -70,32 +80,35 @@ class Products:
             )
         batch, m, k = a.shape
         n = b.shape[2]
-        result = np.empty((batch, m, n), np.float32)
+        result = torch.empty(batch, m, n, dtype=torch.float32 if finish is None else a.dtype)
         given: Any = {"architecture": self.architecture.name, "dtype": _DTYPES[a.dtype], "splits": self.splits}
-        rows, columns = (max(1, min(size, _MOST // max(k, 1))) for size in (m, n))
-        matrices = max(1, min(batch, _MOST // (max(k, 1) * max(rows, columns, 1))))
+        columns = max(1, min(n, _MOST // max(k, 1)))
+        rows = max(1, min(m, _MOST // max(k, columns)))
+        matrices = max(1, min(batch, _MOST // max(k * rows, k * columns, rows * columns, 1)))
         for one in range(0, batch, matrices):
+            some = slice(one, one + matrices)
             for left in range(0, n, columns):
-                beside = _numbers(b[one : one + matrices, :, left : left + columns])
+                beside = _numbers(b[some, :, left : left + columns])
                 for top in range(0, m, rows):
-                    part = _numbers(a[one : one + matrices, top : top + rows])
-                    found = multiply(part, beside, **given)
-                    result[one : one + matrices, top : top + rows, left : left + columns] = found
+                    place = (some, slice(top, top + rows), slice(left, left + columns))
+                    found = torch.from_numpy(multiply(_numbers(a[place[:2]]), beside, **given))
+                    result[place] = found if finish is None else finish(found, place)
         self.multiply_adds += batch * m * n * k
-        return torch.from_numpy(result)
+        return result
 
     # ------------------------------------------------------------------------------------------------ operations
 
     def mm(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``mm`` and ``bmm``."""
-        return self._stacked(a, b).to(a.dtype)
+        return self._stacked(a, b, lambda found, _: found)
 
     def addmm(
         self, bias: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1
     ) -> torch.Tensor:
         """``addmm`` and ``baddbmm``: ``beta`` times the bias plus ``alpha`` times the product."""
-        found = self._stacked(a, b)
-        return _with_bias(found, bias.expand(found.shape), alpha, beta).to(a.dtype)
+        shape = (*a.shape[:-1], b.shape[-1])
+        added = bias.expand(shape) if a.ndim == 3 else bias.expand(shape)[None]
+        return self._stacked(a, b, lambda found, place: _with_bias(found, added[place], alpha, beta))
 
     def mv(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """A matrix times a vector."""
@@ -196,29 +209,35 @@ class Products:
         batch, rows, width = queries.shape
         columns = keys.shape[1]
         factor = width**-0.5 if scale is None else scale
-        mask = _mask(attn_mask, is_causal, (*before, rows, columns))
+        if attn_mask is not None and is_causal:
+            raise RuntimeError("attention takes a mask or is_causal, not both")
+        one_mask = attn_mask is None or math.prod(attn_mask.shape[:-2]) == 1
         result = torch.empty(batch, rows, values.shape[2], dtype=query.dtype)
         logarithms = torch.empty(batch, rows, dtype=torch.float32)
-        matrices = max(1, min(batch, _MOST // max(1, rows * columns)))
+        matrices = max(1, min(batch, _MOST // max(1, rows * columns))) if one_mask else 1
         step = max(1, min(rows, _MOST // max(1, columns)))
         for one in range(0, batch, matrices):
             some = slice(one, one + matrices)
             for top in range(0, rows, step):
                 these = (some, slice(top, top + step))
                 scores = self.product(queries[these], keys[some].transpose(1, 2)) * factor
-                if mask is not None:
-                    scores += mask.expand(*before, rows, columns).reshape(batch, rows, columns)[these]
+                if is_causal:
+                    scores.masked_fill_(torch.arange(columns) > torch.arange(rows)[these[1], None], -math.inf)
+                if attn_mask is not None:
+                    lead = (0,) * (attn_mask.ndim - 2) if one_mask else np.unravel_index(one, before)
+                    wide = attn_mask if one_mask else attn_mask.expand(*before, rows, columns)
+                    _add_mask(scores, wide[tuple(map(int, lead))].expand(rows, columns)[these[1]])
                 logarithms[these] = scores.logsumexp(-1)
                 # A row that may attend to nothing has weights of 0, as in torch.
                 weights = torch.ops.aten._safe_softmax.default(scores, -1).to(query.dtype)
                 result[these] = self.product(weights, values[some]).to(query.dtype)
         return result.reshape(*before, rows, -1), logarithms.reshape(*before, rows)
 
-    def _stacked(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """The product of two matrices, or of two stacks of as many, in float32."""
+    def _stacked(self, a: torch.Tensor, b: torch.Tensor, finish: "Finish") -> torch.Tensor:
+        """The product of two matrices, or of two stacks of as many."""
         if a.ndim != b.ndim or a.ndim not in {2, 3} or a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
             raise RuntimeError(f"matrices of the shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be multiplied")
-        return self.product(a, b) if a.ndim == 3 else self.product(a[None], b[None])[0]
+        return self.product(a, b, finish) if a.ndim == 3 else self.product(a[None], b[None], finish)[0]
 
 
 def _numbers(part: torch.Tensor) -> Float32s:
@@ -237,15 +256,12 @@ def _with_bias(found: torch.Tensor, bias: torch.Tensor, alpha: float, beta: floa
     return found + (numbers if beta == 1 else numbers * beta)
 
 
-def _mask(mask: torch.Tensor | None, causal: bool, shape: Sequence[int]) -> torch.Tensor | None:
-    """What is added to the scores, float32."""
-    if mask is not None and causal:
-        raise RuntimeError("attention takes a mask or is_causal, not both")
-    if causal:
-        mask = torch.ones(shape[-2:], dtype=torch.bool).tril()
-    if mask is None or mask.dtype is not torch.bool:
-        return None if mask is None else mask.to(torch.float32)
-    return torch.zeros(mask.shape, dtype=torch.float32).masked_fill(~mask, -math.inf)
+def _add_mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
+    """Add a mask of numbers, or take out what a mask of truth values does not name."""
+    if mask.dtype is torch.bool:
+        scores.masked_fill_(~mask, -math.inf)
+    else:
+        scores += mask.to(torch.float32)
 
 
 def _windows(
