@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -284,6 +285,23 @@ def test_what_is_not_computed_is_refused() -> None:
         assert cores.multiply_adds == 0
     with tensor_cores("hopper"), pytest.raises(RuntimeError, match=r"\(8, 8\) and \(4, 8\) cannot be multiplied"):
         square @ square[:4]
+
+
+def test_the_list_of_operations_without_products_holds_none() -> None:
+    """Every name on it is one of torch's, and nothing that is called like a product is let through."""
+    from crynux_validate.testing.gpu import plain
+
+    assert all(hasattr(torch.ops.aten, name.removeprefix("aten::")) for name in plain._LISTED)
+    words = ("mm", "mv", "matmul", "conv", "dot", "attention", "linear", "addr", "ger", "rnn", "lstm", "gru", "cdist")
+    otherwise = re.compile(r"_?upsample_|gamma|cummax|cummin|bessel|_gaussian|integer")
+    let_through = [
+        name
+        for name in dir(torch.ops.aten)
+        if any(word in name for word in words) and not otherwise.search(name)
+        for overload in getattr(getattr(torch.ops.aten, name), "overloads", list)()
+        if plain.has_no_product(getattr(getattr(torch.ops.aten, name), overload))
+    ]
+    assert let_through == []
 
 
 def test_backward_of_attention_is_refused() -> None:

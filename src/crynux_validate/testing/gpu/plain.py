@@ -20,7 +20,7 @@ _LISTED: Final = frozenset(
         "reflection_pad3d", "repeat", "repeat_interleave", "replication_pad1d", "replication_pad2d",
         "replication_pad3d", "resize_", "roll", "scatter", "scatter_", "scatter_add", "scatter_add_", "set_",
         "slice_scatter", "select_scatter", "split_with_sizes_copy", "stack", "take", "tril", "tril_", "triu", "triu_",
-        "unfold", "where", "zero_", "zeros_like",
+        "unfold", "unsafe_split", "unsafe_split_with_sizes", "where", "zero_", "zeros_like",
         # Sums and other reductions, sorting.
         "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "argsort", "cummax", "cummin", "cumprod",
         "cumsum", "equal", "kthvalue", "linalg_vector_norm", "logcumsumexp", "logsumexp", "max", "mean", "median",

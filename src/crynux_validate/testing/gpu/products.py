@@ -157,7 +157,7 @@ class Products:
         result = torch.empty(shape, dtype=x.dtype)
         k = kernels.shape[1]
         beside = math.prod(shape[3:])
-        step = max(1, _MOST // max(1, k * groups * beside))
+        step = max(1, _MOST // max(1, max(k * groups, shape[1]) * beside))
         for image in range(shape[0]):
             for top in range(0, shape[2], step):
                 bottom = min(top + step, shape[2])
