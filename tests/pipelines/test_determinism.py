@@ -386,7 +386,7 @@ def test_the_workspace_is_set_once_cuda_has_started(started: bool) -> None:
 def test_numerics_are_json_and_do_not_depend_on_what_was_set_before(other_settings: None) -> None:
     inside = numerics()
     assert json.loads(json.dumps(inside)) == inside
-    assert set(inside) == {switch.name for switch in switches()} | {"variables"}
+    assert set(inside) == {switch.name for switch in switches()} | {"tensor_cores", "variables"}
     assert inside["cpu_threads"] == 1
     assert inside["float32_precision"]["cuda.conv"] == "ieee"
     assert inside["cublas.fp16_reduction"] == [False, False]

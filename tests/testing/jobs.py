@@ -155,3 +155,13 @@ def picture(folder: Path, prompt: str, seed: int, steps: int) -> np.ndarray[Any,
     )
     pixels: np.ndarray[Any, np.dtype[np.uint8]] = np.round(result.images[0] * 255).astype(np.uint8)
     return pixels
+
+
+def product(dtype: str = "float16") -> tuple[bytes, Any]:
+    """The bits of a product, and what the record says of its arithmetic."""
+    import torch
+
+    from crynux_validate.pipelines.determinism import numerics
+
+    left, right = (torch.from_numpy(normal(seed, shape=(64, 2000))).to(getattr(torch, dtype)) for seed in (1, 2))
+    return (left @ right.T).view(torch.int16).numpy().tobytes(), numerics()["tensor_cores"]

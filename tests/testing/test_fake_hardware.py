@@ -333,3 +333,43 @@ assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.torch
+def test_kinds_of_cards_compute_in_their_arithmetic() -> None:
+    """In another process as in this one; what can be asked of one kind can be asked of all."""
+    from crynux_validate.testing import tensor_cores
+    from crynux_validate.testing.gpu.arithmetic import ARCHITECTURES
+
+    cards = {kind.name: kind for kind in fake_hardware.gpu_kinds()}
+    assert list(cards) == list(ARCHITECTURES)
+    assert [kind.name for kind in fake_hardware.gpu_kinds(4)] == [f"{name}-split-4" for name in ARCHITECTURES]
+    assert "H100" in cards["hopper"].about
+    assert len({kind.about for kinds in (cards.values(), fake_hardware.gpu_kinds(2)) for kind in kinds}) == 14
+    with pytest.raises(InvalidInputError, match="splits is 3"):
+        fake_hardware.gpu_kinds(3)
+    found = {}
+    for kind in (PLAIN, cards["ada"], cards["hopper"], fake_hardware.gpu_kinds(2)[4]):
+        with Worker(kind) as fresh:
+            found[kind.name], record = fresh.run(jobs.product)
+        if kind is PLAIN:
+            assert record is None
+            assert found[kind.name] == jobs.product()[0]
+            continue
+        assert kind.architecture is not None
+        with tensor_cores(kind.architecture, splits=kind.splits) as cores:
+            assert jobs.product() == (found[kind.name], cores.to_dict())
+        assert record == cores.to_dict()
+    assert len(set(found.values())) == 4
+
+
+@pytest.mark.torch
+def test_a_kind_of_no_card_is_an_error_of_the_call() -> None:
+    with Worker(NumericKind("odd", {}, "no card", "pascal")) as fresh:
+        for _ in range(2):
+            with pytest.raises(InvalidInputError, match="the architecture is 'pascal'"):
+                fresh.run(jobs.add, 1)
+    with Worker(fake_hardware.gpu_kinds()[1]) as fresh:
+        with pytest.raises(InvalidInputError, match="turing has no tensor cores for 'bfloat16'"):
+            fresh.run(jobs.product, "bfloat16")
+        assert fresh.run(jobs.add, 1) == 2

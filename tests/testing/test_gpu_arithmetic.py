@@ -14,7 +14,7 @@ from crynux_validate.testing.gpu.arithmetic import ARCHITECTURES, multiply
 from tests.testing import tensor_core_reference as reference
 
 CASES = [(name, dtype) for name, found in ARCHITECTURES.items() for dtype in found.at_once]
-KINDS = ("bits", "near", "far", "opposite", "subnormal", "zeros", "whole", "large", "odd")
+KINDS = ("bits", "near", "far", "opposite", "subnormal", "tiny", "zeros", "whole", "large", "odd")
 
 
 def words(dtype: str, kind: str, size: int, draw: np.random.Generator) -> list[int]:
@@ -27,6 +27,7 @@ def words(dtype: str, kind: str, size: int, draw: np.random.Generator) -> list[i
         "near": draw.integers(bias - 2, bias + 2, size),
         "far": draw.integers(max(1, bias - 40), min(2 * bias, bias + 40) + 1, size),
         "subnormal": draw.integers(0, 3, size),
+        "tiny": draw.integers(max(1, bias - 80), max(2, bias - 60), size),
         "large": draw.integers(2 * bias - 6, 2 * bias + 1, size),
     }.get(kind, draw.integers(1, 2 * bias + 1, size))
     signs_and_fractions = found & ((1 << fraction) - 1 | 1 << (total - 1))
@@ -75,6 +76,14 @@ def test_the_bits_are_those_of_exact_fractions(product: tuple[str, str, int, lis
     found = multiply(rows, columns, c, architecture=name, dtype=dtype, splits=splits)
     expected = reference.dot(a, b, begin, architecture=name, dtype=dtype, splits=splits)
     assert f"{found.view(np.uint32)[0, 0]:08x}" == f"{expected:08x}"
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_a_sum_of_negative_zeros_is_zero(name: str, dtype: str) -> None:
+    a, b = np.full((1, 20), -0.0, np.float32), np.ones((20, 1), np.float32)
+    for k in (0, 20):
+        found = multiply(a[:, :k], b[:k], np.full((1, 1), -0.0, np.float32), architecture=name, dtype=dtype)
+        assert found.tobytes() == bytes(4)
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,15 @@ from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.lazy import installed
 
 if TYPE_CHECKING:
+    from crynux_validate import ImageResult
     from crynux_validate.cli.demo_network import DemoNode, Network, Round
 
 
 CHEAT = "other-prompt"
 THRESHOLD = 16
 STEPS = 25
+CARD_STEPS = 4
+"""Of the pictures in the arithmetic of cards: some seconds each."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -82,15 +85,39 @@ def main(arguments: argparse.Namespace) -> int:
             for file in write_evidence(network.ledger, done.group, out.claim(done.group.id).joinpath):
                 evidence.append(file)
                 tell(f"  evidence that anybody can check: crynux-validate evidence {file}")
+        cards = cards_beside(network.draw_as_cards(task.replace(steps=CARD_STEPS)))
+        tell(
+            f'\nthe arithmetic of an RTX 4090 (Ada) and of an H100 (Hopper), in our order: "{task.prompt}", '
+            f"{CARD_STEPS} steps\n  {cards['share']:.0%} of values differ, by {cards['mean']:.2f} on average and "
+            f"{cards['most']} at most; hash distance {cards['distance']}"
+        )
         picture = draw_picture(out.claim("demo.png"), most_telling(rounds, network.nodes), network.nodes)
         summary = summarize(network, rounds)
     summary |= {"ledger": str(out.path / "demo.db"), "evidence": list(map(str, evidence))}
-    summary |= {"picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
+    summary |= {"cards": cards, "picture": str(picture), "seconds": round(time.monotonic() - started, 1)}
     if arguments.json:
         say_json(summary)
     else:
         say(describe_summary(summary))
     return 0
+
+
+def cards_beside(results: "Mapping[str, ImageResult]") -> dict[str, Any]:
+    """Return how far the pictures of two cards are apart: share of values, mean, most, distance of hashes."""
+    import numpy as np
+
+    from crynux_validate import hamming, image_hash
+
+    first, second = (result.images[0] for result in results.values())
+    apart = np.abs(np.asarray(first, np.int32) - np.asarray(second, np.int32))
+    distance = hamming(image_hash(first), image_hash(second))
+    return {
+        "cards": list(results),
+        "share": round(float((apart > 0).mean()), 4),
+        "mean": round(float(apart.mean()), 4),
+        "most": int(apart.max()),
+        "distance": distance,
+    }
 
 
 def _check_packages(kind: str) -> None:

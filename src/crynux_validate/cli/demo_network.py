@@ -36,6 +36,9 @@ PROMPTS: Final = (
     "a big green cross on a pink background",
     "an orange square at the bottom on sky",
 )
+ARCHITECTURES: Final = ("ada", "hopper")
+"""Two arithmetics: that of an RTX 4090, and that of an H100."""
+
 SIDE: Final = 128
 """Pixels of the pictures that the small model learned to draw."""
 
@@ -133,6 +136,11 @@ class Network(Processes):
         while done < least or (len(self.served) < len(self.nodes) and done < MAX_TASKS):
             yield self._round(task.replace(prompt=prompts[done % len(prompts)], seed=100 + done))
             done += 1
+
+    def draw_as_cards(self, task: ImageTask) -> dict[str, "ImageResult"]:
+        """Let one process run a task in the arithmetic of two cards."""
+        worker = self.nodes[0].worker
+        return {name: worker.submit(demo_node.draw_as, task, name).result(WORK_SECONDS) for name in ARCHITECTURES}
 
     def _round(self, task: ImageTask) -> Round:
         ledger = self.ledger

@@ -42,6 +42,16 @@ def load(task: ImageTask) -> str:
     return cv.local_environment("cpu").kernel_digest.hex()
 
 
+def draw_as(task: ImageTask, architecture: str) -> "ImageResult":
+    """Run a task in the arithmetic of a card's tensor cores."""
+    from crynux_validate.testing import tensor_cores
+
+    if _Process.runner is None:
+        raise PipelineError("the node has loaded no model; call load first")
+    with tensor_cores(architecture):
+        return _Process.runner.run(task)
+
+
 def answer(task: ImageTask, cheat: str, folder: Path) -> "ImageResult":
     """Run a task, or what the cheat runs in its place, and save the result; a message is sent for every step."""
     if _Process.runner is None:

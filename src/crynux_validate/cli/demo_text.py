@@ -23,7 +23,10 @@ OPENINGS: Final = (
     "Wherefore, my brethren,",
     "And behold, a voice out of heaven",
 )
-NEW_TOKENS: Final = 200
+NEW_TOKENS: Final = 40
+TELLING: Final = ("In the beginning", 103)
+"""An opening and a seed of a text that Ada and Hopper were seen to write differently, at token 28."""
+
 MOST_TRIES: Final = 16
 """How many tasks the false declarer's class is given at most, until it is found out."""
 
@@ -49,6 +52,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
         tell(
             f"model {model.path}, sha256 {(model.digest or '')[:16]}..., bfloat16: a small Llama that learned the "
             "language of the King James Bible, and nothing else; it continues what a task begins"
+            "\nproducts are computed as the tensor cores of each card add, in our order; all else is this processor's"
         )
         task = TextTask(
             model=model,
@@ -58,6 +62,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
             top_k=40,
             max_new_tokens=NEW_TOKENS,
             eos_token_ids=[],
+            binding="logits",
         )
         network.load(task)
         with_canary = network.ledger("with-canary", canary=True)
@@ -67,7 +72,8 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
         tell(alone)
         without = network.ledger("without-canary", canary=False)
         tell("\n3. the canary switched off: node-7 also claims the kernels and numerics of node-1, and is believed")
-        caught = serve_until_caught(network, without, _tasks(task, openings, MOST_TRIES), tell)
+        telling = [] if prompt else [task.replace(messages=_asking(TELLING[0]), seed=TELLING[1])]
+        caught = serve_until_caught(network, without, [*telling, *_tasks(task, openings, MOST_TRIES)], tell)
         evidence = [file for served in caught for file in write_evidence(without.ledger, served.group, output.claim)]
         for file in evidence:
             tell(f"   evidence that anybody can check: crynux-validate evidence {file}")
@@ -116,7 +122,7 @@ def serve_until_caught(network: "TextNetwork", on: "DemoLedger", tasks: "list[Te
         tell(describe_served(done[-1], network.nodes))
         if liar.id in done[-1].group.members and done[-1].stakes[liar.id][1] < done[-1].stakes[liar.id][0]:
             return done
-    tell(f"   {liar.id} was never found out: on this processor its kernels gave the same tokens")
+    tell(f"   {liar.id} was never found out: its arithmetic gave the same logits")
     return done
 
 
@@ -169,10 +175,10 @@ def describe_served(served: "Served", nodes: "list[TextNode]") -> str:
         stake = f"stake {before}" if before == after else f"stake {before} -> {after}"
         finding = "no verdict" if verdict is None else verdict.findings[node.id]
         score = served.written[node.id].score.hex
-        lines.append(f"     {node.id}  {node.kind:<15} tokens {score[:12]}  {finding:<9} {stake}")
+        lines.append(f"     {node.id}  {node.kind:<12} logits {score[:12]}  {finding:<9} {stake}")
     lines.append(f'     says: "{_shorten("".join(served.written[right.id].pieces))}"')
     for node in members:
-        if served.written[node.id].tokens != served.written[right.id].tokens:
+        if served.written[node.id].score != served.written[right.id].score:
             lines.append(describe_difference(right, node, served.written[right.id], served.written[node.id]))
     return "\n".join(lines)
 
@@ -181,7 +187,8 @@ def describe_difference(one: "TextNode", other: "TextNode", left: "Written", rig
     """Say at which token two texts part, and what both say around it."""
     at = first_difference(left, right)
     if at is None:
-        return f"     {one.id} and {other.id} wrote the same {len(left.tokens)} tokens"
+        alike = "the same" if left.score == right.score else "other"
+        return f"     {one.id} and {other.id} wrote the same {len(left.tokens)} tokens, from {alike} logits"
     before = "".join(left.pieces[max(0, at - AROUND) : at])
     lines = [f"     {one.id} and {other.id} part at token {at + 1} of {len(left.tokens)}, behind {before.strip()!r}:"]
     for node, written in ((one, left), (other, right)):
@@ -199,7 +206,7 @@ def describe_alone(network: "TextNetwork", on: "DemoLedger", task: "TextTask") -
         on.open(task, home.node_class.digest)
     except NotEnoughNodes as error:
         return f"   {liar.id} served nobody. Asked for its class by name: {error}"
-    return f"   {liar.id} is one of {len(home.nodes)} in its class: on this processor the canary cannot tell it apart"
+    return f"   {liar.id} is one of {len(home.nodes)} in its class: the canary cannot tell it apart"
 
 
 def describe_node(node: "TextNode", with_canary: "DemoLedger", without: "DemoLedger") -> dict[str, Any]:

@@ -19,9 +19,9 @@ from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import ManualClock, fake_hardware
 
-CARDS: Final = (GpuModel("NVIDIA GeForce RTX 4090", 24), GpuModel("NVIDIA A100-SXM4-40GB", 40))
-OTHER_KINDS: Final = ("aten-default", "oldest", "mkl-compatible", "onednn-sse41")
-"""The numeric kinds that stand for the second GPU model, the most telling for text first."""
+CARDS: Final = (GpuModel("NVIDIA GeForce RTX 4090", 24), GpuModel("NVIDIA H100 80GB HBM3", 80))
+ARCHITECTURES: Final = ("ada", "hopper")
+"""Whose arithmetic each card has."""
 
 STAKE: Final = 1_000
 MIN_STAKE: Final = 500
@@ -47,7 +47,7 @@ class TextNode:
     Parameters
     ----------
     id, card, kind
-        Its id, the GPU model that it declares, and the numeric kind of its process.
+        Its id, the GPU model that it declares, and the architecture in whose arithmetic its process computes.
     claims
         The node whose kernel and numerics it claims to have; itself, if it is honest.
     """
@@ -99,14 +99,12 @@ class TextNetwork(Processes):
         self._out = out
 
     def _start_processes(self) -> None:
-        known = self._known_kinds("all nodes compute alike here, so nothing can tell them apart")
-        other = next((name for name in OTHER_KINDS if name in known), "native")
+        known = {kind.name: kind for kind in fake_hardware.gpu_kinds()}
         for at in range(1, 8):
-            card, kind = (CARDS[0], "native") if at <= 3 else (CARDS[1], other)
-            claims = f"node-{at}"
-            if at == 7:
-                card, claims = CARDS[0], "node-1"
-            self.nodes.append(TextNode(f"node-{at}", card, kind, claims, self._start(known[kind])))
+            has = 0 if at <= 3 else 1
+            declares, claims = (has, f"node-{at}") if at < 7 else (0, "node-1")
+            kind = ARCHITECTURES[has]
+            self.nodes.append(TextNode(f"node-{at}", CARDS[declares], kind, claims, self._start(known[kind])))
 
     def fetch_model(self) -> ModelRef:
         """Put the small model into the output folder."""

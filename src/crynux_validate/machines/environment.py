@@ -21,6 +21,7 @@ _ADVICE: Final = {
     "kernel.torch": "install the same build of torch",
     "kernel.packages": "install the same versions, or none on both",
     "kernel.variables": "set the same variables",
+    "numerics.tensor_cores": "one of them emulates the arithmetic of a card, or another card; leave tensor_cores",
     "numerics.variables": "use the same version of crynux_validate",
     "numerics": "use the same version of crynux_validate and torch",
     "recipe.model": "load the same model",

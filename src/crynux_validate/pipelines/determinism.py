@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from crynux_validate.pipelines.foreign import allow_mode, refuse_modes, refuse_replacements
+from crynux_validate.pipelines.foreign import allow_mode, emulated, refuse_modes, refuse_replacements
 from crynux_validate.pipelines.holding import HOLDER, Entry
 from crynux_validate.pipelines.process import VARIABLES, prepare_process, require
 from crynux_validate.pipelines.switch import Switch
@@ -79,13 +79,15 @@ def deterministic() -> Iterator[None]:
 def numerics() -> dict[str, Any]:
     """Return the record of every switch as the guard sets it, read back: JSON values, equal on equal machines.
 
+    ``tensor_cores`` says which card's arithmetic is emulated (`crynux_validate.testing.tensor_cores`); None for none.
+
     Raises
     ------
     DeterminismError
         As `deterministic` does.
     """
     with deterministic():
-        record = {switch.name: switch.show(switch.read()) for switch in switches()}
+        record = {switch.name: switch.show(switch.read()) for switch in switches()} | {"tensor_cores": emulated()}
     # `prepare_process` has made sure of these.
     return record | {"variables": {variable.name: variable.wanted for variable in VARIABLES}}
 

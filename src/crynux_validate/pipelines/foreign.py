@@ -24,10 +24,17 @@ def allow_mode(kind: Mode) -> Mode:
     Parameters
     ----------
     kind
-        A subclass of ``TorchFunctionMode`` or ``TorchDispatchMode``. What derives from it is not allowed with it.
+        A subclass of ``TorchFunctionMode`` or ``TorchDispatchMode``. What derives from it is not allowed with it. One
+        that changes what is computed has a property ``record``, JSON values for the numerics record.
     """
     _ALLOWED.add(kind)
     return kind
+
+
+def emulated() -> Any:
+    """Return the record of the allowed mode that computes in another machine's arithmetic, None where none does."""
+    records = (getattr(mode, "record", None) for mode in _active() if type(mode) in _ALLOWED)
+    return next((record for record in records if record is not None), None)
 
 
 def refuse_modes() -> None:
@@ -50,16 +57,22 @@ def _refuse(find: Callable[[], Iterator[str]]) -> None:
         raise DeterminismError(problem)
 
 
+def _active() -> list[Any]:
+    """The modes that are active in this thread."""
+    import torch
+    from torch.utils import _python_dispatch
+
+    overrides: Any = torch.overrides
+    return [*overrides._get_current_function_mode_stack(), *_python_dispatch._get_current_dispatch_mode_stack()]
+
+
 def _modes() -> Iterator[str]:
     """Modes, transforms and tracers that are active in this thread."""
     import torch
-    from torch.utils import _python_dispatch
     from torch.utils._device import DeviceContext
 
     core: Any = torch._C
-    overrides: Any = torch.overrides
-    stacks = (overrides._get_current_function_mode_stack(), _python_dispatch._get_current_dispatch_mode_stack())
-    for mode in (mode for stack in stacks for mode in stack):
+    for mode in _active():
         # A default device is a mode as well; the guard has a switch for it.
         if type(mode) is not DeviceContext and type(mode) not in _ALLOWED:
             kind = f"{type(mode).__module__}.{type(mode).__qualname__}"
@@ -71,6 +84,9 @@ def _modes() -> Iterator[str]:
     if core._get_tracing_state() is not None:
         yield "torch.jit.trace is active; run the task outside of the traced function"
 
+
+_HOOKS: Final = Path(__file__).parents[1] / "testing" / "gpu" / "elsewhere.py"
+"""This library's own hooks, which compute nothing."""
 
 _known: set[str] = set()
 """Overridden operations that torch's own files are found to have overridden."""
@@ -105,7 +121,8 @@ def _registered_by(operation: str, key: str) -> str:
     # There may be none for a short time, while it is registered or removed.
     for where in pattern.findall(core._dispatch_dump(operation)):
         # What others register with a decorator of torch.library is said to come from there.
-        if not where.startswith(own) or where.startswith(str(Path(own) / "library.py")):
+        by_torch = where.startswith(own) and not where.startswith(str(Path(own) / "library.py"))
+        if not by_torch and not where.startswith(f"{_HOOKS}:"):
             return str(where)
     return ""
 

@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
@@ -12,6 +12,7 @@ from crynux_validate.errors import InvalidInputError, MissingExtraError, Pipelin
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.foreign import emulated
 from crynux_validate.pipelines.probe import find_device, local_environment
 from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, TextTask
 
@@ -185,10 +186,11 @@ class Runner:
         loaded: Any = self._loaded
         start = time.perf_counter()
         with deterministic():
+            machine = self._here()
             images, recipe = draw_images(loaded, task, None if on_step is None else report)
         seconds = time.perf_counter() - start
         score = ImageScore.from_images(images, task.algorithm)
-        return ImageResult(task, tuple(images), score, self._environment(recipe), seconds)
+        return ImageResult(task, tuple(images), score, replace(machine, recipe=recipe), seconds)
 
     def _generate(self, task: TextTask, on_token: "Callable[[Token], None] | None") -> "TextResult":
         from crynux_validate.pipelines.text import TextResult, generate
@@ -196,6 +198,7 @@ class Runner:
         loaded: Any = self._loaded
         start = time.perf_counter()
         with deterministic():
+            machine = self._here()
             found, recipe = generate(loaded, task, on_token)
         seconds = time.perf_counter() - start
         tokens = tuple(sequence.ids for sequence in found)
@@ -206,12 +209,13 @@ class Runner:
             texts=tuple(sequence.text for sequence in found),
             finish=tuple(sequence.finish for sequence in found),
             score=TextScore.from_tokens(tokens, logits),
-            environment=self._environment(recipe),
+            environment=replace(machine, recipe=recipe),
             seconds=seconds,
         )
 
-    def _environment(self, recipe: dict[str, Any]) -> Environment:
-        return Environment(self._machine.kernel, self._machine.numerics, recipe)
+    def _here(self) -> Environment:
+        """What computes now: a model may be loaded in one arithmetic and run in another."""
+        return replace(self._machine, numerics={**self._machine.numerics, "tensor_cores": emulated()})
 
     def close(self) -> None:
         """Free the model and its memory. Closing twice is fine."""

@@ -5,6 +5,7 @@
 - `LatencyLedger`, `FaultyLedger` (with `Faults`), `ReadOnlyLedger`, `LoggingLedger`: around any ledger, and each a
   ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
+- `tensor_cores`: products in the arithmetic of a card's tensor cores, on any processor
 - `tiny_image_model`, `tiny_sdxl_model`, `tiny_text_model`: small, real models that are built in a second, without a
   download
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from crynux_validate.testing import fake_hardware
     from crynux_validate.testing.clock import ManualClock
     from crynux_validate.testing.conformance import LedgerConformance
+    from crynux_validate.testing.gpu.mode import tensor_cores
     from crynux_validate.testing.ledger_faults import Faults, FaultyLedger, LatencyLedger
     from crynux_validate.testing.ledger_watching import LoggingLedger, ReadOnlyLedger
     from crynux_validate.testing.ledger_wrapper import LedgerWrapper
@@ -32,6 +34,7 @@ __all__ = [
     "ManualClock",
     "ReadOnlyLedger",
     "fake_hardware",
+    "tensor_cores",
     "tiny_image_model",
     "tiny_sdxl_model",
     "tiny_text_model",
@@ -47,12 +50,13 @@ _HOMES = {
     "LedgerConformance": "conformance",
     "ManualClock": "clock",
     "ReadOnlyLedger": "ledger_watching",
+    "tensor_cores": "gpu.mode",
     "tiny_image_model": "tiny_models",
     "tiny_sdxl_model": "tiny_models",
     "tiny_text_model": "tiny_models",
 }
 
-_NEEDS = {"LedgerConformance": ("test", ("pytest", "hypothesis"))}
+_NEEDS = {"LedgerConformance": ("test", ("pytest", "hypothesis")), "tensor_cores": ("text", ("torch", "numpy"))}
 
 __all__ = lazy.public(__all__, _NEEDS)
 __getattr__ = lazy.importer(__name__, _HOMES, _NEEDS)

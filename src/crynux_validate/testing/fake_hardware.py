@@ -7,6 +7,8 @@ loaded, so each kind is a process of its own; a `Worker` keeps one alive, becaus
 
     with Worker(kinds()[1]) as worker:
         other = worker.run(compute, task)
+
+`gpu_kinds` are workers whose products have the arithmetic of a card's tensor cores, on any processor.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
@@ -28,17 +30,17 @@ from typing import Any, Final, Self, TypeVar
 from crynux_validate.errors import FakeHardwareError, InvalidInputError
 from crynux_validate.interrupts import interrupts_held_back
 from crynux_validate.testing import worker as _child
-from crynux_validate.testing.kinds import NUMERIC_VARIABLES, NumericKind, kinds
+from crynux_validate.testing.kinds import NUMERIC_VARIABLES, NumericKind, gpu_kinds, kinds
 from crynux_validate.testing.worker import send
 
-__all__ = ["NumericKind", "Worker", "Workers", "kinds", "send"]
+__all__ = ["NumericKind", "Worker", "Workers", "gpu_kinds", "kinds", "send"]
 
 T = TypeVar("T")
 
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from crynux_validate.testing import worker; "
-    "worker.serve(int(sys.argv[2]), int(sys.argv[3]))"
+    "worker.serve(int(sys.argv[2]), int(sys.argv[3]), *json.loads(sys.argv[4]))"
 )
 _POLL_SECONDS: Final = 0.5
 
@@ -62,12 +64,13 @@ class _Channel:
         self._closing = threading.Lock()
         self._owner = os.getpid()
         kept = {key: value for key, value in os.environ.items() if key not in NUMERIC_VARIABLES}
+        card = json.dumps([kind.architecture, kind.splits])
         child_reads, self._requests = os.pipe()
         self._replies, child_writes = os.pipe()
         try:
             with interrupts_held_back():
                 self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a constant program
-                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(child_reads), str(child_writes)],
+                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(child_reads), str(child_writes), card],
                     env={**kept, **_ONE_THREAD, **kind.variables},
                     stdin=subprocess.DEVNULL,
                     stdout=2,
@@ -182,7 +185,7 @@ class Worker:
     Parameters
     ----------
     kind
-        One of `kinds`, or settings of your own.
+        One of `kinds` or `gpu_kinds`, or settings of your own.
 
     Raises
     ------
@@ -278,7 +281,12 @@ def _pickle_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: di
 
 
 class Workers(Mapping[str, Worker]):
-    """One worker for each of `kinds`, by name, started when it is first asked for and again should it have died.
+    """One worker for each kind, by name, started when it is first asked for and again should it have died.
+
+    Parameters
+    ----------
+    known
+        The kinds; those of `kinds` if left out.
 
     Raises
     ------
@@ -286,8 +294,8 @@ class Workers(Mapping[str, Worker]):
         Where `kinds` does.
     """
 
-    def __init__(self) -> None:
-        self._kinds = {kind.name: kind for kind in kinds()}
+    def __init__(self, known: Iterable[NumericKind] | None = None) -> None:
+        self._kinds = {kind.name: kind for kind in (kinds() if known is None else known)}
         self._started: dict[str, Worker] = {}
 
     def __getitem__(self, name: str) -> Worker:
@@ -300,7 +308,7 @@ class Workers(Mapping[str, Worker]):
         return worker
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the kinds, ``native`` first."""
+        """Go through the names of the kinds, in their order."""
         return iter(self._kinds)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The settings that make a process on this processor compute like another machine."""
+"""The settings that make a process on this processor compute like another machine, or in the arithmetic of a card."""
 
 import platform
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crynux_validate.errors import FakeHardwareError
+from crynux_validate.errors import FakeHardwareError, needed_for
 
 NUMERIC_VARIABLES: Final = frozenset({
     "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE",
@@ -29,11 +29,16 @@ class NumericKind:
         Environment variables of the process. One thread is the default; a kind may say otherwise.
     about
         What changes, in words.
+    architecture, splits
+        Whose tensor cores the process emulates, and in which order of k (`crynux_validate.testing.tensor_cores`); None
+        where it emulates none.
     """
 
     name: str
     variables: Mapping[str, str]
     about: str
+    architecture: str | None = None
+    splits: int = 1
 
 
 def kinds() -> list[NumericKind]:
@@ -52,6 +57,40 @@ def kinds() -> list[NumericKind]:
         raise FakeHardwareError(f"fake hardware needs Linux on x86-64; this is {system} on {machine}")
     vendor, flags = _processor(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
     return _kinds(vendor, flags)
+
+
+def gpu_kinds(splits: int = 1) -> list[NumericKind]:
+    """List the kinds whose products have the arithmetic of a card's tensor cores, in our order: one an architecture.
+
+    Everything that is no product of float16 or bfloat16 is this processor's own, as in `tensor_cores`. Turing, Ampere
+    and Ada give equal bits, and so do Hopper and Blackwell. They need the package torch, and a POSIX system.
+
+    Parameters
+    ----------
+    splits
+        How many blocks k is split over: 1, 2 or 4. The names of the latter kinds say so: ``hopper-split-2``.
+
+    Raises
+    ------
+    InvalidInputError
+        For another number of blocks.
+    MissingExtraError
+        Without numpy.
+    """
+    with needed_for("gpu_kinds", "text"):
+        from crynux_validate.testing.gpu.arithmetic import ARCHITECTURES, check_splits
+
+    order = f", k in {check_splits(splits)} blocks" if splits != 1 else ""
+    return [
+        NumericKind(
+            f"{found.name}-split-{splits}" if order else found.name,
+            {},
+            f"the arithmetic of {found.name.capitalize()} ({found.cards}), in our order{order}",
+            found.name,
+            splits,
+        )
+        for found in ARCHITECTURES.values()
+    ]
 
 
 def _processor(cpuinfo: str) -> tuple[str, frozenset[str]]:

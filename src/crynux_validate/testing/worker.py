@@ -15,9 +15,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from crynux_validate.errors import FakeHardwareError
+from crynux_validate.errors import FakeHardwareError, needed_for
 from crynux_validate.interrupts import ignore_interrupts
 
 MESSAGE: Final = b"m"
@@ -102,11 +103,21 @@ def _describe(error: BaseException) -> bytes:
     return pickle.dumps((pickled, line, text))
 
 
-def _answer(call: bytes) -> None:
+def _arithmetic(architecture: str | None, splits: int) -> AbstractContextManager[object]:
+    """What every call runs in."""
+    if architecture is None:
+        return contextlib.nullcontext()
+    with needed_for(f"a worker that computes as {architecture} does", "text"):
+        from crynux_validate.testing.gpu.mode import tensor_cores
+    return tensor_cores(architecture, splits=splits)
+
+
+def _answer(call: bytes, architecture: str | None, splits: int) -> None:
     """Run one call and reply with what came of it."""
     try:
         function, args, kwargs = pickle.loads(call)  # noqa: S301 - the parent's bytes, through a private pipe
-        result = function(*args, **kwargs)
+        with _arithmetic(architecture, splits):
+            result = function(*args, **kwargs)
         try:
             body = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
@@ -117,13 +128,15 @@ def _answer(call: bytes) -> None:
         _reply(RESULT, body)
 
 
-def serve(requests: int, replies: int) -> None:
+def serve(requests: int, replies: int, architecture: str | None = None, splits: int = 1) -> None:
     """Answer requests until the parent closes its end.
 
     Parameters
     ----------
     requests, replies
         File descriptors to read from and to write to.
+    architecture, splits
+        Whose tensor cores every call emulates (`NumericKind`).
     """
     global _replies
     for descriptor in (requests, replies):
@@ -137,6 +150,6 @@ def serve(requests: int, replies: int) -> None:
             path = json.loads(read_frame(requests))
             if path != sys.path:
                 sys.path[:] = path
-            _answer(read_frame(requests))
+            _answer(read_frame(requests), architecture, splits)
     except (EOFError, BrokenPipeError):
         return
