@@ -279,8 +279,11 @@ class _Check:
                 f"judging the answers again gives {again.outcome} with {self.node} {found}, not {said.outcome} with "
                 f"{said.findings.get(self.node)} as the ledger says"
             )
-        if delivered_by(members_of(group), again) != group.delivered_by:
-            raise BrokenEvidenceError(f"{group.id} names {group.delivered_by} as who delivers, which J6 does not")
+        deliverer = delivered_by(members_of(group), again)
+        if deliverer != group.delivered_by:
+            raise BrokenEvidenceError(
+                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {deliverer}"
+            )
         named = f"threshold {rule.threshold}, slashed from {rule.slash_threshold}"
         if rule.safety_checker:
             named += ", the task has a safety checker: no slash for a blank picture"

@@ -103,6 +103,8 @@ def repeat(events: Iterable[Event], start: Genesis, record: Callable[[Action, in
         try:
             if before is None:
                 again: Event | None = start.event()
+            elif event.previous != before.digest:
+                raise BrokenLogError(f"it does not name event {seq - 1} as the one before it: the log was changed")
             elif checked_time(event.time) < before.time:
                 raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
             else:
