@@ -267,7 +267,9 @@ class _Check:
         if unsigned:
             self.rests_on.append(f"the ledger's word that {_listed(unsigned)} committed to this: not signed")
         if unknown:
-            self.rests_on.append(f"that these keys, which signed the commitments, are their nodes': {_listed(unknown)}")
+            self.rests_on.append(
+                f"that each of these keys, which signed the commitments, belongs to its node: {_listed(unknown)}"
+            )
 
     def _verdict(self) -> None:
         group, said = self.group, self.evidence.verdict

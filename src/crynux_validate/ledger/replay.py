@@ -11,6 +11,7 @@ from crynux_validate.ledger.actions import Action, action_from_dict
 from crynux_validate.ledger.beacon import beacon_named, check_beacon
 from crynux_validate.ledger.clock import checked_time
 from crynux_validate.ledger.interface import GENESIS, Beacon, Event, Policy
+from crynux_validate.ledger.log import does_not_follow
 
 _REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
 """What a log that somebody else wrote can raise when it is repeated."""
@@ -100,11 +101,11 @@ def repeat(events: Iterable[Event], start: Genesis, record: Callable[[Action, in
     """
     before = None
     for seq, event in enumerate(events):
+        if before is not None and event.previous != before.digest:
+            raise does_not_follow(seq, event)
         try:
             if before is None:
                 again: Event | None = start.event()
-            elif event.previous != before.digest:
-                raise BrokenLogError(f"it does not name event {seq - 1} as the one before it: the log was changed")
             elif checked_time(event.time) < before.time:
                 raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
             else:
