@@ -9,6 +9,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,15 @@ def test_what_is_not_given_is_asked_for(ends: Ends) -> None:
     money, replay = (ends["TestUnfinished", test] for test in HIDING["TestUnfinished"])
     assert "TestUnfinished has no make_ledger" in money[1]
     assert "TestUnfinished has no make_ledger" in replay[1]
+
+
+def test_a_ledger_that_is_not_returned_is_named(tmp_path: Path) -> None:
+    class Silent(LedgerConformance):
+        def make_ledger(self, *_: object) -> Any:
+            """Forget to return the ledger."""
+
+    with pytest.raises(TypeError, match=r"Silent\.make_ledger returned None; expected a ledger"):
+        Silent().new_ledger(folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,10 @@ class Opening:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Opening":
         """Read an opening; raises `InvalidAnswerError` for anything that `to_bytes` does not write."""
-        if not isinstance(data, bytes) or len(data) > MAX_OPENING_BYTES:
-            size = len(data) if isinstance(data, bytes) else type(data).__name__
-            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {size}")
+        if not isinstance(data, bytes):
+            raise InvalidAnswerError(f"the opening is {shorten(data)}; expected an Opening, as Opening.of makes it")
+        if len(data) > MAX_OPENING_BYTES:
+            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {len(data)}")
         size = int.from_bytes(data[:4], "big")
         if len(data) != 4 + size + NONCE_BYTES:
             raise InvalidAnswerError(f"an opening of {len(data)} bytes cannot hold an answer of {size} and a nonce")

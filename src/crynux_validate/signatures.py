@@ -123,7 +123,7 @@ def attestation_bytes(commitment: bytes, *, ledger: str, epoch: int, node: str) 
 
 def _checked(commitment: object, made_by: str) -> bytes:
     if not isinstance(commitment, bytes) or len(commitment) != DIGEST_BYTES:
-        raise InvalidInputError(f"a commitment has 32 bytes; make it with {made_by}")
+        raise InvalidInputError(f"the commitment is {shorten(commitment)}; expected 32 bytes: make it with {made_by}")
     return commitment
 
 
@@ -174,7 +174,9 @@ def _load(key: object) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
-        raise InvalidInputError("a public key has 32 bytes; SigningKey.public_key gives it")
+        raise InvalidInputError(
+            f"the public key is {shorten(key)}; expected 32 bytes: SigningKey.public_key gives them"
+        )
     return Ed25519PublicKey.from_public_bytes(key)
 
 

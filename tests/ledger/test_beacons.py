@@ -215,10 +215,10 @@ class Named:
         ({"on_ledger_clock": 1}, "on_ledger_clock of the beacon is 1"),
         ({"on_ledger_clock": "no"}, "on_ledger_clock of the beacon is 'no'"),
         ({"on_ledger_clock": False}, "beacon_delay_seconds is 0"),
-        ({"next_round": ...}, "expected a beacon, like LocalBeacon"),
-        ({"next_round": 5}, "expected a beacon, like LocalBeacon"),
-        ({"value": ...}, "expected a beacon, like LocalBeacon"),
-        ({"value": b"5"}, "expected a beacon, like LocalBeacon"),
+        ({"next_round": ...}, "which has no method next_round; expected a beacon, like LocalBeacon"),
+        ({"next_round": 5}, "which has no method next_round"),
+        ({"value": ...}, "which has no method value"),
+        ({"value": b"5"}, "which has no method value"),
     ],
 )
 def test_what_is_no_beacon(members: dict[str, Any], match: str) -> None:
@@ -231,7 +231,20 @@ def test_what_is_no_beacon(members: dict[str, Any], match: str) -> None:
         opened_with(Network().ledger, Named(**members))
 
 
-@pytest.mark.parametrize("beacon", [5, "local/1", b"secret", cv.LocalBeacon, [], lambda: None])
+class Whole:
+    """A class that has all members of a beacon, which only its objects are."""
+
+    name = "mine"
+    on_ledger_clock = True
+
+    def next_round(self, now: int) -> int:
+        return now + 1
+
+    def value(self, round: int, now: int) -> bytes | None:  # noqa: A002
+        return bytes([round % 256]) if round <= now else None
+
+
+@pytest.mark.parametrize("beacon", [5, "local/1", b"secret", cv.LocalBeacon, Whole, [], lambda: None])
 def test_another_thing_than_a_beacon(beacon: Any) -> None:
     with pytest.raises(cv.InvalidInputError, match="beacon"):
         backends.current.make(POLICY, clock=ManualClock(), beacon=beacon)

@@ -527,6 +527,8 @@ def test_the_command(tmp_path: Any, backend: backends.Backend, capsys: pytest.Ca
     for arguments, match in (
         (["--key", "x"], "expected NODE=HEX"),
         (["--key", "x=12"], "the key of x has 2 characters"),
+        (["--key", f"x={'00' * 32}"], "--key names 'x', which is no member of group-1"),
+        (["--key", f"{cheat}={'00' * 32}", "--key", f"{cheat}={'11' * 32}"], f"--key gives {cheat} two keys"),
     ):
         assert main(["evidence", str(file), *arguments]) == 2
         assert match in capsys.readouterr().err

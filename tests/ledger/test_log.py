@@ -182,6 +182,13 @@ def test_a_forged_queue_is_not_repeated(edit: Edit, match: str, queue: list[Even
         MemoryLedger.replay(edit(queue))
 
 
+@pytest.mark.parametrize("place", [1, 3, 5])
+def test_a_replay_says_that_an_event_is_missing(place: int, events: list[Event]) -> None:
+    """And not that the rules refuse the next one, as a stake without its deposit."""
+    with pytest.raises(BrokenLogError, match=rf"event {place} \(.*\) does not follow the one before it"):
+        MemoryLedger.replay([*events[:place], *events[place + 1 :]])
+
+
 def again(log: list[Event], like: str, kind: str | None = None, action: dict[str, object] | None = None) -> Event:
     """One more event, like one that there is, at the end of a log."""
     found = log[at(log, like)]

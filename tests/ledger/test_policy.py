@@ -163,7 +163,9 @@ def test_the_live_network() -> None:
 
 def test_a_slash_is_not_below_what_covers_the_fee() -> None:
     """P7 asks a member for `stake_per_fee` times its share: what can be slashed is not less."""
-    with pytest.raises(InvalidInputError, match="slash_per_fee is 9; expected an integer from 10 to"):
+    with pytest.raises(
+        InvalidInputError, match="slash_per_fee is 9; expected an integer from 10, which is stake_per_fee, to"
+    ):
         Policy(stake_per_fee=10, slash_per_fee=9)
     assert Policy(stake_per_fee=10, slash_per_fee=10).slash_per_fee == 10
     assert Policy(stake_per_fee=2**31, slash_per_fee=None).slash_per_fee is None

@@ -180,7 +180,7 @@ def test_a_batch_of_openings_and_draws_is_one_log(backend: backends.Backend) -> 
     ledger = network.ledger
     with ledger.batch():
         opened = [network.opened(fee=3) for _ in range(10)]
-        with pytest.raises(cv.NotEnoughNodes, match=r"10 groups wait .* as many as 10 groups of 3 can wait"):
+        with pytest.raises(cv.NotEnoughNodes, match=r"wait for their draw: 10; .* groups of 3 at most 10 can wait"):
             network.opened(fee=3)
         network.clock.advance(1)
         ledger.draw(opened[2].id)

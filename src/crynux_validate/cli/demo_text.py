@@ -190,7 +190,7 @@ def describe_difference(one: "TextNode", other: "TextNode", left: "Written", rig
         alike = "the same" if left.score == right.score else "other"
         return f"     {one.id} and {other.id} wrote the same {len(left.tokens)} tokens, from {alike} logits"
     before = "".join(left.pieces[max(0, at - AROUND) : at])
-    lines = [f"     {one.id} and {other.id} part at token {at + 1} of {len(left.tokens)}, behind {before.strip()!r}:"]
+    lines = [f"     {one.id} and {other.id} part at token {at + 1} of {len(left.tokens)}, after {before.strip()!r}:"]
     for node, written in ((one, left), (other, right)):
         lines.append(f"       {node.id}  {''.join(written.pieces[at : at + AROUND]).strip()!r}")
     return "\n".join(lines)

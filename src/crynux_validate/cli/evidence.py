@@ -40,9 +40,14 @@ def main(arguments: argparse.Namespace) -> int:
     """Check and print a piece of evidence; 1 where it does not hold."""
     from crynux_validate.ledger.evidence import MAX_EVIDENCE_BYTES, Evidence, verify_evidence
 
-    keys = dict(_key(text) for text in arguments.key)
+    keys = _keys(arguments.key)
     data = read_file(arguments.file, "the evidence", MAX_EVIDENCE_BYTES)
     evidence = Evidence.from_json(data.removesuffix(b"\n"))  # a file of text ends with a line feed
+    members = evidence.group.members
+    if strange := [node for node in keys if node not in members]:
+        raise InvalidInputError(
+            f"--key names {strange[0]!r}, which is no member of {evidence.group.id} ({', '.join(members)})"
+        )
     try:
         checked, problem = verify_evidence(evidence, keys), None
     except BrokenEvidenceError as error:
@@ -65,6 +70,14 @@ def main(arguments: argparse.Namespace) -> int:
     _say_evidence(evidence)
     say(str(checked) if checked is not None else f"does not hold: {problem}")
     return 0 if problem is None else 1
+
+
+def _keys(texts: list[str]) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for node, key in map(_key, texts):
+        if keys.setdefault(node, key) != key:
+            raise InvalidInputError(f"--key gives {node} two keys; expected one for each node")
+    return keys
 
 
 def _key(text: str) -> tuple[str, bytes]:

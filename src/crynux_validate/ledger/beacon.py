@@ -116,8 +116,10 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         For what is no beacon, one on another clock with a policy that keeps no distance, and a `LocalBeacon` whose
         rounds are so long that groups would be closed before their value is public.
     """
-    if not all(callable(getattr(beacon, name, None)) for name in ("next_round", "value")):
-        raise InvalidInputError(f"the beacon is {shorten(beacon)}; expected a beacon, like LocalBeacon()")
+    lacking = [name for name in ("next_round", "value") if not callable(getattr(beacon, name, None))]
+    if lacking or isinstance(beacon, type):
+        why = f"has no method {lacking[0]}" if lacking else "is a class, and not an object of it"
+        raise InvalidInputError(f"the beacon is {shorten(beacon)}, which {why}; expected a beacon, like LocalBeacon()")
     check_id(getattr(beacon, "name", None), "the beacon's name")
     on_ledger_clock = getattr(beacon, "on_ledger_clock", None)
     if type(on_ledger_clock) is not bool:

@@ -267,7 +267,9 @@ class _Check:
         if unsigned:
             self.rests_on.append(f"the ledger's word that {_listed(unsigned)} committed to this: not signed")
         if unknown:
-            self.rests_on.append(f"that these keys, which signed the commitments, are their nodes': {_listed(unknown)}")
+            self.rests_on.append(
+                f"that each of these keys, which signed the commitments, belongs to its node: {_listed(unknown)}"
+            )
 
     def _verdict(self) -> None:
         group, said = self.group, self.evidence.verdict
@@ -279,8 +281,11 @@ class _Check:
                 f"judging the answers again gives {again.outcome} with {self.node} {found}, not {said.outcome} with "
                 f"{said.findings.get(self.node)} as the ledger says"
             )
-        if delivered_by(members_of(group), again) != group.delivered_by:
-            raise BrokenEvidenceError(f"{group.id} names {group.delivered_by} as who delivers, which J6 does not")
+        deliverer = delivered_by(members_of(group), again)
+        if deliverer != group.delivered_by:
+            raise BrokenEvidenceError(
+                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {deliverer}"
+            )
         named = f"threshold {rule.threshold}, slashed from {rule.slash_threshold}"
         if rule.safety_checker:
             named += ", the task has a safety checker: no slash for a blank picture"

@@ -96,7 +96,7 @@ def check_act(group: Group, act: Act, now: int) -> None:
     phase = phase_of(group, now)
     end = LIFE[phase][act]
     if not isinstance(end, Status):
-        raise end(f"group {group.id} {_why(group, phase, act)}; it is {now}")
+        raise end(f"group {group.id} {_why(group, phase, act)}; it is now {now}")
 
 
 def _why(group: Group, phase: Phase, act: Act) -> str:

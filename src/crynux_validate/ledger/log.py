@@ -101,6 +101,12 @@ def event_digest(canonical_bytes: bytes) -> str:
     return digest("event", length_prefixed(canonical_bytes)).hex()
 
 
+def does_not_follow(seq: int, event: Event) -> BrokenLogError:
+    """Return the error for an event that does not name the event before it (L5)."""
+    kind = shorten_name(str(event.kind))
+    return BrokenLogError(f"event {seq} ({kind}) does not follow the one before it: edited or left out")
+
+
 def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     """Check that a log from its first event on is one chain (L5).
 
@@ -128,9 +134,7 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
         if event.seq != seq:
             raise BrokenLogError(f"event {seq} has the number {shorten_name(str(event.seq))}")
         if event.previous != previous:
-            raise BrokenLogError(
-                f"event {seq} ({shorten_name(str(event.kind))}) does not follow the one before it: edited or left out"
-            )
+            raise does_not_follow(seq, event)
         try:
             previous = event.digest
         except InvalidInputError as error:

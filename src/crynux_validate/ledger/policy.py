@@ -32,6 +32,7 @@ _POLICY_MONEY: Final = ("min_stake", "min_fee", "weight_unit", "min_class_stake"
 _OPTIONAL: Final = frozenset({"second_algorithm"})
 """Fields that a policy's JSON has only where they say something."""
 
+_LEAST: Final = {"min_fee": ", which is group_size,", "slash_per_fee": ", which is stake_per_fee,"}
 _MAY_BE_NONE: Final = ("min_fee", "slash_per_fee", "min_class_stake")
 
 Clock = Callable[[], int]
@@ -227,7 +228,9 @@ class Policy:
             if name in _MAY_BE_NONE and value is None:
                 continue
             if type(value) is not int or not low <= value <= high:
-                raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {low} to {high}")
+                least = f"{low}{_LEAST.get(name, '')}"
+                most = "2^256-1" if high == MAX_MONEY else high
+                raise InvalidInputError(f"{name} is {shorten(value)}; expected an integer from {least} to {most}")
         if self.min_fee is None:
             object.__setattr__(self, "min_fee", self.group_size * max(1, self.min_stake // 400))
         if self.stake_per_fee and not self.least_slash_ppm:

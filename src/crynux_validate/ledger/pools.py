@@ -95,7 +95,8 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
     if choice:
         return choice
     shown = "; ".join(str(facts) for facts in list(classes.values())[:5]) + ("; ..." if len(classes) > 5 else "")
-    there_are = f"there are {len(classes)} classes: {shown}" if classes else "no node has attested in it (P6)"
+    count = "there is 1 class" if len(classes) == 1 else f"there are {len(classes)} classes"
+    there_are = f"{count}: {shown}" if classes else "no node has attested in it (P6)"
     raise NotEnoughNodes(
         f"{wanted}; the attestations of epoch {in_force} are in force: {there_are}",
         available=0,
@@ -111,12 +112,13 @@ def _check_enough(
     if owners >= needed and is_large_enough(weight, supply.base, policy.min_pool_ppm):
         return
     stake = slashable_stake_needed(policy, action.fee)
+    by_fee = f", the least for a fee of {action.fee} (P7)" if stake > policy.min_stake else ""
     left_out: dict[str, Callable[[Node], bool]] = {
         "of the creator": lambda node: node.owner == action.creator,
         "suspended": lambda node: node.suspended,
         "leaving": lambda node: node.leaving is not None,
         "in a group": lambda node: node.group is not None,
-        f"with a stake below {stake}": lambda node: node.stake < stake,
+        f"with a stake below {stake}{by_fee}": lambda node: node.stake < stake,
         f"with less than {action.min_memory_gib} GiB": lambda node: node.gpu.memory_gib < action.min_memory_gib,
     }
     counts = {reason: sum(map(is_so, nodes)) for reason, is_so in left_out.items()}

@@ -11,6 +11,7 @@ from crynux_validate.ledger.actions import Action, action_from_dict
 from crynux_validate.ledger.beacon import beacon_named, check_beacon
 from crynux_validate.ledger.clock import checked_time
 from crynux_validate.ledger.interface import GENESIS, Beacon, Event, Policy
+from crynux_validate.ledger.log import does_not_follow
 
 _REFUSED: Final = (CrynuxValidateError, AttributeError, KeyError, TypeError, ValueError)
 """What a log that somebody else wrote can raise when it is repeated."""
@@ -100,6 +101,8 @@ def repeat(events: Iterable[Event], start: Genesis, record: Callable[[Action, in
     """
     before = None
     for seq, event in enumerate(events):
+        if before is not None and event.previous != before.digest:
+            raise does_not_follow(seq, event)
         try:
             if before is None:
                 again: Event | None = start.event()

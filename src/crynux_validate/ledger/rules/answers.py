@@ -27,7 +27,9 @@ def commit(state: State, change: Change, action: Commit, now: int) -> None:
     """Bind a member to its answer, once in each round (C2)."""
     group, answering = _answering(state, action, now)
     if not isinstance(action.commitment, bytes) or len(action.commitment) != DIGEST_BYTES:
-        raise InvalidAnswerError("a commitment has 32 bytes; make it with Opening.commitment (C1)")
+        raise InvalidAnswerError(
+            f"the commitment is {shorten(action.commitment)}; expected 32 bytes: make it with Opening.commitment (C1)"
+        )
     if action.node in answering.commitments:
         raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
     check_act(group, _COMMITS[action.round - 1], now)

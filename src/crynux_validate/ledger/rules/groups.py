@@ -97,8 +97,8 @@ def _check_queue(state: State, joined: int, beacon_round: int) -> None:
     waiting, most = state.group_count() - state.handled_count(), joined // state.policy.group_size
     if waiting >= most:
         raise NotEnoughNodes(
-            f"{waiting} groups wait for their draw; {joined} nodes have joined, and as many as {most} groups of "
-            f"{state.policy.group_size} can wait (P4a): draw them first",
+            f"groups that wait for their draw: {waiting}; with {joined} joined nodes and groups of "
+            f"{state.policy.group_size} at most {most} can wait (P4a): draw them first",
             available=most,
             needed=waiting + 1,
         )

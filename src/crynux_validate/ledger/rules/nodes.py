@@ -109,7 +109,8 @@ def attest_commit(state: State, change: Change, action: AttestCommit, now: int) 
         raise AlreadyDoneError(f"node {node.id} has committed in epoch {epoch.number}; that is never replaced (P6)")
     if now >= epoch.commit_deadline:
         raise TooLateError(
-            f"epoch {epoch.number} took commitments until {epoch.commit_deadline}; it is {now}: attest in the next one"
+            f"epoch {epoch.number} took commitments until {epoch.commit_deadline}; it is now {now}: attest in the next "
+            "epoch"
         )
     if action.challenge is None:
         raise TooEarlyError(f"the challenge of epoch {epoch.number} is not public yet; commit later")
@@ -132,12 +133,12 @@ def attest_reveal(state: State, change: Change, action: AttestReveal, now: int) 
     opens = attestation.commitment(ledger=state.id, node=node.id, nonce=action.nonce)
     if now < epoch.commit_deadline:
         raise TooEarlyError(
-            f"epoch {epoch.number} takes commitments until {epoch.commit_deadline}; it is {now}: reveal then"
+            f"epoch {epoch.number} takes commitments until {epoch.commit_deadline}; it is now {now}: reveal then"
         )
     if any(attested.epoch == epoch.number for attested in node.attestations):
         raise AlreadyDoneError(f"node {node.id} has revealed in epoch {epoch.number}")
     if now >= epoch.reveal_deadline:
-        raise TooLateError(f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is {now}")
+        raise TooLateError(f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is now {now}")
     if node.attest_commitment is None or node.attest_commitment[0] != epoch.number:
         raise CommitmentMismatchError(f"node {node.id} has not committed in epoch {epoch.number}: nothing to open")
     if node.attest_commitment[1] != opens:

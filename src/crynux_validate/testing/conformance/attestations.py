@@ -219,7 +219,7 @@ class AttestationRules(Harness):
         network.attest()
         ledger = network.ledger
         ledger.join("late", owner="o0", gpu=CARD, stake=400)
-        network.refused(TooLateError, lambda: network.attest_commit("late"), "attest in the next one")
+        network.refused(TooLateError, lambda: network.attest_commit("late"), "attest in the next epoch")
         assert network.class_of("late") is None
         assert "late" not in network.opened(task=TEXT).pool.ids
         assert "late" in network.opened(task=TASK).pool.ids, "images ask for no class"

@@ -20,6 +20,12 @@ MOST: Final = 3_000
 """After how many actions a disk that lets some through must be full."""
 
 
+_NOT_FULL: Final = (
+    f"{MOST} actions were done on a full disk. The kit only limits how large one file can get: a ledger of many small "
+    "files, or elsewhere, defines full_disk(self, folder), in which all its writes fail"
+)
+
+
 class FullDiskRules(Harness):
     """Standard tests of a ledger whose writes fail."""
 
@@ -33,7 +39,7 @@ class FullDiskRules(Harness):
         with self.full_disk(folder):
             refused = 0
             while refused < TIMES:
-                assert acknowledged < MOST, "the disk is full, and the ledger goes on all the same"
+                assert acknowledged < MOST, _NOT_FULL
                 try:
                     acknowledged += ledger.deposit(f"account-{acknowledged}", 1)
                 except StorageError:

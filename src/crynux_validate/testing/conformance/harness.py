@@ -178,7 +178,10 @@ class Harness:
         if beacon is None:
             beacon = LocalBeacon(SECRET) if self.has("manual_clock") else PromptBeacon(SECRET)
         clock, folder = clock or self.new_clock(), folder or self.new_folder()
-        return self.under_test(self.make_ledger(self.adapted_policy(policy), LEDGER_ID, clock, beacon, folder))
+        made = self.make_ledger(self.adapted_policy(policy), LEDGER_ID, clock, beacon, folder)
+        if made is None:
+            raise TypeError(f"{type(self).__name__}.make_ledger returned None; expected a ledger: return it")
+        return self.under_test(made)
 
     def under_test(self, ledger: Ledger) -> Ledger:
         """Return a ledger as the tests see it: with their names of accounts, and skipping what it lacks."""

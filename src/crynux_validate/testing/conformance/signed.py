@@ -136,7 +136,7 @@ class SignedRules(Harness):
             network.refused(
                 InvalidInputError,
                 lambda k=key: network.ledger.join("x", owner="o0", gpu=CARD, stake=400, public_key=k),  # type: ignore[misc]
-                "a public key has 32 bytes",
+                "expected 32 bytes: SigningKey",
             )
 
     @needs("signatures", "restart")
