@@ -11,6 +11,7 @@ import pytest
 import crynux_validate as cv
 from crynux_validate.ledger.base import StoringLedger
 from crynux_validate.ledger.beacon import MissingBeacon, beacon_named, check_beacon
+from crynux_validate.ledger.replay import Genesis
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.draws import SlowBeacon
 from crynux_validate.testing.conformance.log import rechained
@@ -285,6 +286,34 @@ def test_rounds_are_not_longer_than_groups_wait() -> None:
             group = network.opened(fee=3)
             clock.now = group.draw_deadline
             assert network.ledger.draw(group.id).status is cv.Status.DRAWN, "none is closed before its value is public"
+
+
+@pytest.mark.parametrize("value", [b"", bytes(257), "text"])
+def test_what_is_no_value_is_neither_drawn_by_nor_a_challenge(value: Any) -> None:
+    """P4b, P6: 1 to 256 bytes."""
+
+    class Loud(SlowBeacon):
+        def value(self, round: int, now: int) -> Any:  # noqa: A002
+            return super().value(round, now) and value
+
+    network = foreign()
+    group = network.opened(fee=3)
+    network.ledger._beacon = Loud()  # type: ignore[attr-defined]
+    network.clock.advance(30)
+    before = network.ledger.events()
+    with pytest.raises(cv.InvalidInputError, match=r"the beacon's value of round .*1 to 256 bytes"):
+        network.ledger.draw(group.id)
+    with pytest.raises(cv.InvalidInputError, match=r"the challenge.* (1 to 256 bytes|expected bytes)"):
+        network.ledger.attest_commit("n0", bytes(32), epoch=network.ledger.epoch().number)
+    assert network.ledger.events() == before
+
+
+def test_a_log_with_rounds_that_are_longer_is_refused() -> None:
+    """Whoever wrote it: every ledger refuses it, and makes nothing."""
+    start = Genesis(LEDGER_ID, POLICY, "local/21", 1_000_000)
+    for beacon in (None, cv.LocalBeacon(period=21)):
+        with pytest.raises(cv.InvalidInputError, match=r"draw_seconds is 20, .* take 21 seconds"):
+            backends.current.replay([start.event()], clock=ManualClock(), beacon=beacon)
 
 
 def made(name: str, beacon: cv.LocalBeacon | None, clock: ManualClock) -> NetworkAround:

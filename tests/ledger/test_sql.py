@@ -19,12 +19,13 @@ from sqlalchemy import Connection, Table, and_, text, update
 import crynux_validate as cv
 from crynux_validate.encoding import canonical_json
 from crynux_validate.errors import BrokenLogError, UnknownIdError
-from crynux_validate.ledger.actions import Join, OpenGroup
+from crynux_validate.ledger.actions import Action, DrawGroup, Join, OpenGroup
 from crynux_validate.ledger.sql.audit import check_records
 from crynux_validate.ledger.sql.channel import Channel, Statement
 from crynux_validate.ledger.sql.statements import HEAD
 from crynux_validate.ledger.sql.tables import ACCOUNTS, ANSWERS, EVENTS, GROUPS, LEDGER, NODES, TASKS, WEIGHTS
 from crynux_validate.testing import ManualClock
+from crynux_validate.testing.conformance.draws import SlowBeacon
 from crynux_validate.testing.conformance.network import LEDGER_ID, SilentBeacon
 from crynux_validate.testing.conformance.network import Network as NetworkAround
 from tests.ledger import backends
@@ -215,7 +216,7 @@ def test_derived_columns_and_rows_that_belong_to_nothing_are_found(backend: back
             connection.execute(statement)  # type: ignore[call-overload]
             store = ledger._store(Channel(connection.connection, connection.dialect), [_head(connection)], write=False)
             with pytest.raises(BrokenLogError):
-                check_records(store, ledger.id, ledger.policy, ledger._beacon)
+                check_records(store, ledger.id, ledger.policy, ledger._beacon, store.head.time)
             connection.rollback()
 
     of_group, of_node = GROUPS.c.id == drawn.id, NODES.c.id == settled.members[0]
@@ -291,7 +292,7 @@ def test_every_column_that_decides_a_draw_is_checked(backend: backends.Backend) 
             assert connection.execute(statement).rowcount == 1  # type: ignore[call-overload]
             store = ledger._store(Channel(connection.connection, connection.dialect), [_head(connection)], write=False)
             with pytest.raises(BrokenLogError, match=match):
-                check_records(store, ledger.id, ledger.policy, ledger._beacon)
+                check_records(store, ledger.id, ledger.policy, ledger._beacon, store.head.time)
             connection.rollback()
     ledger.verify_records()
 
@@ -327,6 +328,57 @@ def test_a_draw_that_the_own_beacon_did_not_make_is_found(backend: backends.Back
         BrokenLogError, match="the beacon's value for group-3 is not what the ledger's own beacon gives"
     ):
         again.verify_records()
+
+
+def _forged(ledger: cv.SqlLedger, *actions: Action) -> None:
+    """Write what whoever keeps the database can write: actions that the rules allow, whatever the beacon says."""
+    with ledger._writing() as store:
+        for action in actions:
+            ledger._record(store, action, ledger._now(store))
+
+
+@pytest.mark.parametrize("beacon", [cv.LocalBeacon(b"secret"), SlowBeacon()])
+@pytest.mark.parametrize("away", [-5_000, -1, 1, 5_000])
+def test_a_round_that_was_not_the_next_one_is_found(backend: backends.Backend, beacon: cv.Beacon, away: int) -> None:
+    """Whoever can take a round that was public at the opening chooses the members (P4a)."""
+    clock, policy = ManualClock(), replace(POLICY, beacon_delay_seconds=15)
+    network = NetworkAround(backend.make(policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon), clock, nodes=12)
+    ledger = network.ledger
+    assert isinstance(ledger, cv.SqlLedger)
+    if away > 0:  # a round before that of the group before it is refused by the rules
+        network.opened(fee=3)
+    ledger.verify_records()
+    number = beacon.next_round(clock.now + policy.beacon_delay_seconds) + away
+    _forged(ledger, OpenGroup(TASK.replace(seed=9), "app", 3, 0, None, number))
+    with pytest.raises(BrokenLogError, match=r"the beacon round of group-. is not what the ledger's own beacon gives"):
+        ledger.verify_records()
+
+
+@pytest.mark.parametrize("beacon", [cv.LocalBeacon(b"secret"), SlowBeacon()])
+def test_a_value_before_its_time_is_found(backend: backends.Backend, beacon: cv.Beacon) -> None:
+    """At the time of such a draw the beacon gives nothing that an invented value could be compared with (P4b)."""
+    clock, policy = ManualClock(), replace(POLICY, beacon_delay_seconds=15)
+    network = NetworkAround(backend.make(policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon), clock, nodes=12)
+    ledger, group = network.ledger, network.opened(fee=3)
+    assert isinstance(ledger, cv.SqlLedger)
+    _forged(ledger, DrawGroup(group.id, b"a value that somebody liked better"))
+    clock.advance(30)  # whoever checks it does so later
+    with pytest.raises(BrokenLogError, match="value for group-1 is not what the ledger's own beacon gives"):
+        ledger.verify_records()
+
+
+def test_a_beacon_that_was_ahead_or_fell_silent_is_believed(backend: backends.Backend) -> None:
+    """What a beacon with a clock of its own gave cannot be told from what it gave a little later, nor asked then."""
+    clock, policy = ManualClock(), replace(POLICY, beacon_delay_seconds=15)
+    made = backend.make(policy, ledger_id=LEDGER_ID, clock=clock, beacon=SlowBeacon())
+    network = NetworkAround(made, clock, nodes=12)
+    ledger, group = network.ledger, network.opened(fee=3)
+    assert isinstance(ledger, cv.SqlLedger)
+    value = SlowBeacon().value(group.beacon_round, clock.now + 100)
+    _forged(ledger, DrawGroup(group.id, value))
+    ledger.verify_records()
+    clock.advance(100)
+    ledger.verify_records()
 
 
 def test_a_group_that_was_closed_though_its_value_was_public_is_found(backend: backends.Backend) -> None:

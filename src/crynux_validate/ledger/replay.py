@@ -62,7 +62,7 @@ def genesis_of(events: Sequence[Event]) -> Genesis:
 
 
 def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None) -> Beacon:
-    """Return the beacon of a ledger that began like this; raises `InvalidInputError` for another one (P4a).
+    """Return the beacon of a ledger that began like this (P4a).
 
     Parameters
     ----------
@@ -72,9 +72,14 @@ def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None
         The one that was given, if any.
     secret
         Of the `LocalBeacon` that it began with, where that is known.
+
+    Raises
+    ------
+    InvalidInputError
+        For another beacon, and one that a ledger with this policy cannot use.
     """
     if beacon is None:
-        return beacon_named(start.beacon, secret)
+        return check_beacon(beacon_named(start.beacon, secret), start.policy)
     if check_beacon(beacon, start.policy).name != start.beacon:
         raise InvalidInputError(
             f"the beacon is {shorten(beacon.name)}; ledger {start.ledger} began with {start.beacon}, and keeps it"

@@ -1,6 +1,6 @@
 """A group from its task to its money: opened, drawn, settled or closed (protocol P2-P5, P7, C2, L3, L4, L6)."""
 
-from typing import Final, get_args
+from typing import get_args
 
 from crynux_validate.encoding import DIGEST_BYTES, check_id, check_integer, parse_hex, shorten
 from crynux_validate.errors import (
@@ -17,15 +17,20 @@ from crynux_validate.ledger.interface import Group, Policy, Round, Status
 from crynux_validate.ledger.life import Act, check_act
 from crynux_validate.ledger.pools import choose_supply
 from crynux_validate.ledger.rules.money import charge, check_money, pay
-from crynux_validate.ledger.rules.state import Change, State, group_id, group_number, joined_node, known_group
+from crynux_validate.ledger.rules.state import (
+    Change,
+    State,
+    check_value,
+    group_id,
+    group_number,
+    joined_node,
+    known_group,
+)
 from crynux_validate.ledger.settlement import settle_group
 from crynux_validate.machines.gpu import MAX_MEMORY_GIB
 from crynux_validate.machines.pairing import choose_members, is_large_enough, weight_among
 from crynux_validate.machines.roster import Draw
 from crynux_validate.tasks import Task, TextTask
-
-MAX_BEACON_BYTES: Final = 256
-"""The longest value of a beacon: as long as an epoch's challenge can be (P6)."""
 
 
 def open_group(state: State, change: Change, action: OpenGroup, now: int) -> None:
@@ -112,11 +117,8 @@ def _check_queue(state: State, joined: int, beacon_round: int) -> None:
 def check_can_handle(group: Group, beacon: bytes | None, now: int) -> None:
     """Refuse a group that can be neither drawn nor closed yet: its value is not public, nor is it late (P4b)."""
     check_act(group, Act.DRAW_WITHOUT if beacon is None else Act.DRAW, now)
-    if beacon is not None and not (isinstance(beacon, bytes) and 1 <= len(beacon) <= MAX_BEACON_BYTES):
-        raise InvalidInputError(
-            f"the beacon's value of round {group.beacon_round} is {shorten(beacon)}; expected 1 to "
-            f"{MAX_BEACON_BYTES} bytes, or None while it is not public"
-        )
+    if beacon is not None:
+        check_value(beacon, f"the beacon's value of round {group.beacon_round}")
 
 
 def draw_group(state: State, change: Change, action: DrawGroup, now: int) -> None:

@@ -15,7 +15,7 @@ from crynux_validate.ledger.actions import AttestCommit, AttestReveal, Deposit, 
 from crynux_validate.ledger.interface import MAX_MONEY, Epoch
 from crynux_validate.ledger.rules.money import charge, check_money, pay
 from crynux_validate.ledger.rules.signed import check_signature
-from crynux_validate.ledger.rules.state import Change, State, joined_node
+from crynux_validate.ledger.rules.state import Change, State, check_value, joined_node
 from crynux_validate.machines.classes import Attestation, check_digest
 from crynux_validate.machines.gpu import GpuModel
 from crynux_validate.machines.roster import Node
@@ -114,6 +114,7 @@ def attest_commit(state: State, change: Change, action: AttestCommit, now: int) 
         )
     if action.challenge is None:
         raise TooEarlyError(f"the challenge of epoch {epoch.number} is not public yet; commit later")
+    check_value(action.challenge, f"the challenge of epoch {epoch.number}")
     check_signature(
         node,
         action.signature,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from crynux_validate.encoding import check_id, shorten
-from crynux_validate.errors import UnknownIdError
+from crynux_validate.errors import InvalidInputError, UnknownIdError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.machines.roster import Node
 
@@ -79,6 +79,18 @@ def joined_node(state: State, node: str) -> Node:
     if found is None or not found.joined:
         raise UnknownIdError(f"no node {shorten(node)} has joined this ledger")
     return found
+
+
+MAX_BEACON_BYTES: Final = 256
+"""The longest value of a beacon; the challenge of an epoch is one (P6)."""
+
+
+def check_value(value: object, what: str) -> None:
+    """Refuse what is no value of a beacon: 1 to 256 bytes."""
+    if not (isinstance(value, bytes) and 1 <= len(value) <= MAX_BEACON_BYTES):
+        raise InvalidInputError(
+            f"{what} is {shorten(value)}; expected 1 to {MAX_BEACON_BYTES} bytes, or None while it is not public"
+        )
 
 
 def group_id(number: int) -> str:

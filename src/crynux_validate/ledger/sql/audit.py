@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import BrokenLogError
-from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup
+from crynux_validate.ledger.actions import Action, AttestCommit, DrawGroup, OpenGroup
 from crynux_validate.ledger.beacon import MissingBeacon
 from crynux_validate.ledger.interface import Beacon, Event, Group, Policy
 from crynux_validate.ledger.memory import MemoryStore
 from crynux_validate.ledger.replay import Genesis, genesis_of, repeat, telling
-from crynux_validate.ledger.rules import Change, group_number
+from crynux_validate.ledger.rules import Change, group_id, group_number
 from crynux_validate.ledger.sql import statements
 from crynux_validate.ledger.sql.records import class_to_text, group_progress, node_to_row, task_key
 from crynux_validate.ledger.sql.store import SqlStore
@@ -55,34 +55,45 @@ class _Replayed(MemoryStore):
 
 
 class _OwnBeacon:
-    """Compares what the log says that the beacon gave with what the ledger's own beacon gives.
+    """Compares the rounds and values that the log says with those that the ledger's own beacon gives (P4a, P6).
 
-    A log that was taken to another database has, up to there, the values of a secret that this one does not know, and a
+    Who could take a round that was public at the opening, or a value before its time, would choose the members. A log
+    that was taken to another database has, up to there, the values of a secret that this one does not know, and a
     `MissingBeacon` knows none.
     """
 
-    def __init__(self, beacon: Beacon, again: _Replayed, since: int) -> None:
+    def __init__(self, beacon: Beacon, again: _Replayed, since: int, present: int) -> None:
         self._beacon = beacon
         self._again = again
         self._since = since
+        self._present = present
 
     def look(self, action: Action, now: int) -> None:
-        """Compare a draw or a challenge, before it is done again; raises `BrokenLogError` where it is another."""
+        """Compare a round or a value, before it is used again; raises `BrokenLogError` where it is another."""
         if isinstance(self._beacon, MissingBeacon) or self._again.head.seq + 1 < self._since:
             return
-        if isinstance(action, DrawGroup):
-            group = self._again.find_group(action.group)
-            said, number = action.beacon, None if group is None else group.beacon_round
-            what = f"the beacon's value for {action.group}"
-        elif isinstance(action, AttestCommit):
-            starts = self._again.policy.epoch_at(now).starts
-            said, number = action.challenge, self._beacon.next_round(starts - 1)
-            what = f"the challenge that {action.node} was given"
-        else:
-            return
-        if number is None or (said is None and not self._beacon.on_ledger_clock):
-            return  # a beacon with a clock of its own may have been out of reach then
-        if self._beacon.value(number, now) not in (said, None):  # None: it has fallen silent, and cannot be asked
+        match action:
+            case OpenGroup():
+                next_round = self._beacon.next_round(now + self._again.policy.beacon_delay_seconds)
+                if action.beacon_round != max(next_round, self._again.last_beacon_round()):
+                    name = group_id(self._again.group_count() + 1)
+                    raise BrokenLogError(f"the beacon round of {name} is not what the ledger's own beacon gives")
+            case DrawGroup():
+                group = self._again.find_group(action.group)
+                if group is not None:
+                    self._compare(group.beacon_round, action.beacon, now, f"the beacon's value for {group.id}")
+            case AttestCommit():
+                number = self._beacon.next_round(self._again.policy.epoch_at(now).starts - 1)
+                self._compare(number, action.challenge, now, f"the challenge that {action.node} was given")
+
+    def _compare(self, number: int, said: bytes | None, now: int, what: str) -> None:
+        given = self._beacon.value(number, now)
+        if not self._beacon.on_ledger_clock:
+            # Then it may have been out of reach, or ahead of the ledger; and it may have fallen silent since.
+            given = self._beacon.value(number, self._present) if given is None else given
+            if said is None or given is None:
+                return
+        if given != said:
             raise BrokenLogError(f"{what} is not what the ledger's own beacon gives")
 
 
@@ -91,9 +102,12 @@ def check_records(
     ledger_id: str,
     policy: Policy,
     beacon: Beacon,
+    present: int,
     on_event: Callable[[Event], None] | None = None,
 ) -> None:
     """Do every action of a log again, and compare all that is stored with what that gives.
+
+    The beacon is asked for what it gave then; one on another clock also for what it gives at the time `present`.
 
     Raises
     ------
@@ -110,7 +124,7 @@ def check_records(
     _compare("what the ledger's row says of its policy and beacon", kept, said)
     again = _Replayed(start)
 
-    own = _OwnBeacon(beacon, again, since)
+    own = _OwnBeacon(beacon, again, since, present)
     answers = 0
 
     def compare(group: Group) -> None:

@@ -280,7 +280,8 @@ class SqlLedger(StoringLedger):
         """
         check_function(on_event, "on_event")
         with self._looking_around() as store:
-            check_records(store, self.id, self.policy, self._beacon, on_event)
+            present = max(store.head.time, checked_time(self._time(store)))
+            check_records(store, self.id, self.policy, self._beacon, present, on_event)
 
     @contextmanager
     def _here(self) -> Iterator[None]:
