@@ -254,6 +254,76 @@ def second_of_two() -> tuple[Network, Evidence]:
     return network, evidence_of(network, group.members[2], group.id)
 
 
+def slash(**change: Any) -> Callable[[dict[str, Any]], None]:
+    """Say something else of the slash, which is the last transfer."""
+
+    def edit(group: dict[str, Any]) -> None:
+        for at, name in enumerate(("source", "target", "amount")):
+            group["transfers"][-1][at] = change.get(name, group["transfers"][-1][at])
+
+    return edit
+
+
+def slash_twice(group: dict[str, Any]) -> None:
+    group["transfers"].append(group["transfers"][-1])
+
+
+def slash_another(group: dict[str, Any]) -> None:
+    group["transfers"][-1][0] = group["members"][0]
+
+
+def pay_somebody(group: dict[str, Any]) -> None:
+    group["transfers"][0][1] = "thief"
+
+
+def pay_nobody(group: dict[str, Any]) -> None:
+    del group["transfers"][0]
+
+
+def take_for_another_reason(group: dict[str, Any]) -> None:
+    group["transfers"].append([group["members"][0], "thief", "1000", "penalty"])
+
+
+def ask_too_little(group: dict[str, Any]) -> None:
+    group["fee"] = "2"
+
+
+def judge_oneself(group: dict[str, Any]) -> None:
+    group["creator"] = group["pool"]["owners"][0]
+
+
+def name_a_class(group: dict[str, Any]) -> None:
+    group["gpu_class"] = {"gpu": CARD.to_dict(), "kernel": "00" * 32, "numerics": "00" * 32, "canary": "00" * 32}
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (slash_twice, r"660 was taken .* more than its policy allows"),
+        (slash(amount="661"), r"661 was taken .* is INVALID .* more than its policy allows"),
+        (slash(amount="0"), r"^0 was taken"),
+        (slash(source="stranger"), r"660 was taken .* is no member"),
+        (slash(target="thief"), r"660 was taken .* for another account"),
+        (slash_another, r"660 was taken .* is VALID"),
+        (pay_somebody, r"what group-2 paid .* \(L3\)"),
+        (pay_nobody, r"what group-2 paid"),
+        (take_for_another_reason, r"what group-2 paid"),
+        (ask_too_little, r"the fee of group-2 is 2, .* asks for 3 \(L3\)"),
+        (judge_oneself, r"a node of its creator .* \(P5\)"),
+        (name_a_class, r"group-2 has a class and no text task"),
+    ],
+)
+def test_money_that_moved_otherwise_and_groups_that_no_ledger_opens(
+    edit: Callable[[dict[str, Any]], None], match: str
+) -> None:
+    """Only the amount of a slash is the ledger's word, up to its bound: here 20 shares of 33, of a stake of 1,000."""
+    _, evidence = second_of_two()
+    verify_evidence(evidence)
+    verify_evidence(edited(evidence, slash(amount="1")))
+    with pytest.raises(BrokenEvidenceError, match=match):
+        verify_evidence(edited(evidence, edit))
+
+
 def test_evidence_says_what_the_draw_rests_on() -> None:
     _, evidence = second_of_two()
     checked = verify_evidence(evidence)

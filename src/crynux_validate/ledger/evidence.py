@@ -10,12 +10,14 @@ from typing import Final, Self
 
 from crynux_validate.encoding import canonical_json, check_id, check_type, parse_json, printable, shorten, summary
 from crynux_validate.errors import BrokenEvidenceError, CrynuxValidateError, InvalidInputError
-from crynux_validate.judging import Finding, Verdict, judge
+from crynux_validate.judging import Finding, Verdict
 from crynux_validate.ledger.group import Group, Status
 from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
-from crynux_validate.ledger.settlement import delivered_by, members_of
+from crynux_validate.ledger.policy import MAX_MONEY
+from crynux_validate.ledger.settlement import Settlement, settle_group
 from crynux_validate.machines.pairing import is_large_enough, verify_draw
 from crynux_validate.signatures import KEY_BYTES, is_signed, signed_bytes
+from crynux_validate.tasks import TextTask
 
 SCHEMA: Final = "crynux-validate/evidence/2"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
@@ -178,6 +180,14 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
     return _Check(evidence, keys).result()
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A member whose stake is not known, but not more than this."""
+
+    owner: str
+    stake: int = MAX_MONEY
+
+
 class _Check:
     """One check of one piece of evidence; the order is that of the protocol."""
 
@@ -188,12 +198,26 @@ class _Check:
         self.rests_on: list[str] = []
 
     def result(self) -> CheckedEvidence:
+        self._opened()
         self._draw()
         self._openings()
         self._signatures()
-        self._verdict()
+        pool = self.group.pool
+        members = {node: _Member(pool.owners[pool.places[node]]) for node in self.group.members}
+        again = settle_group(self.group, members)
+        self._verdict(again)
+        self._money(again)
         self._beliefs()
         return CheckedEvidence(self.evidence, tuple(map(printable, self.shown)), tuple(map(printable, self.rests_on)))
+
+    def _opened(self) -> None:
+        group, least = self.group, self.group.policy.least_fee
+        if group.fee < least:
+            raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}, and its policy asks for {least} (L3)")
+        if group.creator in group.pool.owners:
+            raise BrokenEvidenceError(f"the pool of {group.id} has a node of its creator {group.creator} (P5)")
+        if isinstance(group.task, TextTask) != (group.gpu_class is not None):
+            raise BrokenEvidenceError(f"{group.id} has a class and no text task, or a text task and no class (P2)")
 
     def _draw(self) -> None:
         group, draw = self.group, self.group.draw
@@ -271,20 +295,18 @@ class _Check:
                 f"that each of these keys, which signed the commitments, belongs to its node: {_listed(unknown)}"
             )
 
-    def _verdict(self) -> None:
-        group, said = self.group, self.evidence.verdict
+    def _verdict(self, settled: Settlement) -> None:
+        group, said, again = self.group, self.evidence.verdict, settled.verdict
         rule = group.policy.rule_for(group.task)
-        again = judge(members_of(group), rule)
         if again != said:
             found = again.findings[self.node]
             raise BrokenEvidenceError(
                 f"judging the answers again gives {again.outcome} with {self.node} {found}, not {said.outcome} with "
                 f"{said.findings.get(self.node)} as the ledger says"
             )
-        deliverer = delivered_by(members_of(group), again)
-        if deliverer != group.delivered_by:
+        if settled.delivered_by != group.delivered_by:
             raise BrokenEvidenceError(
-                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {deliverer}"
+                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {settled.delivered_by}"
             )
         named = f"threshold {rule.threshold}, slashed from {rule.slash_threshold}"
         if rule.safety_checker:
@@ -293,18 +315,26 @@ class _Check:
         apart = "" if distance is None else f", at distance {distance} from the delivered score"
         self.shown.append(f"judging the answers again ({named}) finds {self.node} {self.evidence.finding}{apart}")
 
-    def _beliefs(self) -> None:
-        most = self.group.policy.slash_per_fee
-        share = self.group.fee // self.group.policy.group_size
+    def _money(self, settled: Settlement) -> None:
+        """All that moved follows from the verdict, but the amounts of slashes, which have a bound (L3, L4)."""
+        most = {moved.source: moved for moved in settled.transfers if moved.why == "slash"}
+        paid = [moved for moved in settled.transfers if moved.why != "slash"]
+        if paid != [moved for moved in self.group.transfers if moved.why != "slash"]:
+            raise BrokenEvidenceError(f"what {self.group.id} paid is not what follows from its verdict (L3)")
         for moved in self.group.transfers:
-            if moved.why == "slash" and moved.source == self.node:
-                slashable = self.evidence.finding in (Finding.INVALID, Finding.WITHHELD)
-                if not slashable or (most is not None and moved.amount > most * share):
-                    raise BrokenEvidenceError(
-                        f"{moved.amount} was taken from the stake of {self.node}, which is {self.evidence.finding} in "
-                        f"{self.group.id}: more than its policy allows (L4)"
-                    )
+            if moved.why != "slash":
+                continue
+            bound = most.pop(moved.source, None)
+            if bound is None or moved.target != bound.target or not 1 <= moved.amount <= bound.amount:
+                found = settled.verdict.findings.get(moved.source, "no member")
+                raise BrokenEvidenceError(
+                    f"{moved.amount} was taken from the stake of {moved.source}, which is {found} in "
+                    f"{self.group.id}: more than its policy allows, or for another account (L4)"
+                )
+            if moved.source == self.node:
                 self.rests_on.append(f"the ledger's word that {moved.amount} was taken from the stake of {self.node}")
+
+    def _beliefs(self) -> None:
         for number, one in enumerate(self.group.rounds, 1):
             for node in self.group.asked(number):
                 if node not in one.openings:

@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from crynux_validate.answers import ErrorReport
 from crynux_validate.judging import Finding, Malformed, Member, Outcome, Verdict, judge
 from crynux_validate.keyed import KeyedScore
 from crynux_validate.ledger.group import Group, Transfer
 from crynux_validate.ledger.policy import PPM, Policy
-from crynux_validate.machines.roster import Node
+
+
+class Staked(Protocol):
+    """What of a node decides where money goes; a `Node` has it."""
+
+    @property
+    def owner(self) -> str:
+        """Whose account is paid."""
+
+    @property
+    def stake(self) -> int:
+        """What there is to be slashed."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ def members_of(group: Group) -> dict[str, Member]:
     return members
 
 
-def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
+def settle_group(group: Group, nodes: Mapping[str, Staked]) -> Settlement:
     """Judge a drawn group and say where its money goes.
 
     Parameters
@@ -67,7 +79,7 @@ def settle_group(group: Group, nodes: Mapping[str, Node]) -> Settlement:
 
 
 def _payments(
-    group: Group, members: Mapping[str, Member], verdict: Verdict, nodes: Mapping[str, Node]
+    group: Group, members: Mapping[str, Member], verdict: Verdict, nodes: Mapping[str, Staked]
 ) -> list[Transfer]:
     """What of the fee does not go back to the creator (L3, J4, J5)."""
     size = len(members)
@@ -94,7 +106,7 @@ def slash_of(stake: int, ppm: int, policy: Policy, fee: int) -> int:
     return min(amount, policy.slash_per_fee * (fee // policy.group_size))
 
 
-def _slashes(group: Group, verdict: Verdict, nodes: Mapping[str, Node]) -> list[Transfer]:
+def _slashes(group: Group, verdict: Verdict, nodes: Mapping[str, Staked]) -> list[Transfer]:
     policy = group.policy
     parts = {Finding.INVALID: policy.slash_ppm, Finding.WITHHELD: policy.withheld_ppm}
     slashes = []
