@@ -240,7 +240,9 @@ def test_a_draw_is_verified_and_so_are_its_candidates_in_any_order(
     found = whole(pool, beacon, dict.fromkeys(taken, "group-1"))
     assert verify_draw(found)
     assert verify_draw(replace(found, pool=pool[::-1]))
-    assert verify_draw(found, task=TASK, policy=POLICY, beacon=beacon)
+    assert verify_draw(found, task=TASK, beacon=beacon)
+    free, all_of = found.pool.total_weight - found.unavailable_weight, found.pool.total_weight  # type: ignore[attr-defined]
+    assert verify_draw(found, policy=POLICY) == (free * 10**6 >= POLICY.min_pool_ppm * all_of), "P4d, whatever the base"
 
 
 PLAIN = [Candidate(f"n{at}", f"o{at}", 10 + at) for at in range(10)]
@@ -279,6 +281,13 @@ def test_a_draw_is_for_one_task_one_policy_and_one_beacon_value() -> None:
     fewer = replace(found, members=found.members[:2])
     assert verify_draw(fewer), "nothing in a draw says how many members the policy asks for"
     assert not verify_draw(fewer, policy=POLICY)
+    half = found.pool.total_weight // 2  # type: ignore[attr-defined]
+    for weight, holds in ((half - 1, True), (half + 1, False)):
+        busy = replace(found, unavailable_weight=weight)
+        assert verify_draw(busy)
+        assert verify_draw(busy, policy=POLICY) is holds
+    with pytest.raises(InvalidInputError, match=r"the policy is .* expected a Policy"):
+        verify_draw(found, policy=TASK)  # type: ignore[arg-type]
 
 
 def test_the_digest_of_a_draw_is_over_what_it_is_for() -> None:

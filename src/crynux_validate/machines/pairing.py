@@ -215,6 +215,10 @@ def verify_draw(
     for given, what, expected in ((task, "the task", "an ImageTask or a TextTask"), (policy, "the policy", "a Policy")):
         if given is not None and not isinstance(getattr(given, "digest", None), str):
             raise InvalidInputError(f"{what} is {shorten(given)}; expected {expected}")
+    # The base is not known here, only that it is no less than the pool (P4d).
+    least_pool = 0 if policy is None else getattr(policy, "min_pool_ppm", None)
+    if least_pool is None:
+        raise InvalidInputError(f"the policy is {shorten(policy)}; expected a Policy")
     if beacon is not None:
         check_type(beacon, bytes, "the beacon's value", "bytes")
     try:
@@ -244,6 +248,7 @@ def verify_draw(
         and set(again.hit) == set(draw.unavailable)
         and draw.group not in draw.unavailable.values()
         and weight_among(pool, draw.unavailable) <= draw.unavailable_weight < pool.total_weight
+        and is_large_enough(pool.total_weight - draw.unavailable_weight, pool.total_weight, least_pool)
     )
 
 
