@@ -221,7 +221,7 @@ class _Check:
 
     def _draw(self) -> None:
         group, draw = self.group, self.group.draw
-        if draw is None or not verify_draw(draw, task=group.task, policy=group.policy):
+        if draw is None or draw.policy != group.policy.digest or not verify_draw(draw, task=group.task):
             raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
         drawn_for = draw.ledger, draw.group, draw.fee, draw.beacon_round
         same_pool = draw.pool is group.pool or tuple(draw.pool) == tuple(group.pool)
