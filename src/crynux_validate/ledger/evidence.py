@@ -304,9 +304,10 @@ class _Check:
                 f"judging the answers again gives {again.outcome} with {self.node} {found}, not {said.outcome} with "
                 f"{said.findings.get(self.node)} as the ledger says"
             )
-        if settled.delivered_by != group.delivered_by:
+        deliverer = settled.delivered_by
+        if deliverer != group.delivered_by:
             raise BrokenEvidenceError(
-                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {settled.delivered_by}"
+                f"{group.id} says that {group.delivered_by} delivers the result; by rule J6 it is {deliverer}"
             )
         named = f"threshold {rule.threshold}, slashed from {rule.slash_threshold}"
         if rule.safety_checker:
