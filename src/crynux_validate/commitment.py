@@ -59,16 +59,17 @@ class Opening:
         """Read the answer; raises `InvalidAnswerError` where it is malformed."""
         return answer_from_bytes(self.answer_bytes)
 
-    def commitment(self, draw_digest: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
+    def commitment(self, bound_to: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
         """Return the commitment, 32 bytes (C1).
 
-        The node's id is inside, so that a copied commitment cannot be opened by the copier; the draw's digest as well,
-        so that it fits no other task, policy, group or company.
+        The node's id is inside, so that a copied commitment cannot be opened by the copier; what it is bound to as
+        well, so that it fits no other task, policy, group or company, and no other seed.
 
         Parameters
         ----------
-        draw_digest
-            `Draw.digest`, 64 hexadecimal digits; `Group.draw_digest` gives it.
+        bound_to
+            64 hexadecimal digits: in the first round `Group.draw_digest`, in the second the seed, ``seed.hex()`` of
+            `Group.second_seed`. `Group.bound_to` gives either.
         node
             The node's id, 1 to 128 printable ASCII characters, no spaces.
         round
@@ -78,7 +79,7 @@ class Opening:
             raise InvalidAnswerError(f"the round is {shorten(round)}; expected 1 or 2")
         return digest(
             "commitment",
-            parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES),
+            parse_hex(bound_to, "what the commitment is bound to", DIGEST_BYTES),
             bytes([round]),
             length_prefixed(check_id(node, "the node id")),
             length_prefixed(self.answer_bytes),

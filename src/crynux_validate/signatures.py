@@ -53,7 +53,7 @@ class SigningKey:
         """The 32 bytes to join with."""
         return self._key.public_key().public_bytes_raw()
 
-    def sign(self, commitment: bytes, draw: Draw, *, node: str, round: int = 1) -> bytes:  # noqa: A002
+    def sign(self, commitment: bytes, draw: Draw, *, node: str, seed: bytes | None = None) -> bytes:
         """Sign a commitment to an answer; returns 64 bytes for `Ledger.commit`.
 
         Parameters
@@ -65,8 +65,8 @@ class SigningKey:
             Before you sign, ask `verify_draw` as well whether the draw is for your task, policy and beacon value.
         node
             The id of the node that joined with this key; a member.
-        round
-            Which answering round of the group, 1 or 2.
+        seed
+            For the second round its seed, `Group.second_seed`; None for the first.
 
         Raises
         ------
@@ -79,7 +79,10 @@ class SigningKey:
             raise SignatureError(
                 f"{shorten(node)} is no member of {draw.group} ({', '.join(draw.members)}): not signed"
             )
-        return self._key.sign(signed_bytes(commitment, draw.digest, node=node, round=round))
+        if seed is not None and (not isinstance(seed, bytes) or len(seed) != DIGEST_BYTES):
+            raise InvalidInputError(f"the seed is {shorten(seed)}; expected 32 bytes, as of Group.second_seed, or None")
+        bound_to, number = (draw.digest, 1) if seed is None else (seed.hex(), 2)
+        return self._key.sign(signed_bytes(commitment, bound_to, node=node, round=number))
 
     def sign_attestation(self, commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:
         """Sign a commitment to an attestation; returns 64 bytes for `Ledger.attest_commit` (P6).
@@ -99,11 +102,14 @@ class SigningKey:
         return f"<SigningKey of {self.public_key.hex()}>"
 
 
-def signed_bytes(commitment: bytes, draw_digest: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
-    """Return what is signed of a commitment to an answer: a digest, 32 bytes (protocol, "Bytes")."""
+def signed_bytes(commitment: bytes, bound_to: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
+    """Return what is signed of a commitment to an answer: a digest, 32 bytes (protocol, "Bytes").
+
+    It is bound to what the commitment is bound to: the draw's digest, or the seed of the second round.
+    """
     return digest(
         "signature",
-        parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES),
+        parse_hex(bound_to, "what the signature is bound to", DIGEST_BYTES),
         bytes([check_integer(round, "the round", 1, 2)]),
         length_prefixed(check_id(node, "the node id")),
         _checked(commitment, "Opening.commitment (C1)"),

@@ -330,7 +330,7 @@ def two_rounds(network: Network, *, early: bool = False, signed: bool = False) -
     group = network.drawn(task=TEXT)
     node = group.members[0]
     made = opening(0, HONEST_TEXT)
-    _sign_and_commit(network, group, node, made, 1, signed)
+    _sign_and_commit(network, group, node, made, None, signed)
     if early:
         tries(lambda: network.ledger.commit(group.id, node, bytes(32), round=2))
         network.clock.now = group.rounds[0].commit_deadline
@@ -341,13 +341,16 @@ def two_rounds(network: Network, *, early: bool = False, signed: bool = False) -
     network.ledger.reveal(group.id, node, made)
     seed = network.ledger.group(group.id).second_seed(network.clock.now)
     assert seed is not None
-    _sign_and_commit(network, group, node, cv.Opening(keyed_score(seed), bytes(32)), 2, signed)
+    _sign_and_commit(network, group, node, cv.Opening(keyed_score(seed), bytes(32)), seed, signed)
 
 
-def _sign_and_commit(network: Network, group: cv.Group, node: str, made: cv.Opening, number: int, signed: bool) -> None:
-    commitment = bound(group, node, made, number)
+def _sign_and_commit(
+    network: Network, group: cv.Group, node: str, made: cv.Opening, seed: bytes | None, signed: bool
+) -> None:
+    number, bound_to = (1, by_hand.draw_digest(group)) if seed is None else (2, seed)
+    commitment = by_hand.commitment(bound_to, node, made.answer_bytes, made.nonce, number)
     assert group.draw is not None
-    signature = key_of(node).sign(commitment, group.draw, node=node, round=number) if signed else None
+    signature = key_of(node).sign(commitment, group.draw, node=node, seed=seed) if signed else None
     network.ledger.commit(group.id, node, commitment, round=number, signature=signature)
 
 

@@ -500,7 +500,8 @@ def test_a_signature_of_another_round_is_found() -> None:
     node, key = settled.members[0], SigningKey(bytes(32))
     assert settled.draw is not None
     first, second = (one.commitments[node] for one in settled.rounds)
-    signed = {1: key.sign(first, settled.draw, node=node), 2: key.sign(second, settled.draw, node=node, round=2)}
+    seed = settled.second_seed(0)
+    signed = {1: key.sign(first, settled.draw, node=node), 2: key.sign(second, settled.draw, node=node, seed=seed)}
 
     def with_signatures(in_first: bytes, in_second: bytes) -> Evidence:
         def edit(group: dict[str, Any]) -> None:
@@ -511,8 +512,9 @@ def test_a_signature_of_another_round_is_found() -> None:
 
     verify_evidence(with_signatures(signed[1], signed[2]), {node: key.public_key})
     for in_first, in_second, number in (
-        (key.sign(first, settled.draw, node=node, round=2), signed[2], 1),
-        (signed[1], key.sign(second, settled.draw, node=node, round=1), 2),
+        (key.sign(first, settled.draw, node=node, seed=seed), signed[2], 1),
+        (signed[1], key.sign(second, settled.draw, node=node), 2),
+        (signed[1], key.sign(second, settled.draw, node=node, seed=bytes(32)), 2),
         (signed[2], signed[1], 1),
     ):
         with pytest.raises(BrokenEvidenceError, match=f"the signature of {node} in round {number}"):

@@ -53,7 +53,8 @@ class Story:
         for node in asked:
             self.openings[number, node] = cv.Opening(HONEST_TEXT.to_bytes() if number == 1 else KEYED)
         for node in asked[:committed]:
-            bound = self.openings[number, node].commitment(self.group.draw_digest, node=node, round=number)
+            bound_to = self.ledger.group(self.group.id).bound_to(number, self.network.clock.now)
+            bound = self.openings[number, node].commitment(bound_to, node=node, round=number)
             self.ledger.commit(self.group.id, node, bound, round=number)
         if committed < len(asked):
             self._not_before(answering.commit_deadline) if revealed or number < len(self.counts) // 2 else None

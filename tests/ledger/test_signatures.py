@@ -49,12 +49,13 @@ def test_the_signature_is_ed25519_over_what_the_protocol_says() -> None:
     assert key.public_key.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     _, group, draw = drawn()
     node = group.members[0]
-    made = key.sign(BOUND, draw, node=node, round=2)
+    seed = bytes(range(32))
+    made = key.sign(BOUND, draw, node=node, seed=seed)
     state = Hash(SHA256())
-    state.update(length_prefixed("crynux-validate/signature/2") + bytes.fromhex(group.draw_digest))
+    state.update(length_prefixed("crynux-validate/signature/2") + seed)
     state.update(b"\x02" + length_prefixed(node) + BOUND)
     Ed25519PublicKey.from_public_bytes(key.public_key).verify(made, state.finalize())
-    assert is_signed(made, key.public_key, signed_bytes(BOUND, draw.digest, node=node, round=2))
+    assert is_signed(made, key.public_key, signed_bytes(BOUND, seed.hex(), node=node, round=2))
     assert SigningKey(key.secret).public_key == key.public_key
     assert SigningKey.generate().secret != SigningKey.generate().secret
     assert key.secret.hex() not in repr(key)

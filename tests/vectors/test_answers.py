@@ -27,9 +27,10 @@ def test_answer(vector: Vector) -> None:
     assert opening.answer() == answer
     assert vector["opening"] == (prefixed(answer_bytes) + nonce).hex()
     for number, commitment in vector["commitments"].items():
-        head = bytes.fromhex(vector["draw_digest"]) + bytes([int(number)])
+        bound_to = vector["draw_digest" if number == "1" else "seed"]
+        head = bytes.fromhex(bound_to) + bytes([int(number)])
         assert sha256("commitment/2", head, prefixed(vector["node"].encode(), answer_bytes), nonce) == commitment
-        assert opening.commitment(vector["draw_digest"], node=vector["node"], round=int(number)).hex() == commitment
+        assert opening.commitment(bound_to, node=vector["node"], round=int(number)).hex() == commitment
 
 
 @each("text-scores")

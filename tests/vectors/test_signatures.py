@@ -10,7 +10,8 @@ from tests.vectors.reading import Vector, each, load, prefixed, sha256
 def test_signature(vector: Vector) -> None:
     draw, node = vector["draw"], vector["node"]
     assert drawn_digest(draw) == vector["draw_digest"]
-    head = bytes.fromhex(vector["draw_digest"]) + bytes([vector["round"]])
+    seed = vector["seed"]
+    head = bytes.fromhex(vector["draw_digest"]) + b"\x01" if seed is None else bytes.fromhex(seed) + b"\x02"
     parts = head + prefixed(node.encode()) + bytes.fromhex(vector["commitment"])
     assert sha256("signature/2", parts) == vector["signed"]
     signs = repeats(draw) and node in draw["members"]

@@ -3,7 +3,7 @@
 import math
 import struct
 
-from tools.vectors.common import HUB, LOCAL, NONCE, Vector, vector
+from tools.vectors.common import HUB, LOCAL, NONCE, SEED, Vector, vector
 from tools.vectors.draws import plain_draw
 
 import crynux_validate as cv
@@ -98,9 +98,10 @@ def answer_vectors() -> list[Vector]:
     vectors = []
     for name, why, answer in answers:
         opening = cv.Opening(answer.to_bytes(), NONCE)
-        commitments = {str(r): opening.commitment(draw_digest, node="n2", round=r).hex() for r in (1, 2)}
+        bound_to = {1: draw_digest, 2: SEED.hex()}
+        commitments = {str(r): opening.commitment(bound_to[r], node="n2", round=r).hex() for r in (1, 2)}
         fields = {"answer": answer.to_bytes().hex(), "nonce": NONCE.hex(), "opening": opening.to_bytes().hex()}
-        given = {"draw_digest": draw_digest, "node": "n2"}
+        given = {"draw_digest": draw_digest, "seed": SEED.hex(), "node": "n2"}
         vectors.append(vector(f"answer/{name}", why, **given, **fields, commitments=commitments))
     return vectors
 

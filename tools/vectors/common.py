@@ -11,6 +11,8 @@ HUB: Final = cv.ModelRef("stabilityai/sdxl-turbo", revision="0123456789abcdef012
 LOCAL: Final = cv.ModelRef(digest="ab" * 32)
 CARD: Final = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
 NONCE: Final = bytes(range(100, 132))
+SEED: Final = bytes(range(200, 232))
+"""Of a second round."""
 ODD: Final = "<&>\"\\'%~"
 """An id of signs that other formats escape."""
 

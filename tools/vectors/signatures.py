@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from tools.vectors.common import NONCE, ODD, Vector, vector
+from tools.vectors.common import NONCE, ODD, SEED, Vector, vector
 from tools.vectors.draws import draw_to_dict, plain_draw
 
 import crynux_validate as cv
@@ -20,24 +20,26 @@ def signature_vectors() -> list[Vector]:
     first, second, third = plain.members
     (hit,) = plain.unavailable
     cases = [
-        ("first-round", "a commitment of the first round", plain, first, 1),
-        ("second-round", "the round is signed", plain, first, 2),
-        ("other-node", "the node is signed", plain, second, 1),
-        ("other-task", "the task is signed", replace(plain, task="00" * 32), first, 1),
-        ("other-policy", "the policy is signed", replace(plain, policy="00" * 32), first, 1),
-        ("other-beacon", "the draw is signed", plain_draw(beacon=b"\x05"), plain_draw(beacon=b"\x05").members[0], 1),
+        ("first-round", "a commitment of the first round", plain, first, None),
+        ("second-round", "in the second round the seed and the round are signed", plain, first, SEED),
+        ("other-seed", "another seed: other nonces were revealed in the first round", plain, first, bytes(32)),
+        ("other-node", "the node is signed", plain, second, None),
+        ("other-task", "the task is signed", replace(plain, task="00" * 32), first, None),
+        ("other-policy", "the policy is signed", replace(plain, policy="00" * 32), first, None),
+        ("other-beacon", "the draw is signed", plain_draw(beacon=b"\x05"), plain_draw(beacon=b"\x05").members[0], None),
         ("invented-company", "refused: the beacon value does not draw this co-member",
-         replace(plain, members=(first, second, hit)), first, 1),
+         replace(plain, members=(first, second, hit)), first, None),
         ("other-order", "refused: the beacon value draws them in another order",
-         replace(plain, members=(third, second, first)), first, 1),
-        ("no-member", "refused: the node was not drawn", plain, hit, 1),
+         replace(plain, members=(third, second, first)), first, None),
+        ("no-member", "refused: the node was not drawn", plain, hit, None),
     ]  # fmt: skip
     vectors = []
-    for name, why, draw, node, number in cases:
-        given = {**GIVEN, "draw": draw_to_dict(draw), "node": node, "round": number}
-        signed = signed_bytes(NONCE, draw.digest, node=node, round=number).hex()
+    for name, why, draw, node, seed in cases:
+        given = {**GIVEN, "draw": draw_to_dict(draw), "node": node, "seed": None if seed is None else seed.hex()}
+        bound_to, number = (draw.digest, 1) if seed is None else (seed.hex(), 2)
+        signed = signed_bytes(NONCE, bound_to, node=node, round=number).hex()
         found = {"draw_digest": draw.digest, **MADE_BY, "signed": signed}
-        made = None if why.startswith("refused") else KEY.sign(NONCE, draw, node=node, round=number).hex()
+        made = None if why.startswith("refused") else KEY.sign(NONCE, draw, node=node, seed=seed).hex()
         vectors.append(vector(f"signature/{name}", why, **given, **found, signature=made))
     return vectors
 

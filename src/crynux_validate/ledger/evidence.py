@@ -249,6 +249,9 @@ class _Check:
                 f"had been taken by groups that were drawn before{hit}"
             )
 
+    def _bound_to(self, number: int) -> str:
+        return self.group.bound_to(number, self.group.rounds[-1].reveal_deadline)  # it is settled: any time will do
+
     def _openings(self) -> None:
         opened = 0
         for number, one in enumerate(self.group.rounds, 1):
@@ -256,7 +259,7 @@ class _Check:
             if strangers:
                 raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id} and is no member of it")
             for node, opening in one.openings.items():
-                bound = opening.commitment(self.group.draw_digest, node=node, round=number)
+                bound = opening.commitment(self._bound_to(number), node=node, round=number)
                 if one.commitments.get(node) != bound:
                     raise BrokenEvidenceError(
                         f"the opening of {node} in round {number} does not open its commitment (C1)"
@@ -274,7 +277,7 @@ class _Check:
                         raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
                     unsigned.append(node)
                     continue
-                signed = signed_bytes(commitment, self.group.draw_digest, node=node, round=number)
+                signed = signed_bytes(commitment, self._bound_to(number), node=node, round=number)
                 if not is_signed(signature.value, signature.public_key, signed):
                     raise BrokenEvidenceError(
                         f"the signature of {node} in round {number} is not of its commitment (L8)"

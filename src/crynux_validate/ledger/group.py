@@ -183,6 +183,31 @@ class Group:
             raise TooEarlyError(f"group {self.id} has not been drawn: there is nothing yet to bind a commitment to")
         return self.draw.digest
 
+    def bound_to(self, round: int, now: int) -> str:  # noqa: A002
+        """Return what commitments in a round are bound to, 64 hexadecimal digits (C1, C5).
+
+        In the first round that is the draw, in the second the seed, so that an answer which was made for another seed
+        fits nowhere else.
+
+        Parameters
+        ----------
+        round
+            Which answering round, 1 or 2.
+        now
+            The time of the ledger.
+
+        Raises
+        ------
+        TooEarlyError
+            Before the draw, and for the second round while the first goes on.
+        """
+        if self._checked(round) == 1:
+            return self.draw_digest
+        seed = self.second_seed(now)
+        if seed is None:
+            raise TooEarlyError(f"the first round of group {self.id} is not over: the second has no seed yet (C5)")
+        return seed.hex()
+
     @property
     def escrow(self) -> int:
         """The fee, while the ledger holds it."""

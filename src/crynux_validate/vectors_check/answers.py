@@ -25,7 +25,9 @@ def answer(vector: Vector) -> Iterator[tuple[str, Any]]:
     yield "answer", read.to_bytes().hex()
     yield "opening", opening.to_bytes().hex()
     bound = {
-        number: opening.commitment(given["draw_digest"], node=given["node"], round=int(number)).hex()
+        number: opening.commitment(
+            given["draw_digest" if number == "1" else "seed"], node=given["node"], round=int(number)
+        ).hex()
         for number in given["commitments"]
     }
     yield "commitments", bound

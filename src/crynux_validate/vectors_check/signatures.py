@@ -18,14 +18,15 @@ def signature(vector: Vector) -> Iterator[tuple[str, Any]]:
     """
     given = vector.content
     draw, commitment = draw_from(given["draw"]), bytes.fromhex(given["commitment"])
-    by = {"node": given["node"], "round": given["round"]}
+    seed = None if given["seed"] is None else bytes.fromhex(given["seed"])
+    bound_to, number = (draw.digest, 1) if seed is None else (seed.hex(), 2)
     yield "draw_digest", draw.digest
-    yield "signed", signed_bytes(commitment, draw.digest, **by).hex()
+    yield "signed", signed_bytes(commitment, bound_to, node=given["node"], round=number).hex()
     with suppress(MissingExtraError):
         key = SigningKey(bytes.fromhex(given["secret"]))
         yield "public_key", key.public_key.hex()
         try:
-            made = key.sign(commitment, draw, **by).hex()
+            made = key.sign(commitment, draw, node=given["node"], seed=seed).hex()
         except SignatureError:
             made = None
         yield "signature", made

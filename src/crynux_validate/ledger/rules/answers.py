@@ -37,7 +37,7 @@ def commit(state: State, change: Change, action: Commit, now: int) -> None:
     check_signature(
         node,
         action.signature,
-        lambda: signed_bytes(action.commitment, group.draw_digest, node=node.id, round=action.round),
+        lambda: signed_bytes(action.commitment, group.bound_to(action.round, now), node=node.id, round=action.round),
         f"this commitment for round {action.round} of {group.id}, as it was drawn",
     )
     changes: dict[str, Any] = {"commitments": FrozenMapping({**answering.commitments, node.id: action.commitment})}
@@ -58,11 +58,11 @@ def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
     if action.node in answering.openings:
         raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
     check_act(group, _REVEALS[action.round - 1], now)
-    bound = opening.commitment(group.draw_digest, node=action.node, round=action.round)
+    bound = opening.commitment(group.bound_to(action.round, now), node=action.node, round=action.round)
     if bound != answering.commitments[action.node]:
         raise CommitmentMismatchError(
             f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
-            "or a commitment that was made for another node, round or draw"
+            "or a commitment that was made for another node, round, draw or seed"
         )
     openings = FrozenMapping({**answering.openings, action.node: opening})
     change.groups[group.id] = group.with_round(action.round, openings=openings)

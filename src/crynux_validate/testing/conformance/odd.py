@@ -289,11 +289,11 @@ class OddRules(Harness):
         network.ledger.deposit("app", 1_000)
         self._attest_signed(network)
         group = network.drawn(task=TEXT)
-        self._answer_signed(network, group, 1, {node: HONEST_TEXT.to_bytes() for node in group.members})
+        self._answer_signed(network, group, None, {node: HONEST_TEXT.to_bytes() for node in group.members})
         opened = network.ledger.group(group.id)
         nonces = {node: opening.nonce for node, opening in opened.openings.items()}
         seed = by_hand.second_seed(by_hand.draw_digest(group), nonces)
-        self._answer_signed(network, opened, 2, {node: keyed_score(seed) for node in group.members})
+        self._answer_signed(network, opened, seed, {node: keyed_score(seed) for node in group.members})
         settled = network.ledger.settle(group.id)
         assert findings(settled) == [Finding.VALID] * 3
         times = [(one.commit_deadline, one.reveal_deadline) for one in settled.rounds]
@@ -305,26 +305,27 @@ class OddRules(Harness):
         for number, one in enumerate(kept.rounds, 1):
             assert set(one.signatures) == set(group.members)
             for node, made in one.signatures.items():
-                drawn = by_hand.draw_digest(group)
-                by_hand.check_signature(made.value, made.public_key, drawn, node, one.commitments[node], number)
+                bound_to = by_hand.draw_digest(group) if number == 1 else seed
+                by_hand.check_signature(made.value, made.public_key, bound_to, node, one.commitments[node], number)
 
-    def _answer_signed(self, network: Network, group: Group, number: int, answers: dict[str, bytes]) -> None:
-        """Commit and reveal in a round, signed; a signature for the other round is refused."""
+    def _answer_signed(self, network: Network, group: Group, seed: bytes | None, answers: dict[str, bytes]) -> None:
+        """Commit and reveal, in the second round where a seed is given; a signature for another is refused."""
         assert group.draw is not None
-        openings = {}
+        openings, number = {}, 1 if seed is None else 2
+        bound_to = by_hand.draw_digest(group) if seed is None else seed
         for node, answer in answers.items():
             opening = openings[node] = Opening(answer)
-            drawn = by_hand.draw_digest(group)
-            bound = by_hand.commitment(drawn, node, opening.answer_bytes, opening.nonce, number=number)
+            bound = by_hand.commitment(bound_to, node, opening.answer_bytes, opening.nonce, number=number)
             key, draw = key_of(node), group.draw
-            other = key.sign(bound, draw, node=node, round=3 - number)
-            network.refused(
-                SignatureError,
-                lambda n=node, b=bound, s=other: network.ledger.commit(  # type: ignore[misc]
-                    group.id, n, b, round=number, signature=s
-                ),
-            )
-            signature = key.sign(bound, draw, node=node, round=number)
+            for other in (bytes(32),) if seed is None else (bytes(32), None):
+                wrong = key.sign(bound, draw, node=node, seed=other)
+                network.refused(
+                    SignatureError,
+                    lambda n=node, b=bound, s=wrong: network.ledger.commit(  # type: ignore[misc]
+                        group.id, n, b, round=number, signature=s
+                    ),
+                )
+            signature = key.sign(bound, draw, node=node, seed=seed)
             network.ledger.commit(group.id, node, bound, round=number, signature=signature)
         for node, opening in openings.items():
             network.ledger.reveal(group.id, node, opening, round=number)

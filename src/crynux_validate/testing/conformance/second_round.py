@@ -61,7 +61,7 @@ def commit_second(network: Network, group: Group, node: str, tokens: Sequence[Se
 def commit_second_bytes(network: Network, group: Group, node: str, answer: bytes) -> Opening:
     """Bind a member to any bytes, in the second round."""
     opening = Opening(answer)
-    bound = by_hand.commitment(by_hand.draw_digest(group), node, opening.answer_bytes, opening.nonce, number=2)
+    bound = by_hand.commitment(seed_of(group), node, opening.answer_bytes, opening.nonce, number=2)
     network.ledger.commit(group.id, node, bound, round=2)
     return opening
 
@@ -231,6 +231,24 @@ class SecondRoundRules(Harness):
             commit_second(network, group, other)
         network.refused(
             CommitmentMismatchError, lambda: network.ledger.reveal(group.id, node, opening, round=2), "round"
+        )
+
+    def test_c5_an_answer_that_was_made_for_another_seed_is_not_opened(self) -> None:
+        """Or an old commitment, whose node signed it, could be handed in once more after a ledger was restored."""
+        network = self.two_rounds()
+        group = first_round(network, HONEST_TEXT, HONEST_TEXT, HONEST_TEXT)
+        node = group.members[0]
+        opening = Opening(by_hand.second_answer(seed_of(group), TOKENS))
+        nonces = {member: bytes([at]) * 32 for at, member in enumerate(group.members)}
+        other = by_hand.second_seed(by_hand.draw_digest(group), nonces)
+        for bound_to in (other, by_hand.draw_digest(group)):
+            bound = by_hand.commitment(bound_to, node, opening.answer_bytes, opening.nonce, number=2)
+            assert opening.commitment(bound_to.hex(), node=node, round=2) == bound
+        network.ledger.commit(group.id, node, bound, round=2)
+        for member in group.members[1:]:
+            commit_second(network, group, member)
+        network.refused(
+            CommitmentMismatchError, lambda: network.ledger.reveal(group.id, node, opening, round=2), "seed"
         )
 
     def test_c5_images_have_no_second_round(self) -> None:

@@ -84,7 +84,7 @@ class SignedRules(Harness):
             (key_of(node), {"draw": replace(group.draw, task="ab" * 32)}),
             (key_of(node), {"draw": replace(group.draw, policy="ab" * 32)}),
             (key_of(node), {"draw": replace(group.draw, beacon_round=group.beacon_round + 1)}),
-            (key_of(node), {"round": 2}),
+            (key_of(node), {"seed": bytes(32)}),
         ]
         for key, ids in wrong:
             network.refused(
