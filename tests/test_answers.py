@@ -196,9 +196,9 @@ def test_degenerate_blocks() -> None:
 def test_an_opening_opens_one_commitment(answer_bytes: bytes, nonce: bytes) -> None:
     opening = Opening(answer_bytes, nonce)
     assert Opening.from_bytes(opening.to_bytes()) == opening
-    names: dict[str, Any] = {"draw_digest": "0a" * 32, "node": "n"}
+    names: dict[str, Any] = {"bound_to": "0a" * 32, "node": "n"}
     own = opening.commitment(**names)
-    changes: list[dict[str, Any]] = [{"draw_digest": "0b" * 32}, {"node": "o"}, {"round": 2}]
+    changes: list[dict[str, Any]] = [{"bound_to": "0b" * 32}, {"node": "o"}, {"round": 2}]
     others = [opening.commitment(**(names | change)) for change in changes]
     others.append(Opening(answer_bytes + b"\0", nonce).commitment(**names))
     others.append(Opening(answer_bytes, nonce[:-1] + bytes([nonce[-1] ^ 1])).commitment(**names))

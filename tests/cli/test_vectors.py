@@ -86,7 +86,7 @@ def spoiled(value: Any) -> Any:
 
 COMPUTED = {
     "task": ["json", "digest"],
-    "answer": ["draw_digest", "node", "answer", "nonce", "opening", "commitments"],
+    "answer": ["draw_digest", "seed", "node", "answer", "nonce", "opening", "commitments"],
     "text-score": ["algorithm", "score", "result_digest"],
     "pool": ["digest"],
     "draw": ["members", "unavailable", "unavailable_weight"],
@@ -99,7 +99,7 @@ COMPUTED = {
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "keyed": ["draw_digest", "nonces", "token_ids", "seed", "score", "answer"],
     "signature": [
-        "secret", "commitment", "draw", "node", "round", "draw_digest", "public_key", "signed", "signature",
+        "secret", "commitment", "draw", "node", "draw_digest", "public_key", "signed", "signature",
     ],
     "attestation-signature": [
         "secret", "commitment", "ledger", "epoch", "node", "public_key", "signed", "signature",
