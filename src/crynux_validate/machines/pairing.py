@@ -6,7 +6,6 @@ Everything here is a pure function of its arguments, in integers only, so that e
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.encoding import check_id, check_integer, check_type, digest, length_prefixed, shorten
@@ -75,7 +74,7 @@ def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory
     global _last_supply
     nodes, asked = tuple(nodes), (creator, min_stake, min_memory_gib, weight_unit)
     last = _last_supply
-    if last is None or last[1] != asked or not _weigh_alike(last[0], nodes):
+    if last is None or last[1] != asked or last[0] != nodes:
         able = [
             node
             for node in nodes
@@ -94,19 +93,6 @@ def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory
 
 _last_supply: tuple[tuple[Node, ...], tuple[object, ...], Supply] | None = None
 """Whom and what `supply_of` was asked last, and its answer: groups that open while no node changes share a pool."""
-
-_WEIGHED: Final = attrgetter("id", "owner", "gpu", "stake", "joined", "suspended", "leaving", "group")
-
-
-def _weigh_alike(before: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
-    """Whether two rosters have the same supply; quick where most of their nodes are the same objects."""
-    if len(before) != len(nodes):
-        return False
-    changed, at = bytes(map(is_not, before, nodes)), -1
-    while (at := changed.find(True, at + 1)) >= 0:
-        if _WEIGHED(before[at]) != _WEIGHED(nodes[at]):
-            return False
-    return True
 
 
 def is_large_enough(weight: int, base: int, min_pool_ppm: int) -> bool:

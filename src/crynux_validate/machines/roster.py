@@ -47,7 +47,8 @@ class Node:
         The unsettled group that it is a member of.
     drawn
         The last draw that took it: how many groups had been opened by then, and the group; None for none since it
-        joined. Those of the groups opened by then that wait cannot draw it (P4c).
+        joined. Those of the groups opened by then that wait cannot draw it (P4c). Nodes that differ in nothing else are
+        equal: whether one can serve does not depend on it.
     attest_commitment
         The epoch and the commitment of its last `attest_commit`.
     attestations
@@ -66,7 +67,7 @@ class Node:
     absences: int = 0
     leaving: int | None = None
     group: str | None = None
-    drawn: tuple[int, str] | None = None
+    drawn: tuple[int, str] | None = field(default=None, compare=False)
     attest_commitment: tuple[int, bytes] | None = None
     attestations: tuple[Attestation, ...] = ()
     public_key: bytes | None = None
