@@ -475,6 +475,7 @@ def task_of(name: str, model: ModelRef, dtype: Any) -> Any:
     return cv.ImageTask(model=model, dtype=dtype, safety_checker=checked, **given)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", ["text", "random text", "image", "random image", "sdxl"])
 def test_every_small_model_runs(models: dict[str, ModelRef], name: str, dtype: str) -> None:
