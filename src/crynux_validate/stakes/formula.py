@@ -35,7 +35,7 @@ def required_stake(
     """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
 
     A coalition that sees that it holds a quorum cheats at no risk, whatever its stake: that is bounded by the pool, and
-    by running a share of the groups again with other members.
+    by computing a share of the tasks again, outside the ledger, which takes no task twice (L9).
 
     Parameters
     ----------
