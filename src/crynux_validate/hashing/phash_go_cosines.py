@@ -1,8 +1,8 @@
 """The numbers that Lee's recursion divides by, as the live network's nodes have them.
 
 Cosines are not the same everywhere: the last bit depends on who computes them, and these are neither the correctly
-rounded ones nor those of numpy. A hash may hang on that bit, so they are written down (shortest decimals that give the
-float64).
+rounded ones nor those of numpy. A hash may depend on that bit, so they are written down (shortest decimals that give
+the float64).
 """
 
 from typing import Final
