@@ -1,6 +1,7 @@
 """stake, as a user or a program calls it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,7 @@ def test_what_a_plot_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         assert call(capsys, *POOL, "--sampling-rate", "0.1", *rules, "--plot", str(path))[0] == 0
     bounded = path.read_text("utf-8")
+    assert max(map(len, re.findall(r">([^<>\n]+)</text>", bounded))) <= 72, "a line of the title leaves the picture"
     for words in ("a slash takes no more", "groups of 5", "nodes of weight 4", "10% of the honest absent"):
         assert words in bounded
     assert "∞" in infinite

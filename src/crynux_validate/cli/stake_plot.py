@@ -20,6 +20,8 @@ LAST: Final = 48
 """The highest threshold drawn; beyond it nearly every pair of pictures agrees, and the curve leaves any paper."""
 
 FORMATS: Final = (".png", ".svg", ".pdf")
+_TITLE_COLUMNS: Final = 72
+"""How many characters of the title fit into a line."""
 
 INK, PALE, LINE, POINT, LOUD = "#1c2430", "#5b6675", "#2f4d7a", "#9a6700", "#c0262d"
 
@@ -113,4 +115,5 @@ def _conditions(chosen: RequiredStake) -> str:
         if chosen.sampling_rate == 1
         else f"{chosen.sampling_rate:.2%} of tasks validated, jobs sealed"
     )
-    return f"{chosen.group}\n{rate}, price {chosen.price:g}; blind counterfeits of {images}"
+    lines = (chosen.group, f"{rate}, price {chosen.price:g}; blind counterfeits of {images}")
+    return "\n".join(line if len(line) <= _TITLE_COLUMNS else ",\n".join(line.rsplit(", ", 1)) for line in lines)
