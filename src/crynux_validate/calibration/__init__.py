@@ -1,0 +1,18 @@
+"""What a threshold is worth: error rates of honest machines and of cheats, measured, with bounds that hold.
+
+`calibrate` takes `Samples` and returns a `Calibration`. A name is imported when it is first used: a saved calibration
+is read without numpy.
+"""
+
+import crynux_validate.lazy as _lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from crynux_validate.calibration.samples import Sample, Samples
+
+_MODULE_OF = {"Sample": "samples", "Samples": "samples"}
+_NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",)))
+
+__all__ = ["Sample", "Samples"]
+
+__getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)
