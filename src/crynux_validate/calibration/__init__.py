@@ -8,11 +8,55 @@ import crynux_validate.lazy as _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from crynux_validate.calibration.calibrating import calibrate
+    from crynux_validate.calibration.recommendation import NotEnough, Recommendation
+    from crynux_validate.calibration.result import (
+        Calibration,
+        CheatRates,
+        Curve,
+        Curves,
+        Excluded,
+        HonestRates,
+        PairRates,
+        Rate,
+        Rates,
+    )
     from crynux_validate.calibration.samples import Sample, Samples
 
-_MODULE_OF = {"Sample": "samples", "Samples": "samples"}
-_NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",)))
+_MODULE_OF = {
+    "calibrate": "calibrating",
+    "NotEnough": "recommendation",
+    "Recommendation": "recommendation",
+    "Sample": "samples",
+    "Samples": "samples",
+} | dict.fromkeys(
+    (
+        "Calibration", "CheatRates", "Curve", "Curves", "Excluded", "HonestRates", "PairRates", "Rate", "Rates",
+    ),
+    "result",
+)  # fmt: skip
 
-__all__ = ["Sample", "Samples"]
+_NEEDS = {
+    "calibrate": ("calibration", ("numpy", "scipy")),
+    "Sample": ("calibration", ("numpy",)),
+    "Samples": ("calibration", ("numpy",)),
+}
+
+__all__ = [
+    "Calibration",
+    "CheatRates",
+    "Curve",
+    "Curves",
+    "Excluded",
+    "HonestRates",
+    "NotEnough",
+    "PairRates",
+    "Rate",
+    "Rates",
+    "Recommendation",
+    "Sample",
+    "Samples",
+    "calibrate",
+]
 
 __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)
