@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs the extra 'sql'")
 pytest.importorskip("PIL", reason="needs the extra 'hash'")
 
+import numpy as np
 from PIL import Image
 
 import crynux_validate as cv
@@ -141,7 +142,7 @@ def test_nothing_in_it_runs_or_loads(dispute: Dispute) -> None:
     assert not seen.open
     allowed = {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "ul", "li", "b", "span", "code", "pre",
-        "div", "table", "tr", "th", "td", "img", "svg", "rect", "line", "text", "circle",
+        "div", "table", "tr", "th", "td", "img", "svg", "rect", "line", "text", "circle", "polyline",
     }  # fmt: skip
     assert {tag for tag, _ in seen.tags} <= allowed
     for tag, attributes in seen.tags:
@@ -180,6 +181,48 @@ def test_evidence_that_does_not_hold_is_said(dispute: Dispute) -> None:
     told = page("disputed", forged, [], dispute.ledger.head(), {})
     assert f"{cheat}: does not hold" in told
     assert "this holds" not in told.split(cheat)[-1]
+
+
+def calibrated(folder: Path) -> Path:
+    """A calibration of two kinds that differ by a few bits, and of pictures that have nothing in common."""
+    pytest.importorskip("scipy", reason="needs the extra 'calibration'")
+    from crynux_validate.calibration import Sample, Samples
+
+    rng = np.random.default_rng(7)
+    rows = []
+    for number in range(40):
+        own = int.from_bytes(rng.bytes(8), "big")
+        bits = {"RTX 4090": own, "H100": own ^ (1 << number % 64)}
+        bits["cheat"] = own ^ 0b1111
+        rows += [
+            Sample("H100" if kind == "cheat" else kind, f"task-{number}", role, "phash/1", f"{found:016x}", model="sd")
+            for (kind, found), role in zip(bits.items(), ("honest", "honest", "cheat:half-steps"), strict=True)
+        ]
+        rows.append(Sample("", f"photo-{number}", "unrelated", "phash/1", rng.bytes(8)))
+    file = folder / "calibration.json"
+    cv.calibrate(Samples.of(rows)).save(file)
+    return file
+
+
+def test_a_calibration_says_how_likely_the_distances_are(dispute: Dispute) -> None:
+    file = calibrated(dispute.folder)
+    found = report(dispute, "--calibration", str(file))
+    rates = cv.Calibration.load(file).rates(34).pairs
+    assert dispute.group.verdict is not None
+    assert 34 in dispute.group.verdict.distances.values()
+    assert f"<td>34</td><td>at most {rates.honest.reject.high:.2g}</td>" in found
+    assert "half-steps: nearer than this" in found
+    assert not _Tags(found).open
+    assert "How likely such distances are" not in report(dispute)
+
+
+def test_a_calibration_of_another_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = cv.ImageTask(model=cv.ModelRef("a/b", revision="0" * 40), prompt="x", algorithm="phash-go/1")
+    dispute = Dispute(tmp_path, task)
+    dispute.answer(*(cv.ImageScore.from_images([image], "phash-go/1") for image in pictures().values()))
+    out, file = str(tmp_path / "a.html"), str(calibrated(tmp_path))
+    assert main(["report", str(dispute.file), dispute.group.id, "--out", out, "--calibration", file]) == 2
+    assert "made with algorithm phash/1, not 'phash-go/1'" in capsys.readouterr().err
 
 
 def test_every_kind_of_member(tmp_path: Path) -> None:

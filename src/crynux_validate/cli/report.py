@@ -9,8 +9,10 @@ from crynux_validate.cli.ledger import open_ledger
 from crynux_validate.encoding import check_id
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
+from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
+    from crynux_validate.calibration import Calibration
     from crynux_validate.ledger.interface import Event, Group
     from crynux_validate.ledger.sql import SqlLedger
 
@@ -37,6 +39,12 @@ def add_parser(commands: Commands) -> None:
         help="the folder with a member's result, as `run` writes it: it is shown, and compared with what the member "
         "handed in; give it once for each member whose result you have",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="a calibration of the same hash, as `calibrate --out` writes it: shows how often honest machines and "
+        "cheats are as far apart as each member",
+    )
     parser.set_defaults(main=main)
 
 
@@ -57,8 +65,9 @@ def main(arguments: argparse.Namespace) -> int:
         if strangers := [node for node in folders if node not in group.members]:
             members = ", ".join(group.members)
             raise InvalidInputError(f"--result names {strangers[0]}, which is no member of {group.id} ({members})")
+        calibration = _calibration(arguments.calibration, group)
         results = {node: shown_result(group, node, folder) for node, folder in folders.items()}
-        text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results)
+        text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results, calibration)
     try:
         write_whole(arguments.out, text.encode("utf-8"))
     except (OSError, ValueError) as error:
@@ -66,6 +75,19 @@ def main(arguments: argparse.Namespace) -> int:
         raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
     say(f"wrote {arguments.out}: {group.id} of ledger {ledger.id}, {group.verdict.outcome}")
     return 0
+
+
+def _calibration(path: str | None, group: "Group") -> "Calibration | None":
+    """Read a calibration that fits the group's answers."""
+    if path is None:
+        return None
+    from crynux_validate.calibration import Calibration
+
+    if not isinstance(group.task, ImageTask):
+        raise InvalidInputError(f"--calibration is of images, and {group.id} has a text task; leave it out")
+    found = Calibration.load(path)
+    found.check_fits(algorithm=group.task.algorithm, images=group.task.images)
+    return found
 
 
 def _node_and_folder(text: str) -> tuple[str, Path]:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import crynux_validate
+from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli import report_drawings
 from crynux_validate.cli.ledger import when
@@ -17,6 +18,7 @@ from crynux_validate.ledger.evidence import Evidence, verify_evidence
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
+    from crynux_validate.calibration import Calibration
     from crynux_validate.cli.report_results import ShownResult
     from crynux_validate.ledger.interface import Event, Group
 
@@ -78,6 +80,7 @@ def page(
     events: "Sequence[Event]",
     head: Any,
     results: "Mapping[str, ShownResult]",
+    calibration: "Calibration | None" = None,
 ) -> str:
     """Return the page about a settled group.
 
@@ -95,6 +98,8 @@ def page(
         Where the log ends now: ``seq`` and ``digest``.
     results
         Results of members, as far as there are any.
+    calibration
+        Of the same hash and number of images, if there is one.
     """
     verdict = group.verdict
     if verdict is None:
@@ -104,6 +109,7 @@ def page(
         _asked(group),
         _members(group, verdict, results),
         _distances(group, verdict),
+        "" if calibration is None else _rates(group, verdict, calibration),
         _what_happened(group, events),
         _money(group),
         _evidence(ledger, group),
@@ -235,6 +241,34 @@ def _distances(group: "Group", verdict: Verdict) -> str:
         f"<p>Fewer than {rule.threshold} bits count as the same picture. A slash needs {rule.slashes_from} bits or "
         f"more, and that no chain of answers links the two (rule J2).{checker} With several images the largest "
         "distance counts.</p>"
+    )
+
+
+def _rates(group: "Group", verdict: Verdict, calibration: "Calibration") -> str:
+    """How often honest machines and cheats are as far apart as the members."""
+    rule = group.policy.rule_for(group.task)
+    curves = [("honest", calibration.pairs["honest"].passing)]
+    curves += [(name, found.passing) for name, found in calibration.pairs.items() if name != "honest"]
+    names = [name for name, _ in curves[1:]]
+    rows = []
+    for node, distance in verdict.distances.items():
+        farther = calibration.rates(distance).pairs.honest.reject if distance else None
+        nearer = calibration.rates(min(HASH_BITS, distance + 1)).pairs.cheats
+        honest = "all" if farther is None else f"at most {farther.high:.2g}"
+        rows.append(
+            (shown(node), str(distance), honest, *(f"at most {nearer[name].accept.high:.2g}" for name in names))
+        )
+    head = ("member", "bits", "honest, as far or farther", *(f"{name}, as near or nearer" for name in names))
+    members = [(_short(node), distance) for node, distance in verdict.distances.items()]
+    drawn = report_drawings.rates(calibration.thresholds, curves, members, rule.threshold, rule.slashes_from)
+    pictures = ", ".join(f"{shown(name)} {count}" for name, count in calibration.pictures.items())
+    warnings = _list(calibration.warnings) if calibration.warnings else ""
+    return (
+        "<h2>How likely such distances are</h2>"
+        f"<p>From a calibration of {len(calibration.kinds)} kinds of machines; pictures: {pictures}. Shares of pairs "
+        f"of answers, each the upper end of its interval at a confidence of {calibration.confidence:g}. They say how "
+        "often a distance is seen, not how likely it is that a member cheated.</p>"
+        f'{warnings}<div class="scroll">{drawn}</div>{_table(head, rows)}'
     )
 
 
