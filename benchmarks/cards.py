@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from attacks.scenes import prompts
 
 import crynux_validate as cv
-from benchmarks.distances.plan import prompts
 from benchmarks.divergence.openings import openings
 from benchmarks.divergence.tables import table
 from crynux_validate.testing import tensor_cores, tiny_image_model, tiny_text_model
