@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import ImageTask, hamming, image_hash
+from crynux_validate import ImageTask, hamming, image_hash, similarity_score
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
 from crynux_validate.errors import PipelineError
 from crynux_validate.schedulers import SCHEDULERS
@@ -17,7 +17,20 @@ from crynux_validate.testing import tiny_image_model
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
     pytest.skip("needs the extra 'image'", allow_module_level=True)
 
-from attacks import ATTACKS, Answer, DoesNotFit, Machine, fitted, less_work, machine, no_work, rounding, scenes
+from attacks import (
+    ATTACKS,
+    BAD_FAITH,
+    Answer,
+    DoesNotFit,
+    Machine,
+    bad_faith,
+    fitted,
+    less_work,
+    machine,
+    no_work,
+    rounding,
+    scenes,
+)
 
 COSTS = {
     "noise": 0.0,
@@ -171,6 +184,19 @@ def test_a_nearer_goal_moves_a_picture_farther() -> None:
     by = {goal: np.abs(found.astype(int) - picture).mean() for goal, found in moved.items()}
     assert by[24] < by[8] / 2
     assert fitted.moved(moved[8], wanted, "phash/1", 8) is moved[8]
+
+
+def test_a_fragile_task_is_the_one_whose_precisions_are_farthest_apart(cheat: Machine, task: ImageTask) -> None:
+    asked = task.replace(dtype="bfloat16", width=64, height=64)
+    answer = BAD_FAITH["fragile-task"](asked, cheat)
+    assert answer.cost == pytest.approx(2 * bad_faith.TRIES * bad_faith.STEPS / asked.steps)
+    apart = {}
+    for number in range(bad_faith.TRIES):
+        tried = answer.task.replace(seed=asked.seed * bad_faith.TRIES + number)
+        own, other = (cheat.honest(tried.replace(dtype=dtype)).score for dtype in ("float32", "bfloat16"))
+        apart[tried] = similarity_score(own, other) or 0
+    assert apart[answer.task] == max(apart.values())
+    assert (answer.pixels[0] == np.asarray(cheat.honest(answer.task).images[0])).all()
 
 
 def test_hill_climbing_stops_where_it_has_asked_enough() -> None:
