@@ -16,7 +16,7 @@ GROUP: Final = "less work"
 SMALL_SIDES: Final = (8, 16, 32, 64, 128)
 """Pixels of the pictures that are enlarged."""
 
-_UNSEEN: Final = "no hash sees it; doing some steps again does"
+_UNSEEN: Final = "an audit of the trace; not the hash"
 _MEMORY: Final = "memory, and time on hardware that has such products"
 
 
@@ -85,7 +85,7 @@ def enlarged_from(side: int) -> Attack:
         f"enlarged-from-{side}",
         GROUP,
         saves="nothing as made here: it is the best that a small picture can give",
-        against="the keyed hash, more often the smaller the picture was",
+        against="an audit of the trace and of its decoding; not the hash",
     )
     def program(task: ImageTask, machine: Machine) -> Made:
         if side >= min(task.width, task.height):

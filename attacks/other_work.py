@@ -15,7 +15,7 @@ GROUP: Final = "other work"
 
 _SEEDS_ON: Final = 1_000_003
 _NOTHING: Final = "nothing: it shows what the comparison sees"
-_COLOUR: Final = "the keyed hash, where the picture has colours; the plain hash sees none"
+_COLOUR: Final = "an audit of the trace and of its decoding; not the hash, which sees no colour"
 
 
 @attack(
