@@ -14,14 +14,13 @@ exact; floats are made at the end. A blank picture in a task with a safety check
 is never slashed (protocol J2, docs/stakes.md).
 """
 
-from crynux_validate.stakes.agreement import MEASURED, SOURCES, Source, false_accept_rate
+from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
 from crynux_validate.stakes.numbers import Number
 from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain, Odds, RequiredStake
 
 __all__ = [
-    "MEASURED",
     "MOST_PER_FEE",
     "PPM",
     "SEALED_JOBS",

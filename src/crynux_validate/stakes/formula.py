@@ -29,7 +29,7 @@ def required_stake(
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source = "photographs",
     view: View = "drawn",
 ) -> RequiredStake:
     """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
@@ -65,7 +65,7 @@ def required_stake(
     slash_per_fee
         A slash takes at most this many times a member's share of the fee, 0 to 2^31; None for no bound.
     source
-        Of the chance of agreement.
+        Of the chance of agreement (`false_accept_rate`).
     view
         Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
 
@@ -111,7 +111,7 @@ def expected_gain(
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source = "photographs",
     view: View = "drawn",
 ) -> ExpectedGain:
     """Return what a counterfeit is expected to gain: E = (1-r) k + r (e k - x l), where a slash takes l.
