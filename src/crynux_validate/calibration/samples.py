@@ -383,7 +383,9 @@ def _check_name(name: str, what: str) -> None:
 
 def _check_role(name: str, what: str) -> None:
     if name not in (HONEST, UNRELATED) and not (
-        name.startswith(CHEAT) and _CHEAT.fullmatch(name.removeprefix(CHEAT)) and name != CHEAT + UNRELATED
+        name.startswith(CHEAT)
+        and _CHEAT.fullmatch(name.removeprefix(CHEAT))
+        and name.removeprefix(CHEAT) not in (HONEST, UNRELATED)
     ):
         raise InvalidInputError(
             f"{what} is {shorten(name)}; expected honest, unrelated, or cheat:<name> with a name like half-steps"
