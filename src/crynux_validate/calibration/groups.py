@@ -110,7 +110,7 @@ def judged(
         judge_thresholds(drawn.hashes, thresholds, safety_checker=safety_checker)
     ):
         about = slice(None, drawn.judged)
-        event = ~valid[:, about].all(axis=1) if honest else valid[:, 0]
+        event: Bools = ~np.logical_and.reduce(valid, axis=1) if honest else valid[:, 0]
         reached = np.searchsorted(steps, slashed_to[:, about].max(axis=1), side="right")  # so many slash thresholds
         place = slash_place(count, at, at)
         for name, home in homes.items():
@@ -157,7 +157,8 @@ def _draw_tasks(picture: Integers, usable: Bools, groups: int, rng: np.random.Ge
     _, start, count = np.unique(picture[order], return_index=True, return_counts=True)
     each = min(MOST_PER_PICTURE, max(1, groups // len(start)))
     start, count = np.repeat(start, each), np.repeat(count, each)
-    return order[start + rng.integers(0, count)]
+    chosen: Integers = order[start + rng.integers(0, count)]
+    return chosen
 
 
 def _draw_kinds(present: Bools, size: int, rng: np.random.Generator) -> Integers:

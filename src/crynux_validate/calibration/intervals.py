@@ -185,7 +185,7 @@ def bounds(
     seed
         Of the resampling: equal seeds give equal bounds.
     pictures
-        For pairs of pictures, the arguments of `alike`.
+        For pairs of pictures, the arguments of `alike`, which bounds the rarer of the event and its contrary.
 
     Raises
     ------
@@ -207,10 +207,12 @@ def bounds(
         by[rate + ends[1] > high] = len(names) - 1
         high = np.maximum(high, np.clip(rate + ends[1], rate, 1))
     if pictures is not None:
-        together = alike(rate, *pictures, confidence)
         names.append(ALIKE)
-        by[together > high] = len(names) - 1
-        high = np.maximum(high, together)
+        rare = rate <= 0.5
+        most = np.where(rare, alike(rate, *pictures, confidence), 0)
+        least = np.where(rare, 1, 1 - alike(1 - rate, *pictures, confidence))
+        by[most > high] = len(names) - 1
+        low, high = np.minimum(low, least), np.maximum(high, most)
     return Bounds(rate, low, high, tuple(names[at] for at in by))
 
 

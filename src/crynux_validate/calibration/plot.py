@@ -174,9 +174,10 @@ def _cheats(axes: Any, calibration: Calibration, chosen: Recommendation | None, 
         colour = HUES[place % len(HUES)]
         _band(axes, rates[name], colour, floor)
         rate = rates[name][at]
+        cut = name if len(name) <= 22 else f"{name[:21]}…"
         shown = f"{_percent(rate.rate):>8} {_percent(rate.high):>7} {_percent(slashed[name].slash.low):>9}"
         axes.text(
-            1.03, 1 - (place + 2.4) * step, f"{shown}  {name if len(name) <= 22 else name[:21] + '…'}", transform=axes.transAxes, color=colour,
+            1.03, 1 - (place + 2.4) * step, f"{shown}  {cut}", transform=axes.transAxes, color=colour,
             fontsize=8, va="center", family="monospace",
         )  # fmt: skip
 

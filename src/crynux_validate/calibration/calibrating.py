@@ -317,7 +317,7 @@ class _Made:
         passing, slash = judged(
             drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed
         )
-        return Curves(self._curve(drawn.n, passing, alike), self._curve(drawn.n, slash))
+        return Curves(self._curve(drawn.n, passing, alike), self._curve(drawn.n, slash, alike))
 
     def _worst(self, several: Iterable[Drawn]) -> Curves:
         """Over several numbers of accomplices: what is accepted most, and slashed least."""
