@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -58,6 +58,7 @@ def many(draw: st.DrawFn) -> Samples:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+@settings(deadline=None, max_examples=40)
 @given(samples=many())
 def test_a_table_that_was_written_is_read_again(
     suffix: str, samples: Samples, tmp_path_factory: pytest.TempPathFactory

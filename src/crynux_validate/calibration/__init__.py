@@ -9,6 +9,7 @@ import crynux_validate.lazy as _lazy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.calibration.calibrating import calibrate
+    from crynux_validate.calibration.plot import draw_plot
     from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
     from crynux_validate.calibration.recommendation import NotEnough, Recommendation
     from crynux_validate.calibration.result import (
@@ -31,6 +32,7 @@ _MODULE_OF = {
     "Recommendation": "recommendation",
     "Sample": "samples",
     "Samples": "samples",
+    "draw_plot": "plot",
     "kind_of": "reading",
     "read_samples": "reading",
     "sample_of": "reading",
@@ -64,6 +66,7 @@ __all__ = [
     "Sample",
     "Samples",
     "calibrate",
+    "draw_plot",
     "kind_of",
     "read_samples",
     "sample_of",

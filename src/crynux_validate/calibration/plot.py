@@ -198,7 +198,7 @@ def _band(
 def _log_axis(axes: Any, rates: Sequence[Rate], least: float) -> float:
     """Give an axis powers of ten, from below what was seen or is asked for; returns its end."""
     smallest = min([least, *(rate.high for rate in rates), *(rate.rate for rate in rates if rate.rate > 0)])
-    floor = max(_LEAST, 10.0 ** math.floor(math.log10(smallest)))
+    floor = 10.0 ** math.floor(math.log10(max(_LEAST, smallest)))
     axes.set_yscale("log")
     axes.set_ylim(floor, 1.3)
     powers = [10.0**power for power in range(round(math.log10(floor)), 1)]
