@@ -324,6 +324,22 @@ def test_bad_results(case: str, write: Write, tmp_path: Path) -> None:
     assert str(folder) in str(caught.value)
 
 
+def test_a_cheat_that_ran_another_task(write: Write) -> None:
+    honest, cheat = write("honest", "task", seed=1), write("cheat-other-seed", "task", seed=2, shade=1)
+    (cheat / "asked.json").write_bytes((honest / "task.json").read_bytes())
+    samples = read_samples(honest, cheat)
+    assert len(samples.tasks.names) == 1
+    assert samples.roles.list() == ["honest", "cheat:other-seed"]
+    other = cv.ImageTask(model=MODEL, prompt="a star", width=64, height=64, images=2)
+    for content, problem in ((other.to_json(), "asks for other images or another hash"), ("{", "asked.json: ")):
+        (cheat / "asked.json").write_text(content)
+        with pytest.raises(cv.InvalidInputError, match=problem):
+            read_samples(honest, cheat)
+    (honest / "asked.json").write_bytes((honest / "task.json").read_bytes())
+    with pytest.raises(cv.InvalidInputError, match=r"asked\.json is for cheats, and this result is honest"):
+        read_samples(honest)
+
+
 @pytest.mark.parametrize("role", ["Honest", "cheats", "cheat-", "machine-a", "cheat"])
 def test_a_folder_that_is_no_role(role: str, write: Write, tmp_path: Path) -> None:
     folder = write(role, "task")

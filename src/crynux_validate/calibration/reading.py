@@ -15,9 +15,12 @@ from crynux_validate.encoding import canonical_json, check_type, parse_json, sho
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError
 from crynux_validate.hashing import PerceptualHash
 from crynux_validate.machines.environment import Environment
-from crynux_validate.tasks import ImageTask, task_from_json
+from crynux_validate.tasks import ImageTask, Task, task_from_json
 
 ANSWER: Final = "answer.bin"
+ASKED: Final = "asked.json"
+"""In the folder of a cheat that ran another task: the task that it was asked for."""
+
 _MAX_BYTES: Final = 4_000_000
 """More than any file of a result but its pictures has."""
 
@@ -102,7 +105,8 @@ def read_samples(*paths: str | PathLike[str]) -> Samples:
         Tables, by their suffixes ``.csv``, ``.jsonl``, ``.parquet``: the columns are those of `Sample`, and ``margin``,
         ``degenerate`` and ``pixels`` may be left out. Folders: all results of ``crynux-validate run`` in them, at any
         depth. The name of the folder that a result lies in gives its role: ``honest``, ``unrelated``, or
-        ``cheat-NAME`` for the cheat NAME (``cheat:NAME`` is the same, where a file system takes it).
+        ``cheat-NAME`` for the cheat NAME (``cheat:NAME`` is the same, where a file system takes it). Where a cheat ran
+        another task than it was asked for, the one that it was asked for lies beside it as ``asked.json``.
 
     Returns
     -------
@@ -220,7 +224,7 @@ def _result(folder: Path) -> Sample:
     """Read one result."""
     role = role_of(folder)
     answer = _answer_of(folder)
-    task = _parsed(folder, "task.json", lambda data: task_from_json(data, allow_unpinned=True))
+    task = _parsed(folder, "task.json", _task)
     if not isinstance(task, ImageTask):
         raise InvalidInputError(f"{folder} answers a text task; a calibration is of images")
     readable = _parsed(folder, "answer.json", lambda data: parse_json(data, "it", _MAX_BYTES))
@@ -236,7 +240,24 @@ def _result(folder: Path) -> Sample:
     environment = _parsed(
         folder, "environment.json", lambda data: Environment.from_dict(parse_json(data, "it", _MAX_BYTES))
     )
-    return _sample(task, answer, margins, role, kind_of(environment))
+    return _sample(_asked(folder, task, role), answer, margins, role, kind_of(environment))
+
+
+def _asked(folder: Path, ran: ImageTask, role: str) -> ImageTask:
+    """Return the task that was asked for: of a cheat it may be another one than that which it ran."""
+    path = folder / ASKED
+    if not path.exists():
+        return ran
+    if not role.startswith(CHEAT):
+        raise InvalidInputError(f"{path} is for cheats, and this result is {role}; remove the file")
+    asked = _parsed(folder, ASKED, _task)
+    if not isinstance(asked, ImageTask) or (asked.images, asked.algorithm) != (ran.images, ran.algorithm):
+        raise InvalidInputError(f"{path} asks for other images or another hash than {folder / 'task.json'} gives")
+    return asked
+
+
+def _task(data: bytes) -> Task:
+    return task_from_json(data, allow_unpinned=True)
 
 
 def _answer_of(folder: Path) -> ImageScore:
