@@ -312,7 +312,7 @@ class Calibration:
 
     def place(self, threshold: int) -> int:
         """Return which of `thresholds` stands for a threshold."""
-        return bisect_right(self.thresholds, threshold) - 1
+        return bisect_right(self.thresholds, check_threshold(threshold, "threshold")) - 1
 
     def check_fits(
         self, *, algorithm: str | None = None, group_size: int | None = None, images: int | None = None
