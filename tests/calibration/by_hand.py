@@ -14,8 +14,7 @@ def calibration(cheats: Mapping[str, tuple[float, float]], **changes: Any) -> Ca
     """A calibration of cheats by their names: the upper end of how often one is accepted, the lower of slashed."""
 
     def curve(low: float, high: float, count: int) -> Curve:
-        middle = (low + high) / 2
-        return Curve(100, *((value,) * count for value in (middle, low, high)), (0,) * count)
+        return Curve(100, ((low + high) / 2,) * count, (low,) * count, (high,) * count, (0,) * count)
 
     groups, pairs = (
         {name: Curves(curve(0, high, 3), curve(low, 1, count)) for name, (high, low) in cheats.items()}

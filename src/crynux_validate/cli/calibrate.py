@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any, Final
 
 from crynux_validate.calibration.recommendation import NotEnough
 from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
@@ -65,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
         plot_path(arguments.plot)
     for name in ("out", "plot", "state"):
         _check_folder(getattr(arguments, name), name)
-    rates = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
+    rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
     samples = read_samples(*arguments.paths)
     note(f"read {samples!r}")
     shown = _Shown()
@@ -97,7 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if isinstance(found.recommendation, NotEnough) else 0
 
 
-_NUMBERS = ("false_reject_rate", "false_slash_rate", "confidence")
+_NUMBERS: Final = ("false_reject_rate", "false_slash_rate", "confidence")
 
 
 def _number(text: str, name: str) -> float:

@@ -61,7 +61,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        help=f"of the chance that unrelated pictures agree; measured reaches up to 24; default: {DEFAULT_SOURCE}",
+        help=f"of the chance that unrelated pictures agree; default: {DEFAULT_SOURCE}, an upper bound",
     )
     parser.add_argument(
         "--calibration",

@@ -304,7 +304,7 @@ class Policy:
         """
         check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
         found = recommended(calibration)
-        decided = {
+        decided: dict[str, Any] = {
             "group_size": calibration.group_size,
             "threshold": found.threshold,
             "slash_threshold": found.slash_threshold,

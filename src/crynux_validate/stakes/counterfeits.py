@@ -10,13 +10,13 @@ from crynux_validate.calibration.result import Calibration
 from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD, CentreRule
-from crynux_validate.stakes.agreement import Source, check_images, exact_false_accept_rate
+from crynux_validate.stakes.agreement import SOURCES, Source, check_images, exact_false_accept_rate
 from crynux_validate.stakes.numbers import exact
 
 Threshold = int | Literal["default"] | None
 """1 to 64; None for text; ``default`` for 16, or for what a calibration recommends."""
 
-DEFAULT_SOURCE: Final[Source] = "measured"
+DEFAULT_SOURCE: Final = SOURCES[0]
 DEFAULT_GROUP_SIZE: Final = 3
 
 

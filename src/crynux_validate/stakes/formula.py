@@ -71,7 +71,8 @@ def required_stake(
     slash_per_fee
         A slash takes at most this many times a member's share of the fee, 0 to 2^31; None for no bound.
     source
-        Of a blind counterfeit's chance of agreement; ``measured`` if left out. Not with a calibration.
+        Of a blind counterfeit's chance of agreement; ``photographs`` if left out
+        (`false_accept_rate`). Not with a calibration.
     view
         Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
     calibration

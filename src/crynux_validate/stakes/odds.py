@@ -111,7 +111,7 @@ class Odds:
             chance = f"{self.cheat} is accepted: below {self.threshold}, upper end of what was measured"
         else:
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
-            chance = f"it agrees by chance: {pictures} below {self.threshold}, {self.source}"
+            chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
         slash = f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, " + (
             "without a bound" if self.bound is None else f"at most {self.bound:g}"
