@@ -72,10 +72,11 @@ def exact_false_accept_rate(threshold: int, images: int, source: Source) -> Frac
     return rate**images
 
 
-def check_images(images: object) -> None:
-    """Refuse what is no number of a task's pictures."""
+def check_images(images: object) -> int:
+    """Return `images` if it can be the number of a task's pictures."""
     if type(images) is not int or not 1 <= images <= MAX_IMAGES:
         raise InvalidInputError(f"images is {shorten(images)}; expected an integer from 1 to {MAX_IMAGES}")
+    return images
 
 
 @cache
