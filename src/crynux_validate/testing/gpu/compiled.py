@@ -43,7 +43,7 @@ def _replacements(inside: Callable[[], object]) -> list[tuple[type, str, Callabl
 
 
 def _refusing(kind: type, inside: Callable[[], object]) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise _error(f"compiled code ({kind.__name__})", inside)
 
     return refuse
@@ -75,6 +75,6 @@ def _kinds(block: Any) -> Iterator[str]:
 
 def _error(what: str, inside: Callable[[], object]) -> FakeHardwareError:
     return FakeHardwareError(
-        f"{what} is called inside {inside()!r}, and its products cannot be seen; call the model as it was before it was "
-        "compiled or fused"
+        f"{what} is called inside {inside()!r}, and its products cannot be seen; call the model as it was before it "
+        "was compiled or fused"
     )
