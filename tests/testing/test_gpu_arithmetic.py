@@ -130,6 +130,13 @@ def test_every_output_is_a_dot_product_of_its_own(
         assert found.view(np.uint32).tolist() == expected
 
 
+def test_the_drawing_of_the_documentation() -> None:
+    """Of three products, 1, 2^-24 + 2^-25 and 2^-25, Ada loses the bits of 2^-25, and Hopper adds them up."""
+    a, b = np.array([[1, 1.5 * 2**-24, 2**-25]], np.float32), np.ones((3, 1), np.float32)
+    found = {name: multiply(a, b, architecture=name, dtype="bfloat16")[0, 0] for name in ("ada", "hopper")}
+    assert found == {"ada": 1, "hopper": 1 + 2**-23}
+
+
 def test_which_architectures_differ() -> None:
     """Turing, Ampere and Ada are one arithmetic, Hopper and Blackwell another; Volta and CDNA3 are alone."""
     random = np.random.default_rng(5)

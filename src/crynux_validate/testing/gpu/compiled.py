@@ -54,12 +54,18 @@ def _looking(call: Callable[..., Any], inside: Callable[[], object]) -> Callable
 
     def look(self: Any, *args: Any, **kwargs: Any) -> Any:
         found = call(self, *args, **kwargs)
-        fused = next((kind for kind in _kinds(torch.jit.last_executed_optimized_graph()) if _is_fused(kind)), None)
+        fused = next((kind for kind in _kinds(_last_graph()) if _is_fused(kind)), None)
         if fused is not None:
             raise _error(f"TorchScript ({fused})", inside)
         return found
 
     return look
+
+
+def _last_graph() -> Any:
+    """What TorchScript ran last in this thread."""
+    core: Any = torch._C
+    return core._last_executed_optimized_graph()
 
 
 def _is_fused(kind: str) -> bool:

@@ -153,7 +153,9 @@ class Products:
         )
         if transposed:
             x = _spread(x, stride)
-            weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(*range(2, 2 + count))
+            inputs, outputs = weight.shape[0] // groups, weight.shape[1]
+            weight = weight.reshape(groups, inputs, outputs, *sizes).transpose(1, 2)
+            weight = weight.reshape(-1, inputs, *sizes).flip(*range(2, 2 + count))
             padding = [d * (size - 1) - p for d, size, p in zip(dilation, sizes, padding, strict=True)]
             stride = [1] * count
         # (groups, k, outputs of a group); k goes over the kernel first, then over the channels.
@@ -171,7 +173,7 @@ class Products:
                 found = self.product(windows, kernels).transpose(1, 2).reshape(shape[1], *out)
                 if bias is not None:
                     found = _with_bias(found, bias.reshape(-1, *[1] * count), 1, 1)
-                result[(image, slice(None), *box)] = found.to(x.dtype)
+                result[image][(slice(None), *box)] = found.to(x.dtype)
         return result
 
     def attention(
@@ -269,7 +271,7 @@ def _add_mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
 def _spread(x: torch.Tensor, stride: Sequence[int]) -> torch.Tensor:
     """Put zeros between the places of pictures, so that they lie a stride apart."""
     wide = x.new_zeros(*x.shape[:2], *((size - 1) * step + 1 for size, step in zip(x.shape[2:], stride, strict=True)))
-    wide[(..., *(slice(None, None, step) for step in stride))] = x
+    wide[(slice(None), slice(None), *(slice(None, None, step) for step in stride))] = x
     return wide
 
 
