@@ -7,6 +7,7 @@ example of what it takes. What must be refused, and not only survived, stands in
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate.calibration import Samples
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -26,8 +29,8 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 RECORDS = {
-    "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node", "Round",
-    "Signature", "Verdicts",
+    "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
+    "Round", "Signature", "Verdicts",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
@@ -56,10 +59,17 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     assert node_class is not None
     environment, attestation = cv.Environment({"a": 1}, {"b": 2}), cv.Attestation(7, bytes(32), bytes(32), bytes(32))
     evidence = ledger.evidence(settled.id, node.id)
+    samples = Samples.from_columns(
+        algorithm="phash/1", hashes=np.arange(8, dtype=np.uint64), task=list("abcdabcd"), kind=list("xxxxyyyy"),
+        model="m", role="honest",
+    )  # fmt: skip
+    calibration = cv.calibrate(samples, groups=10)
+    calibration.save(folder / "calibration.json")
     hashed = cv.image_hash(Image.new("RGB", (64, 64)))
     opening = cv.Opening.of(HONEST)
     objects = {
-        "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
+        "Attestation": attestation, "Calibration": calibration,
+        "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
@@ -84,6 +94,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "path": str(folder), "pool": settled.pool, "revision": "0" * 40, "round": 1, "score": bytes(32),
         "seed": bytes(32), "sequences": [[1, 2]], "size": 3, "stake": 1_000, "task": CHECKED, "threshold": 16,
         "weight_unit": 1, "weights": [1],
+        "samples": samples, "Calibration.cheat.name": "none", "Calibration.from_dict.value": calibration.to_dict(),
+        "Calibration.load.path": str(folder / "calibration.json"),
+        "Calibration.save.path": str(folder / "calibration.json"),
         "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
         "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
         "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
@@ -151,7 +164,10 @@ def _said(call: Callable[..., Any], given: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("name", list(_names()))
-def test_no_raw_error(name: str, examples: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_no_raw_error(
+    name: str, examples: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write to the path that they are given
     objects, values = examples
     call = _call(name, objects)
     good = {}

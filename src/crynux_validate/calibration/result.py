@@ -314,7 +314,14 @@ class Calibration:
         return self.rates(threshold, slash_threshold).cheats[name]
 
     def place(self, threshold: int) -> int:
-        """Return which of `thresholds` stands for a threshold."""
+        """Return which of `thresholds` stands for a threshold, 1 to 64, counted from 0.
+
+        Raises
+        ------
+        InvalidInputError
+            For what is no threshold.
+        """
+        check_threshold(threshold, "threshold")
         return bisect_right(self.thresholds, threshold) - 1
 
     def check_fits(
