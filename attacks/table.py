@@ -9,6 +9,7 @@ from attacks import ATTACKS, BAD_FAITH
 from attacks.record import HONEST, NATIVE, Record, Row
 from crynux_validate import CentreRule, Finding, judge
 from crynux_validate.answers import ImageScore, similarity_score
+from crynux_validate.calibration.intervals import exact
 
 THRESHOLDS: Final = (8, 10, 12, 16, 20, 24)
 SLASH_THRESHOLD: Final = 24
@@ -80,10 +81,8 @@ def slashed(pairs: Iterable[tuple[Row, Row]]) -> int:
 
 def interval(count: int, n: int) -> tuple[float, float]:
     """Return the ends of the Clopper-Pearson interval of `count` in `n`; two-sided, 95%."""
-    from scipy.stats import binomtest
-
-    found = binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
+    low, high = exact(count / n, n, CONFIDENCE)
+    return float(low), float(high)
 
 
 _HEAD: Final = (
