@@ -124,9 +124,14 @@ def _cells(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
     return [
         str(n),
         f"{statistics.mean(apart):.1f}",
-        *(f"{count / n:.0%} (≤ {interval(count, n)[1]:.1%})" for count in passes),
-        f"{lost / n:.0%} (≥ {interval(lost, n)[0]:.1%})",
+        *(_share(count, n, "≤", interval(count, n)[1]) for count in passes),
+        _share(lost, n, "≥", interval(lost, n)[0]),
     ]
+
+
+def _share(count: int, n: int, sign: str, bound: float) -> str:
+    """Show a share with the end of its interval, unless that end says nothing: at most all, at least none."""
+    return f"{count / n:.0%}" + (f" ({sign} {bound:.1%})" if 0 < bound < 1 else "")
 
 
 def _score(row: Row) -> ImageScore:
