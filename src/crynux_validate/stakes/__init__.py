@@ -15,12 +15,14 @@ is never slashed (protocol J2, docs/stakes.md).
 """
 
 from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
+from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE, Threshold
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
 from crynux_validate.stakes.numbers import Number
 from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain, Odds, RequiredStake
 
 __all__ = [
+    "DEFAULT_SOURCE",
     "MOST_PER_FEE",
     "PPM",
     "SEALED_JOBS",
@@ -31,6 +33,7 @@ __all__ = [
     "Odds",
     "RequiredStake",
     "Source",
+    "Threshold",
     "View",
     "colluder_chances",
     "collusion_probability",
