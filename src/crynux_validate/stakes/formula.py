@@ -4,15 +4,19 @@ import math
 from fractions import Fraction
 from typing import Any, Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD, CentreRule
 from crynux_validate.stakes.agreement import Source, check_images, exact_false_accept_rate
+from crynux_validate.stakes.audits import AuditTerms, audited_stake
 from crynux_validate.stakes.groups import View, quorums
 from crynux_validate.stakes.numbers import Number, as_float, exact
 from crynux_validate.stakes.odds import MOST_PER_FEE, ExpectedGain, RequiredStake
 
 PPM: Final = 1_000_000
+
+_UNUSED: Final = (None, 1, "measured", "drawn")
+"""Slash threshold, images, source and view, as they are left out."""
 
 
 def required_stake(
@@ -31,6 +35,7 @@ def required_stake(
     slash_per_fee: int | None = None,
     source: Source = "measured",
     view: View = "drawn",
+    audits: AuditTerms | None = None,
 ) -> RequiredStake:
     """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
 
@@ -68,6 +73,10 @@ def required_stake(
         Of the chance of agreement.
     view
         Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
+    audits
+        One node works, and is audited at the sampling rate: the result is an `AuditedStake`. The pool is then that of
+        groups that decide about an accused node; nothing compares hashes, so that `threshold`, `slash_threshold`,
+        `images`, `source` and `view` must be left out.
 
     Returns
     -------
@@ -81,10 +90,24 @@ def required_stake(
     InvalidInputError
         For arguments outside their ranges, and where the stake exceeds the range of a float64.
     """
+    if audits is not None:
+        check_type(audits, AuditTerms, "audits", "AuditTerms")
+        unused = (threshold, slash_threshold, images, source, view)
+        if unused not in {(DEFAULT_THRESHOLD, *_UNUSED), (None, *_UNUSED)}:
+            raise InvalidInputError(
+                f"threshold, slash_threshold, images, source and view are {shorten(unused)}, and audits compare no"
+                " hashes; leave these out"
+            )
+        threshold = None
     odds = _Odds(
         honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate,
         price, slash_ppm, slash_per_fee, source, view,
     )  # fmt: skip
+    if audits is not None:
+        return audited_stake(
+            audits, rate=odds.r, price=odds.k, part=odds.slashed, slash_per_fee=slash_per_fee, cheats=odds.quorums,
+            absent=odds.absent, given=odds.given,
+        )  # fmt: skip
     slash = odds.required_slash()
     stake = odds.stake_for(slash)
     return RequiredStake(
@@ -92,6 +115,7 @@ def required_stake(
         slash=_float_or_infinite(slash, "what a slash must take"),
         stake_per_fee=(per_fee := odds.per_fee(slash)),
         slash_per_fee=per_fee,
+        cost=as_float(odds.k * (1 + odds.r * (group_size - 1)), "the cost of a task"),
         **odds.parts(),
     )
 
@@ -169,13 +193,13 @@ class _Odds:
                 " compared is never slashed)"
             )
         self.k = exact(price, "price")
-        away = exact(absent, "absent")
+        away = self.absent = exact(absent, "absent")
         if away > 1:
             raise InvalidInputError(f"absent is {shorten(absent)}; expected a chance from 0 to 1")
         self.slashed = Fraction(_integer(slash_ppm, "slash_ppm", PPM), PPM)
         unbounded = slash_per_fee is None
         self.bound = None if unbounded else _integer(slash_per_fee, "slash_per_fee", MOST_PER_FEE) * self.k
-        found = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
+        found = self.quorums = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
         if threshold is None:
             if slash_threshold is not None:
                 raise InvalidInputError(
