@@ -131,23 +131,6 @@ class AuditTerms:
         assert self.steps is not None and self.cheated is not None  # noqa: PT018,S101 - __post_init__ looked
         return 1 - (1 - exact(self.cheated, "cheated")) ** self.steps
 
-    def fates(self, rate: Fraction, cheats: Quorums, nodes: Quorums) -> "Fates":
-        """Return what becomes of nodes of which this share is audited.
-
-        Parameters
-        ----------
-        rate
-            The share of tasks that are audited.
-        cheats, nodes
-            The quorums of groups that have a cheat among their members, and of groups of others than an honest node;
-            each is `ALONE` where no group decides.
-        """
-        d, a, again, falsely = (exact(getattr(self, name), name) for name in _CHANCES)
-        return Fates(
-            rate, d, a, e=cheats.p + cheats.b * (1 - again), x=cheats.c * again,
-            y=nodes.p + nodes.b * falsely, v=nodes.c * (1 - falsely), quorums=cheats, f=1 - again,
-        )  # fmt: skip
-
     @property
     def confirmed(self) -> Number:
         """g, the chance that whoever decides accuses a cheat that the auditor accused."""
@@ -159,11 +142,6 @@ class AuditTerms:
     def confirmed_falsely(self) -> Number:
         """h, the chance that whoever decides accuses an honest node that the auditor accused."""
         return 1 if self.confirms_falsely is None else self.confirms_falsely
-
-    def cost_of(self, rate: Fraction, price: Fraction, group_size: int) -> Fraction:
-        """What a task costs beside its fee: audits, and groups for honest nodes that are accused."""
-        accused = exact(self.false_alarms, "false_alarms") if self.then == "group" else Fraction(0)
-        return rate * price * (exact(self.cost, "cost") + accused * group_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the terms for JSON."""
@@ -218,6 +196,26 @@ class Fates:
         if apart <= 0:
             return None, None
         return price * kept / apart, price * (self.slashed - (1 - saves) * self.honest_slashed) / apart
+
+
+def fates(terms: AuditTerms, rate: Fraction, cheats: Quorums, nodes: Quorums) -> Fates:
+    """Return what becomes of nodes of which this share is audited.
+
+    Parameters
+    ----------
+    terms
+        How they are audited.
+    rate
+        The share of tasks that are audited.
+    cheats, nodes
+        The quorums of groups that have a cheat among their members, and of groups of others than an honest node; each
+        is `ALONE` where no group decides.
+    """
+    d, a, again, falsely = (exact(getattr(terms, name), name) for name in _CHANCES)
+    return Fates(
+        rate, d, a, e=cheats.p + cheats.b * (1 - again), x=cheats.c * again,
+        y=nodes.p + nodes.b * falsely, v=nodes.c * (1 - falsely), quorums=cheats, f=1 - again,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,15 +288,15 @@ class AuditedStake(RequiredStake):
             ("r", self.sampling_rate, "the share of tasks that are audited"),
             ("k", self.price, "the price of a task: what an honest node is to earn"),
             ("m", float(terms.saves), "the share of it that the cheat saves"),
-            ("w", self.fee, "the fee of a task, which leaves an honest node k in spite of false alarms"),
         ]
-        lines = [f"  {symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
-        lines += [f"  {self.group}"]
+        cost: list[str] = []
         if self.slash < math.inf:
-            lines += [f"  {self.what_a_slash_takes}"]
-        lines += ["  this presupposes:", *(f"  - {each}" for each in AUDITS_PRESUPPOSE)]
-        lines += [f"  a task costs {self.cost:.6g}: w, audits at {float(terms.cost):g} k, groups for false alarms"]
-        return "\n".join([f"required stake {self.amount}", *lines, f"  {self.policy}"])
+            rows += [("w", self.fee, "the fee of a task, which leaves an honest node k in spite of false alarms")]
+            cost = [f"a task costs {self.cost:.6g}: w, audits at {float(terms.cost):g} k, groups for false alarms"]
+            cost += [self.what_a_slash_takes]
+        lines = [f"{symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
+        lines += [self.group, *cost, "this presupposes:", *(f"- {each}" for each in AUDITS_PRESUPPOSE), self.policy]
+        return "\n".join([f"required stake {self.amount}", *(f"  {line}" for line in lines)])
 
     @property
     def amount(self) -> str:
@@ -346,24 +344,24 @@ def audited_stake(
     else:
         weight = exact(given["dishonest_weight"], "dishonest_weight")
         nodes = quorums_beside(given["honest"], given["dishonest"], given["group_size"], weight, absent)
-    fates = terms.fates(rate, cheats, nodes)
-    slash, fee = fates.slash_and_fee(price, exact(terms.saves, "saves"))
+    found = fates(terms, rate, cheats, nodes)
+    slash, fee = found.slash_and_fee(price, exact(terms.saves, "saves"))
     stake, per_fee, cost = slash, math.inf, None
     if slash is not None and fee is not None:
-        cost = fee + terms.cost_of(rate, price, given["group_size"])
+        groups = found.a * given["group_size"] if terms.then == "group" else 0
+        cost = fee + rate * price * (exact(terms.cost, "cost") + groups)
         per_fee = needed if (needed := math.ceil(slash / fee) if slash else 0) <= MOST_PER_FEE else math.inf
         if slash:
             bounded = slash_per_fee is not None and slash > slash_per_fee * fee
             stake = None if bounded or not part else slash / part
     values = {"s": stake, "slash": slash, "fee": fee, "cost": cost}
-    found: dict[str, Any] = {"stake_per_fee": per_fee, "slash_per_fee": per_fee}
-    found |= {name: math.inf if value is None else as_float(value, name) for name, value in values.items()}
-    parts: dict[str, Any] = {**given}
-    parts |= {name: float(getattr(fates, name)) for name in ("d", "a", "e", "x", "y", "v", "f")}
-    parts |= {name: float(value) for name, value in vars(fates.quorums).items()}
+    parts: dict[str, Any] = {**given, "stake_per_fee": per_fee, "slash_per_fee": per_fee}
+    parts |= {name: math.inf if value is None else as_float(value, name) for name, value in values.items()}
+    parts |= {name: float(getattr(found, name)) for name in ("d", "a", "e", "x", "y", "v", "f")}
+    parts |= {name: float(value) for name, value in vars(found.quorums).items()}
     if slash_per_fee is not None:
-        parts["bound"] = slash_per_fee and slash_per_fee * found["fee"]
-    return AuditedStake(audits=terms, **parts, **found)
+        parts["bound"] = slash_per_fee and slash_per_fee * parts["fee"]
+    return AuditedStake(audits=terms, **parts)
 
 
 def _chance(value: object, what: str) -> Fraction:
