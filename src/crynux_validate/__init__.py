@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         check_answer,
         similarity_score,
     )
+    from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
         BrokenEvidenceError,
@@ -123,6 +124,7 @@ _HOME = {
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
     ),
+    "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
         "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
@@ -188,6 +190,7 @@ _NEEDS = {
     if module.startswith("pipelines.")
 } | {
     "MemberKind": ("ledger", ("numpy",)),
+    "calibrate": ("calibration", ("numpy", "scipy")),
     "SqlLedger": ("sql", ("sqlalchemy", "numpy")),
     "Verdicts": ("ledger", ("numpy",)),
     "judge_many": ("ledger", ("numpy",)),
@@ -204,6 +207,7 @@ __all__ = [
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
+    "Calibration",
     "Candidate",
     "CentreRule",
     "CheckedEvidence",
@@ -282,6 +286,7 @@ __all__ = [
     "agree",
     "answer_from_bytes",
     "block_distances",
+    "calibrate",
     "canary",
     "check_answer",
     "class_of",

@@ -270,7 +270,6 @@ def test_arguments_that_cannot_be_read(arguments: list[str], word: str, capsys: 
         (["stake", "--honest", "9", "--dishonest", "1", "--price", "-1"], ["--price is -1"]),
         (["stake", "--honest", "-9", "--dishonest", "1"], ["--honest is -9"]),
         (["stake", "--honest", "9", "--dishonest", "0"], ["--dishonest is 0"]),
-        (["stake", "--honest", "9", "--dishonest", "1", "--threshold", "30"], ["take --source binomial"]),
         (["hash", ODD, "--threads", "0"], ["--threads is 0"]),
         (["hash", ODD, "--background", "nope"], ["--background is 'nope'"]),
         (["demo", "--threshold", "65"], ["--threshold is 65"]),

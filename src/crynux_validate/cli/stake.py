@@ -52,8 +52,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        default="measured",
-        help="of the chance that unrelated pictures agree; measured reaches up to 24; default: %(default)s",
+        default=SOURCES[0],
+        help="of the chance that unrelated pictures agree; default: %(default)s, an upper bound",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw stake over threshold: .png, .svg or .pdf")
     add_json_flag(parser)

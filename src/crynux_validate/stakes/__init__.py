@@ -14,7 +14,7 @@ exact; floats are made at the end. A blank picture in a task with a safety check
 is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one node that is audited.
 """
 
-from crynux_validate.stakes.agreement import MEASURED, SOURCES, Source, false_accept_rate
+from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
 from crynux_validate.stakes.audits import AFTER_AUDIT, AUDITS_PRESUPPOSE, AuditedStake, AuditTerms, Fates, Then
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
@@ -24,7 +24,6 @@ from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain,
 __all__ = [
     "AFTER_AUDIT",
     "AUDITS_PRESUPPOSE",
-    "MEASURED",
     "MOST_PER_FEE",
     "PPM",
     "SEALED_JOBS",

@@ -15,7 +15,7 @@ from crynux_validate.stakes.odds import MOST_PER_FEE, ExpectedGain, RequiredStak
 
 PPM: Final = 1_000_000
 
-_UNUSED: Final = (None, 1, "measured", "drawn")
+_UNUSED: Final = (None, 1, "photographs", "drawn")
 """Slash threshold, images, source and view, as they are left out."""
 
 
@@ -33,7 +33,7 @@ def required_stake(
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source = "photographs",
     view: View = "drawn",
     audits: AuditTerms | None = None,
 ) -> RequiredStake:
@@ -70,7 +70,7 @@ def required_stake(
     slash_per_fee
         A slash takes at most this many times a member's share of the fee, 0 to 2^31; None for no bound.
     source
-        Of the chance of agreement.
+        Of the chance of agreement (`false_accept_rate`).
     view
         Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
     audits
@@ -135,7 +135,7 @@ def expected_gain(
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source = "photographs",
     view: View = "drawn",
 ) -> ExpectedGain:
     """Return what a counterfeit is expected to gain: E = (1-r) k + r (e k - x l), where a slash takes l.

@@ -109,7 +109,7 @@ class Odds:
             chance = "text never agrees by chance"
         else:
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
-            chance = f"it agrees by chance: {pictures} below {self.threshold}, {self.source}"
+            chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
         rows = [
             ("p", self.p, f"colluders are {quorum} or more, {found}"),

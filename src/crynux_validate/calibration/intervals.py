@@ -1,0 +1,248 @@
+"""How large a rate can be that was measured on few things: bounds for rates whose counts are not independent.
+
+A few pictures make most of the disagreements, and a hundred pictures on one pair of machines are one pair of machines.
+So what counts is the number of *clusters* (pictures, pairs of kinds), never the number of comparisons. Each cluster
+has a mean between 0 and 1, the rate is the mean of those, and the bounds are the widest of
+
+- the **exact** ones of Clopper and Pearson (1934) with n = clusters and k = rate x n. k may be fractional: the bounds
+  are quantiles of beta distributions. Among all means between 0 and 1, those that are 0 or 1 scatter most, so that
+  these bounds hold for others as well. They are the only ones that say something where nothing was seen: 0 of n is
+  never 0;
+- those of **resampling** by one clustering, or by two of them together, where the deviations that each makes are added
+  (as in the pigeonhole bootstrap, Owen 2007). Few clusters resample too narrowly: deviations are widened by
+  sqrt(m / (m - 1)) and by the ratio of Student's to the normal quantile with m - 1 degrees of freedom;
+- for pairs of pictures those of **alike** pictures, below.
+
+It knows nothing of hashes, and is meant to be used for other measured rates as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from crynux_validate.encoding import check_integer, shorten
+from crynux_validate.errors import InvalidInputError, needed_for
+
+EXACT: Final = "exact"
+ALIKE: Final = "alike pictures"
+
+RESAMPLES: Final = 2_000
+"""How often is resampled."""
+
+MOST_BLOCKS: Final = 2_000
+"""So many clusters are resampled; more are put together at random into as many, so that memory does not grow."""
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Events of many rates at once, added up by cluster, or by block of clusters.
+
+    Parameters
+    ----------
+    events
+        float64 of shape (clusters, rates).
+    weights
+        float64 of shape (clusters,): what `events` are a share of. The rate is the sum of `events` over that of
+        `weights`.
+    order
+        How many of these clusters take part in each observation, if they do symmetrically: 2 for pairs of pictures by
+        picture, 1 where each observation lies in one cluster. Deviations are multiplied by it (the first term of
+        Hoeffding's decomposition).
+    """
+
+    events: Floats
+    weights: Floats
+    order: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Rates and their bounds.
+
+    Parameters
+    ----------
+    rate, low, high
+        float64 of shape (rates,); 0 <= low <= rate <= high <= 1.
+    by
+        For each rate what made its upper bound, like ``exact``.
+    """
+
+    rate: Floats
+    low: Floats
+    high: Floats
+    by: tuple[str, ...]
+
+
+def check_confidence(value: object, what: str = "confidence") -> float:
+    """Return `value` if it is a confidence that intervals can have: 0.5 to 0.9999."""
+    if not isinstance(value, float) or not 0.5 <= value <= 0.9999:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected a number from 0.5 to 0.9999, like 0.95")
+    return value
+
+
+def exact(rate: Floats | float, n: Integers | int, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the two-sided bounds of Clopper and Pearson for k = rate x n of n.
+
+    Parameters
+    ----------
+    rate
+        0 to 1, of any shape; k need not be whole.
+    n
+        At least 1, of a shape that goes with it.
+    confidence
+        0.5 to 0.9999. Each end alone holds with a confidence of (1 + confidence) / 2.
+
+    Raises
+    ------
+    InvalidInputError
+        For rates outside 0..1 or NaN, n below 1, and another confidence.
+    MissingExtraError
+        Without scipy.
+    """
+    with needed_for("exact intervals", "calibration"):
+        from scipy.special import betaincinv
+
+    tail = (1 - check_confidence(confidence)) / 2
+    shares, sizes = np.asarray(rate, np.float64), np.asarray(n, np.float64)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise InvalidInputError(f"rate is {shorten(rate)}; expected numbers from 0 to 1")
+    if not (sizes >= 1).all():
+        raise InvalidInputError(f"n is {shorten(n)}; expected at least 1: without observations there is no rate")
+    k = shares * sizes
+    rest = sizes - k
+    low = np.where(k > 0, betaincinv(np.where(k > 0, k, 1), rest + 1, tail), 0.0)
+    high = np.where(rest > 0, betaincinv(k + 1, np.where(rest > 0, rest, 1), 1 - tail), 1.0)
+    return np.minimum(low, shares), np.maximum(high, shares)
+
+
+def alike(rate: Floats, left: int, right: int | None = None, confidence: float = 0.95) -> Floats:
+    """Return upper bounds for the rate at which two different pictures agree.
+
+    n pictures make n (n - 1) / 2 pairs, which are not independent: where a share q of all pictures is alike (smooth
+    skies), a share of q^2 of all pairs agrees, and how many of the n pictures are smooth decides whether any does. The
+    exact bound with the number of pairs then is too low. This bound is that of q, squared: of n pictures as many were
+    smooth as make the rate that was seen, and one more, since one smooth picture alone agrees with none.
+
+    It does not cover a picture that agrees with many which do not agree with each other. Under a threshold T these
+    would lie less than 2T apart.
+
+    Parameters
+    ----------
+    rate
+        float64: the rates that were measured, 0 to 1.
+    left, right
+        The numbers of pictures: pairs are formed among `left`, or of one of `left` and one of `right`.
+    confidence
+        As of `exact`.
+    """
+    sizes = np.array([left, left if right is None else right], np.int64)
+    shares = np.repeat(np.sqrt(rate)[None, :], 2, axis=0)
+    shares = np.maximum(shares, (1 / sizes)[:, None])
+    for _ in range(60):  # each step halves the distance, and the logarithms of shares begin less than 40 apart
+        k = np.minimum(sizes[:, None] * rate / shares[::-1] + 1, sizes[:, None])
+        found = exact(k / sizes[:, None], sizes[:, None], confidence)[1]
+        shares = np.sqrt(shares * found)
+    together: Floats = np.clip(shares[0] * shares[1], rate, 1.0)
+    return together
+
+
+def blocks_of(clusters: int, seed: int) -> Integers:
+    """Return for each cluster the block that it is put into: its own, or with many clusters one at random.
+
+    Integers of shape (clusters,), below `MOST_BLOCKS`; blocks differ by at most one cluster.
+    """
+    places = np.arange(clusters, dtype=np.int64)
+    if clusters <= MOST_BLOCKS:
+        return places
+    return np.random.default_rng(seed).permutation(places) % MOST_BLOCKS
+
+
+def bounds(
+    n: int,
+    clusterings: Mapping[str, Clustering],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    pictures: tuple[int, int | None] | None = None,
+) -> Bounds:
+    """Return rates with the widest of all bounds.
+
+    Parameters
+    ----------
+    n
+        The number of clusters for the exact bound.
+    clusterings
+        By the name of each clustering; the first gives the rates, and the sums of all others must be the same. With two
+        of them, the bound of both together replaces that of each.
+    confidence
+        Of each interval, two-sided.
+    seed
+        Of the resampling: equal seeds give equal bounds.
+    pictures
+        For pairs of pictures, the arguments of `alike`, which bounds the rarer of the event and its contrary.
+
+    Raises
+    ------
+    InvalidInputError
+        For no cluster, events outside 0..weight, NaN, and clusterings that contradict each other.
+    """
+    check_integer(n, "n", 1)
+    first = _checked(clusterings)
+    rate = np.clip(first.events.sum(axis=0) / first.weights.sum(), 0, 1)
+    low, high = exact(rate, n, confidence)
+    by = np.zeros(len(rate), np.int64)
+    names = [EXACT]
+    usable = {name: one for name, one in clusterings.items() if len(one.weights) > 1}
+    if usable:
+        deviations = np.sum([_deviations(one, confidence, seed + at) for at, one in enumerate(usable.values())], axis=0)
+        ends = np.quantile(deviations, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        names.append(" and ".join(usable))
+        low = np.minimum(low, np.clip(rate + ends[0], 0, rate))
+        by[rate + ends[1] > high] = len(names) - 1
+        high = np.maximum(high, np.clip(rate + ends[1], rate, 1))
+    if pictures is not None:
+        names.append(ALIKE)
+        rare = rate <= 0.5
+        most = np.where(rare, alike(rate, *pictures, confidence), 0)
+        least = np.where(rare, 1, 1 - alike(1 - rate, *pictures, confidence))
+        by[most > high] = len(names) - 1
+        low, high = np.minimum(low, least), np.maximum(high, most)
+    return Bounds(rate, low, high, tuple(names[at] for at in by))
+
+
+def _checked(clusterings: Mapping[str, Clustering]) -> Clustering:
+    if not clusterings:
+        raise InvalidInputError("there are no clusterings; expected at least one, like that by picture")
+    first = next(iter(clusterings.values()))
+    for name, one in clusterings.items():
+        if one.events.ndim != 2 or one.weights.shape != one.events.shape[:1]:
+            raise InvalidInputError(
+                f"{name}: events {one.events.shape} and weights {one.weights.shape}; expected (clusters, rates) and"
+                " (clusters,)"
+            )
+        inside = (one.events >= -1e-9) & (one.events <= one.weights[:, None] * (1 + 1e-9) + 1e-9)
+        if not inside.all() or not one.weights.sum() > 0:
+            raise InvalidInputError(f"{name}: a cluster has events below 0, above its weight, or NaN")
+        ours, theirs = (c.events.sum(axis=0) / c.weights.sum() for c in (one, first))
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-12):
+            raise InvalidInputError(f"{name}: its rates are not those of the first clustering")
+    return first
+
+
+def _deviations(one: Clustering, confidence: float, seed: int) -> Floats:
+    """How far resampled rates lie from the measured: float64 of shape (RESAMPLES, rates)."""
+    from scipy.stats import norm, t
+
+    clusters, total = len(one.weights), one.weights.sum()
+    centred = one.events - one.weights[:, None] * (one.events.sum(axis=0) / total)
+    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES)
+    student = t.ppf((1 + confidence) / 2, clusters - 1) / norm.ppf((1 + confidence) / 2)
+    wider = one.order * student * np.sqrt(clusters / (clusters - 1))
+    deviations: Floats = drawn.astype(np.float64) @ centred * (wider / total)
+    return deviations
