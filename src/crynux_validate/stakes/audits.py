@@ -12,10 +12,11 @@ at most. A slash of l deters it where it keeps no more than that work::
 The auditor alone slashes at once: e = 0, x = 1, y = 1, v = 0. Where a cheat saves all, m = 1, that is
 w = k d / (d - a) and l = k (1 - r d) / (r (d - a)).
 
-Or a group decides about the accused. Its members audit again: of an honest quorum g is the chance that it accuses a
-cheat as well, h that it accuses an honest node as well. With the chances of `groups` e = p + b (1 - g) and x = c g, as
-if the cheat was one of the members; of groups of others than an honest node y = p + b h and v = c (1 - h). Of others
-than the cheat, colluders are a quorum less often: the first choice is to the disadvantage of audits.
+Or a group decides about the accused. Its members audit again, or do the whole work: of an honest quorum g is the
+chance that it accuses a cheat as well, h that it accuses an honest node as well. With the chances of `groups`
+e = p + b (1 - g) and x = c g, as if the cheat was one of the members; of groups of others than an honest node
+y = p + b h and v = c (1 - h). Of others than the cheat, colluders are a quorum less often: the first choice is to the
+disadvantage of audits.
 """
 
 import math
@@ -71,7 +72,8 @@ class AuditTerms:
     cost
         Of an audit, as a share of the price of the task; 1 is the whole work again.
     then
-        ``slash``: the auditor alone decides. ``group``: the members of a group audit the accused again, and decide.
+        ``slash``: the auditor alone decides. ``group``: the members of a group decide, by audits of their own or by
+        doing the whole work.
     confirms
         With ``group``, 0 to 1: the chance that an honest quorum accuses a cheat that the auditor accused. By default
         the detection rate, as if nothing was known of the first audit.
@@ -101,10 +103,9 @@ class AuditTerms:
     def __post_init__(self) -> None:
         _chance(self.false_alarms, "false_alarms")
         if (self.detection is None) == (self.steps is None) or (self.steps is None) != (self.cheated is None):
-            raise InvalidInputError(
-                f"detection is {shorten(self.detection)}, steps is {shorten(self.steps)}, cheated is"
-                f" {shorten(self.cheated)}; give detection alone, or steps and cheated"
-            )
+            given = {name: getattr(self, name) for name in ("detection", "steps", "cheated")}
+            words = ", ".join(f"{name}={shorten(value)}" for name, value in given.items() if value is not None)
+            raise InvalidInputError(f"give detection alone, or steps and cheated; there is {words or 'none of them'}")
         if self.detection is not None:
             _chance(self.detection, "detection")
         else:
