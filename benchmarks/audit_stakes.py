@@ -1,11 +1,11 @@
 """Check the formulas of docs/audit-or-group.md against simulated audits: ``python -m benchmarks.audit_stakes``.
 
-For each setting 200,000 tasks are worked by a cheat, and as many by an honest node, at the required stake and fee.
-Some are audited. An audit draws steps, no step twice, and accuses a cheat where one of them was cheated; an honest node
-by chance. Then the node is slashed, or a group is drawn by the rule of ``draw/2``: colluders acquit their own and
-accuse all others, honest members find alike whatever they find, or are absent, and whoever more than half of the group
-names is paid or slashed. What is seen is compared with the formulas in standard errors. Groups are counted as the
-formulas do: of a cheat those that have it among their members, of an honest node those of others.
+For each setting a million tasks are worked by a cheat, and a million by an honest node, at the required stake and fee.
+Some are audited. An audit draws steps, each for itself, and accuses a cheat where one of them was cheated; an
+honest node it accuses by chance. Then the node is slashed, or a group is drawn by the rule of ``draw/2``: colluders
+acquit their own and accuse all others, honest members find alike whatever they find, or are absent, and whoever more
+than half of the group names is paid or slashed. What is seen is compared with the formulas in standard errors. Groups
+are counted as the formulas do: of a cheat those that have it among their members, of an honest node those of others.
 
 The second table counts groups of others than the cheat, as a ledger would draw them: there no cheat may keep more.
 """
@@ -23,7 +23,7 @@ from benchmarks.stakes import Seen, drawn
 from crynux_validate import AuditedStake, AuditTerms, required_stake
 from crynux_validate.stakes import PPM
 
-TASKS: Final = 200_000
+TASKS: Final = 1_000_000
 
 SETTINGS: Final[tuple[dict[str, Any], ...]] = (
     {"detection": 0.99, "false_alarms": 3e-4},
@@ -35,7 +35,8 @@ SETTINGS: Final[tuple[dict[str, Any], ...]] = (
     {"steps": 3, "cheated": 0.2, "saves": 0.2, "false_alarms": 0.01, "slash_ppm": 500_000},
     {"detection": 0.99, "false_alarms": 0.05, "then": "group", "confirms_falsely": 0},
     {"detection": 0.9, "false_alarms": 0.2, "then": "group", "confirms_falsely": 0.3, "sampling_rate": 1},
-    {"detection": 0.95, "false_alarms": 0.1, "then": "group", "confirms": 1, "group_size": 5, "absent": 0.1},
+    {"detection": 0.95, "false_alarms": 0.3, "then": "group", "confirms": 1, "group_size": 5, "absent": 0.3,
+     "sampling_rate": 1},
     {"steps": 5, "cheated": 0.5, "false_alarms": 0.1, "then": "group", "honest": 70, "dishonest": 30, "absent": 0.2,
      "confirms_falsely": 0.1, "dishonest_weight": 2, "sampling_rate": 0.5},
     {"detection": 0.8, "false_alarms": 0.02, "then": "group", "confirms": 0.7, "confirms_falsely": 0.05,
