@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from attacks.scenes import prompts
 
 import crynux_validate as cv
-from benchmarks.distances.plan import prompts
 from benchmarks.divergence.openings import openings
 from benchmarks.divergence.tables import table
 from benchmarks.parted import COLUMNS, first_tokens, interval, pairs, read, texts_beside, write

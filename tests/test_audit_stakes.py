@@ -313,11 +313,12 @@ def test_bad_terms(terms: dict[str, Any], word: str) -> None:
 @pytest.mark.parametrize(
     ("rules", "word"),
     [
-        ({"threshold": 24}, "audits compare no hashes"),
-        ({"slash_threshold": 30}, "audits compare no hashes"),
-        ({"images": 2}, "audits compare no hashes"),
-        ({"source": "binomial"}, "audits compare no hashes"),
-        ({"view": "network"}, "audits compare no hashes"),
+        ({"threshold": 24}, "threshold and audits are both given"),
+        ({"slash_threshold": 30}, "slash_threshold and audits are both given"),
+        ({"images": 2}, "images and audits are both given"),
+        ({"source": "binomial"}, "source and audits are both given"),
+        ({"view": "network"}, "view and audits are both given"),
+        ({"cheats": ["half"]}, "cheats and audits are both given"),
         ({"audits": 0.1}, "audits is 0.1; expected AuditTerms"),
         ({"sampling_rate": 0}, "above 0, at most 1"),
         ({"dishonest": 0}, "dishonest is 0"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.photographs.__main__ import main
-from benchmarks.photographs.counting import Counts, count, upper_end
+from benchmarks.photographs.counting import Counts, count, most_of_one_part, upper_end
 from benchmarks.photographs.record import Record, hash_picture, shipped
 from benchmarks.photographs.sources import SETS, Found, Missing, find, parts
 from benchmarks.photographs.tables import tables, upper_ends
@@ -62,6 +62,18 @@ def test_the_built_in_chance(record: Record) -> None:
         assert upper_end(counts, at) == exact
         assert exact <= false_accept_rate(at) < exact + 1.01e-5
         assert all(each.resampled[1, at] <= false_accept_rate(at) for each in counts)
+
+
+def test_the_part_that_agrees_most_often(record: Record) -> None:
+    few = Record(record.versions, record.pictures[26:30])
+    hashes = [(each.path, bits) for each in few.pictures for bits in each.hashes["phash/1"]]
+    shares = [sum(hamming(own, other) < 24 for path, other in hashes if path != of) / (3 * 29) for of, own in hashes]
+    assert most_of_one_part(few, "phash/1", 24) == max(shares) > 0
+
+
+def test_alike_pictures_rule_out_less(record: Record) -> None:
+    counts = count(record, "phash/1", degenerate=True)
+    assert all(counts.alike(at) > counts.interval(at)[1] for at in range(1, 33))
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -531,7 +531,6 @@ POOL: dict[str, Any] = {"honest": 90, "dishonest": 10}
         ({"group_size": 11}, "group_size is 11;"),
         ({"group_size": 3.0}, "group_size is 3.0;"),
         ({"group_size": True}, "group_size is True;"),
-        ({"group_size": None}, "group_size is None;"),
         ({"group_size": 9, "honest": 4, "dishonest": 4}, "8 nodes together; a group needs 9"),
         ({"dishonest_weight": 0}, "dishonest_weight is 0; expected more than 0"),
         ({"dishonest_weight": -1}, "dishonest_weight is -1"),

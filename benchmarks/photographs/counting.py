@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
 from benchmarks.photographs.record import Record
 from crynux_validate.algorithms import HASH_BITS
+from crynux_validate.calibration.intervals import alike, exact
 from crynux_validate.hashing import hamming_matrix, hash_array, is_degenerate
 
 CONFIDENCE: Final = 0.95
@@ -54,14 +54,16 @@ class Counts:
     def interval(self, threshold: int) -> tuple[float, float]:
         """The exact interval of Clopper and Pearson, as if each pair of pictures had been asked once.
 
-        The parts of a pair of pictures are not independent, so n is `pictures` and k is n times the rate, which
-        need not be an integer: the beta form takes it.
+        The parts of a pair of pictures are not independent, so n is `pictures` and k is n times the rate, which need
+        not be an integer.
         """
-        n, rest = self.pictures, (1 - CONFIDENCE) / 2
-        k = n * self.rate(threshold)
-        low = float(beta.ppf(rest, k, n - k + 1)) if k > 0 else 0.0
-        high = float(beta.ppf(1 - rest, k + 1, n - k)) if k < n else 1.0
-        return low, high
+        low, high = exact(self.rate(threshold), self.pictures, CONFIDENCE)
+        return float(low), float(high)
+
+    def alike(self, threshold: int) -> float:
+        """An upper end where some pictures are alike, so that pairs of pictures are not independent either."""
+        own = int(((self.at + self.at.transpose(1, 0, 2)).sum((1, 2)) > 0).sum())
+        return float(alike(np.array([self.rate(threshold)]), own, confidence=CONFIDENCE)[0])
 
     @cached_property
     def resampled(self) -> npt.NDArray[np.float64]:
@@ -95,6 +97,15 @@ def count(record: Record, algorithm: str, *, degenerate: bool) -> Counts:
         for j, other in enumerate(arrays[:i]):
             at[i, j] = np.bincount(hamming_matrix(one, other).ravel(), minlength=HASH_BITS + 1)
     return Counts(at)
+
+
+def most_of_one_part(record: Record, algorithm: str, threshold: int) -> float:
+    """The largest share of parts of other pictures that a single part agrees with: what a cheat could choose."""
+    hashes = hash_array([bits for hashed in record.pictures for bits in hashed.hashes[algorithm]])
+    owner = np.repeat(np.arange(len(record.pictures)), [len(each.hashes[algorithm]) for each in record.pictures])
+    other = owner[:, None] != owner
+    near = (hamming_matrix(hashes, hashes) < threshold) & other
+    return float((near.sum(1) / other.sum(1)).max())
 
 
 def upper_end(counts: Sequence[Counts], threshold: int) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from benchmarks.photographs.counting import Counts, count, upper_end
+from benchmarks.photographs.counting import Counts, count, most_of_one_part, upper_end
 from benchmarks.photographs.record import Record
 from crynux_validate.algorithms import HASH_BITS, IMAGE_ALGORITHMS
 from crynux_validate.hashing import is_degenerate
@@ -37,7 +37,9 @@ def tables(record: Record) -> Iterator[str]:
     for name in IMAGE_ALGORITHMS:
         parts = [bytes.fromhex(bits) for hashed in record.pictures for bits in hashed.hashes[name]]
         plain.append(sum(map(is_degenerate, parts)))
+        most = " and ".join(f"{most_of_one_part(record, name, at):.2%} below {at}" for at in (16, 24))
         yield f"- `{name}`: {plain[-1]} of {len(parts):,} parts have a degenerate hash."
+        yield f"  The part that agrees most often agrees with {most} of the others."
     yield ""
     yield from table(record, degenerate=True)
     if any(plain):
@@ -46,19 +48,19 @@ def tables(record: Record) -> Iterator[str]:
 
 
 def table(record: Record, *, degenerate: bool) -> Iterator[str]:
-    """One row for each threshold: for each hash the pairs below it with their share, and both intervals."""
+    """One row for each threshold: for each hash the pairs below it with their share, and what bounds it."""
     counts = {name: count(record, name, degenerate=degenerate) for name in IMAGE_ALGORITHMS}
-    heads = (f"`{name}`: of {each.pairs:,} pairs | exact, n = {each.pictures:,} | resampled"
+    heads = (f"`{name}`: of {each.pairs:,} pairs | exact, n = {each.pictures:,} | resampled | alike pictures"
              for name, each in counts.items())  # fmt: skip
     yield f"| distance below | {' | '.join(heads)} |"
-    yield "|---" * (1 + 3 * len(counts)) + "|"
+    yield "|---" * (1 + 4 * len(counts)) + "|"
     for at in THRESHOLDS:
         yield f"| {at} | {' | '.join(_cells(each, at) for each in counts.values())} |"
 
 
 def _cells(counts: Counts, at: int) -> str:
-    if not (below := counts.below[at]):
-        return f"0 | 0 to {counts.interval(at)[1]:.2g} | -"  # what was never seen cannot be drawn again
-    ends = (*counts.interval(at), *counts.resampled[:, at])
-    low, high, least, most = (f"{end:.2g}" if end > TINY else "0" for end in ends)
-    return f"{below:,}: {counts.rate(at):.2g} | {low} to {high} | {least} to {most}"
+    ends = (*counts.interval(at), *counts.resampled[:, at], counts.alike(at))
+    low, high, least, most, widest = (f"{end:.2g}" if end > TINY else "0" for end in ends)
+    share = f"{counts.below[at]:,}" + (f": {counts.rate(at):.2g}" if counts.below[at] else "")
+    again = f"{least} to {most}" if counts.below[at] else "-"  # what was never seen cannot be drawn again
+    return f"{share} | {low} to {high} | {again} | {widest if counts.rate(at) <= 0.5 else '-'}"

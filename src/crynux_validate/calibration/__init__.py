@@ -9,6 +9,8 @@ import crynux_validate.lazy as _lazy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.calibration.calibrating import calibrate
+    from crynux_validate.calibration.plot import draw_plot
+    from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
     from crynux_validate.calibration.recommendation import NotEnough, Recommendation
     from crynux_validate.calibration.result import (
         Calibration,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         Rates,
     )
     from crynux_validate.calibration.samples import Sample, Samples
+    from crynux_validate.calibration.tables import write_samples
 
 _MODULE_OF = {
     "calibrate": "calibrating",
@@ -29,6 +32,11 @@ _MODULE_OF = {
     "Recommendation": "recommendation",
     "Sample": "samples",
     "Samples": "samples",
+    "draw_plot": "plot",
+    "kind_of": "reading",
+    "read_samples": "reading",
+    "sample_of": "reading",
+    "write_samples": "tables",
 } | dict.fromkeys(
     (
         "Calibration", "CheatRates", "Curve", "Curves", "Excluded", "HonestRates", "PairRates", "Rate", "Rates",
@@ -38,8 +46,9 @@ _MODULE_OF = {
 
 _NEEDS = {
     "calibrate": ("calibration", ("numpy", "scipy")),
-    "Sample": ("calibration", ("numpy",)),
-    "Samples": ("calibration", ("numpy",)),
+    **dict.fromkeys(
+        ("Sample", "Samples", "kind_of", "read_samples", "sample_of", "write_samples"), ("calibration", ("numpy",))
+    ),
 }
 
 __all__ = [
@@ -57,6 +66,11 @@ __all__ = [
     "Sample",
     "Samples",
     "calibrate",
+    "draw_plot",
+    "kind_of",
+    "read_samples",
+    "sample_of",
+    "write_samples",
 ]
 
 __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)

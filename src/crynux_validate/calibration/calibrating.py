@@ -94,7 +94,7 @@ def calibrate(
     check_function(on_progress, "on_progress")
     with needed_for("calibrate", "calibration"):
         import scipy  # noqa: F401 - before the work, not after it
-    honest, unrelated = samples.having(HONEST), samples.having(UNRELATED)
+    honest, unrelated = samples.having(HONEST), _in_order(samples.having(UNRELATED))
     cuts = margin_cuts(honest) or margin_cuts(unrelated)
     table = Table.of(honest, classes_of(honest, cuts))
     made = _Made(table, reps_of(_even(samples)), group_size, confidence, safety_checker, groups, seed)
@@ -380,6 +380,11 @@ def _choose(curves: list[Curve], score: Callable[[Rate], float]) -> Curve:
         tuple(rate.high for rate in chosen),
         tuple(BY.index(rate.by) for rate in chosen),
     )
+
+
+def _in_order(samples: Samples) -> Samples:
+    """Rows in an order of their own: that in which they were given decides nothing."""
+    return samples.at(np.lexsort([samples.margins, *samples.hashes.T, samples.tasks.codes]))
 
 
 def _codes(samples: Samples) -> Iterator[tuple[int, int]]:

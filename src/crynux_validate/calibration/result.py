@@ -27,9 +27,6 @@ BY: Final = (
 )
 """What an upper bound can come from (`crynux_validate.calibration.intervals`)."""
 
-_SHOWN: Final = (2, 4, 6, 8, 10, 12, 16, 20, 24, 28)
-"""The thresholds of the table that is printed."""
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -315,7 +312,7 @@ class Calibration:
 
     def place(self, threshold: int) -> int:
         """Return which of `thresholds` stands for a threshold."""
-        return bisect_right(self.thresholds, threshold) - 1
+        return bisect_right(self.thresholds, check_threshold(threshold, "threshold")) - 1
 
     def check_fits(
         self, *, algorithm: str | None = None, group_size: int | None = None, images: int | None = None
@@ -386,39 +383,9 @@ class Calibration:
         return summary(self, self.algorithm, f"groups of {self.group_size}", found, str(self.recommendation))
 
     def __str__(self) -> str:
-        slash = self.recommendation.slash_threshold if isinstance(self.recommendation, Recommendation) else None
-        names = ["honest", *self.cheats]
-        head = ["threshold", "false reject", *(f"{name} accepted" for name in names[1:])]
-        rows = [head]
-        for threshold in sorted({*_SHOWN, *self._recommended()}):
-            at = self.place(threshold)
-            rows.append([str(threshold), *(_short(self.groups[name].passing.at(at)) for name in names)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-        slashed = []
-        if slash is not None:
-            rates = self.rates(*self._recommended())
-            found = {"honest machines": rates.honest.slash} | {name: one.slash for name, one in rates.cheats.items()}
-            slashed = [
-                f"slashed at {rates.threshold} and {rates.slash_threshold}: "
-                + ", ".join(f"{name} {_between(rate)}" for name, rate in found.items())
-            ]
-        counted = ", ".join(f"{count} {name}" for name, count in self.pictures.items())
-        kinds = f"{len(self.kinds)} kinds of machines"
-        return "\n".join(
-            [
-                f"{self.algorithm}, groups of {self.group_size}, {kinds}; pictures: {counted}",
-                f"per group, each with the upper end of its {100 * self.confidence:g}% interval:",
-                *table,
-                *slashed,
-                str(self.recommendation),
-                *(f"note: {warning}" for warning in self.warnings),
-            ]
-        )
+        from crynux_validate.calibration.shown import text_of
 
-    def _recommended(self) -> tuple[int, ...]:
-        found = self.recommendation
-        return (found.threshold, found.slash_threshold) if isinstance(found, Recommendation) else ()
+        return text_of(self)
 
 
 def slash_place(thresholds: int, at: int, to: int) -> int:
@@ -429,11 +396,3 @@ def slash_place(thresholds: int, at: int, to: int) -> int:
 def reps_of(even: bool) -> tuple[int, ...]:
     """Return the thresholds at which something can change: where all distances are even, every second one."""
     return tuple(range(1, HASH_BITS + 1, 2 if even else 1))
-
-
-def _short(rate: Rate) -> str:
-    return f"{rate.rate:.2g} (<{rate.high:.2g})"
-
-
-def _between(rate: Rate) -> str:
-    return f"{rate.rate:.2g} ({rate.low:.2g} to {rate.high:.2g})"

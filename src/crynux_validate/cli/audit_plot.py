@@ -58,7 +58,7 @@ def draw_costs(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     group = groups(1)
-    sort = "text" if group.threshold is None else f"threshold {group.threshold}, blind counterfeits"
+    sort = "text" if group.threshold is None else f"threshold {group.threshold}, {group.cheat or 'blind counterfeits'}"
     _curve(figure, groups, f"groups of {group.group_size}, sealed jobs: {sort}", LINE, above=True)
     _curve(figure, audits, f"one node, and audits that find {100 * chosen.d:.5g}% of cheats", POINT, above=False)
     if 0 < chosen.s < math.inf:

@@ -95,6 +95,7 @@ def show(
 def _beside(groups: RequiredStake) -> str:
     amount = "infinite" if math.isinf(groups.s) else f"{groups.s:.6g}"
     sort = "texts that differ" if groups.threshold is None else "blind counterfeits, which no audit is needed for"
+    sort = groups.cheat or sort
     return (
         f"beside it, groups of {groups.group_size} for the same share of tasks, against {sort}:"
         f" stake {amount}, a task costs {groups.cost:.6g}"

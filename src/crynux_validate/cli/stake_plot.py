@@ -26,7 +26,7 @@ INK, PALE, LINE, POINT, LOUD = "#1c2430", "#5b6675", "#2f4d7a", "#9a6700", "#c02
 
 _WORDS: Final = {"photographs": "unrelated photographs, upper end at 95%", "binomial": "64 tosses of a coin"}
 _LOOKS: Final[dict[Source, dict[str, Any]]] = {
-    "photographs": {"color": LINE},
+    "photographs": {"color": LINE, "drawstyle": "steps-mid"},
     "binomial": {"color": POINT, "linestyle": ":"},
 }
 

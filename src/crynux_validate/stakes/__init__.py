@@ -16,6 +16,7 @@ is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one no
 
 from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
 from crynux_validate.stakes.audits import AFTER_AUDIT, AUDITS_PRESUPPOSE, AuditedStake, AuditTerms, Fates, Then
+from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE, Threshold
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
 from crynux_validate.stakes.numbers import Number
@@ -24,6 +25,7 @@ from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain,
 __all__ = [
     "AFTER_AUDIT",
     "AUDITS_PRESUPPOSE",
+    "DEFAULT_SOURCE",
     "MOST_PER_FEE",
     "PPM",
     "SEALED_JOBS",
@@ -38,6 +40,7 @@ __all__ = [
     "RequiredStake",
     "Source",
     "Then",
+    "Threshold",
     "View",
     "colluder_chances",
     "collusion_probability",

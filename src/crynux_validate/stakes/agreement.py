@@ -15,7 +15,7 @@ Source = Literal["photographs", "binomial"]
 """Where the chance of an agreement between unrelated pictures comes from.
 
 ``photographs``: parts of 58 photographs, the upper end at 95%. ``binomial``: 64 tosses of a fair coin, exact. Pictures
-are no coins, and 58 photographs rule out no chance below 0.2%: the first is never the smaller one up to 44.
+are no coins, and 58 photographs rule out no chance below 0.2%: the first is the larger one at every threshold.
 """
 
 SOURCES: Final[tuple[Source, ...]] = ("photographs", "binomial")
@@ -39,7 +39,9 @@ def false_accept_rate(threshold: int, *, images: int = 1, source: Source = "phot
     """Return the chance that unrelated pictures agree, the f of a blind counterfeit.
 
     It says nothing of a counterfeit that is made from the task: the same picture at 8 pixels, scaled up, agreed at 24
-    in every case that was measured. There f is near 1, and no stake helps.
+    in every case that was measured. There f is near 1, and no stake helps. Nor does it say how often the best of all
+    blind counterfeits agrees, and plain drawings agree more often than photographs (docs/measurements.md): `calibrate`
+    measures your own pictures.
 
     Parameters
     ----------
@@ -70,10 +72,11 @@ def exact_false_accept_rate(threshold: int, images: int, source: Source) -> Frac
     return rate**images
 
 
-def check_images(images: object) -> None:
-    """Refuse what is no number of a task's pictures."""
+def check_images(images: object) -> int:
+    """Return `images` if it can be the number of a task's pictures."""
     if type(images) is not int or not 1 <= images <= MAX_IMAGES:
         raise InvalidInputError(f"images is {shorten(images)}; expected an integer from 1 to {MAX_IMAGES}")
+    return images
 
 
 @cache

@@ -356,7 +356,8 @@ def audited_stake(
             bounded = slash_per_fee is not None and slash > slash_per_fee * fee
             stake = None if bounded or not part else slash / part
     values = {"s": stake, "slash": slash, "fee": fee, "cost": cost}
-    parts: dict[str, Any] = {**given, "stake_per_fee": per_fee, "slash_per_fee": per_fee}
+    nothing = dict.fromkeys(("threshold", "slash_threshold", "source", "cheat"))
+    parts: dict[str, Any] = {**given, **nothing, "images": 1, "stake_per_fee": per_fee, "slash_per_fee": per_fee}
     parts |= {name: math.inf if value is None else as_float(value, name) for name, value in values.items()}
     parts |= {name: float(getattr(found, name)) for name in ("d", "a", "e", "x", "y", "v", "f")}
     parts |= {name: float(value) for name, value in vars(found.quorums).items()}

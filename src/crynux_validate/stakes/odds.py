@@ -1,7 +1,8 @@
 """What becomes of a counterfeit, as the formulas return it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crynux_validate.stakes.agreement import Source
@@ -41,7 +42,10 @@ class Odds:
     view
         Whose chance `p` is.
     threshold, slash_threshold, images, source
-        What `f` was taken from; threshold, slash threshold and source are None for text.
+        What `f` was taken from; threshold, slash threshold and source are None for text, source also with a
+        calibration.
+    cheat
+        Which cheat of a calibration this is; None for a blind counterfeit.
     p
         Chance that colluders are a quorum of the group.
     b
@@ -53,8 +57,9 @@ class Odds:
     e
         Chance that it escapes and is paid: p + b f.
     x
-        Chance that it is slashed: c (1 - f at the slash threshold), at most 1 - e. The rest is neither paid nor
-        slashed: ``BORDERLINE``, or a group without a quorum.
+        Chance that it is slashed: c (1 - f at the slash threshold). The rest is neither paid nor slashed:
+        ``BORDERLINE``, or a group without a quorum. With a calibration e is as large and x as small as the intervals
+        allow; together they may then be more than 1.
     """
 
     honest: int
@@ -71,6 +76,7 @@ class Odds:
     slash_threshold: int | None
     images: int
     source: Source | None
+    cheat: str | None
     p: float
     b: float
     c: float
@@ -100,13 +106,15 @@ class Odds:
     def to_dict(self) -> dict[str, Any]:
         """Return every part for JSON; an infinite number is the string ``infinity``, since JSON has none."""
         parts = vars(self) | {"presupposes": self.presupposes}
-        return {name: "infinity" if value == math.inf else value for name, value in parts.items()}
+        return {name: _finite(value) for name, value in parts.items()}
 
     def __str__(self) -> str:
         quorum = self.group_size // 2 + 1
         found = "of a group that holds one" if self.view == "drawn" else "of all groups"
         if self.threshold is None:
             chance = "text never agrees by chance"
+        elif self.cheat is not None:
+            chance = f"{self.cheat} is accepted: below {self.threshold}, upper end of what was measured"
         else:
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
             chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
@@ -126,6 +134,12 @@ class Odds:
         return "\n".join([*lines, *([f"  {self.presupposes}"] if self.presupposes else [])])
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return "infinity" if value == math.inf else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequiredStake(Odds):
     """The stake at which a counterfeit gains nothing, and the policy that goes with it.
@@ -142,6 +156,8 @@ class RequiredStake(Odds):
         that is at least `slash` / `price`; infinite where that is more than a policy can hold (`MOST_PER_FEE`).
     cost
         What a task costs on average where all are honest: n prices where a group validates it, otherwise one.
+    cheats
+        With a calibration what a slash must take for each cheat, infinite where it is never slashed.
     """
 
     s: float
@@ -149,6 +165,12 @@ class RequiredStake(Odds):
     stake_per_fee: float
     slash_per_fee: float
     cost: float
+    cheats: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def hopeless(self) -> tuple[str, ...]:
+        """The cheats that no stake makes a loss: never slashed, or so rarely that no policy holds such a stake."""
+        return tuple(name for name, slash in self.cheats.items() if slash > MOST_PER_FEE * self.price)
 
     def __float__(self) -> float:
         return self.s
@@ -173,8 +195,21 @@ class RequiredStake(Odds):
         return f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
 
     def __str__(self) -> str:
-        cost = f"a task costs {self.cost:.6g}: k for each node that works it"
-        return f"required stake {self.amount}\n{super().__str__()}\n  {cost}\n  {self.policy}"
+        last = [f"a task costs {self.cost:.6g}: k for each node that works it", self.policy]
+        return "\n".join(
+            [f"required stake {self.amount}", *self._by_cheat(), super().__str__(), *(f"  {line}" for line in last)]
+        )
+
+    def _by_cheat(self) -> list[str]:
+        lines = []
+        if self.hopeless:
+            lines.append(f"no stake helps against {', '.join(self.hopeless)}")
+        others = {name: slash for name, slash in self.cheats.items() if name not in self.hopeless}
+        if others:
+            name = max(others, key=lambda one: others[one])
+            most = f"a slash must take {others[name]:.6g} against {name}"
+            lines.append(most if len(others) == 1 else f"{most}, and less against {_listed(others, name)}")
+        return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +224,23 @@ class ExpectedGain(Odds):
         What a slash takes of it.
     gain
         Negative where a counterfeit is a loss.
+    cheats
+        With a calibration the gain of each cheat.
     """
 
     s: float
     slash: float
     gain: float
+    cheats: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __float__(self) -> float:
         return self.gain
 
     def __str__(self) -> str:
         stake = f"a stake of {self.s:.6g}, of which a slash takes {self.slash:.6g}"
-        return f"expected gain {self.gain:.6g} with {stake}\n{super().__str__()}"
+        gains = [f"{name} gains {gain:.6g}" for name, gain in self.cheats.items()]
+        return "\n".join([f"expected gain {self.gain:.6g} with {stake}", *gains, super().__str__()])
+
+
+def _listed(slashes: Mapping[str, float], most: str) -> str:
+    return ", ".join(f"{name} ({slash:.6g})" for name, slash in slashes.items() if name != most)

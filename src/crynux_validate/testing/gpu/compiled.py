@@ -43,7 +43,7 @@ def _replacements(inside: Callable[[], object]) -> list[tuple[type, str, Callabl
 
 
 def _refusing(kind: type, inside: Callable[[], object]) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise _error(f"compiled code ({kind.__name__})", inside)
 
     return refuse
@@ -54,12 +54,18 @@ def _looking(call: Callable[..., Any], inside: Callable[[], object]) -> Callable
 
     def look(self: Any, *args: Any, **kwargs: Any) -> Any:
         found = call(self, *args, **kwargs)
-        fused = next((kind for kind in _kinds(torch.jit.last_executed_optimized_graph()) if _is_fused(kind)), None)
+        fused = next((kind for kind in _kinds(_last_graph()) if _is_fused(kind)), None)
         if fused is not None:
             raise _error(f"TorchScript ({fused})", inside)
         return found
 
     return look
+
+
+def _last_graph() -> Any:
+    """What TorchScript ran last in this thread."""
+    core: Any = torch._C
+    return core._last_executed_optimized_graph()
 
 
 def _is_fused(kind: str) -> bool:
@@ -75,6 +81,6 @@ def _kinds(block: Any) -> Iterator[str]:
 
 def _error(what: str, inside: Callable[[], object]) -> FakeHardwareError:
     return FakeHardwareError(
-        f"{what} is called inside {inside()!r}, and its products cannot be seen; call the model as it was before it was "
-        "compiled or fused"
+        f"{what} is called inside {inside()!r}, and its products cannot be seen; call the model as it was before it "
+        "was compiled or fused"
     )
