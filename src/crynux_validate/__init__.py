@@ -108,6 +108,8 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.text import TextResult, Token
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedStake,
+        AuditTerms,
         ExpectedGain,
         RequiredStake,
         collusion_probability,
@@ -165,8 +167,8 @@ _HOME = {
     "pipelines.text": ("TextResult", "Token"),
     "signatures": ("SigningKey",),
     "stakes": (
-        "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
-        "required_stake",
+        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
+        "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -200,6 +202,8 @@ __all__ = [
     "Absent",
     "Answer",
     "Attestation",
+    "AuditTerms",
+    "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
