@@ -196,6 +196,25 @@ def _decode(
     return Generated(tuple(ids), written.text, finish or "length", tuple(digests))
 
 
+def first_end(loaded: LoadedText, task: TextTask, ids: Sequence[int], most: int) -> tuple[Finish, int] | None:
+    """Return why a sequence ends and after how many of these tokens; None where nothing ends it yet.
+
+    Parameters
+    ----------
+    ids
+        New tokens of the vocabulary.
+    most
+        As many as it can have (`crynux_validate.pipelines.prompts.new_tokens`).
+    """
+    end = _end(loaded, task)
+    written = Written(lambda window: _text(loaded, window), task.stop)
+    for step, token in enumerate(ids, start=1):
+        finish, _ = _write(written, token, token in end, step == most)
+        if finish is not None:
+            return finish, step
+    return None
+
+
 def _write(written: Written, token: int, is_end: bool, is_last: bool) -> tuple[Finish | None, str]:
     """Add a token to the text; return why the sequence ends with it, if it does, and what to tell."""
     if is_end:
