@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-RULE: Final = r"[TACJPL]\d{1,2}[a-z]?"
+RULE: Final = r"[TACJPLU]\d{1,2}[a-z]?"
 ANCHORED: Final = re.compile(rf'^- <a id="(\w+)"></a>\*\*({RULE})\*\* ', re.MULTILINE)
 LIST: Final = re.compile(rf"\((?:[Pp]rotocol:? )?({RULE}(?:(?:, |-| and | to ){RULE})*)\)")
 LINKED: Final = re.compile(r"protocol\.md#(\w+)")

@@ -81,6 +81,7 @@ def test_every_field_counts() -> None:
         "scheduler_args": {"steps_offset": 1},
         "dtype": "float16",
         "safety_checker": True,
+        "binding": "trace",
     }
     assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"
     digests = {TASK.replace(**{name: value}).digest for name, value in changes.items()}

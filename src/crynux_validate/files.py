@@ -3,14 +3,16 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 
-def write_whole(path: str | PathLike[str], content: bytes) -> None:
+def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> None:
     """Write a file: what was there under its name is there until all of the new one is.
 
-    A link is followed. What is no file (a device, a pipe) is written to as it is.
+    A link is followed. What is no file (a device, a pipe) is written to as it is. What is given in parts is written one
+    part after the other.
 
     Raises
     ------
@@ -18,13 +20,15 @@ def write_whole(path: str | PathLike[str], content: bytes) -> None:
         Where it cannot be written. What was there before is unchanged then.
     """
     target = Path(os.path.realpath(path))
+    parts = [content] if isinstance(content, bytes) else content
     if target.exists() and not target.is_file():
-        target.write_bytes(content)
+        with target.open("wb") as stream:
+            stream.writelines(parts)
         return
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as stream:
-            stream.write(content)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         if target.exists():

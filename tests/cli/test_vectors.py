@@ -108,6 +108,8 @@ COMPUTED = {
     "event": ["digests", "head"],
     "picture": ["phash"],
     "tensor-core": ["result"],
+    "trace": ["contents", "shades", "root", "proof"],
+    "audit-steps": ["steps"],
     "phash": ["go", "imagehash"],
 }  # fmt: skip
 """For each kind the fields in which a change must be found, in any vector."""

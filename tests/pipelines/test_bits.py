@@ -40,7 +40,7 @@ def test_an_image_does_not_depend_on_those_before_it(
     # The last image alone: the numbers of the images are shifted, nothing else.
     draw = images._draw
     monkeypatch.setattr(
-        images, "_draw", lambda pipe, sched, task, image, step: draw(pipe, sched, task, image + 2, step)
+        images, "_draw", lambda pipe, sched, task, image, *rest: draw(pipe, sched, task, image + 2, *rest)
     )
     assert pixels(runner.run(asked.replace(images=1))) == together[2:]
 
@@ -80,13 +80,13 @@ def test_every_scheduler_is_repeatable_and_draws_only_our_noise(
 
 def test_every_draw_has_a_key_of_its_own(runner: Any, task: ImageTask, monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[Any] = []
-    noise = images._noise
+    noise = images.noise_tensor
 
     def remember(*rest: Any) -> torch.Tensor:
         keys.append(rest[:3])
         return noise(*rest)
 
-    monkeypatch.setattr(images, "_noise", remember)
+    monkeypatch.setattr(images, "noise_tensor", remember)
     runner.run(task.replace(scheduler="EulerAncestralDiscreteScheduler", images=2, steps=3))
     assert keys == [(task.seed, image, draw) for image in range(2) for draw in range(4)]
 

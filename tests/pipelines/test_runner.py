@@ -19,7 +19,7 @@ from PIL import Image
 from crynux_validate.answers import ErrorReport, answer_from_bytes
 from crynux_validate.errors import InvalidInputError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.machines.environment import Environment
-from crynux_validate.pipelines import images, loading
+from crynux_validate.pipelines import decoding, loading
 from crynux_validate.pipelines.determinism import numerics, switches
 from crynux_validate.pipelines.probe import default_device, find_device, local_environment
 from crynux_validate.pipelines.runner import Progress, Runner, run
@@ -195,7 +195,7 @@ def test_pixels_that_are_no_numbers_are_an_error(runner: Any, task: ImageTask, m
 
 def test_rounding_to_eight_bits() -> None:
     pixels = np.array([[[0.0, 1.0, 0.5]]], np.float32)
-    assert np.asarray(images._to_image(pixels)).tolist() == [[[0, 255, 128]]]
+    assert np.asarray(decoding.to_image(pixels)).tolist() == [[[0, 255, 128]]]
 
 
 def test_a_folder_that_changed_is_not_loaded(model: Any, copied: Path) -> None:

@@ -33,7 +33,7 @@ def task_vectors() -> list[Vector]:
         ("every-field", "nothing is left at its default", cv.ImageTask(
             model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
-            safety_checker=True, algorithm="phash/1")),
+            safety_checker=True, algorithm="phash/1", binding="trace")),
     ]  # fmt: skip
     said = cv.TextTask(model=HUB, messages=[{"role": "user", "content": "what is the sea?"}])
     texts = [

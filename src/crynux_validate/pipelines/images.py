@@ -7,24 +7,25 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 import functools
 import io
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
 from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
+from crynux_validate.pipelines.decoding import decode
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.image_models import LoadedModel
 from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
@@ -48,11 +49,13 @@ class ImageResult:
     images
         Its pictures in order, 8-bit RGB, from the raw pixels.
     score
-        The answer to submit: their perceptual hashes, and the digest of the pixels.
+        The answer to submit: their perceptual hashes, and the digest of the pixels or of the trace.
     environment
         The machine, the guard's switches and what was loaded.
     seconds
         Wall time of the drawing, without loading.
+    trace
+        What proves any step later, of a task with ``binding="trace"``; None of others.
     """
 
     task: ImageTask
@@ -60,6 +63,7 @@ class ImageResult:
     score: ImageScore
     environment: Environment
     seconds: float
+    trace: Trace | None = None
 
     def __repr__(self) -> str:
         return summary(
@@ -79,8 +83,8 @@ class ImageResult:
         """Write the result into a folder, which is made if it is not there.
 
         ``image-0.png`` and so on (lossless), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
-        ``answer.json`` (the same, to read) and ``environment.json``. Files of these names are replaced, and those
-        of an earlier result removed; everything else in the folder is left alone.
+        ``answer.json`` (the same, to read), ``environment.json``, and ``trace.bin`` where the task binds it. Files of
+        these names are replaced, and those of an earlier result removed; everything else in the folder is left alone.
 
         Returns
         -------
@@ -98,7 +102,11 @@ class ImageResult:
             "degenerate": list(self.score.degenerate),
             "seconds": self.seconds,
         }
-        files = {f"image-{number}.png": _png(image) for number, image in enumerate(self.images)}
+        files: dict[str, bytes | Iterable[bytes]] = {
+            f"image-{number}.png": _png(image) for number, image in enumerate(self.images)
+        }
+        if self.trace is not None:
+            files[results.TRACE] = self.trace.chunks()
         return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
@@ -127,7 +135,7 @@ def check_prompts(pipeline: Any, task: ImageTask) -> None:
 
 def draw_images(
     loaded: LoadedModel, task: ImageTask, on_step: OnStep | None
-) -> tuple[list[Image.Image], dict[str, Any]]:
+) -> tuple[list[Image.Image], dict[str, Any], Trace | None]:
     """Draw all images of a task; enter the guard first.
 
     Returns
@@ -136,6 +144,8 @@ def draw_images(
         8-bit RGB pictures.
     recipe
         The loaded model's, with the scheduler as it was configured and the layout of guidance.
+    trace
+        Of a task that binds it.
 
     Raises
     ------
@@ -147,31 +157,39 @@ def draw_images(
         Where random numbers were drawn from torch's own generators.
     """
     images = []
+    shape = latent_shape(loaded.pipeline, task)
+    trace = Trace(task, shape) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
         check_prompts(loaded.pipeline, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_to_image(_draw(loaded.pipeline, scheduler, task, image, step)))
+            images.append(_draw(loaded.pipeline, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
         "guidance": "one batch of two" if task.guidance_scale > 1 else "none",
     }
-    return images, recipe
+    return images, recipe, trace
+
+
+def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
+    """The shape of a task's latents: channels, height, width."""
+    side = pipeline.vae_scale_factor
+    return pipeline.unet.config.in_channels, task.height // side, task.width // side
 
 
 class Noise(TorchFunctionMode):
-    """Answers ``torch.randn`` and ``randn_like`` from our own noise, for one image; draws are counted from 1.
+    """Answers ``torch.randn`` and ``randn_like`` from our own noise, for one image; draws are counted from `first`.
 
     It is entered around a scheduler's step only: it sees every call of torch in its thread, which costs time.
     """
 
-    def __init__(self, seed: int, image: int) -> None:
+    def __init__(self, seed: int, image: int, first: int = 1) -> None:
         super().__init__()
         self._seed = seed
         self._image = image
-        self._draws = itertools.count(1)
+        self._draws = itertools.count(first)
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -190,10 +208,10 @@ class Noise(TorchFunctionMode):
         return func(*args, **settings)
 
     def _answer(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-        return _noise(self._seed, self._image, next(self._draws), shape, dtype, device)
+        return noise_tensor(self._seed, self._image, next(self._draws), shape, dtype, device)
 
 
-def _noise(
+def noise_tensor(
     seed: int, image: int, draw: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
 ) -> torch.Tensor:
     """Our noise as a tensor; the conversion from float32 rounds to nearest even everywhere."""
@@ -201,9 +219,14 @@ def _noise(
 
 
 def _draw(
-    pipeline: Any, scheduler: Any, task: ImageTask, image: int, on_step: Callable[[int, int], None] | None
-) -> Any:
-    """Draw one image; return its pixels as float32 (height, width, 3) between 0 and 1."""
+    pipeline: Any,
+    scheduler: Any,
+    task: ImageTask,
+    image: int,
+    on_step: Callable[[int, int], None] | None,
+    trace: Trace | None = None,
+) -> Image.Image:
+    """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
     dtype, device = DTYPES[task.dtype], pipeline.unet.device
@@ -211,9 +234,18 @@ def _draw(
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
-    def step(*args: Any, **kwargs: Any) -> Any:
+    def step(prediction: Any, time: Any, latent: Any, **settings: Any) -> Any:
         with noise:
-            return own_step(*args, **kwargs)
+            found = own_step(prediction, time, latent, **settings)
+        if trace is not None:
+            keep(latent, prediction)
+            if type(scheduler).__name__ == "UniPCMultistepScheduler":
+                keep(scheduler.last_sample)
+        return found
+
+    def keep(*tensors: torch.Tensor) -> None:
+        for tensor in tensors:
+            trace.append(tensor_bytes(tensor, dtype))  # type: ignore[union-attr]  # called with a trace only
 
     raised: list[BaseException] = []
 
@@ -230,8 +262,7 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    side = pipeline.vae_scale_factor
-    shape = (1, pipeline.unet.config.in_channels, task.height // side, task.width // side)
+    shape = (1, *latent_shape(pipeline, task))
     try:
         if pipeline.vae.dtype != dtype:
             # SDXL casts its decoder to float32 and back, and an earlier run was interrupted in between.
@@ -245,11 +276,15 @@ def _draw(
                 num_inference_steps=task.steps,
                 guidance_scale=task.guidance_scale,
                 eta=0.0,
-                latents=_noise(task.seed, image, 0, shape, dtype, device),
-                output_type="np",
+                latents=noise_tensor(task.seed, image, 0, shape, dtype, device),
+                output_type="latent",
                 callback_on_step_end=report,
                 callback_on_step_end_tensor_inputs=[],
             )
+            picture = decode(pipeline, output.images)
+        if trace is not None:
+            keep(output.images)
+            trace.append(picture.tobytes())
     except CrynuxValidateError:
         raise
     except RUNNING as error:
@@ -257,19 +292,26 @@ def _draw(
             raise
         raise PipelineError(f"image {image} could not be drawn: {type(error).__name__}: {error}") from error
     generators.check()
-    return output.images[0]
+    return picture
+
+
+def tensor_bytes(tensor: torch.Tensor, dtype: torch.dtype) -> bytes:
+    """The values of one image's latents (1, channels, height, width), little-endian, as a leaf of a trace holds them.
+
+    Raises
+    ------
+    PipelineError
+        For another dtype than the task's, and for values that are no finite numbers.
+    """
+    if tensor.dtype != dtype:
+        raise PipelineError(f"a latent has the dtype {tensor.dtype}; a trace of this task holds {dtype}")
+    if not torch.isfinite(tensor).all():
+        raise PipelineError("a latent holds values that are no numbers; an overflow, likely in float16: use bfloat16")
+    bits = tensor.detach().cpu().contiguous().view(torch.int32 if dtype.itemsize == 4 else torch.int16).numpy()
+    return bits.astype(f"<i{dtype.itemsize}").tobytes()
 
 
 def _png(image: Image.Image) -> bytes:
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
-
-
-def _to_image(pixels: Any) -> Image.Image:
-    """Round pixels between 0 and 1 to 8 bits."""
-    if not np.isfinite(pixels).all():
-        raise PipelineError(
-            "the image holds values that are no numbers: an overflow, likely in float16; use bfloat16 or float32"
-        )
-    return Image.fromarray(np.rint(pixels * np.float32(255)).astype(np.uint8), "RGB")

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,8 @@ from crynux_validate.tasks import Task
 
 ANSWER: Final = "answer.bin"
 READABLE: Final = "answer.json"
-_PARTS: Final = re.compile(r"environment\.json|image-[0-9]+\.png|text-[0-9]+\.txt")
+TRACE: Final = "trace.bin"
+_PARTS: Final = re.compile(r"environment\.json|trace\.bin|image-[0-9]+\.png|text-[0-9]+\.txt")
 """The files of a result besides task and answer."""
 
 
@@ -28,7 +29,7 @@ def save(
     score: Score,
     environment: Environment,
     answer: Mapping[str, Any],
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | Iterable[bytes]],
 ) -> Path:
     """Write a result into a folder, which is made if it is not there.
 
@@ -41,7 +42,7 @@ def save(
     answer
         What ``answer.json`` says besides the score.
     files
-        The result's own files: names and contents.
+        The result's own files: names and contents, whole or in parts.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def save(
     digest = None if score.result_digest is None else score.result_digest.hex()
     readable = {"answer": "score", "algorithm": score.algorithm, "score": score.hex, **answer, "result_digest": digest}
     readable["task_digest"] = task.digest
-    own = {**files, "environment.json": environment.to_json().encode("utf-8")}
+    own: dict[str, bytes | Iterable[bytes]] = {**files, "environment.json": environment.to_json().encode("utf-8")}
     try:
         path = begin(folder, task.canonical_bytes)
         for name, content in own.items():

@@ -187,10 +187,12 @@ class Runner:
         start = time.perf_counter()
         with deterministic():
             machine = self._here()
-            images, recipe = draw_images(loaded, task, None if on_step is None else report)
+            images, recipe, trace = draw_images(loaded, task, None if on_step is None else report)
         seconds = time.perf_counter() - start
         score = ImageScore.from_images(images, task.algorithm)
-        return ImageResult(task, tuple(images), score, replace(machine, recipe=recipe), seconds)
+        if trace is not None:
+            score = replace(score, result_digest=trace.root)
+        return ImageResult(task, tuple(images), score, replace(machine, recipe=recipe), seconds, trace)
 
     def _generate(self, task: TextTask, on_token: "Callable[[Token], None] | None") -> "TextResult":
         from crynux_validate.pipelines.text import TextResult, generate

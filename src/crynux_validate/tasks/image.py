@@ -1,7 +1,7 @@
 """Image tasks: pictures to draw with Stable Diffusion."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size
+
+ImageBinding = Literal["pixels", "trace"]
+IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
 
 MAX_PROMPT_BYTES: Final = 8_192
 MAX_IMAGES: Final = 16
@@ -47,6 +50,9 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs; it can blank an image.
     algorithm
         The perceptual hash of the score.
+    binding
+        What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
+        step, so that steps can be audited (U1).
 
     Raises
     ------
@@ -56,7 +62,7 @@ class ImageTask(BaseTask):
 
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
     max_bytes: ClassVar = 65_536
-    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES}
+    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES, "binding": IMAGE_BINDINGS}
 
     prompt: str
     negative_prompt: str = ""
@@ -71,6 +77,7 @@ class ImageTask(BaseTask):
     dtype: Dtype = "float32"
     safety_checker: bool = False
     algorithm: ImageAlgorithm = "phash/1"
+    binding: ImageBinding = "pixels"
 
     @classmethod
     def from_crynux(

@@ -7,6 +7,7 @@ from crynux_validate.encoding import shorten
 from crynux_validate.errors import CrynuxValidateError, MissingExtraError
 from crynux_validate.vectors_check import (
     answers,
+    audits,
     draws,
     groups,
     logs,
@@ -41,6 +42,8 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "event": logs.event,
     "picture": pictures.made,
     "tensor-core": tensor_cores.product,
+    "trace": audits.trace,
+    "audit-steps": audits.steps,
     "phash": pictures.stored,
 }
 """For each kind of vector what computes its fields: pairs of a field's name and what it should be."""

@@ -36,6 +36,8 @@ FILES: Final[Mapping[str, str]] = {
     "event": "events.json",
     "picture": "pictures.json",
     "tensor-core": "tensor-cores.json",
+    "trace": "traces.json",
+    "audit-steps": "audit-steps.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""
