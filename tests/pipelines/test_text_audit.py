@@ -14,8 +14,9 @@ from crynux_validate import ModelRef, Runner, TextTask
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.text_bands import TextBands, shipped_bands
 from crynux_validate.audits.text_proof import TextProof
-from crynux_validate.audits.top import TopLogits, audit_positions, entries
-from crynux_validate.pipelines import reference, text_audit
+from crynux_validate.audits.top import TopLogits, audit_positions, entries, row_of
+from crynux_validate.pipelines import reference
+from crynux_validate.pipelines.passes import Passes
 from crynux_validate.pipelines.prompts import input_ids
 from crynux_validate.pipelines.sampling import choose, warpers
 from crynux_validate.pipelines.text_audit import TextAuditor, audit_text, row_distance
@@ -210,6 +211,7 @@ def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTas
     honest = writer.run(asked)
     found = auditor.audit(asked, honest.score, TextProof(honest.token_ids), **settings)
     assert found.finding is AuditFinding.NOISE
+    assert found.against is not None
     assert found.against < 0
     with pytest.raises(cv.InvalidInputError, match="seed of the second hypothesis"):
         auditor.audit(asked, honest.score, TextProof(honest.token_ids), against=other.replace(seed=8))
@@ -291,7 +293,7 @@ def test_one_pass_gives_the_logits_of_decoding(auditor: TextAuditor, task: TextT
     ids = [(7 * at) % 1500 for at in range(330)]
     with cv.deterministic():
         rows = np.stack(list(reference.rows(loaded, prompt, ids)))
-        passes = reference.Passes(loaded.model, loaded.calls)
+        passes = Passes(loaded.model, loaded.calls)
         decoded = [passes(prompt)]
         decoded += [passes([token]) for token in ids[:-1]]
     expected = np.stack([row.detach().numpy() for row in decoded])
@@ -304,6 +306,20 @@ def test_a_reference_that_overflows(auditor: TextAuditor, task: TextTask, monkey
     tokens = [[1] * 50]
     with pytest.raises(cv.PipelineError, match="no numbers"):
         auditor.audit(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+
+
+def test_a_bound_row_of_tokens_that_the_model_does_not_have(
+    writer: Runner, auditor: TextAuditor, task: TextTask
+) -> None:
+    result = writer.run(task)
+    assert result.top is not None
+    strange = row_of([(9_999 + at, -float(at)) for at in range(8)])
+    top = TopLogits(task, [[strange] * 50])
+    score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
+    places = audit_positions(SEED, task, score, result.token_ids)
+    found = auditor.audit(task, score, TextProof(result.token_ids, top.open(places)), seed=SEED)
+    assert found.finding is AuditFinding.CHEAT, "its answer binds the row, so it is no error of the auditor's"
+    assert "tokens that the model does not" in found.reason
 
 
 def test_the_distance_of_a_row() -> None:
@@ -354,7 +370,7 @@ def test_the_second_look_is_skipped_where_the_first_says_it(monkeypatch: pytest.
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr(text_audit.reference, "load", refuse)
+    monkeypatch.setattr(reference, "load", refuse)
     tokens = [[1] * 51]
     with pytest.raises(cv.InvalidAnswerError, match="51 tokens; the task allows 50"):
         audit_text(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]

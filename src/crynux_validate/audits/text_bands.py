@@ -52,6 +52,11 @@ class TextBand:
         """The largest honest sum of the margins of so many tokens."""
         return self.start + self.slope * tokens
 
+    @property
+    def against(self) -> float:
+        """By how much a second hypothesis may explain an honest text better than its task does: half of `start`."""
+        return self.start / 2
+
     def top_limits(self, positions: int) -> tuple[float, float]:
         """The least and the largest honest mean logarithm of so many positions."""
         away = self.top_range * math.hypot(self.top_between, self.top_within / math.sqrt(positions))
@@ -96,7 +101,7 @@ class TextBands:
         value = parse_json(data, "the bands", MAX_BYTES)
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise InvalidInputError(
-                f"the bands are not in the format {FORMAT}; python -m benchmarks.audits.texts makes them"
+                f"the bands are not in the format {FORMAT}; python -m benchmarks.text_audits makes them"
             )
         made, bands = value.get("made"), value.get("bands")
         if not isinstance(made, dict) or not isinstance(bands, dict) or not bands:

@@ -62,7 +62,7 @@ def leaf(task: TextTask, place: Place, row: bytes) -> bytes:
     return digest("top-leaf", bytes.fromhex(task.digest), numbers, length_prefixed(row))
 
 
-def places_of(token_ids: Sequence[Sequence[int]]) -> list[Place]:
+def places_of(token_ids: Sequence[Sequence[object]]) -> list[Place]:
     """Return all positions, in the order of their leaves."""
     return [(sequence, at) for sequence, ids in enumerate(token_ids) for at in range(len(ids))]
 

@@ -96,14 +96,14 @@ class TextAuditor:
             if finding is AuditFinding.NOISE and against is not None:
                 other = looked.margins - self._of(against, proof, band)
         limits = None if looked.top is None or not calibrated else band.top_limits(len(looked.logs))
-        if other is not None and other > band.start:
+        if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
             finding, reason = _by_rows(looked.top, limits)
         return TextAudit(
             task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
-            looked.margins, band.most(looked.tokens), looked.top, limits, other, None if other is None else band.start,
-            time.perf_counter() - start,
+            looked.margins, band.most(looked.tokens), looked.top, limits, other,
+            None if other is None else band.against, time.perf_counter() - start,
         )  # fmt: skip
 
     def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
@@ -273,7 +273,8 @@ class _Look:
         """Compare an opened row with the reference's logits, and with the token that was chosen from it."""
         bound = entries(row)
         if len(bound) != min(LARGEST, len(logits)) or any(found >= len(logits) for found, _ in bound):
-            raise InvalidAnswerError(f"the row of {told(place)} does not fit the model's {len(logits)} tokens")
+            self.why = f"the bound row of {told(place)} has tokens that the model does not, or fewer than it has"
+            return
         if contradicts(self.task, bound, seen, *place, token):
             self.why = f"{told(place)} is not what the task chooses from the logits that the node bound itself"
         self.logs.append(math.log(max(_LEAST, row_distance(bound, logits))))

@@ -73,7 +73,7 @@ def _surely_kept(task: TextTask, raw: Float64s) -> npt.NDArray[np.bool_]:
 
     def weights(cut: str) -> Float64s:
         hot = task.warper_order.index("temperature") < task.warper_order.index(cut)
-        return np.exp((raw - raw[0]) / (task.temperature if hot else 1.0))
+        return np.asarray(np.exp((raw - raw[0]) / (task.temperature if hot else 1.0)))
 
     kept = np.ones(len(raw), dtype=np.bool_)
     if task.top_k:
