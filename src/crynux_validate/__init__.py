@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         check_answer,
         similarity_score,
     )
+    from crynux_validate.audits.image import ImageAudit
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
         BrokenEvidenceError,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from crynux_validate.machines.pairing import verify_draw
     from crynux_validate.machines.pool import Candidate, Pool
     from crynux_validate.machines.roster import Draw, Node
+    from crynux_validate.pipelines.auditing import audit
     from crynux_validate.pipelines.canary import canary
     from crynux_validate.pipelines.determinism import deterministic
     from crynux_validate.pipelines.images import ImageResult
@@ -121,6 +123,7 @@ _HOME = {
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
     ),
+    "audits.image": ("ImageAudit",),
     "commitment": ("Opening",),
     "errors": (
         "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
@@ -155,6 +158,7 @@ _HOME = {
     "machines.pairing": ("verify_draw",),
     "machines.pool": ("Candidate", "Pool"),
     "machines.roster": ("Draw", "Node"),
+    "pipelines.auditing": ("audit",),
     "pipelines.canary": ("canary",),
     "pipelines.determinism": ("deterministic",),
     "pipelines.images": ("ImageResult",),
@@ -173,6 +177,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 _PIPELINES = {
+    "audit": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
@@ -219,6 +224,7 @@ __all__ = [
     "Finding",
     "GpuModel",
     "Group",
+    "ImageAudit",
     "ImageResult",
     "ImageScore",
     "ImageTask",
@@ -277,6 +283,7 @@ __all__ = [
     "admitted_classes",
     "agree",
     "answer_from_bytes",
+    "audit",
     "block_distances",
     "canary",
     "check_answer",
