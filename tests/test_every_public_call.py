@@ -38,10 +38,19 @@ RECORDS = {
 
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
-    *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
-    "AuditedStake",
+    *(
+        "CheckedEvidence",
+        "ClassFacts",
+        "ExpectedGain",
+        "AuditedStake",
+        "ImageAudit",
+        "RequiredStake",
+        "Totals",
+        "Transfer",
+        "Verdict",
+    ),  # records
     *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
-    *("canary", "deterministic", "local_environment", "local_gpu", "run"),
+    *("audit", "canary", "deterministic", "local_environment", "local_gpu", "run"),
     *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 

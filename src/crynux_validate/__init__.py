@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         check_answer,
         similarity_score,
     )
+    from crynux_validate.audits.image import ImageAudit
     from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from crynux_validate.machines.pairing import verify_draw
     from crynux_validate.machines.pool import Candidate, Pool
     from crynux_validate.machines.roster import Draw, Node
+    from crynux_validate.pipelines.auditing import audit
     from crynux_validate.pipelines.canary import canary
     from crynux_validate.pipelines.determinism import deterministic
     from crynux_validate.pipelines.images import ImageResult
@@ -124,6 +126,7 @@ _HOME = {
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
     ),
+    "audits.image": ("ImageAudit",),
     "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
@@ -159,6 +162,7 @@ _HOME = {
     "machines.pairing": ("verify_draw",),
     "machines.pool": ("Candidate", "Pool"),
     "machines.roster": ("Draw", "Node"),
+    "pipelines.auditing": ("audit",),
     "pipelines.canary": ("canary",),
     "pipelines.determinism": ("deterministic",),
     "pipelines.images": ("ImageResult",),
@@ -177,6 +181,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 _PIPELINES = {
+    "audit": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
@@ -227,6 +232,7 @@ __all__ = [
     "Finding",
     "GpuModel",
     "Group",
+    "ImageAudit",
     "ImageResult",
     "ImageScore",
     "ImageTask",
@@ -285,6 +291,7 @@ __all__ = [
     "admitted_classes",
     "agree",
     "answer_from_bytes",
+    "audit",
     "block_distances",
     "calibrate",
     "canary",
