@@ -34,9 +34,10 @@ RECORDS = {
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
     *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
-    *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
+    "TextAudit",  # a record as well
+    *("ImageResult", "Progress", "Runner", "TextAuditor", "TextResult", "Token"),  # of a loaded model: tests/pipelines
     *("canary", "deterministic", "local_environment", "local_gpu", "run"),
-    *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
+    *("AuditFinding", "Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 
 
@@ -58,12 +59,17 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     evidence = ledger.evidence(settled.id, node.id)
     hashed = cv.image_hash(Image.new("RGB", (64, 64)))
     opening = cv.Opening.of(HONEST)
+    row = b"".join(number.to_bytes(4, "little") for number in (1, 0x40000000))
+    top_task = TEXT.replace(binding="top")
+    top = cv.TopLogits(top_task, [[row, row]])
+    proof = cv.TextProof([[1, 2]])  # type: ignore[arg-type]
     objects = {
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
+        "TextBands": cv.TextBands({}, {}), "TextProof": proof, "TopLogits": top,
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -103,6 +109,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
+        "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": cv.TextBands({}, {}).to_json(),
+        "TextBands.of.task": TEXT, "TextProof.token_ids": [[1, 2]], "TextProof.check.task": TEXT,
+        "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]), "TextProof.from_json.data": proof.to_json(),
+        "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
+        "TopLogits.from_bytes.data": top.to_bytes(), "TopLogits.from_bytes.task": top_task,
+        "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
+        "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],
         "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
     }  # fmt: skip

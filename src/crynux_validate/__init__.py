@@ -21,6 +21,11 @@ if TYPE_CHECKING:
         check_answer,
         similarity_score,
     )
+    from crynux_validate.audits.findings import AuditFinding
+    from crynux_validate.audits.text_bands import TextBands
+    from crynux_validate.audits.text_proof import TextProof
+    from crynux_validate.audits.text_result import TextAudit
+    from crynux_validate.audits.top import TopLogits, audit_positions
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
         BrokenEvidenceError,
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
     from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.pipelines.text_audit import TextAuditor
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
         ExpectedGain,
@@ -121,6 +127,11 @@ _HOME = {
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
     ),
+    "audits.findings": ("AuditFinding",),
+    "audits.text_bands": ("TextBands",),
+    "audits.text_proof": ("TextProof",),
+    "audits.text_result": ("TextAudit",),
+    "audits.top": ("TopLogits", "audit_positions"),
     "commitment": ("Opening",),
     "errors": (
         "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
@@ -161,6 +172,7 @@ _HOME = {
     "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
     "pipelines.text": ("TextResult", "Token"),
+    "pipelines.text_audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
         "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
@@ -175,6 +187,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _PIPELINES = {
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "TextAuditor": ("text", ("torch", "transformers", "numpy")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
     "Token": ("text", ("torch", "transformers", "numpy")),
 }
@@ -197,6 +210,7 @@ __all__ = [
     "Absent",
     "Answer",
     "Attestation",
+    "AuditFinding",
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
@@ -264,10 +278,15 @@ __all__ = [
     "Store",
     "StoringLedger",
     "Task",
+    "TextAudit",
+    "TextAuditor",
+    "TextBands",
+    "TextProof",
     "TextResult",
     "TextScore",
     "TextTask",
     "Token",
+    "TopLogits",
     "Totals",
     "Transfer",
     "Verdict",
@@ -277,6 +296,7 @@ __all__ = [
     "admitted_classes",
     "agree",
     "answer_from_bytes",
+    "audit_positions",
     "block_distances",
     "canary",
     "check_answer",
