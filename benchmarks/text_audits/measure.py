@@ -95,10 +95,11 @@ def _measured(
 
 
 def _hypotheses(what: Text, task: TextTask) -> dict[str, TextTask]:
-    if not task.do_sample:
+    if not task.do_sample or what.who not in (HONEST, "temperature 1.1"):
         return {}
-    hotter = {SECOND["temperature 1.1"]: task.replace(temperature=1.1 * task.temperature)}
-    return {**hotter, WRONG_SEED: task.replace(seed=task.seed + 500_000)} if what.who == HONEST else hotter
+    hotter, seed = task.replace(temperature=1.1 * task.temperature), task.replace(seed=task.seed + 500_000)
+    asked = {SECOND["temperature 1.1"]: hotter}
+    return {**asked, WRONG_SEED: seed} if what.who == HONEST else asked
 
 
 _REFERENCES: dict[tuple[ModelRef, Dtype], Any] = {}
