@@ -7,6 +7,7 @@ example of what it takes. What must be refused, and not only survived, stands in
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ import pytest
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate.calibration import Samples
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
+from tests.calibration.by_hand import calibration as measured
+from tests.calibration.synthetic import answers
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -26,15 +31,15 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 RECORDS = {
-    "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node", "Round",
-    "Signature", "Verdicts",
+    "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
+    "Round", "Signature", "Verdicts",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
     *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
-    "TextAudit",  # a record as well
+    *("AuditedStake", "TextAudit"),
     *("ImageResult", "Progress", "Runner", "TextAuditor", "TextResult", "Token"),  # of a loaded model: tests/pipelines
     *("canary", "deterministic", "local_environment", "local_gpu", "run"),
     *("AuditFinding", "Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
@@ -63,7 +68,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     top_task = TEXT.replace(binding="top")
     top = cv.TopLogits(top_task, [[row, row]])
     proof = cv.TextProof([[1, 2]])  # type: ignore[arg-type]
+    calibration = measured({"noise": (0.1, 0.9)})
+    calibration.save(folder / "calibration.json")
     objects = {
+        "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
@@ -80,6 +88,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
+        "false_alarms": 0.001, "AuditTerms.detection": 0.9,
         "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
         "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,
         "kernel": bytes(32), "ledger": "ledger-1", "many": [hashed], "margin": 1.0,
@@ -90,6 +99,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "path": str(folder), "pool": settled.pool, "revision": "0" * 40, "round": 1, "score": bytes(32),
         "seed": bytes(32), "sequences": [[1, 2]], "size": 3, "stake": 1_000, "task": CHECKED, "threshold": 16,
         "weight_unit": 1, "weights": [1],
+        "calibration": calibration, "samples": Samples.of(answers(3)), "Calibration.cheat.name": "noise",
+        "Calibration.from_dict.value": calibration.to_dict(), "Calibration.load.path": folder / "calibration.json",
+        "Calibration.save.path": folder / "saved.json", "required_stake.calibration": calibration,
+        "expected_gain.calibration": calibration, "calibrate.groups": 3, "calibrate.seed": 0,
         "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
         "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
         "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
@@ -164,7 +177,10 @@ def _said(call: Callable[..., Any], given: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("name", list(_names()))
-def test_no_raw_error(name: str, examples: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_no_raw_error(
+    name: str, examples: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write a file, whatever its name
     objects, values = examples
     call = _call(name, objects)
     good = {}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crynux_validate.audits.text_proof import TextProof
     from crynux_validate.audits.text_result import TextAudit
     from crynux_validate.audits.top import TopLogits, audit_positions
+    from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
         BrokenEvidenceError,
@@ -113,6 +114,8 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.text_audit import TextAuditor
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedStake,
+        AuditTerms,
         ExpectedGain,
         RequiredStake,
         collusion_probability,
@@ -132,6 +135,7 @@ _HOME = {
     "audits.text_proof": ("TextProof",),
     "audits.text_result": ("TextAudit",),
     "audits.top": ("TopLogits", "audit_positions"),
+    "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
         "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
@@ -175,8 +179,8 @@ _HOME = {
     "pipelines.text_audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
-        "required_stake",
+        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
+        "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -199,6 +203,7 @@ _NEEDS = {
     if module.startswith("pipelines.")
 } | {
     "MemberKind": ("ledger", ("numpy",)),
+    "calibrate": ("calibration", ("numpy", "scipy")),
     "SqlLedger": ("sql", ("sqlalchemy", "numpy")),
     "Verdicts": ("ledger", ("numpy",)),
     "judge_many": ("ledger", ("numpy",)),
@@ -211,9 +216,12 @@ __all__ = [
     "Answer",
     "Attestation",
     "AuditFinding",
+    "AuditTerms",
+    "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
+    "Calibration",
     "Candidate",
     "CentreRule",
     "CheckedEvidence",
@@ -298,6 +306,7 @@ __all__ = [
     "answer_from_bytes",
     "audit_positions",
     "block_distances",
+    "calibrate",
     "canary",
     "check_answer",
     "class_of",
