@@ -13,8 +13,9 @@ from typing import Final
 from attacks import ATTACKS, BAD_FAITH, scenes, table, work
 from attacks.record import NATIVE, Record
 from crynux_validate import ModelRef
+from crynux_validate.calibration import write_samples
+from crynux_validate.calibration.tables import suffix_of
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError
-from crynux_validate.files import write_whole
 from crynux_validate.testing import fake_hardware, tiny_image_model
 
 NAMES: Final = (*ATTACKS, *BAD_FAITH)
@@ -37,16 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=25, help="of denoising; default: %(default)s")
     parser.add_argument("--dtype", default="float32", help="of the tasks; default: %(default)s")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep what is measured, and go on from there")
-    parser.add_argument("--samples", type=Path, metavar="FILE.jsonl", help="write rows that a calibration reads")
+    parser.add_argument(
+        "--samples", type=Path, metavar="FILE", help="write a table for a calibration: .csv, .jsonl, .parquet"
+    )
     options = parser.parse_args(arguments)
+    for file in (options.save, options.samples):
+        if file is not None and not file.parent.is_dir():  # better now than after an hour
+            parser.error(f"there is no folder {file.parent} to write {file.name} into")
     try:
+        if options.samples:
+            suffix_of(options.samples)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             model = ModelRef.local(options.model) if options.model else tiny_image_model(scratch / "model")
             measured = measure(model, options)
             if options.samples:
-                lines = table.samples(measured, str(model.digest))
-                write_whole(options.samples, "".join(line + "\n" for line in lines).encode("utf-8"))
+                write_samples(table.samples(measured, str(model.digest)), options.samples)
         print(table.tables(measured))
     except (CrynuxValidateError, OSError) as error:
         print(f"attacks: {error}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """From a record to tables in Markdown, and to samples that a calibration reads."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,6 +8,8 @@ from attacks import ATTACKS, BAD_FAITH
 from attacks.record import HONEST, NATIVE, Record, Row
 from crynux_validate import CentreRule, Finding, judge
 from crynux_validate.answers import ImageScore, similarity_score
+from crynux_validate.calibration.intervals import exact
+from crynux_validate.calibration.samples import CHEAT, Sample, Samples
 
 THRESHOLDS: Final = (8, 10, 12, 16, 20, 24)
 SLASH_THRESHOLD: Final = 24
@@ -27,28 +28,34 @@ def tables(record: Record) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def samples(record: Record, model: str) -> list[str]:
-    """Return rows for a calibration, a line of JSON each; a task chosen in bad faith is none that nodes meet by chance.
+def samples(record: Record, model: str) -> Samples:
+    """Return what a calibration takes; without tasks that were chosen in bad faith, which nodes do not meet by chance.
 
     Parameters
     ----------
     model
         What the column of this name says.
+
+    Raises
+    ------
+    InvalidInputError
+        For a record without rows.
     """
-    lines = []
-    for row in record:
-        if row.instead is None:
-            role = HONEST if row.attack == HONEST else f"cheat:{row.attack}"
-            fields: dict[str, object] = {
-                "kind": row.kind,
-                "task": row.asked,
-                "model": model,
-                "role": role,
-                "algorithm": row.algorithm,
-            }
-            fields |= {"score": row.score, "margin": row.margin, "degenerate": row.degenerate, "pixels": row.pixels}
-            lines.append(json.dumps(fields))
-    return lines
+    return Samples.of(
+        Sample(
+            kind=row.kind,
+            task=row.asked,
+            model=model,
+            role=HONEST if row.attack == HONEST else f"{CHEAT}{row.attack}",
+            algorithm=row.algorithm,
+            score=row.score,
+            margin=row.margin,
+            degenerate=row.degenerate,
+            pixels=row.pixels,
+        )
+        for row in record
+        if row.instead is None
+    )
 
 
 def distances(pairs: Iterable[tuple[Row, Row]]) -> list[int]:
@@ -80,10 +87,8 @@ def slashed(pairs: Iterable[tuple[Row, Row]]) -> int:
 
 def interval(count: int, n: int) -> tuple[float, float]:
     """Return the ends of the Clopper-Pearson interval of `count` in `n`; two-sided, 95%."""
-    from scipy.stats import binomtest
-
-    found = binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
+    low, high = exact(count / n, n, CONFIDENCE)
+    return float(low), float(high)
 
 
 _HEAD: Final = (
@@ -125,9 +130,14 @@ def _cells(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
     return [
         str(n),
         f"{statistics.mean(apart):.1f}",
-        *(f"{count / n:.0%} (≤ {interval(count, n)[1]:.1%})" for count in passes),
-        f"{lost / n:.0%} (≥ {interval(lost, n)[0]:.1%})",
+        *(_share(count, n, "≤", interval(count, n)[1]) for count in passes),
+        _share(lost, n, "≥", interval(lost, n)[0]),
     ]
+
+
+def _share(count: int, n: int, sign: str, bound: float) -> str:
+    """Show a share with the end of its interval, unless that end says nothing: at most all, at least none."""
+    return f"{count / n:.0%}" + (f" ({sign} {bound:.1%})" if 0 < bound < 1 else "")
 
 
 def _score(row: Row) -> ImageScore:

@@ -23,6 +23,7 @@ from tests.calibration.by_hand import calibration as measured
 from tests.calibration.synthetic import answers
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Final
 
@@ -185,10 +185,6 @@ class _Made:
 
     def add_honest(self, cuts: tuple[float, ...]) -> None:
         found = count_honest(self.table, safety_checker=self.safety_checker, seed=self.seed)
-        if not found.pictures:
-            raise InvalidInputError(
-                "no task was answered by two kinds of machines; a calibration compares answers to the same task"
-            )
         by_pair = found.by_pair.sum(axis=1)
         there = by_pair > 0  # not every two kinds have a task in common
         self.pictures[HONEST] = found.pictures
@@ -261,15 +257,14 @@ class _Made:
         )
         self.pictures[UNRELATED] = pictures
         weights = found.distances.sum(axis=1).astype(np.float64)
+        below, beyond = (
+            {"picture": Clustering(events.astype(np.float64), weights, order=2)}
+            for events in (self._below(found.distances), self._beyond(found.telling))
+        )
+        touched = found.nearest.cumsum()[np.array(self.thresholds) - 1]
         self.pairs[UNRELATED] = Curves(
-            *(
-                self._curve(
-                    found.pairs_of_pictures,
-                    {"picture": Clustering(events.astype(np.float64), weights, order=2)},
-                    (found.pictures, None),
-                )
-                for events in (self._below(found.distances), self._beyond(found.telling))
-            )
+            self._curve(found.pairs_of_pictures, below, [touched, touched], [pictures, pictures]),
+            self._curve(pictures, beyond),  # one plain picture is far from none
         )
         self.left_out += self._excluded(UNRELATED, found.classes, cuts, agree=True)
         self.groups[UNRELATED] = self._worst(
@@ -305,19 +300,21 @@ class _Made:
         return beyond
 
     def _curve(
-        self, n: int, clusterings: Mapping[str, Clustering], pictures: tuple[int, int | None] | None = None
+        self,
+        n: int,
+        clusterings: Mapping[str, Clustering],
+        touched: Sequence[Integers] = (),
+        pictures: Sequence[int] = (),
     ) -> Curve:
-        found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, pictures=pictures)
+        found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, touched=touched, pictures=pictures)
         return curve(n, found)
 
     def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
-        alike = None
-        if "other picture" in drawn.clusters:
-            alike = (len(np.unique(drawn.clusters["picture"])), len(np.unique(drawn.clusters["other picture"])))
-        passing, slash = judged(
-            drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed
+        found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
+        return Curves(
+            self._curve(drawn.pairs or drawn.pictures, found.passing, found.touched, found.of),
+            self._curve(drawn.pictures, found.slash),
         )
-        return Curves(self._curve(drawn.n, passing, alike), self._curve(drawn.n, slash, alike))
 
     def _worst(self, several: Iterable[Drawn]) -> Curves:
         """Over several numbers of accomplices: what is accepted most, and slashed least."""
