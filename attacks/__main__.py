@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import crynux_validate
 from attacks import ATTACKS, BAD_FAITH, scenes, table, work
 from attacks.record import NATIVE, Record
 from crynux_validate import ModelRef
+from crynux_validate.calibration import write_samples
+from crynux_validate.calibration.tables import suffix_of
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError
-from crynux_validate.files import write_whole
 from crynux_validate.testing import fake_hardware, tiny_image_model
 
 NAMES: Final = (*ATTACKS, *BAD_FAITH)
@@ -37,16 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=25, help="of denoising; default: %(default)s")
     parser.add_argument("--dtype", default="float32", help="of the tasks; default: %(default)s")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep what is measured, and go on from there")
-    parser.add_argument("--samples", type=Path, metavar="FILE.jsonl", help="write rows that a calibration reads")
+    parser.add_argument(
+        "--samples", type=Path, metavar="FILE", help="write a table for a calibration: .csv, .jsonl, .parquet"
+    )
     options = parser.parse_args(arguments)
+    for file in (options.save, options.samples):
+        if file is not None and not file.parent.is_dir():  # better now than after an hour
+            parser.error(f"there is no folder {file.parent} to write {file.name} into")
     try:
+        if options.samples:
+            suffix_of(options.samples)
         with ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             model = ModelRef.local(options.model) if options.model else tiny_image_model(scratch / "model")
             measured = measure(model, options)
             if options.samples:
-                lines = table.samples(measured, str(model.digest))
-                write_whole(options.samples, "".join(line + "\n" for line in lines).encode("utf-8"))
+                write_samples(table.samples(measured, str(model.digest)), options.samples)
         print(table.tables(measured))
     except (CrynuxValidateError, OSError) as error:
         print(f"attacks: {error}", file=sys.stderr)
@@ -70,6 +78,7 @@ def measure(model: ModelRef, options: argparse.Namespace) -> Record:
         "model": str(model.digest)[:16],
         "pictures": f"{options.side}x{options.side}, {tasks[0].scheduler}, {options.steps} steps, {options.dtype}",
         "hash": tasks[0].algorithm,
+        "crynux_validate": crynux_validate.__version__,
         "torch": importlib.metadata.version("torch"),
         "diffusers": importlib.metadata.version("diffusers"),
         "processor": _processor(),

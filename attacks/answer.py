@@ -1,7 +1,7 @@
 """What an attack is, and what it hands in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +15,7 @@ from crynux_validate.errors import InvalidInputError
 if TYPE_CHECKING:
     from attacks.machine import Machine
     from crynux_validate import ImageResult
+    from crynux_validate.audits.trace import Trace
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 """8-bit RGB of shape (height, width, 3)."""
@@ -75,9 +76,27 @@ class Answer:
     result: "ImageResult | None" = None
 
     @cached_property
+    def trace(self) -> "Trace | None":
+        """The run, bound to `task` as if it were the one that was asked for, of a task that binds its trace.
+
+        A run with fewer steps is stretched to as many. None where no pipeline ran: an audit is shown nothing.
+
+        Raises
+        ------
+        DoesNotFit
+            For a run at another resolution.
+        """
+        if self.result is None or self.task.binding != "trace":
+            return None
+        from attacks.traces import bound  # imports torch
+
+        return bound(self.task, self.result, self.pixels)
+
+    @cached_property
     def score(self) -> ImageScore:
-        """The score of the pixels: what the cheat commits to."""
-        return ImageScore.from_images([Image.fromarray(picture) for picture in self.pixels], self.task.algorithm)
+        """What the cheat commits to: the hashes of the pixels, and the digest of the pixels or of the trace."""
+        score = ImageScore.from_images([Image.fromarray(picture) for picture in self.pixels], self.task.algorithm)
+        return score if self.trace is None else replace(score, result_digest=self.trace.root)
 
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:

@@ -145,4 +145,4 @@ def _whole_lines(path: Path) -> list[str]:
     if len(whole) < len(content):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    return whole.decode("utf-8").splitlines()
+    return whole.decode("utf-8", "replace").splitlines()

@@ -1,6 +1,5 @@
 """From a record to tables in Markdown, and to samples that a calibration reads."""
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,6 +8,8 @@ from attacks import ATTACKS, BAD_FAITH
 from attacks.record import HONEST, NATIVE, Record, Row
 from crynux_validate import CentreRule, Finding, judge
 from crynux_validate.answers import ImageScore, similarity_score
+from crynux_validate.calibration.intervals import exact
+from crynux_validate.calibration.samples import CHEAT, Sample, Samples
 
 THRESHOLDS: Final = (8, 10, 12, 16, 20, 24)
 SLASH_THRESHOLD: Final = 24
@@ -21,34 +22,40 @@ def tables(record: Record) -> str:
     about = "; ".join(f"{name} {value}" for name, value in record.about.items())
     parts = [
         f"Measured on: {about}.",
-        _table((*_HEAD, "stands against it"), _attack_rows(record)),
-        _table((*_HEAD, "degenerate"), _honest_rows(record)),
+        _table(("attack", *_HEAD, "stands against it"), _attack_rows(record)),
+        _table(("honest machines", *_HEAD, "degenerate"), _honest_rows(record)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def samples(record: Record, model: str) -> list[str]:
-    """Return rows for a calibration, a line of JSON each; a task chosen in bad faith is none that nodes meet by chance.
+def samples(record: Record, model: str) -> Samples:
+    """Return what a calibration takes; without tasks that were chosen in bad faith, which nodes do not meet by chance.
 
     Parameters
     ----------
     model
         What the column of this name says.
+
+    Raises
+    ------
+    InvalidInputError
+        For a record without rows.
     """
-    lines = []
-    for row in record:
-        if row.instead is None:
-            role = HONEST if row.attack == HONEST else f"cheat:{row.attack}"
-            fields: dict[str, object] = {
-                "kind": row.kind,
-                "task": row.asked,
-                "model": model,
-                "role": role,
-                "algorithm": row.algorithm,
-            }
-            fields |= {"score": row.score, "margin": row.margin, "degenerate": row.degenerate, "pixels": row.pixels}
-            lines.append(json.dumps(fields))
-    return lines
+    return Samples.of(
+        Sample(
+            kind=row.kind,
+            task=row.asked,
+            model=model,
+            role=HONEST if row.attack == HONEST else f"{CHEAT}{row.attack}",
+            algorithm=row.algorithm,
+            score=row.score,
+            margin=row.margin,
+            degenerate=row.degenerate,
+            pixels=row.pixels,
+        )
+        for row in record
+        if row.instead is None
+    )
 
 
 def distances(pairs: Iterable[tuple[Row, Row]]) -> list[int]:
@@ -80,14 +87,12 @@ def slashed(pairs: Iterable[tuple[Row, Row]]) -> int:
 
 def interval(count: int, n: int) -> tuple[float, float]:
     """Return the ends of the Clopper-Pearson interval of `count` in `n`; two-sided, 95%."""
-    from scipy.stats import binomtest
-
-    found = binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
-    return float(found.low), float(found.high)
+    low, high = exact(count / n, n, CONFIDENCE)
+    return float(low), float(high)
 
 
 _HEAD: Final = (
-    "attack", "cost", "n", "distance: mean", *(f"passes at {threshold}" for threshold in THRESHOLDS),
+    "cost", "n", "distance: mean", *(f"passes at {threshold}" for threshold in THRESHOLDS),
     f"slashed at {SLASH_THRESHOLD}",
 )  # fmt: skip
 
@@ -100,9 +105,9 @@ def _attack_rows(record: Record) -> Iterable[list[str]]:
             continue
         if attack.group != group:
             group = attack.group
-            yield [f"**{group}**", *[""] * (len(_HEAD))]
+            yield [f"**{group}**", *[""] * (len(_HEAD) + 1)]
         cost = statistics.mean(row.cost for row, _ in pairs)
-        yield [attack.words, f"{cost:.2f}", *_cells(pairs), attack.against]
+        yield [attack.words, f"{cost:.2f}", *_cells(pairs, honest=False), attack.against]
 
 
 def _honest_rows(record: Record) -> Iterable[list[str]]:
@@ -111,23 +116,36 @@ def _honest_rows(record: Record) -> Iterable[list[str]]:
         for kind in dict.fromkeys(row.kind for row in record if row.kind != NATIVE):
             pairs = [(row, native) for row in record.of(name, kind) if (native := record.get(name, NATIVE, row.asked))]
             if pairs:
-                words = "honest" if name == HONEST else f"honest, {BAD_FAITH[name].words}"
+                words = "" if name == HONEST else f"{BAD_FAITH[name].words}, "
                 cost = statistics.mean(native.cost for _, native in pairs)
                 plain = sum(native.degenerate for _, native in pairs)
-                yield [f"{words}, {kind} beside native", f"{cost:.2f}", *_cells(pairs), f"{plain} of {len(pairs)}"]
+                yield [
+                    f"{words}{kind} beside native",
+                    f"{cost:.2f}",
+                    *_cells(pairs, honest=True),
+                    f"{plain} of {len(pairs)}",
+                ]
 
 
-def _cells(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
-    """Show n, the mean distance, shares that pass with the upper end, the share that is slashed with the lower end."""
+def _cells(pairs: Sequence[tuple[Row, Row]], *, honest: bool) -> list[str]:
+    """Show n, the mean distance, and the shares that pass and are slashed, each with the end that looks worse.
+
+    A cheat that passes, and an honest machine that does not, is worse than it was measured.
+    """
     n, apart = len(pairs), distances(pairs)
     passes = [below(apart, threshold) for threshold in THRESHOLDS]
-    lost = slashed(pairs)
     return [
         str(n),
         f"{statistics.mean(apart):.1f}",
-        *(f"{count / n:.0%} (≤ {interval(count, n)[1]:.1%})" for count in passes),
-        f"{lost / n:.0%} (≥ {interval(lost, n)[0]:.1%})",
+        *(_share(count, n, upper=not honest) for count in passes),
+        _share(slashed(pairs), n, upper=honest),
     ]
+
+
+def _share(count: int, n: int, *, upper: bool) -> str:
+    """Show a share with an end of its interval, unless that end says nothing: at most all, at least none."""
+    bound = interval(count, n)[upper]
+    return f"{count / n:.0%}" + (f" ({'≤' if upper else '≥'} {bound:.1%})" if 0 < bound < 1 else "")
 
 
 def _score(row: Row) -> ImageScore:

@@ -23,6 +23,7 @@ from tests.calibration.by_hand import calibration as measured
 from tests.calibration.synthetic import answers
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -37,9 +38,19 @@ RECORDS = {
 
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
-    *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
+    *(
+        "CheckedEvidence",
+        "ClassFacts",
+        "ExpectedGain",
+        "AuditedStake",
+        "ImageAudit",
+        "RequiredStake",
+        "Totals",
+        "Transfer",
+        "Verdict",
+    ),  # records
     *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
-    *("canary", "deterministic", "local_environment", "local_gpu", "run"),
+    *("audit", "canary", "deterministic", "local_environment", "local_gpu", "run"),
     *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 
@@ -81,6 +92,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
+        "false_alarms": 0.001, "AuditTerms.detection": 0.9,
         "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
         "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,
         "kernel": bytes(32), "ledger": "ledger-1", "many": [hashed], "margin": 1.0,

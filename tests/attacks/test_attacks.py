@@ -10,6 +10,7 @@ import pytest
 
 from crynux_validate import ImageTask, hamming, image_hash, similarity_score
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.audits.layout import Content
 from crynux_validate.errors import PipelineError
 from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.testing import tiny_image_model
@@ -197,6 +198,46 @@ def test_a_fragile_task_is_the_one_whose_precisions_are_farthest_apart(cheat: Ma
         apart[tried] = similarity_score(own, other) or 0
     assert apart[answer.task] == max(apart.values())
     assert (answer.pixels[0] == np.asarray(cheat.honest(answer.task).images[0])).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["half-the-steps", "reused-predictions", "guidance-7", "int8-weights", "other-seed", "without-colour"]
+)
+def test_a_cheat_binds_its_run_as_if_it_were_the_one_that_was_asked_for(
+    name: str, cheat: Machine, task: ImageTask
+) -> None:
+    asked = task.replace(binding="trace", width=64, height=64)
+    answer = ATTACKS[name](asked, cheat)
+    assert answer.trace is not None
+    proof = answer.trace.prove(0, [*range(asked.steps)])
+    proof.check(answer.score)
+    honest = cheat.honest(asked)
+    assert honest.trace is not None
+    assert (proof.array(Content.PIXELS, asked.steps) == answer.pixels[0]).all()
+    right = honest.trace.prove(0, [*range(asked.steps)])
+    begins = [found.array(Content.LATENT, 0).tobytes() for found in (proof, right)]
+    assert (begins[0] == begins[1]) == (name != "other-seed")
+    assert answer.trace.root != honest.trace.root
+
+
+def test_a_run_of_half_the_steps_is_stretched(cheat: Machine, task: ImageTask) -> None:
+    asked = task.replace(binding="trace", width=64, height=64)
+    answer = ATTACKS["half-the-steps"](asked, cheat)
+    assert answer.trace is not None
+    assert answer.result is not None
+    assert answer.result.trace is not None
+    claimed, done = answer.trace.prove(0, [0, 1, 2, 3]), answer.result.trace.prove(0, [0, 1])
+    latents, real = ([proof.array(Content.LATENT, at) for at in range(n)] for proof, n in ((claimed, 5), (done, 3)))
+    assert all((latents[2 * at] == real[at]).all() for at in range(3))
+    assert np.allclose(latents[1], (real[0] + real[1]) / 2, atol=1e-6)
+    assert (claimed.array(Content.PREDICTION, 3) == done.array(Content.PREDICTION, 1)).all()
+
+
+def test_what_has_no_run_or_another_size_has_no_trace(cheat: Machine, task: ImageTask) -> None:
+    asked = task.replace(binding="trace", steps=1)
+    assert ATTACKS["noise"](asked, cheat).trace is None
+    with pytest.raises(DoesNotFit, match="64x64 cannot be bound"):
+        _ = ATTACKS["lower-resolution"](asked, cheat).trace
 
 
 def test_hill_climbing_stops_where_it_has_asked_enough() -> None:

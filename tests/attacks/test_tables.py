@@ -1,11 +1,12 @@
 """What was measured is kept, gone on with, and counted right."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
 
+from crynux_validate.calibration.reading import read_samples
+from crynux_validate.calibration.tables import write_samples
 from crynux_validate.errors import InvalidInputError
 
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
@@ -47,9 +48,10 @@ def test_tables() -> None:
     assert cells[:4] == ["half the steps", "0.50", "8", "16.2"]
     assert [cell.split()[0] for cell in cells[4:10]] == ["25%", "38%", "38%", "50%", "62%", "75%"]
     assert cells[10] == "25% (≥ 3.2%)"
-    (honest,) = [line for line in lines if line.startswith("| honest, oldest beside native")]
-    assert "100% (≤ 100.0%)" in honest
-    heads = [at for at, line in enumerate(lines) if line.startswith("| attack")]
+    (honest,) = [line for line in lines if line.startswith("| oldest beside native")]
+    assert honest.split("|")[5:-2] == [*[" 100% (≥ 63.1%) "] * 6, " 0% (≤ 36.9%) "]
+    heads = [at for at, line in enumerate(lines) if line.startswith(("| attack", "| honest machines"))]
+    assert len(heads) == 2
     for at in heads:
         assert lines[at + 1].count("|") == lines[at].count("|") == lines[at + 2].count("|")
 
@@ -105,16 +107,13 @@ def test_a_row_that_is_none_is_named(tmp_path: Path) -> None:
         Record(ABOUT, path)
 
 
-def test_samples_have_the_columns_of_a_calibration() -> None:
+def test_samples_are_read_by_a_calibration(tmp_path: Path) -> None:
     record = filled()
     record.add(Row("fragile-task", NATIVE, "ab" * 32, "phash/1", RIGHT, 0.1, False, "ef" * 32, 8.0, "{}"))
-    rows = [json.loads(line) for line in table.samples(record, "abc")]
-    assert len(rows) == 24
-    assert rows[1] == {
-        "kind": NATIVE, "task": f"{0:064x}", "model": "abc", "role": "cheat:half-the-steps", "algorithm": "phash/1",
-        "score": RIGHT, "margin": 1.5, "degenerate": False, "pixels": "ef" * 32,
-    }  # fmt: skip
-    assert {found["role"] for found in rows} == {"honest", "cheat:half-the-steps"}
+    found = read_samples(write_samples(table.samples(record, "abc"), tmp_path / "samples.jsonl"))
+    assert len(found) == 24
+    assert (found.roles.names, found.kinds.names) == (("cheat:half-the-steps", "honest"), (NATIVE, "oldest"))
+    assert (found.models.names, len(found.tasks.names), found.margins[0]) == (("abc",), 8, 1.5)
 
 
 def test_the_command_measures_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,9 +135,19 @@ def test_the_command_measures_once(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--kinds", "abacus"], "--kinds names abacus; this machine imitates native"),
         (["--pictures", "1"], "expected 2 to 3,000"),
         (["--dtype", "int8"], "dtype"),
-        (["--save", "no/such/folder/record.jsonl"], "no/such/folder"),
+        (["--save", "."], "Is a directory"),
+        (["--samples", "rows.txt"], "rows.txt"),
     ],
 )
 def test_bad_arguments_are_named(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--save", "--samples"])
+def test_a_folder_that_is_not_there_is_named_before_anything_is_measured(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([option, "no/such/folder/rows.jsonl"])
+    assert "there is no folder no/such/folder to write rows.jsonl into" in capsys.readouterr().err

@@ -370,9 +370,11 @@ class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[mis
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
+        given = {part.untyped_storage().data_ptr() for part in args if isinstance(part, torch.Tensor)}
         for tensor in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(tensor, torch.Tensor) and not tensor.is_meta and not func.is_view:
-                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+                made = tensor.untyped_storage()
+                self.largest = max(self.largest, 0 if made.data_ptr() in given else made.nbytes())
         return found
 
 
@@ -382,15 +384,16 @@ def test_no_temporary_is_larger_than_its_bound(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(products, "_MOST", most)
     wide, deep, long = numbers(1, 8, 70, 60), numbers(1, 4, 8, 20, 20), numbers(1, 2, 300, 8)
     flat, solid, mask = numbers(2, 8, 3, 3), numbers(2, 4, 3, 3, 3), numbers(1, 1, 300, 300)
-    left, right, stack, bias = numbers(300, 64), numbers(64, 300), numbers(2, 300, 64), numbers(300)
+    tall, small, stack, bias = numbers(300, 64), numbers(64, 2), numbers(2, 300, 64), numbers(300)
     ways: list[Callable[[], Any]] = [
         lambda: functional.conv2d(wide, flat, padding=1),
         lambda: functional.conv2d(wide, flat, padding=40, dilation=2),
         lambda: functional.conv3d(deep, solid),
         lambda: functional.scaled_dot_product_attention(long, long, long),
         lambda: functional.scaled_dot_product_attention(long, long, long, mask),
-        lambda: left @ right,
-        lambda: functional.linear(stack, left, bias),
+        lambda: tall @ small,
+        lambda: small.T @ tall.T,
+        lambda: functional.linear(stack, tall, bias),
     ]
     for compute in ways:
         with torch.no_grad(), Watch() as watch, tensor_cores("hopper"):

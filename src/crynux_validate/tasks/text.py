@@ -12,8 +12,8 @@ from crynux_validate.tasks import crynux_text
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
 from crynux_validate.tasks.messages import canonical, check_message, normal_messages
 
-Binding = Literal["tokens", "logits"]
-BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits")
+Binding = Literal["tokens", "logits", "top"]
+BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits", "top")
 
 WARPERS: Final = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p")
 """What changes the logits before a token is chosen, in the order that transformers uses."""
@@ -23,6 +23,8 @@ MAX_SEQUENCES: Final = 16
 MAX_STOPS: Final = 16
 MAX_STOP_BYTES: Final = 256
 MAX_TOKEN_ID: Final = 2**31 - 1
+
+_ALGORITHMS: Final[Mapping[Binding, TextAlgorithm]] = {"tokens": "tokens/1", "logits": "logits/1", "top": "top/1"}
 
 _INPUTS: Final = ("messages", "prompt", "token_ids")
 _SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
@@ -100,7 +102,8 @@ class TextTask(BaseTask):
     dtype
         What the weights are loaded as and the computation runs in.
     binding
-        What the score binds: ``tokens``, or ``logits`` as well, which proves that they were computed (A1).
+        What the score binds: ``tokens``; or ``logits`` as well, which proves that they were computed (A1); or ``top``,
+        the eight largest logits of every token, some of which an audit can ask for (U7).
 
     Raises
     ------
@@ -193,7 +196,7 @@ class TextTask(BaseTask):
     @property
     def algorithm(self) -> TextAlgorithm:
         """The score that answers it."""
-        return "logits/1" if self.binding == "logits" else "tokens/1"
+        return _ALGORITHMS[self.binding]
 
     def _told(self) -> tuple[str, ...]:
         if self.messages is not None:
