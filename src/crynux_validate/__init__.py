@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         similarity_score,
     )
     from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.text_result import TextAudit
     from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
     from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.pipelines.text_audit import TextAuditor
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
         AuditedStake,
@@ -127,6 +129,7 @@ _HOME = {
         "similarity_score",
     ),
     "audits.image": ("ImageAudit",),
+    "audits.text_result": ("TextAudit",),
     "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
@@ -169,6 +172,7 @@ _HOME = {
     "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
     "pipelines.text": ("TextResult", "Token"),
+    "pipelines.text_audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
         "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
@@ -184,6 +188,7 @@ _PIPELINES = {
     "audit": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "TextAuditor": ("text", ("torch", "transformers", "numpy")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
     "Token": ("text", ("torch", "transformers", "numpy")),
 }
@@ -278,6 +283,8 @@ __all__ = [
     "Store",
     "StoringLedger",
     "Task",
+    "TextAudit",
+    "TextAuditor",
     "TextResult",
     "TextScore",
     "TextTask",

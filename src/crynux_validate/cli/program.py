@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         ledger,
         report,
         run,
+        schema,
         stake,
         vectors,
     )
@@ -66,7 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"crynux-validate {crynux_validate.__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the library's log on standard error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    parts = (demo, run, audit, hash_command, compare, judge, calibrate, stake, ledger, evidence, report, vectors, env)
+    parts = (
+        *(demo, run, audit, hash_command, compare, judge, calibrate, stake),
+        *(ledger, evidence, report, vectors, schema, env),
+    )
     for command in parts:
         command.add_parser(commands)
     return parser
