@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import crynux_validate
 from attacks import ATTACKS, BAD_FAITH, scenes, table, work
 from attacks.record import NATIVE, Record
 from crynux_validate import ModelRef
@@ -77,6 +78,7 @@ def measure(model: ModelRef, options: argparse.Namespace) -> Record:
         "model": str(model.digest)[:16],
         "pictures": f"{options.side}x{options.side}, {tasks[0].scheduler}, {options.steps} steps, {options.dtype}",
         "hash": tasks[0].algorithm,
+        "crynux_validate": crynux_validate.__version__,
         "torch": importlib.metadata.version("torch"),
         "diffusers": importlib.metadata.version("diffusers"),
         "processor": _processor(),

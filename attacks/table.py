@@ -22,8 +22,8 @@ def tables(record: Record) -> str:
     about = "; ".join(f"{name} {value}" for name, value in record.about.items())
     parts = [
         f"Measured on: {about}.",
-        _table((*_HEAD, "stands against it"), _attack_rows(record)),
-        _table((*_HEAD, "degenerate"), _honest_rows(record)),
+        _table(("attack", *_HEAD, "stands against it"), _attack_rows(record)),
+        _table(("honest machines", *_HEAD, "degenerate"), _honest_rows(record)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -92,7 +92,7 @@ def interval(count: int, n: int) -> tuple[float, float]:
 
 
 _HEAD: Final = (
-    "attack", "cost", "n", "distance: mean", *(f"passes at {threshold}" for threshold in THRESHOLDS),
+    "cost", "n", "distance: mean", *(f"passes at {threshold}" for threshold in THRESHOLDS),
     f"slashed at {SLASH_THRESHOLD}",
 )  # fmt: skip
 
@@ -105,9 +105,9 @@ def _attack_rows(record: Record) -> Iterable[list[str]]:
             continue
         if attack.group != group:
             group = attack.group
-            yield [f"**{group}**", *[""] * (len(_HEAD))]
+            yield [f"**{group}**", *[""] * (len(_HEAD) + 1)]
         cost = statistics.mean(row.cost for row, _ in pairs)
-        yield [attack.words, f"{cost:.2f}", *_cells(pairs), attack.against]
+        yield [attack.words, f"{cost:.2f}", *_cells(pairs, honest=False), attack.against]
 
 
 def _honest_rows(record: Record) -> Iterable[list[str]]:
@@ -116,28 +116,36 @@ def _honest_rows(record: Record) -> Iterable[list[str]]:
         for kind in dict.fromkeys(row.kind for row in record if row.kind != NATIVE):
             pairs = [(row, native) for row in record.of(name, kind) if (native := record.get(name, NATIVE, row.asked))]
             if pairs:
-                words = "honest" if name == HONEST else f"honest, {BAD_FAITH[name].words}"
+                words = "" if name == HONEST else f"{BAD_FAITH[name].words}, "
                 cost = statistics.mean(native.cost for _, native in pairs)
                 plain = sum(native.degenerate for _, native in pairs)
-                yield [f"{words}, {kind} beside native", f"{cost:.2f}", *_cells(pairs), f"{plain} of {len(pairs)}"]
+                yield [
+                    f"{words}{kind} beside native",
+                    f"{cost:.2f}",
+                    *_cells(pairs, honest=True),
+                    f"{plain} of {len(pairs)}",
+                ]
 
 
-def _cells(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
-    """Show n, the mean distance, shares that pass with the upper end, the share that is slashed with the lower end."""
+def _cells(pairs: Sequence[tuple[Row, Row]], *, honest: bool) -> list[str]:
+    """Show n, the mean distance, and the shares that pass and are slashed, each with the end that looks worse.
+
+    A cheat that passes, and an honest machine that does not, is worse than it was measured.
+    """
     n, apart = len(pairs), distances(pairs)
     passes = [below(apart, threshold) for threshold in THRESHOLDS]
-    lost = slashed(pairs)
     return [
         str(n),
         f"{statistics.mean(apart):.1f}",
-        *(_share(count, n, "≤", interval(count, n)[1]) for count in passes),
-        _share(lost, n, "≥", interval(lost, n)[0]),
+        *(_share(count, n, upper=not honest) for count in passes),
+        _share(slashed(pairs), n, upper=honest),
     ]
 
 
-def _share(count: int, n: int, sign: str, bound: float) -> str:
-    """Show a share with the end of its interval, unless that end says nothing: at most all, at least none."""
-    return f"{count / n:.0%}" + (f" ({sign} {bound:.1%})" if 0 < bound < 1 else "")
+def _share(count: int, n: int, *, upper: bool) -> str:
+    """Show a share with an end of its interval, unless that end says nothing: at most all, at least none."""
+    bound = interval(count, n)[upper]
+    return f"{count / n:.0%}" + (f" ({'≤' if upper else '≥'} {bound:.1%})" if 0 < bound < 1 else "")
 
 
 def _score(row: Row) -> ImageScore:

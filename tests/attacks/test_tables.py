@@ -48,9 +48,10 @@ def test_tables() -> None:
     assert cells[:4] == ["half the steps", "0.50", "8", "16.2"]
     assert [cell.split()[0] for cell in cells[4:10]] == ["25%", "38%", "38%", "50%", "62%", "75%"]
     assert cells[10] == "25% (≥ 3.2%)"
-    (honest,) = [line for line in lines if line.startswith("| honest, oldest beside native")]
-    assert honest.split("|")[5:-2] == [*[" 100% "] * 6, " 0% "]
-    heads = [at for at, line in enumerate(lines) if line.startswith("| attack")]
+    (honest,) = [line for line in lines if line.startswith("| oldest beside native")]
+    assert honest.split("|")[5:-2] == [*[" 100% (≥ 63.1%) "] * 6, " 0% (≤ 36.9%) "]
+    heads = [at for at, line in enumerate(lines) if line.startswith(("| attack", "| honest machines"))]
+    assert len(heads) == 2
     for at in heads:
         assert lines[at + 1].count("|") == lines[at].count("|") == lines[at + 2].count("|")
 

@@ -79,11 +79,18 @@ class TextBands:
     bands: Mapping[str, TextBand]
     made: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        check_type(self.bands, Mapping, "bands", "a TextBand for each dtype")
+        check_type(self.made, Mapping, "made", "a mapping of what they were made from")
+        for dtype, band in self.bands.items():
+            check_type(band, TextBand, f"the band {shorten(dtype)}", "a TextBand")
+
     def of(self, task: TextTask) -> tuple[TextBand, bool] | None:
         """Return the band for a task, and whether it was made from its model and dtype; None where there is none.
 
         A dtype without a band gets that of bfloat16, the noisiest.
         """
+        check_type(task, TextTask, "the task", "a TextTask")
         band = self.bands.get(task.dtype)
         if band is not None:
             return band, task.model.digest in self.made.get("models", ())
@@ -93,7 +100,10 @@ class TextBands:
     def to_json(self) -> str:
         """Return what `from_json` reads."""
         bands = {dtype: vars(band) for dtype, band in self.bands.items()}
-        return json.dumps({"format": FORMAT, "made": self.made, "bands": bands}, indent=1) + "\n"
+        try:
+            return json.dumps({"format": FORMAT, "made": dict(self.made), "bands": bands}, indent=1) + "\n"
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"made is {shorten(self.made)}; expected JSON values") from error
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:

@@ -14,7 +14,7 @@ from typing import Final, Self
 from crynux_validate.answers import TextScore
 from crynux_validate.audits.steps import draw_places, start_of
 from crynux_validate.audits.tree import root_from, root_of, siblings_of
-from crynux_validate.encoding import check_integer, check_type, digest, length_prefixed, summary
+from crynux_validate.encoding import check_integer, check_type, digest, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import TextTask
 
@@ -64,6 +64,8 @@ def leaf(task: TextTask, place: Place, row: bytes) -> bytes:
 
 def places_of(token_ids: Sequence[Sequence[object]]) -> list[Place]:
     """Return all positions, in the order of their leaves."""
+    if not isinstance(token_ids, Sequence) or not all(isinstance(ids, Sequence) for ids in token_ids):
+        raise InvalidInputError(f"token_ids is {shorten(token_ids)}; expected a list of tokens for each sequence")
     return [(sequence, at) for sequence, ids in enumerate(token_ids) for at in range(len(ids))]
 
 
@@ -86,6 +88,7 @@ def audit_positions(
     tuple
         Sequence and position of each, ascending, none twice; drawn from those of all sequences together.
     """
+    check_type(task, TextTask, "the task", "a TextTask")
     check_type(answer, TextScore, "the answer", "a TextScore")
     places = places_of(token_ids)
     start = start_of("audit-positions", seed, task, answer.score)
@@ -140,6 +143,12 @@ class TopLogits:
     """
 
     def __init__(self, task: TextTask, rows: Sequence[Sequence[bytes]]) -> None:
+        check_type(task, TextTask, "the task", "a TextTask")
+        places = places_of(rows)
+        if not places:
+            raise InvalidInputError(f"the rows are {shorten(rows)}; expected a row for each token of each sequence")
+        for sequence, at in places:
+            entries(rows[sequence][at], f"the row of {told((sequence, at))}")
         self.task = task
         self.rows = tuple(tuple(sequence) for sequence in rows)
         self._leaves = [
@@ -159,9 +168,11 @@ class TopLogits:
     def open(self, places: Sequence[Place]) -> TopOpenings:
         """Show the rows of some positions, as `audit_positions` draws them."""
         order = {place: at for at, place in enumerate(places_of(self.rows))}
+        if not isinstance(places, Sequence) or not places:
+            raise InvalidInputError(f"the places are {shorten(places)}; expected what audit_positions returns")
         for place in places:
-            if place not in order:
-                raise InvalidInputError(f"{told(place)} is asked for, which the text does not have")
+            if not isinstance(place, tuple) or len(place) != 2 or place not in order:
+                raise InvalidInputError(f"{shorten(place)} is asked for, which the text does not have")
         wanted = sorted(set(places))
         rows = tuple(self.rows[sequence][at] for sequence, at in wanted)
         return TopOpenings(tuple(wanted), rows, tuple(siblings_of(self._leaves, [order[place] for place in wanted])))
@@ -176,6 +187,7 @@ class TopLogits:
     @classmethod
     def from_bytes(cls, task: TextTask, data: bytes) -> Self:
         """Read what `to_bytes` wrote; raises `InvalidInputError` for anything else, and for another task."""
+        check_type(task, TextTask, "the task", "a TextTask")
         start = len(_HEAD) + 32
         if not isinstance(data, bytes) or not data.startswith(_HEAD) or len(data) < start + 4:
             raise InvalidInputError("these are no largest logits; TextResult.save writes them as top.bin")
@@ -197,9 +209,6 @@ class TopLogits:
         rows = [[take(number()) for _ in range(number())] for _ in range(number())]
         if at < len(data) or not rows or not all(rows):
             raise InvalidInputError("the file of the largest logits holds something else; get it again")
-        for sequence, some in enumerate(rows):
-            for place, row in enumerate(some):
-                entries(row, f"the row of {told((sequence, place))}")
         return cls(task, rows)
 
 
