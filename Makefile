@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test test-long lint bench bench-peers measure soak clean
+.PHONY: help demo demo-text test test-long lint bench bench-peers measure attacks thresholds soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,10 @@ help:
 	@echo "make test-long   the tests that take long, which make test leaves out"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
+	@echo "make attacks run every cheat, and print how often each passes (an hour); it goes on where it was stopped, as"
+	@echo "             attacks.jsonl says: PICTURES=10 for fewer"
+	@echo "make thresholds   calibrate the small model, and draw what two thresholds let through (an hour); it goes on where it"
+	@echo "             was stopped, as thresholds.jsonl says"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
 	@echo "             a million damaged inputs for each reader are part of it: INPUTS=1000 for fewer; it goes on where it was"
 	@echo "             stopped, as soak-readers.json says"
@@ -55,6 +59,13 @@ measure: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.distances --plot docs/distances.png --sheet docs/cheats.png
 	@$(BIN)/python -m benchmarks.divergence --plot docs/divergence.png
 
+PICTURES ?= 40
+attacks: $(VENV)/.installed-dev
+	@$(BIN)/python -m attacks --pictures $(PICTURES) --save attacks.jsonl
+
+thresholds: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.thresholds --save thresholds.jsonl --plot docs/thresholds.png
+
 SHARE ?= 1
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.soak --share $(SHARE) $(if $(INPUTS),--inputs $(INPUTS)) --notes soak-readers.json
@@ -72,8 +83,8 @@ $(PEERS)/.installed: | $(BIN)/python
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(PEERS) demo-output soak-readers.json dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks \
-		.import_linter_cache
+	@rm -rf $(VENV) $(PEERS) demo-output soak-readers.json attacks.jsonl thresholds.jsonl dist build .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .benchmarks .import_linter_cache
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp says that an extra is installed; a change of what is asked for installs again.

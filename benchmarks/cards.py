@@ -8,8 +8,6 @@ where it was; ``--minutes`` stops it after a while.
 """
 
 import argparse
-import itertools
-import json
 import sys
 import tempfile
 import time
@@ -19,15 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from attacks.scenes import prompts
 
 import crynux_validate as cv
-from benchmarks.distances.plan import prompts
 from benchmarks.divergence.openings import openings
 from benchmarks.divergence.tables import table
+from benchmarks.parted import COLUMNS, first_tokens, interval, pairs, read, texts_beside, write
 from crynux_validate.testing import tensor_cores, tiny_image_model, tiny_text_model
 
 CARDS: Final = ("native", "ampere", "hopper", "cdna3")
-PAIRS: Final = tuple(itertools.combinations(CARDS, 2))
+PAIRS: Final = pairs(CARDS)
 TOKENS: Final = 200
 
 _SAMPLED: Final = {"do_sample": True, "temperature": 0.8, "top_k": 40}
@@ -57,32 +56,22 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of the numbers of texts and pictures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw a picture: .png, .svg or .pdf")
     arguments = parser.parse_args()
-    seen = _read(arguments.save)
+    seen = read(arguments.save)
     end = time.monotonic() + 60 * arguments.minutes
     known = {(one["way"], one["number"]) for one in seen}
-    with tempfile.TemporaryDirectory(prefix="cards-") as scratch, arguments.save.open("a", encoding="utf-8") as file:
+    todo = [part for part in _plan(arguments.share) if part not in known]
+    with tempfile.TemporaryDirectory(prefix="cards-") as scratch:
         models = {"text": tiny_text_model(Path(scratch) / "text"), "picture": tiny_image_model(Path(scratch) / "image")}
-        for way, number in _plan(arguments.share):
-            if (way, number) in known:
-                continue
-            if time.monotonic() > end:
+        for way, number in todo:
+            if time.monotonic() >= end:
                 break
             seen.append({"way": way, "number": number, "pairs": _compare(models, way, number)})
-            print(json.dumps(seen[-1]), file=file, flush=True)
+            write(arguments.save, seen[-1])
             print(way, number, file=sys.stderr, flush=True)
-    print(tables(seen))
+    print(f"The arithmetic of each card, in our order; native is this processor's own.\n\n{tables(seen)}")
     if arguments.plot is not None:
         draw(arguments.plot, seen)
     return 0
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    """What was written, without a last line that was cut off."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-    if lines and not lines[-1].endswith("\n"):
-        file.write_text("".join(lines[:-1]), encoding="utf-8")
-        lines.pop()
-    return [json.loads(line) for line in lines]
 
 
 def _plan(share: float) -> Iterator[tuple[str, int]]:
@@ -107,8 +96,8 @@ def _compare(models: Mapping[str, cv.ModelRef], way: str, number: int) -> dict[s
     for card in CARDS:
         with nullcontext() if card == "native" else tensor_cores(card):
             results[card] = _runners[key].run(task)
-    beside = _texts_beside if kind == "text" else _pictures_beside
-    return {f"{one}, {other}": beside(results[one], results[other]) for one, other in PAIRS}
+    beside = texts_beside if kind == "text" else _pictures_beside
+    return {pair: beside(*(results[card] for card in pair.split(", "))) for pair in PAIRS}
 
 
 def _task(model: cv.ModelRef, way: str, number: int) -> Any:
@@ -119,11 +108,6 @@ def _task(model: cv.ModelRef, way: str, number: int) -> Any:
     given = PICTURES[way][1]
     asked_for = prompts(40)[number]
     return cv.ImageTask(model=model, prompt=asked_for, seed=number, steps=10, width=128, height=128, **given)
-
-
-def _texts_beside(one: Any, other: Any) -> dict[str, Any]:
-    pairs = enumerate(zip(one.token_ids[0], other.token_ids[0], strict=True))
-    return {"first": next((at for at, (a, b) in pairs if a != b), None)}
 
 
 def _pictures_beside(one: Any, other: Any) -> dict[str, Any]:
@@ -139,27 +123,25 @@ def _pictures_beside(one: Any, other: Any) -> dict[str, Any]:
 
 def tables(seen: list[dict[str, Any]]) -> str:
     """Where texts part, and how far pictures are apart, pair by pair."""
-    head: tuple[str, ...] = ("way", "cards", "texts that part", "first differing token: earliest", "median", "latest")
-    rows: list[tuple[str, ...]] = []
-    for way, pair, found in _grouped(seen, TEXTS):
-        first = sorted(one["first"] + 1 for one in found if one["first"] is not None)
-        ends = (first[0], first[len(first) // 2], first[-1]) if first else ("none",) * 3
-        rows.append((way, pair, f"{len(first)} of {len(found)}", *map(str, ends)))
-    texts = table(head, rows)
-    head = ("way", "cards", "pictures", "values that differ, mean", "by, mean", "by, at most", "hash distance, mean",
-            "at most")  # fmt: skip
+    rows = [(way, pair, *first_tokens(found)) for way, pair, found in _grouped(seen, TEXTS)]
+    texts = table(("way", "cards", *COLUMNS), rows)
+    head = ("way", "cards", "pictures", "values that differ: 25%", "median", "75%", "by, mean", "by, at most",
+            "hash distance above 0", "95% interval", "at most")  # fmt: skip
     rows = []
     for way, pair, found in _grouped(seen, PICTURES):
-        means = [float(np.mean([one[name] for one in found])) for name in ("share", "mean", "hash")]
-        most = [max(one[name] for one in found) for name in ("most", "hash")]
-        cells = (f"{means[0]:.1%}", f"{means[1]:.2f}", str(most[0]), f"{means[2]:.1f}", str(most[1]))
-        rows.append((way, pair, str(len(found)), *cells))
+        shares = np.quantile([one["share"] for one in found], (0.25, 0.5, 0.75))
+        apart = sum(one["hash"] > 0 for one in found)
+        low, high = interval(apart, len(found))
+        most = [str(max(one[name] for one in found)) for name in ("most", "hash")]
+        differ = (*(f"{share:.1%}" for share in shares), f"{np.mean([one['mean'] for one in found]):.2f}", most[0])
+        hashes = (f"{apart} of {len(found)}", f"{low:.0%} to {high:.0%}", most[1])
+        rows.append((way, pair, str(len(found)), *differ, *hashes))
     return f"{texts}\n\n{table(head, rows)}"
 
 
 def _grouped(seen: list[dict[str, Any]], ways: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
     for way in ways:
-        for pair in map(", ".join, PAIRS):
+        for pair in PAIRS:
             found = [one["pairs"][pair] for one in seen if one["way"] == way]
             if found:
                 yield way, pair, found
@@ -170,7 +152,9 @@ def draw(path: Path, seen: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.5), layout="constrained", facecolor="white")
-    figure.suptitle("The arithmetic of cards, in our order: when texts part, and how far pictures are apart")
+    figure.suptitle(
+        "The arithmetic of cards in our order; native is this processor: when texts part, how far pictures are apart"
+    )
     axes: Any = figure.subplots(1, 3)
     for axis, way in zip(axes, ("text, bfloat16, greedy", "text, bfloat16, sampled", None), strict=True):
         if way is None:

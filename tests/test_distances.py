@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.distances import cheats, plan, record, sheet, tables, work
-from benchmarks.distances.cheats import CHEATS
+from attacks import ATTACKS
+from benchmarks.distances import plan, record, sheet, tables, work
 from PIL import Image
 
 from crynux_validate import ImageTask, ModelRef
-from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing import image_hash
 from crynux_validate.schedulers import SCHEDULERS
 
 MODEL = ModelRef(digest="ab" * 32)
 HONEST = "00000000ffffffff"
 PLAIN = "8000000000000000"
+NO_SENSE = "enlarged-from-128"
 
 Drawn = tuple[list[ImageTask], Mapping[tuple[str, str], work.Drawn]]
 
@@ -42,65 +42,19 @@ def honest(kind: str, setting: plan.Setting, distances: list[int]) -> record.Hon
     )  # fmt: skip
 
 
-def test_prompts_differ_and_are_always_the_same() -> None:
-    found = plan.prompts(300)
-    assert len(set(found)) == 300
-    assert plan.prompts(300) == found
-    assert plan.prompts(7) == found[:7]
-    assert plan.prompts(7, seed=1) != found[:7]
-
-
-@pytest.mark.parametrize("count", [1, 3_001])
-def test_a_number_of_prompts_that_cannot_be_is_refused(count: int) -> None:
-    with pytest.raises(InvalidInputError, match=r"expected 2 to 3,000"):
-        plan.prompts(count)
-
-
-def test_native_draws_the_cheats_too_and_no_task_twice() -> None:
-    asked = plan.tasks(MODEL, plan.prompts(3))
-    found = plan.plan(asked, ["native", "aten-default", "oldest"], CHEATS)
+def test_native_draws_the_cheats_too_and_nothing_twice() -> None:
+    asked = plan.tasks(MODEL, 3)
+    found = plan.plan(asked, ["native", "aten-default", "oldest"], ATTACKS)
     settings = len(plan.MAIN) + len(plan.VARIED)
     assert len(found["oldest"]) == 3 * len(plan.MAIN)
     assert len(found["aten-default"]) == 3 * settings
-    # The stock picture is drawn once.
-    instead = sum(cheat.instead is not None for cheat in CHEATS)
-    assert len(found["native"]) == 3 * (settings + instead - 1) + 1
-    assert all(len({task.digest for task in drawn}) == len(drawn) for drawn in found.values())
+    assert len(found["native"]) == 3 * (settings + len(ATTACKS))
+    for drawn in found.values():
+        assert len({(name, task.digest) for name, task in drawn}) == len(drawn)
 
 
 def test_every_allowed_scheduler_is_in_a_setting() -> None:
     assert {setting.scheduler for setting in (*plan.MAIN, *plan.VARIED)} == set(SCHEDULERS)
-
-
-def test_another_prompt_is_never_the_own_one() -> None:
-    asked = plan.tasks(MODEL, plan.prompts(4))
-    (cheat,) = [cheat for cheat in CHEATS if cheat.name == "another prompt"]
-    assert cheat.instead is not None
-    for at, task in enumerate(asked):
-        other = cheat.instead(asked, at)
-        assert other.prompt != task.prompt
-        assert other.replace(prompt=task.prompt).digest == task.digest
-
-
-def test_scaling_up_keeps_the_size_and_loses_the_detail() -> None:
-    ramp = np.linspace(0, 255, 128)
-    picture = np.stack([np.add.outer(ramp, ramp) / 2] * 3, axis=2).astype(np.uint8)
-    picture[40:44, 40:44] = 255
-    small = cheats.drawn_small(picture, 8)
-    assert small.shape == picture.shape
-    assert small.dtype == np.uint8
-    assert int(picture[41, 41, 0]) - int(small[41, 41, 0]) > 60
-    assert abs(int(small[90, 90, 0]) - int(picture[90, 90, 0])) < 10
-    assert cheats.enlarged(picture) is picture
-    assert cheats.enlarged(picture[:64, :64]).shape == (128, 128, 3)
-
-
-def test_what_nobody_drew() -> None:
-    made = {cheat.name: cheat.invented(3) for cheat in CHEATS if cheat.invented is not None}
-    assert image_hash(made["one plain grey"]).degenerate
-    assert not image_hash(made["noise"]).degenerate
-    assert (cheats.noise(3) == made["noise"]).all()
-    assert (cheats.noise(4) != made["noise"]).any()
 
 
 @pytest.mark.parametrize(
@@ -156,14 +110,15 @@ def test_tables() -> None:
 
 @pytest.fixture(name="drawn", scope="module")
 def _drawn() -> Drawn:
-    """Pictures that nobody's model drew, one for each task that would be drawn."""
-    asked = plan.tasks(MODEL, plan.prompts(2))
+    """Pictures that nobody's model drew, one for each that would be drawn; one cheat means nothing for these tasks."""
+    asked = plan.tasks(MODEL, 2)
     found = {}
-    for kind, drawn in plan.plan(asked, ["native", "aten-default"], CHEATS).items():
-        for number, task in enumerate(drawn):
-            picture = np.random.default_rng(number).integers(1, 200, (task.height, task.width, 3), dtype=np.uint8)
-            picture[:10] += kind == "aten-default"
-            found[kind, task.digest] = work.Drawn(picture, image_hash(picture).hex, 1.0)
+    for kind, drawn in plan.plan(asked, ["native", "aten-default"], ATTACKS).items():
+        for number, (name, task) in enumerate(drawn):
+            if name != NO_SENSE:
+                picture = np.random.default_rng(number).integers(1, 200, (task.height, task.width, 3), dtype=np.uint8)
+                picture[:10] += kind == "aten-default"
+                found[name, task.digest] = work.Drawn(picture, image_hash(picture).hex, 1.0)
     return asked, found
 
 
@@ -171,7 +126,7 @@ def test_what_was_drawn_is_compared_with_native(
     drawn: Drawn,
 ) -> None:
     asked, found = drawn
-    measured = record.record(asked, found, ["native", "aten-default"], CHEATS, {})
+    measured = record.record(asked, found, ["native", "aten-default"], {})
     pairs = measured.honest[0]
     assert (pairs.kind, pairs.beside, pairs.dtype, pairs.most) == ("aten-default", "native", "float32", [1, 1])
     assert pairs.differ == pairs.mean == [10 / 128] * 2
@@ -184,9 +139,10 @@ def test_what_was_drawn_is_compared_with_native(
     )
     assert min(dtypes.most) > 100  # other pictures, of another task
     assert len(measured.honest) == len(plan.MAIN) + 1 + len(plan.VARIED)
-    assert [pairs.name for pairs in measured.cheats] == [cheat.name for cheat in CHEATS]
+    cheats = [cheat for name, cheat in ATTACKS.items() if name != NO_SENSE]
+    assert [pairs.name for pairs in measured.cheats] == [cheat.words for cheat in cheats]
     assert all(len(pairs.hashes) == 2 for pairs in measured.cheats)
-    assert tables.tables(measured).count("\n| ") == 3 + len(measured.honest) - len(plan.MAIN) + 3 + len(CHEATS)
+    assert tables.tables(measured).count("\n| ") == 3 + len(measured.honest) - len(plan.MAIN) + 3 + len(cheats)
 
 
 def test_the_sheet_shows_every_cheat(drawn: Drawn, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from attacks.rounding import rounded
 from benchmarks.divergence import tables
-from benchmarks.divergence.copies import rounded
 from benchmarks.divergence.measure import entropy, first_difference
 from benchmarks.divergence.openings import openings
 from benchmarks.divergence.records import Beside, Measurements, Native

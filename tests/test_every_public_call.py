@@ -7,6 +7,7 @@ example of what it takes. What must be refused, and not only survived, stands in
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,15 @@ import pytest
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate import audits
+from crynux_validate.calibration import Samples
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
+from tests.calibration.by_hand import calibration as measured
+from tests.calibration.synthetic import answers
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -26,8 +32,8 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 RECORDS = {
-    "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node", "Round",
-    "Signature", "Verdicts",
+    "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
+    "Round", "Signature", "Verdicts",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
@@ -37,15 +43,17 @@ NOT_CALLED = {
         "CheckedEvidence",
         "ClassFacts",
         "ExpectedGain",
+        "AuditedStake",
         "ImageAudit",
         "RequiredStake",
+        "TextAudit",
         "Totals",
         "Transfer",
         "Verdict",
     ),  # records
-    *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
+    *("ImageResult", "Progress", "Runner", "TextAuditor", "TextResult", "Token"),  # of a loaded model: tests/pipelines
     *("audit", "canary", "deterministic", "local_environment", "local_gpu", "run"),
-    *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
+    *("AuditFinding", "Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 
 
@@ -67,12 +75,20 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     evidence = ledger.evidence(settled.id, node.id)
     hashed = cv.image_hash(Image.new("RGB", (64, 64)))
     opening = cv.Opening.of(HONEST)
+    row = b"".join(number.to_bytes(4, "little") for number in (1, 0x40000000))
+    top_task = TEXT.replace(binding="top")
+    top = audits.TopLogits(top_task, [[row, row]])
+    proof = audits.TextProof([[1, 2]])  # type: ignore[arg-type]
+    calibration = measured({"noise": (0.1, 0.9)})
+    calibration.save(folder / "calibration.json")
     objects = {
+        "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
+        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top,
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -83,6 +99,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
+        "false_alarms": 0.001, "AuditTerms.detection": 0.9,
         "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
         "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,
         "kernel": bytes(32), "ledger": "ledger-1", "many": [hashed], "margin": 1.0,
@@ -93,6 +110,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "path": str(folder), "pool": settled.pool, "revision": "0" * 40, "round": 1, "score": bytes(32),
         "seed": bytes(32), "sequences": [[1, 2]], "size": 3, "stake": 1_000, "task": CHECKED, "threshold": 16,
         "weight_unit": 1, "weights": [1],
+        "calibration": calibration, "samples": Samples.of(answers(3)), "Calibration.cheat.name": "noise",
+        "Calibration.from_dict.value": calibration.to_dict(), "Calibration.load.path": folder / "calibration.json",
+        "Calibration.save.path": folder / "saved.json", "required_stake.calibration": calibration,
+        "expected_gain.calibration": calibration, "calibrate.groups": 3, "calibrate.seed": 0,
         "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
         "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
         "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
@@ -112,6 +133,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
+        "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": audits.TextBands({}, {}).to_json(),
+        "TextBands.of.task": TEXT, "TextProof.token_ids": [[1, 2]], "TextProof.check.task": TEXT,
+        "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]), "TextProof.from_json.data": proof.to_json(),
+        "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
+        "TopLogits.from_bytes.data": top.to_bytes(), "TopLogits.from_bytes.task": top_task,
+        "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
+        "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],
         "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
     }  # fmt: skip
@@ -120,8 +148,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 
 def _names() -> Iterator[str]:
     """Every public call that takes something."""
-    for name in cv.__all__:
-        found = getattr(cv, name)
+    for name in dict.fromkeys([*cv.__all__, *audits.__all__]):
+        found = _public(name)
         if name in NOT_CALLED:
             continue
         if inspect.isfunction(found):
@@ -141,9 +169,13 @@ def _names() -> Iterator[str]:
                     yield f"{name}.{method}"
 
 
+def _public(name: str) -> Any:
+    return getattr(cv if name in cv.__all__ else audits, name)
+
+
 def _call(name: str, objects: dict[str, Any]) -> Callable[..., Any]:
     kind, _, method = name.partition(".")
-    found = getattr(cv, kind)
+    found = _public(kind)
     if not method:
         return found  # type: ignore[no-any-return]
     part = getattr(found, method)
@@ -160,7 +192,10 @@ def _said(call: Callable[..., Any], given: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("name", list(_names()))
-def test_no_raw_error(name: str, examples: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_no_raw_error(
+    name: str, examples: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some write a file, whatever its name
     objects, values = examples
     call = _call(name, objects)
     good = {}

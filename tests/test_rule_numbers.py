@@ -18,7 +18,7 @@ def rules() -> list[tuple[str, str]]:
 
 def texts() -> list[Path]:
     """Everything that can cite a rule."""
-    folders = ("src", "tests", "benchmarks", "tools", "docs", "examples")
+    folders = ("src", "tests", "benchmarks", "attacks", "tools", "docs", "examples")
     found = [path for folder in folders for kind in ("*.py", "*.md") for path in (ROOT / folder).rglob(kind)]
     return [*found, ROOT / "README.md", ROOT / "CHANGELOG.md"]
 

@@ -133,6 +133,7 @@ RIGHT: dict[str, list[Any]] = {
     "judge_many kinds": [None],
     "judge_many rule": [None],
     "agree threshold": [1],
+    "required_stake group_size": [None],
     "TextScore.from_tokens": [[[]]],
     "TextScore.from_tokens logits": [None],
     "ErrorReport": [],

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from attacks import ATTACKS
+
 from benchmarks.distances import plan, record, sheet, tables, work
-from benchmarks.distances.cheats import CHEATS
 from crynux_validate import ModelRef
 from crynux_validate.errors import CrynuxValidateError
 from crynux_validate.testing import fake_hardware
@@ -54,11 +55,10 @@ def measure(options: argparse.Namespace) -> record.Record:
     if unknown := set(chosen) - set(known):
         raise CrynuxValidateError(f"--kinds names {', '.join(unknown)}; this machine imitates {', '.join(known)}")
     kinds = [kind for kind in known if kind in chosen or kind == plan.NATIVE]
-    texts = plan.prompts(options.prompts)
     with tempfile.TemporaryDirectory() as scratch:
         model = ModelRef.local(options.model) if options.model else _own_model(Path(scratch))
-        asked = plan.tasks(model, texts)
-        planned = plan.plan(asked, kinds, CHEATS)
+        asked = plan.tasks(model, options.prompts)
+        planned = plan.plan(asked, kinds, ATTACKS)
         found = work.draw_all(planned)
     about = {
         "model": str(model.digest)[:16],
@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> record.Record:
         "processor": _processor(),
         "minutes of processor time for drawing": f"{sum(drawn.seconds for drawn in found.values()) / 60:.1f}",
     }
-    measured = record.record(asked, found, kinds, CHEATS, about)
+    measured = record.record(asked, found, kinds, about)
     if options.json:
         options.json.write_text(measured.to_json(), encoding="utf-8")
     if options.sheet:

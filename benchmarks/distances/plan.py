@@ -1,22 +1,19 @@
-"""What is drawn: prompts, the settings that honest machines are compared in, and which kind draws what."""
+"""What is drawn: tasks, the settings that honest machines are compared in, and which kind draws what."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-import numpy as np
-from tools.training import pictures
+from attacks import scenes
 
-from benchmarks.distances.cheats import Cheat
 from crynux_validate import ImageTask, ModelRef
-from crynux_validate.errors import InvalidInputError
 from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.tasks import Dtype
 
-MOST_PROMPTS: Final = 3_000
-"""There are 3,630 different scenes; the last ones would be long in coming."""
-
 NATIVE: Final = "native"
+
+Job: TypeAlias = tuple[str, ImageTask]
+"""What is drawn: an honest picture, by the name of the kind that draws it, or what a cheat hands in, by its name."""
 
 VARIED_KINDS: Final = ("aten-default",)
 """The kinds beside native that draw with every scheduler and number of steps; all kinds would take hours."""
@@ -58,41 +55,17 @@ VARIED: Final = (
 """The settings that native and `VARIED_KINDS` draw in."""
 
 
-def prompts(count: int, seed: int = 0) -> list[str]:
-    """Return different prompts, always the same ones; fewer are the first of more.
-
-    Raises
-    ------
-    InvalidInputError
-        For a count outside 2..3,000: another prompt is one of the cheats.
-    """
-    if not 2 <= count <= MOST_PROMPTS:
-        raise InvalidInputError(f"the number of prompts is {count}; expected 2 to {MOST_PROMPTS:,}")
-    generator = np.random.default_rng([seed, 2])  # tools.training.image asks a trained model from [seed, 1]
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[pictures.prompt_of(pictures.draw_scene(generator))] = None
-    return list(found)
+def tasks(model: ModelRef, count: int) -> list[ImageTask]:
+    """Return so many tasks, each with a prompt and a seed of its own, in the first main setting."""
+    return [MAIN[0].of(task) for task in scenes.tasks(model, count)]
 
 
-def tasks(model: ModelRef, texts: Sequence[str]) -> list[ImageTask]:
-    """Return a task for each prompt, each with a seed of its own, in the first main setting."""
-    side = pictures.SIDE
-    return [
-        MAIN[0].of(ImageTask(model=model, prompt=text, seed=number, width=side, height=side))
-        for number, text in enumerate(texts)
-    ]
-
-
-def plan(asked: Sequence[ImageTask], kinds: Sequence[str], cheats: Iterable[Cheat]) -> Mapping[str, list[ImageTask]]:
-    """Return what each kind draws, no task twice."""
-    found: dict[str, list[ImageTask]] = {}
+def plan(asked: Sequence[ImageTask], kinds: Sequence[str], cheats: Iterable[str]) -> Mapping[str, list[Job]]:
+    """Return what each kind draws, nothing twice; the cheats are drawn by native."""
+    found: dict[str, list[Job]] = {}
     for kind in kinds:
         settings = [*MAIN, *(VARIED if kind in (NATIVE, *VARIED_KINDS) else ())]
-        drawn = [setting.of(task) for setting in settings for task in asked]
+        found[kind] = [(kind, setting.of(task)) for setting in settings for task in asked]
         if kind == NATIVE:
-            drawn += [
-                cheat.instead(asked, at) for cheat in cheats if cheat.instead is not None for at in range(len(asked))
-            ]
-        found[kind] = list({task.digest: task for task in drawn}.values())
+            found[kind] += [(cheat, task) for task in asked for cheat in cheats]
     return found

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from attacks import ATTACKS
 from tools.training.pictures import Picture
 
-from benchmarks.distances.cheats import Cheat, enlarged
 from benchmarks.distances.plan import MAIN, NATIVE, VARIED, Setting
 from benchmarks.distances.work import Found
 from crynux_validate import ImageTask
@@ -87,9 +87,7 @@ class Record:
         return cls(value["about"], honest, [Cheated(**pairs) for pairs in value["cheats"]])
 
 
-def record(
-    asked: Sequence[ImageTask], found: Found, kinds: Sequence[str], cheats: Sequence[Cheat], about: dict[str, str]
-) -> Record:
+def record(asked: Sequence[ImageTask], found: Found, kinds: Sequence[str], about: dict[str, str]) -> Record:
     """Compare what was drawn."""
     others = [kind for kind in kinds if kind != NATIVE]
     honest = [_honest(asked, found, kind, setting) for setting in MAIN for kind in others]
@@ -102,23 +100,16 @@ def record(
     ]
     reference = [found[NATIVE, task.digest].bits for task in asked]
     cheated = [
-        Cheated(
-            cheat.name, cheat.group, [image_hash(picture).hex for picture in handed_in(cheat, asked, found)], reference
-        )
-        for cheat in cheats
+        Cheated(cheat.words, cheat.group, [image_hash(picture).hex for picture in pictures], reference)
+        for name, cheat in ATTACKS.items()
+        if (pictures := handed_in(name, asked, found))
     ]
     return Record(about, honest, cheated)
 
 
-def handed_in(cheat: Cheat, asked: Sequence[ImageTask], found: Found) -> list[Picture]:
-    """Return the picture that a cheat hands in for each task."""
-    if cheat.instead is not None:
-        return [enlarged(found[NATIVE, cheat.instead(asked, at).digest].pixels) for at in range(len(asked))]
-    if cheat.made is not None:
-        return [cheat.made(found[NATIVE, task.digest].pixels) for task in asked]
-    if cheat.invented is not None:
-        return [cheat.invented(at) for at in range(len(asked))]
-    raise ValueError(f"{cheat.name!r} hands in nothing; give it instead, made or invented")
+def handed_in(cheat: str, asked: Sequence[ImageTask], found: Found) -> list[Picture]:
+    """Return the picture that a cheat hands in for each task; none where the attack means nothing for these tasks."""
+    return [found[cheat, task.digest].pixels for task in asked if (cheat, task.digest) in found]
 
 
 def _honest(

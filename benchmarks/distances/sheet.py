@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from attacks import ATTACKS
 from PIL import Image, ImageDraw, ImageFont
 from tools.training.pictures import Picture
 
-from benchmarks.distances.cheats import CHEATS
 from benchmarks.distances.plan import NATIVE
 from benchmarks.distances.record import handed_in
 from benchmarks.distances.work import Found
@@ -33,7 +33,8 @@ def draw_sheet(path: Path, asked: Sequence[ImageTask], found: Found, kinds: Sequ
     if others:
         shown.append((f"another honest machine ({others[-1]})", found[others[-1], asked[at].digest].pixels))
     first_cheat = len(shown)
-    shown += [(cheat.name, handed_in(cheat, asked, found)[at]) for cheat in CHEATS]
+    made = [(cheat.words, handed_in(name, asked, found)) for name, cheat in ATTACKS.items()]
+    shown += [(words, pictures[at]) for words, pictures in made if pictures]
     lines = -(-len(shown) // _COLUMNS)
     canvas = Image.new("RGB", (_GAP + _COLUMNS * (_TILE + _GAP), _HEAD + lines * (_TILE + _WORDS) + 12), PAPER)
     pen = ImageDraw.Draw(canvas)

@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import numpy as np
-from tools.training.pictures import Picture
+from attacks import ATTACKS, DoesNotFit, Machine
+from attacks.answer import Picture
+from attacks.machine import pixels_of
 
-from crynux_validate import ImageTask
+from benchmarks.distances.plan import Job
+from crynux_validate import ImageTask, image_hash
 from crynux_validate.testing.fake_hardware import NumericKind, Worker
 from crynux_validate.testing.kinds import kinds
-
-if TYPE_CHECKING:
-    from crynux_validate import Runner
 
 AT_ONCE: Final = 2
 
 Found = Mapping[tuple[str, str], "Drawn"]
-"""What was drawn: by the kind's name and the task's digest."""
+"""What was drawn: by the name of the kind or of the cheat, and the task's digest."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,26 @@ class Drawn:
     seconds: float
 
 
-_RUNNERS: "dict[str, Runner]" = {}
+_MACHINES: list[Machine] = []
 
 
-def draw(task: ImageTask) -> Drawn:
-    """Run a task; this is called in the process of a kind, which keeps a runner for each dtype."""
-    from crynux_validate import Runner  # imports torch, which only the processes of the kinds need
+def draw(name: str, task: ImageTask) -> Drawn | None:
+    """Answer a task as the cheat of this name does, or honestly; None where the cheat means nothing for the task.
 
-    if task.dtype not in _RUNNERS:
-        _RUNNERS[task.dtype] = Runner.for_task(task, "cpu")
+    It is called in the process of a kind, which keeps one machine.
+    """
+    if not _MACHINES:
+        _MACHINES.append(Machine())
+    (machine,) = _MACHINES
     start = time.process_time()
-    result = _RUNNERS[task.dtype].run(task)
-    return Drawn(np.asarray(result.images[0]), result.score.hex, time.process_time() - start)
+    try:
+        picture = ATTACKS[name](task, machine).pixels[0] if name in ATTACKS else pixels_of(machine.honest(task))[0]
+    except DoesNotFit:
+        return None
+    return Drawn(picture, image_hash(picture, task.algorithm).hex, time.process_time() - start)
 
 
-def draw_all(plan: Mapping[str, Sequence[ImageTask]]) -> Found:
+def draw_all(plan: Mapping[str, Sequence[Job]]) -> Found:
     """Draw everything; each kind's process is started once, and ended when it is through.
 
     Raises
@@ -69,7 +73,8 @@ def draw_all(plan: Mapping[str, Sequence[ImageTask]]) -> Found:
     waiting = deque(sorted((kind for kind in kinds() if kind.name in plan), key=lambda kind: -_size(plan[kind.name])))
     progress = _Progress(sum(map(_size, plan.values())))
     found: dict[tuple[str, str], Drawn] = {}
-    running: dict[str, tuple[Worker, deque[tuple[ImageTask, Future[Drawn]]]]] = {}
+    running: dict[str, tuple[Worker, deque[tuple[Job, Future[Drawn | None]]]]] = {}
+    spent = dict.fromkeys(plan, 0.0)
     with ExitStack() as started:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
@@ -78,27 +83,29 @@ def draw_all(plan: Mapping[str, Sequence[ImageTask]]) -> Found:
             wait([jobs[0][1] for _, jobs in running.values()], return_when=FIRST_COMPLETED)
             for name, (worker, jobs) in list(running.items()):
                 while jobs and jobs[0][1].done():
-                    task, job = jobs.popleft()
-                    found[name, task.digest] = job.result()
+                    (who, task), job = jobs.popleft()
+                    drawn = job.result()
+                    if drawn is not None:
+                        found[who, task.digest] = drawn
+                        spent[name] += drawn.seconds
                     progress.add(task)
                 if not jobs:
                     worker.close()
                     del running[name]
-                    spent = sum(found[name, task.digest].seconds for task in plan[name])
-                    progress.say(f"{name} is through, after {spent / 60:.1f} minutes of processor time")
+                    progress.say(f"{name} is through, after {spent[name] / 60:.1f} minutes of processor time")
     return found
 
 
 def _start(
-    kind: NumericKind, tasks: Sequence[ImageTask], started: ExitStack
-) -> tuple[Worker, deque[tuple[ImageTask, Future[Drawn]]]]:
+    kind: NumericKind, jobs: Sequence[Job], started: ExitStack
+) -> tuple[Worker, deque[tuple[Job, Future[Drawn | None]]]]:
     worker = started.enter_context(Worker(kind))
-    return worker, deque((task, worker.submit(draw, task)) for task in tasks)
+    return worker, deque((job, worker.submit(draw, *job)) for job in jobs)
 
 
-def _size(tasks: Sequence[ImageTask]) -> int:
-    """How much work tasks are: their steps."""
-    return sum(task.steps for task in tasks)
+def _size(jobs: Sequence[Job]) -> int:
+    """How much work tasks are: their steps. Of cheats some do less."""
+    return sum(task.steps for _, task in jobs)
 
 
 class _Progress:

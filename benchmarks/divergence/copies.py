@@ -4,27 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-Float32s = npt.NDArray[np.float32]
+from attacks.rounding import rounded
 
 BITS: Final = (8, 4)
 
 _WHOLE: Final = ("embed_tokens", "lm_head")
 """Matrices that stay as they are, as in the copies that are in use: so a copy is as hard to tell as it can be."""
-
-
-def rounded(matrix: Float32s, bits: int) -> Float32s:
-    """Round the weights of each row to whole multiples of the row's step, as integers of that many bits hold them.
-
-    The step is the row's largest absolute value divided by the largest integer, 127 or 7; so a row has at most 255 or
-    15 different values, and they lie evenly around 0.
-    """
-    largest = 2 ** (bits - 1) - 1
-    step = np.abs(matrix).max(axis=1, keepdims=True) / np.float32(largest)
-    step[step == 0] = 1
-    return np.asarray(np.round(matrix / step) * step, dtype=np.float32)
 
 
 def rounded_copy(folder: str, target: str, bits: int) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         similarity_score,
     )
     from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.text_result import TextAudit
+    from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
         BrokenEvidenceError,
@@ -107,8 +109,11 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
     from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.pipelines.text_audit import TextAuditor
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedStake,
+        AuditTerms,
         ExpectedGain,
         RequiredStake,
         collusion_probability,
@@ -124,6 +129,8 @@ _HOME = {
         "similarity_score",
     ),
     "audits.image": ("ImageAudit",),
+    "audits.text_result": ("TextAudit",),
+    "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
         "BrokenEvidenceError", "BrokenLogError", "ClockError", "CrynuxValidateError", "DeterminismError",
@@ -165,10 +172,11 @@ _HOME = {
     "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
     "pipelines.text": ("TextResult", "Token"),
+    "pipelines.text_audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
-        "required_stake",
+        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
+        "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -180,6 +188,7 @@ _PIPELINES = {
     "audit": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "TextAuditor": ("text", ("torch", "transformers", "numpy")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
     "Token": ("text", ("torch", "transformers", "numpy")),
 }
@@ -191,6 +200,7 @@ _NEEDS = {
     if module.startswith("pipelines.")
 } | {
     "MemberKind": ("ledger", ("numpy",)),
+    "calibrate": ("calibration", ("numpy", "scipy")),
     "SqlLedger": ("sql", ("sqlalchemy", "numpy")),
     "Verdicts": ("ledger", ("numpy",)),
     "judge_many": ("ledger", ("numpy",)),
@@ -202,9 +212,12 @@ __all__ = [
     "Absent",
     "Answer",
     "Attestation",
+    "AuditTerms",
+    "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
+    "Calibration",
     "Candidate",
     "CentreRule",
     "CheckedEvidence",
@@ -270,6 +283,8 @@ __all__ = [
     "Store",
     "StoringLedger",
     "Task",
+    "TextAudit",
+    "TextAuditor",
     "TextResult",
     "TextScore",
     "TextTask",
@@ -285,6 +300,7 @@ __all__ = [
     "answer_from_bytes",
     "audit",
     "block_distances",
+    "calibrate",
     "canary",
     "check_answer",
     "class_of",

@@ -86,6 +86,28 @@ def test_a_sum_of_negative_zeros_is_zero(name: str, dtype: str) -> None:
         assert found.tobytes() == bytes(4)
 
 
+ENDS = (0x7F7FFFFF, 0xFF7FFFFF, 0x7F000000, 0x7E800000, 0x7F800000, 0xFF800000, 0x00000001, 0x80000001)
+"""The largest float32, 2^127, 2^126, infinity, the smallest, and some of them negative."""
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize("begin", ENDS, ids=hex)
+def test_an_accumulator_may_begin_at_an_end_of_float32(name: str, dtype: str, begin: int) -> None:
+    random = np.random.default_rng(begin)
+    at_once = ARCHITECTURES[name].at_once[dtype]
+    both = [[words(dtype, kind, 3 * at_once, random) for _ in range(2)] for kind in ("near", "large", "tiny", "zeros")]
+    if dtype != "float16":
+        # The first instruction goes beyond the largest number, the second would come back.
+        width, fraction = reference.FORMATS[dtype]
+        up, back, minus = ((127 + 52) << fraction, (127 + 60) << fraction, 1 << (width + fraction))
+        both.append([[up] * at_once + [back] * at_once, [up] * at_once + [back | minus] * at_once])
+    for a, b in both:
+        c = np.array([[begin]], np.uint32).view(np.float32)
+        found = multiply(floats(a, dtype)[None], floats(b, dtype)[:, None], c, architecture=name, dtype=dtype)
+        expected = reference.dot(a, b, begin, architecture=name, dtype=dtype)
+        assert f"{found.view(np.uint32)[0, 0]:08x}" == f"{expected:08x}"
+
+
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 @pytest.mark.parametrize("shape", [(2, 3, 5, 40), (1, 17, 4, 9), (3, 1, 9, 33), (1, 1, 1, 64)])
 def test_every_output_is_a_dot_product_of_its_own(
@@ -106,6 +128,13 @@ def test_every_output_is_a_dot_product_of_its_own(
         found = multiply(floats(left, dtype), floats(right, dtype), architecture=name, dtype=dtype)
         assert found.shape == (batch, m, n)
         assert found.view(np.uint32).tolist() == expected
+
+
+def test_the_drawing_of_the_documentation() -> None:
+    """Of three products, 1, 2^-24 + 2^-25 and 2^-25, Ada loses the bits of 2^-25, and Hopper adds them up."""
+    a, b = np.array([[1, 1.5 * 2**-24, 2**-25]], np.float32), np.ones((3, 1), np.float32)
+    found = {name: multiply(a, b, architecture=name, dtype="bfloat16")[0, 0] for name in ("ada", "hopper")}
+    assert found == {"ada": 1, "hopper": 1 + 2**-23}
 
 
 def test_which_architectures_differ() -> None:

@@ -3,7 +3,9 @@
 import itertools
 import math
 import re
+import shutil
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -163,6 +165,48 @@ def test_every_convolution_has_the_bits_of_the_arithmetic(
         assert cores.multiply_adds == 2 * wanted.numel() * weight[0].numel()
 
 
+TRANSPOSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "plain": ((2, 4, 5, 6), (4, 3, 3, 2), {}),
+    "stride": ((1, 4, 5, 6), (4, 3, 4, 4), {"stride": 2, "padding": 1}),
+    "uneven": ((1, 4, 5, 6), (4, 3, 3, 3), {"stride": (2, 3), "padding": (2, 1), "dilation": (2, 1),
+                                            "output_padding": (1, 2)}),
+    "more padding than kernel": ((1, 2, 7, 7), (2, 3, 2, 2), {"padding": 3}),
+    "groups": ((1, 6, 4, 4), (6, 2, 3, 3), {"groups": 3, "stride": 2}),
+    "one dimension": ((2, 4, 9), (4, 3, 5), {"stride": 2, "padding": 2, "output_padding": 1}),
+    "three dimensions": ((1, 2, 3, 4, 3), (2, 3, 2, 2, 3), {"stride": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_a_transposed_convolution_is_one_of_its_input_with_zeros_between(
+    monkeypatch: pytest.MonkeyPatch, context: str, name: str
+) -> None:
+    shape, kernel, options = TRANSPOSED[name]
+    x, weight = numbers(*shape), numbers(*kernel)
+    count, groups = len(kernel) - 2, options.get("groups", 1)
+    transposed = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}[count]
+    native = transposed(x.float(), weight.float(), **options)
+    stride, padding, dilation, more = (
+        [int(one) for one in np.broadcast_to(options.get(key, start), count)]
+        for key, start in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0))
+    )
+    wide = torch.zeros(*shape[:2], *((size - 1) * s + 1 for size, s in zip(shape[2:], stride, strict=True)))
+    wide[(..., *(slice(None, None, s) for s in stride))] = x.float()
+    reach = [d * (size - 1) - p for d, size, p in zip(dilation, kernel[2:], padding, strict=True)]
+    sides = [side for r, m in zip(reversed(reach), reversed(more), strict=True) for side in (r, r + m)]
+    turned = torch.cat([part.transpose(0, 1) for part in weight.chunk(groups)]).flip(*range(2, 2 + count))
+    wanted = convolved(functional.pad(wide, sides).to(x.dtype), turned, {"groups": groups, "dilation": dilation})
+    assert torch.allclose(wanted, native, rtol=1e-5, atol=1e-5)
+    bias = numbers(kernel[1] * groups)
+    for most in (2**24, 64):
+        monkeypatch.setattr(products, "_MOST", most)
+        with CONTEXTS[context](), tensor_cores("hopper") as cores:
+            found = transposed(x, weight, bias, **options)
+        assert same(found, (wanted + bias.float().reshape(-1, *[1] * count)).to(x.dtype))
+        assert cores.multiply_adds == wanted.numel() * turned[0].numel()
+
+
 def attended(query: Any, key: Any, value: Any, *, mask: Any = 0.0, scale: float | None = None) -> Any:
     scores = expected(query, key.mT) * (query.shape[-1] ** -0.5 if scale is None else scale) + mask
     return expected(torch.ops.aten._safe_softmax(scores, -1).to(query.dtype), value).to(query.dtype)
@@ -266,6 +310,7 @@ def test_what_is_not_computed_is_refused() -> None:
     """In each way of calling torch; the message says what to do."""
     x = numbers(2, 4, 8, 8)
     square = numbers(8, 8)
+    eighth = numbers(16, 16).to(torch.float8_e4m3fn)
     foreign = torch.library.Library("crynux_validate_tests", "DEF")
     foreign.define("product(Tensor a, Tensor b) -> Tensor")
     foreign.impl("product", lambda a, b: a @ b, "CompositeExplicitAutograd")
@@ -274,7 +319,8 @@ def test_what_is_not_computed_is_refused() -> None:
         "aten._trilinear.default": lambda: functional.bilinear(x, x, numbers(3, 8, 8)),
         "aten.mm.out": lambda: torch.mm(square, square, out=torch.empty(8, 8, dtype=torch.bfloat16)),
         "crynux_validate_tests.product.default": lambda: torch.ops.crynux_validate_tests.product(square, square),
-        "transposed convolutions": lambda: functional.conv_transpose2d(x, numbers(4, 2, 3, 3)),
+        "aten._scaled_mm.default": lambda: torch._scaled_mm(eighth, eighth.T, torch.ones(()), torch.ones(())),
+        "aten._weight_int8pack_mm.default": lambda: torch._weight_int8pack_mm(square, square.char(), square[0]),
         "attention with dropout": lambda: functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5),
         "a product of torch.float8_e5m2": lambda: torch.mm(square.to(torch.float8_e5m2), square.to(torch.float8_e5m2)),
     }
@@ -304,12 +350,55 @@ def test_the_list_of_operations_without_products_holds_none() -> None:
     assert let_through == []
 
 
-def test_backward_of_attention_is_refused() -> None:
+def test_backward_of_attention_and_convolution_is_refused() -> None:
     x = numbers(1, 2, 4, 8).requires_grad_()
-    with tensor_cores("hopper"):
-        found = functional.scaled_dot_product_attention(x, x, x)
-        with pytest.raises(FakeHardwareError, match="flash_attention_for_cpu_backward"):
-            found.sum().backward()
+    ways: dict[str, Callable[[], Any]] = {
+        "flash_attention_for_cpu_backward": lambda: functional.scaled_dot_product_attention(x, x, x),
+        "aten.convolution_backward": lambda: functional.conv2d(x, numbers(3, 2, 3, 3)),
+    }
+    for name, compute in ways.items():
+        with tensor_cores("hopper"):
+            found = compute()
+            with pytest.raises(FakeHardwareError, match=name):
+                found.sum().backward()
+
+
+class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]
+    """Notes the largest tensor that is made, in bytes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        given = {part.untyped_storage().data_ptr() for part in args if isinstance(part, torch.Tensor)}
+        for tensor in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+                made = tensor.untyped_storage()
+                self.largest = max(self.largest, 0 if made.data_ptr() in given else made.nbytes())
+        return found
+
+
+def test_no_temporary_is_larger_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that torch makes, besides the result: the bound is 64 MiB, and a small one here."""
+    most = 2**12
+    monkeypatch.setattr(products, "_MOST", most)
+    wide, deep, long = numbers(1, 8, 70, 60), numbers(1, 4, 8, 20, 20), numbers(1, 2, 300, 8)
+    flat, solid, mask = numbers(2, 8, 3, 3), numbers(2, 4, 3, 3, 3), numbers(1, 1, 300, 300)
+    tall, small, stack, bias = numbers(300, 64), numbers(64, 2), numbers(2, 300, 64), numbers(300)
+    ways: list[Callable[[], Any]] = [
+        lambda: functional.conv2d(wide, flat, padding=1),
+        lambda: functional.conv2d(wide, flat, padding=40, dilation=2),
+        lambda: functional.conv3d(deep, solid),
+        lambda: functional.scaled_dot_product_attention(long, long, long),
+        lambda: functional.scaled_dot_product_attention(long, long, long, mask),
+        lambda: tall @ small,
+        lambda: small.T @ tall.T,
+        lambda: functional.linear(stack, tall, bias),
+    ]
+    for compute in ways:
+        with torch.no_grad(), Watch() as watch, tensor_cores("hopper"):
+            found = compute()
+        assert watch.largest <= max(4 * most, found.untyped_storage().nbytes())
 
 
 def test_bad_input_is_named() -> None:
@@ -396,14 +485,78 @@ def test_another_thread_is_refused_while_the_context_lasts() -> None:
     assert same(a @ a.T, native)
 
 
-def test_compiled_functions_are_run_uncompiled() -> None:
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_functions_are_run_uncompiled(backend: str) -> None:
+    """Also those that were compiled before; gradients of what ran compiled outside are computed here as well."""
     a = numbers(16, 64)
-    compiled = torch.compile(lambda x: x @ x.T, backend="eager")
-    compiled(a)
-    for context in CONTEXTS.values():
-        with context(), tensor_cores("ampere") as cores:
-            assert same(compiled(a), expected(a, a.T, "ampere").to(a.dtype))
-        assert cores.multiply_adds == 16 * 16 * 64
+    layer = torch.nn.Linear(64, 8, bias=False, dtype=a.dtype)
+    wanted = expected(a, layer.weight.detach().T, "ampere").to(a.dtype)
+    for context, first in itertools.product(CONTEXTS.values(), (True, False)):
+        torch._dynamo.reset()
+        compiled = torch.compile(layer, backend=backend)
+        with context():
+            if first:
+                compiled(a)
+            with tensor_cores("ampere") as cores:
+                assert same(compiled(a).detach(), wanted)
+            assert cores.multiply_adds == 16 * 8 * 64
+    outside = torch.compile(layer, backend=backend)(a)
+    with tensor_cores("ampere") as cores:
+        outside.sum().backward()
+    assert cores.multiply_adds == 16 * 8 * 64
+    assert same(layer.weight.grad, expected(torch.ones(8, 16, dtype=a.dtype), a, "ampere").to(a.dtype))
+    with tensor_cores("ampere"), pytest.raises(RuntimeError, match="fullgraph"):
+        torch.compile(layer, backend=backend, fullgraph=True)(a)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler")
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its compiler
+def test_code_that_inductor_made_is_refused(tmp_path: Path) -> None:
+    """It computes its products by itself, where no mode sees them."""
+    a, b = numbers(16, 64), numbers(64, 8)
+
+    class Product(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, left: Any, right: Any) -> Any:
+            return left @ right
+
+    package = torch._inductor.aoti_compile_and_package(
+        torch.export.export(Product(), (a, b)), package_path=str(tmp_path / "product.pt2")
+    )
+    ahead = torch._inductor.aoti_load_package(package)
+    directly = torch._inductor.compile(torch.fx.symbolic_trace(Product()), [a, b])
+    for name, call in {"AOTIModelPackageLoader": ahead, "CompiledFxGraph": directly}.items():
+        native = call(a, b)
+        with tensor_cores("hopper"), pytest.raises(FakeHardwareError, match=rf"compiled code \({name}\) is called in"):
+            call(a, b)
+        assert same(call(a, b)[0], native[0])
+
+
+def test_torchscript_is_computed_unless_a_part_of_it_was_fused() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64)).bfloat16().eval()
+    a = numbers(16, 64)
+    with torch.no_grad():
+        with tensor_cores("hopper"):
+            wanted = layers(a)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            plain, fused = (torch.jit.freeze(torch.jit.trace(layers, (a,))) for _ in range(2))
+            for _ in range(3):
+                plain(a)
+            torch.jit.enable_onednn_fusion(True)
+            try:
+                for _ in range(3):
+                    native = fused(a)
+            finally:
+                torch.jit.enable_onednn_fusion(False)
+            with tensor_cores("hopper") as cores:
+                assert same(plain(a), wanted)
+                assert cores.multiply_adds == 2 * 16 * 64 * 64
+                with pytest.raises(
+                    FakeHardwareError, match=r"TorchScript \(prim::oneDNNFusionGuard\) is called inside"
+                ):
+                    fused(a)
+            assert same(fused(a), native)
 
 
 def test_the_guard_allows_it_and_records_it() -> None:
@@ -506,8 +659,9 @@ def test_the_canary_tells_cards_apart_by_their_arithmetic() -> None:
             found[name] = cv.canary(challenge, "cpu")
     assert found["ampere"] == found["ada"]
     assert len({cv.canary(challenge, "cpu"), *found.values()}) == 4
-    with tensor_cores("turing"), pytest.raises(InvalidInputError, match="turing has no tensor cores for 'bfloat16'"):
-        cv.canary(challenge, "cpu")
+    for name in ("volta", "turing"):
+        with tensor_cores(name), pytest.raises(InvalidInputError, match=f"{name} has no tensor cores for 'bfloat16'"):
+            cv.canary(challenge, "cpu")
 
 
 def test_a_model_loaded_inside_is_recorded_by_where_it_runs(models: dict[str, ModelRef], tmp_path: Path) -> None:

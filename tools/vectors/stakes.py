@@ -20,11 +20,15 @@ def stake_vectors() -> list[Vector]:
         ("drawn-1", "the first as a node sees it that is drawn: s = 11.11", 90, 10, drawn | {"sampling_rate": "0.1"}),
         ("drawn-2", "the second: s = 152.5", 80, 20, drawn | {"sampling_rate": "0.01"}),
         ("drawn-3", "the third: s = 599 exactly", 2, 3, drawn | {"sampling_rate": "0.01"}),
-        ("measured-24", "a counterfeit that agrees by chance: s = 11.33", 90, 10,
+        ("photographs-24", "a counterfeit that agrees by chance: s = 11.42", 90, 10,
          {"threshold": 24, "sampling_rate": "0.1"}),
+        ("photographs-1", "no pair of photographs had one hash, and the chance is above 0", 90, 10, {"threshold": 1}),
+        ("photographs-32", "a counterfeit agrees about every second time", 90, 10, {"threshold": 32}),
+        ("photographs-46", "photographs do not say that a counterfeit is ever slashed: no stake helps", 90, 10,
+         {"threshold": 46}),
         ("defaults", "threshold 16, slashed from 24 on, every task validated", 90, 10, {}),
         ("slash-threshold", "slashed from the threshold on", 90, 10, {"threshold": 20, "slash_threshold": 20}),
-        ("between", "13 counts as 16, the next that was measured", 90, 10, {"threshold": 13}),
+        ("between", "13 counts as 14: distances are even", 90, 10, {"threshold": 13}),
         ("images", "three independent pictures", 90, 10, {"threshold": 24, "images": 3}),
         ("binomial", "64 tosses of a fair coin", 90, 10, {"threshold": 32, "source": "binomial"}),
         ("binomial-64", "almost anything agrees: large, not infinite", 90, 10,
@@ -34,7 +38,7 @@ def stake_vectors() -> list[Vector]:
         ("one-honest", "two colluders are in every group: no stake helps", 1, 5, {}),
         ("free", "nothing is gained, no stake is needed", 1, 5, {"price": "0"}),
         ("no-collusion", "one dishonest node in the live network's count", 9, 1, live),
-        ("weight", "a coalition with four times the stake of others: 4.4 times the stake", 90, 10,
+        ("weight", "a coalition with four times the stake of others: 4.3 times the stake", 90, 10,
          {"threshold": 24, "dishonest_weight": "4"}),
         ("light", "dishonest nodes of a fifth of the weight", 60, 30, {"dishonest_weight": "0.2", "group_size": 7}),
         ("absent", "a tenth of the honest absent: 23% more", 90, 10, {"absent": "0.1"}),
@@ -55,7 +59,7 @@ def stake_vectors() -> list[Vector]:
     for name, why, honest, dishonest, changes in cases:
         given = {
             "honest": honest, "dishonest": dishonest, "threshold": 16, "slash_threshold": None, "images": 1,
-            "sampling_rate": "1", "price": "1", "source": "measured", "view": "drawn", "group_size": 3,
+            "sampling_rate": "1", "price": "1", "source": "photographs", "view": "drawn", "group_size": 3,
             "dishonest_weight": "1", "absent": "0", "slash_ppm": 1_000_000, "slash_per_fee": None,
         } | changes  # fmt: skip
         decimals = ("sampling_rate", "price", "dishonest_weight", "absent")

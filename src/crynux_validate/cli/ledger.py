@@ -75,7 +75,7 @@ def main_show(arguments: argparse.Namespace) -> int:
     """Print what is in a ledger."""
     from crynux_validate import classes_of
 
-    with _open(arguments.database) as ledger:
+    with open_ledger(arguments.database) as ledger:
         head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()
         clock = ledger.clock_time()
         groups, waiting = ledger.last_groups(arguments.groups), ledger.waiting()
@@ -108,7 +108,7 @@ def main_show(arguments: argparse.Namespace) -> int:
                 }
             )  # fmt: skip
             return 0
-        say(f"ledger {ledger.id}: {head.seq + 1} events, the last {_when(head.time)}\nhead {head.digest}")
+        say(f"ledger {ledger.id}: {head.seq + 1} events, the last {when(head.time)}\nhead {head.digest}")
         say(_clock_line(clock, head.time))
         say(
             f"groups of {policy.group_size}, threshold {policy.threshold}, least stake {policy.min_stake}, "
@@ -134,7 +134,7 @@ def main_verify(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             say(f"holds: {what}")
 
-    with _open(arguments.database) as ledger:
+    with open_ledger(arguments.database) as ledger:
         head = ledger.head()
         try:
             ledger.verify_storage()
@@ -171,7 +171,7 @@ def _progress(what: str, last: int) -> "Callable[[Event], None]":
 
 def main_evidence(arguments: argparse.Namespace) -> int:
     """Write the evidence of a finding."""
-    with _open(arguments.database) as ledger:
+    with open_ledger(arguments.database) as ledger:
         evidence = ledger.evidence(arguments.group, arguments.node)
         text = evidence.to_json()
     if arguments.out is None:
@@ -186,7 +186,7 @@ def main_evidence(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(database: str) -> "SqlLedger":
+def open_ledger(database: str) -> "SqlLedger":
     from crynux_validate import SqlLedger
     from crynux_validate.ledger.sql.urls import url_of_file
 
@@ -224,11 +224,12 @@ def _queue_line(first: "Group | None", waiting: int, most: int) -> str:
 def _clock_line(clock: int, last: int) -> str:
     """How the ledger's clock stands beside its log."""
     ahead = clock - last
-    line = f"clock {_when(clock)}, {abs(ahead)} s {'after' if ahead >= 0 else 'BEFORE'} the last event"
+    line = f"clock {when(clock)}, {abs(ahead)} s {'after' if ahead >= 0 else 'BEFORE'} the last event"
     return line if ahead >= -MOST_BEHIND else f"{line}: nobody can act; set the clock right"
 
 
-def _when(seconds: int) -> str:
+def when(seconds: int) -> str:
+    """A ledger's time, as people write it."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, OSError, ValueError):

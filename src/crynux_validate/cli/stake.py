@@ -5,11 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from crynux_validate.calibration.result import Calibration
+from crynux_validate.cli import stake_audits
 from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD
-from crynux_validate.stakes import PPM, SOURCES, required_stake
+from crynux_validate.stakes import DEFAULT_SOURCE, PPM, SOURCES, RequiredStake, Threshold, required_stake
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,20 +22,28 @@ def add_parser(commands: Commands) -> None:
         description="Print the stake at which a counterfeit is expected to gain nothing, for groups that are drawn by "
         "stake from a pool of honest and dishonest nodes, with every part of the formula, and what a policy needs. The "
         "counterfeit is blind: a picture that has nothing to do with the task. One that is made from the task agrees "
-        "far more often. A sampling rate below 1 presupposes sealed jobs.",
+        "far more often: --calibration takes the chances of such cheats as they were measured. A sampling rate below 1 "
+        "presupposes sealed jobs.",
     )
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--threshold", type=int, default=DEFAULT_THRESHOLD, help="1 to 64, default: %(default)s")
+    kind.add_argument(
+        "--threshold", type=int, help=f"1 to 64, default: {DEFAULT_THRESHOLD}, or what the calibration recommends"
+    )
     kind.add_argument("--text", action="store_true", help="text tasks: nothing agrees by chance")
-    parser.add_argument("--slash-threshold", type=int, metavar="N", help="default: the larger of 24 and the threshold")
-    parser.add_argument("--images", type=int, default=1, help="pictures of a task, default: %(default)s")
+    parser.add_argument(
+        "--slash-threshold",
+        type=int,
+        metavar="N",
+        help="default: the larger of 24 and the threshold, or what the calibration recommends with its threshold",
+    )
+    parser.add_argument("--images", type=int, help="pictures of a task, default: 1, or those of the calibration")
     parser.add_argument(
         "--sampling-rate", default="1", metavar="R", help="share of tasks that a group validates, default: 1"
     )
     parser.add_argument("--price", default="1", help="price of a task, default: 1 (the stake is then a factor)")
     parser.add_argument("--honest", type=int, required=True, help="nodes of the pool that can be drawn together")
     parser.add_argument("--dishonest", type=int, required=True, help="nodes of the pool that collude")
-    parser.add_argument("--group-size", type=int, default=3, help="members of a group, default: %(default)s")
+    parser.add_argument("--group-size", type=int, help="members of a group, default: 3, or those of the calibration")
     parser.add_argument(
         "--dishonest-weight",
         default="1",
@@ -52,11 +62,20 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        default="measured",
-        help="of the chance that unrelated pictures agree; measured reaches up to 24; default: %(default)s",
+        help=f"of the chance that unrelated pictures agree; default: {DEFAULT_SOURCE}, an upper bound",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="take the chances of cheats from what crynux-validate calibrate --out wrote",
+    )
+    parser.add_argument(
+        "--cheat", dest="cheats", action="append", metavar="NAME", help="only this cheat, as often as needed"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw stake over threshold: .png, .svg or .pdf")
     add_json_flag(parser)
+    stake_audits.add_options(parser)
     parser.set_defaults(main=main)
 
 
@@ -79,12 +98,30 @@ def main(arguments: argparse.Namespace) -> int:
     }
     if arguments.dishonest == 0:
         raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
-    threshold = None if arguments.text else arguments.threshold
-    required = required_stake(**pool, **rules, threshold=threshold, source=arguments.source)
+    calibration = None if arguments.calibration is None else Calibration.load(arguments.calibration)
+    threshold: Threshold = None if arguments.text else "default" if arguments.threshold is None else arguments.threshold
+
+    def groups(rate: float) -> RequiredStake:
+        return required_stake(
+            **pool | {"sampling_rate": rate},
+            **rules,
+            threshold=threshold,
+            source=arguments.source,
+            calibration=calibration,
+            cheats=arguments.cheats,
+        )
+
+    terms = stake_audits.terms_of(arguments)
+    if terms is not None:
+        own = ("group_size", "dishonest_weight", "absent", "slash_ppm", "slash_per_fee")
+        return stake_audits.show(arguments, terms, pool | {name: rules[name] for name in own}, groups)
+    required = groups(pool["sampling_rate"])
     live = required_stake(**pool, threshold=None, view="network")
     if arguments.plot:
         if threshold is None:
             raise InvalidInputError("--plot draws the stake over the threshold, which --text does not have")
+        if calibration is not None:
+            raise InvalidInputError("--plot draws blind counterfeits; crynux-validate calibrate --plot draws cheats")
         from crynux_validate.cli.stake_plot import draw_plot  # matplotlib: only here
 
         note(f"wrote {draw_plot(arguments.plot, required, **pool, **rules)}")

@@ -2,13 +2,12 @@
 
 import io
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.files import write_whole
-from crynux_validate.stakes import MEASURED, PPM, RequiredStake, Source, required_stake
+from crynux_validate.stakes import PPM, SOURCES, RequiredStake, Source, required_stake
 
 try:
     from matplotlib.figure import Figure
@@ -24,6 +23,12 @@ _TITLE_COLUMNS: Final = 72
 """How many characters of the title fit into a line."""
 
 INK, PALE, LINE, POINT, LOUD = "#1c2430", "#5b6675", "#2f4d7a", "#9a6700", "#c0262d"
+
+_WORDS: Final = {"photographs": "unrelated photographs, upper end at 95%", "binomial": "64 tosses of a coin"}
+_LOOKS: Final[dict[Source, dict[str, Any]]] = {
+    "photographs": {"color": LINE, "drawstyle": "steps-mid"},
+    "binomial": {"color": POINT, "linestyle": ":"},
+}
 
 
 def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
@@ -43,9 +48,18 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
     InvalidInputError
         For another suffix, and where the file cannot be written.
     """
+    check_format(path)
+    return save(_figure(chosen, arguments), path)
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose suffix is no format."""
     if path.suffix.lower() not in FORMATS:
         raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
-    figure = _figure(chosen, arguments)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all; returns the path."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     try:
@@ -61,10 +75,7 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     arguments |= {"slash_per_fee": None}  # what a stake would be without the bound, which is a line of its own
     fixed = arguments["slash_threshold"]
     last = fixed or LAST  # a threshold is at most the slash threshold
-    curve = _stakes(range(1, last + 1), "binomial", arguments)
-    top = max(MEASURED)  # of the slash threshold as well, which is 24 by default
-    measured = [at for at in MEASURED if at <= last] if (fixed or top) <= top else []
-    points = _stakes(measured, "measured", arguments)
+    curves = {source: _stakes(last, source, arguments) for source in SOURCES}
     figure = Figure(figsize=(8, 5), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_title(f"What a threshold costs in stake\n{_conditions(chosen)}", fontsize=11, color=INK, loc="left")
@@ -74,12 +85,15 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=PALE)
     stake = chosen.slash * PPM / chosen.slash_ppm if chosen.slash_ppm else math.inf
-    if math.isinf(stake) and chosen.slash:
+    drawn = [found for curve in curves.values() for found in curve.values()]
+    if not drawn:
         axes.axhline(1, color=LOUD, linewidth=2)
         axes.set_ylim(0, 1.1)
-        axes.set_yticks([1], ["∞"], fontsize=16)
+        axes.set_yticks([1], ["∞" if chosen.slash else "0"], fontsize=16)
         axes.text(
-            last / 2, 0.5, "infinite at every threshold: no stake\nmakes a counterfeit a loss in this pool",
+            last / 2, 0.5,
+            "infinite at every threshold: no stake\nmakes a counterfeit a loss in this pool" if chosen.slash
+            else "0 at every threshold: nothing is gained",
             ha="center", va="center", fontsize=13, color=LOUD,
         )  # fmt: skip
         return figure
@@ -87,25 +101,29 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
-    axes.plot(list(curve), list(curve.values()), color=LINE, label="chance of agreement: 64 tosses of a coin")
-    axes.plot(list(points), list(points.values()), "o", color=POINT, label="chance of agreement: measured, up to 24")
+    for source, curve in curves.items():
+        axes.plot(list(curve), list(curve.values()), label=f"chance of agreement: {_WORDS[source]}", **_LOOKS[source])
     if chosen.bound:
         most = chosen.bound * PPM / chosen.slash_ppm
         axes.axhline(most, color=LOUD, linewidth=1, linestyle="--", label="of a larger stake a slash takes no more")
-    if stake and chosen.threshold is not None and chosen.threshold <= last:
+    if math.isinf(stake) and chosen.threshold is not None:
+        words = f"threshold {chosen.threshold}: no stake makes a counterfeit a loss"
+        axes.axvline(chosen.threshold, color=LOUD, linewidth=1, label=words)
+    elif stake and chosen.threshold is not None and chosen.threshold <= last:
         axes.plot([chosen.threshold], [stake], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
             f"threshold {chosen.threshold}: stake {stake:,.4g}", (chosen.threshold, stake), color=LOUD,
             xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
         )  # fmt: skip
-    drawn = [found for found in (*curve.values(), *points.values()) if found > 0]  # as far as was measured, some are 0
     axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least
     axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return figure
 
 
-def _stakes(thresholds: Iterable[int], source: Source, arguments: dict[str, Any]) -> dict[int, float]:
-    return {at: required_stake(**arguments, threshold=at, source=source).s for at in thresholds}
+def _stakes(last: int, source: Source, arguments: dict[str, Any]) -> dict[int, float]:
+    """The stake at each threshold up to the last, as far as there is one that helps and is above 0."""
+    found = {at: required_stake(**arguments, threshold=at, source=source).s for at in range(1, last + 1)}
+    return {at: stake for at, stake in found.items() if 0 < stake < math.inf}
 
 
 def _conditions(chosen: RequiredStake) -> str:

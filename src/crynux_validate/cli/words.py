@@ -17,7 +17,7 @@ _PHRASES: Final = {
 def in_options(message: str, arguments: argparse.Namespace | None) -> str:
     """Return an error's message with a command's options in place of the parameters that they become.
 
-    ``slash_threshold is 65`` is told as ``--slash-threshold is 65``, ``source='binomial'`` as ``--source binomial``,
+    ``slash_threshold is 65`` is told as ``--slash-threshold is 65``, ``background='white'`` as ``--background white``,
     ``allow_unpinned=True`` as ``--allow-unpinned``. A name that is a word as well is only read as an option where a
     message begins with it, as those of the library do. What is no option is a field of a task:
     ``safety_checker=False`` is told as ``"safety_checker": false``.

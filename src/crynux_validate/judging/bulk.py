@@ -4,6 +4,7 @@ For who goes through a whole history: an audit, a simulation, the choice of a th
 more readably, by `judge`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -192,28 +193,84 @@ def judge_many(
     return Verdicts(outcomes, findings, delivered)
 
 
-def _judge_part(hashes: Hashes, kinds: Bytes, rule: CentreRule) -> tuple[Bytes, Bytes, npt.NDArray[np.int8]]:
-    members = kinds.shape[1]
-    quorum = members // 2 + 1
-    scored = kinds == MemberKind.SCORE
+def judge_thresholds(
+    hashes: Hashes, thresholds: Sequence[int], *, safety_checker: bool = True
+) -> Iterator[tuple[int, Bools, Bytes]]:
+    """Judge groups in which everybody gave a score under many thresholds, each with every slash threshold at once.
+
+    Parameters
+    ----------
+    hashes
+        As for `judge_many`.
+    thresholds
+        1 to 64, each.
+    safety_checker
+        As of `CentreRule`.
+
+    Yields
+    ------
+    tuple
+        The threshold; which members are ``VALID``, bool of shape (groups, members); and up to which slash threshold
+        each of them would be ``INVALID``, uint8 of the same shape, 0 where none of them slashes it. A slash threshold
+        is never below the threshold.
+
+    Raises
+    ------
+    InvalidInputError
+        As of `judge_many` and `CentreRule`.
+    """
+    _check_hashes(hashes)
     apart = _apart(hashes)
+    for threshold in thresholds:
+        rule = CentreRule(threshold, safety_checker=safety_checker)
+        valid = np.ones(hashes.shape[:2], np.bool_)
+        slashed_to = np.zeros(hashes.shape[:2], np.uint8)
+        disagreeing = np.flatnonzero(
+            (apart >= threshold).any(axis=(1, 2))
+        )  # in all others every score agrees with every one
+        for start in range(0, len(disagreeing), _AT_ONCE):
+            part = disagreeing[start : start + _AT_ONCE]
+            found = _decide(hashes[part], apart[part], np.ones((len(part), hashes.shape[1]), np.bool_), rule)
+            valid[part], slashed_to[part] = found.valid, found.slashed_to
+        yield threshold, valid, slashed_to
+
+
+@dataclass(frozen=True, eq=False)
+class _Decided:
+    """What is decided of a part of the groups before any slash threshold is looked at."""
+
+    validated: Bools
+    chosen: npt.NDArray[np.intp]
+    valid: Bools
+    slashed_to: Bytes
+
+
+def _judge_part(hashes: Hashes, kinds: Bytes, rule: CentreRule) -> tuple[Bytes, Bytes, npt.NDArray[np.int8]]:
+    quorum = kinds.shape[1] // 2 + 1
+    found = _decide(hashes, _apart(hashes), kinds == MemberKind.SCORE, rule)
+    findings = np.where(found.validated[:, None], _WITH_CENTRE[kinds], _WITHOUT_CENTRE[kinds])
+    findings[found.valid] = _FINDING[Finding.VALID]
+    findings[found.slashed_to >= rule.slashes_from] = _FINDING[Finding.INVALID]
+    fault = np.logical_or.reduce([(kinds == report).sum(axis=1) >= quorum for report in _REPORTS])
+    outcomes = np.where(fault, _OUTCOME[Outcome.TASK_FAULT], _OUTCOME[Outcome.NO_QUORUM])
+    outcomes[found.validated] = _OUTCOME[Outcome.VALIDATED]
+    return outcomes, findings, np.where(found.validated, found.chosen, -1).astype(np.int8)
+
+
+def _decide(hashes: Hashes, apart: Bytes, scored: Bools, rule: CentreRule) -> _Decided:
+    members = scored.shape[1]
     linked = (apart < rule.threshold) & scored[:, :, None] & scored[:, None, :]
     agreements = linked.sum(axis=2)
-    centres = agreements >= quorum
+    centres = agreements >= members // 2 + 1
     validated = centres.any(axis=1)
     chosen = _chosen(hashes, apart, scored, agreements, centres)
-    valid = (linked & centres[:, :, None]).any(axis=1)
+    valid: Bools = (linked & centres[:, :, None]).any(axis=1)
     reached = valid
     for _ in range(members - 2):  # the longest chain from a valid score
         reached = reached | (linked & reached[:, :, None]).any(axis=1)
-    far = _far(hashes, chosen, rule)
-    findings = np.where(validated[:, None], _WITH_CENTRE[kinds], _WITHOUT_CENTRE[kinds])
-    findings[valid] = _FINDING[Finding.VALID]
-    findings[validated[:, None] & scored & ~reached & far] = _FINDING[Finding.INVALID]
-    fault = np.logical_or.reduce([(kinds == report).sum(axis=1) >= quorum for report in _REPORTS])
-    outcomes = np.where(fault, _OUTCOME[Outcome.TASK_FAULT], _OUTCOME[Outcome.NO_QUORUM])
-    outcomes[validated] = _OUTCOME[Outcome.VALIDATED]
-    return outcomes, findings, np.where(validated, chosen, -1).astype(np.int8)
+    slashed_to = _telling_distance(hashes, chosen, rule)
+    slashed_to[~(validated[:, None] & scored & ~reached)] = 0
+    return _Decided(validated, chosen, valid, slashed_to)
 
 
 def _apart(hashes: Hashes) -> Bytes:
@@ -240,14 +297,14 @@ def _chosen(
     return chosen
 
 
-def _far(hashes: Hashes, chosen: npt.NDArray[np.intp], rule: CentreRule) -> Bools:
-    """J2 (b): far from the delivered score in a block where no picture is too plain to tell."""
+def _telling_distance(hashes: Hashes, chosen: npt.NDArray[np.intp], rule: CentreRule) -> Bytes:
+    """J2 (b): how far from the delivered score in a block where no picture is too plain to tell; 0 without one."""
     delivered = hashes[np.arange(len(hashes)), chosen]
     distances = np.bitwise_count(hashes ^ delivered[:, None, :])
-    telling = (distances >= rule.slashes_from) & _is_telling(delivered)[:, None, :]
+    distances *= _is_telling(delivered)[:, None, :]
     if rule.safety_checker:
-        telling &= _is_telling(hashes)
-    far: Bools = np.logical_or.reduce(telling, axis=2)
+        distances *= _is_telling(hashes)
+    far: Bytes = distances.max(axis=2)
     return far
 
 

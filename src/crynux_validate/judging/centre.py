@@ -11,10 +11,13 @@ from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, check_members, unjudged
 
 DEFAULT_THRESHOLD: Final = 16
-"""One unrelated picture in 45,000 passes it; honest numeric noise was 0 to 2 (protocol J2)."""
+"""One pair of parts of unrelated photographs in 15,000 agrees; honest numeric noise was 0 to 2 (protocol J2).
+
+With 58 photographs a chance of up to 1 in 420 cannot be ruled out (`false_accept_rate`).
+"""
 
 DEFAULT_SLASH_THRESHOLD: Final = 24
-"""98% of unrelated pictures are this far away or farther (protocol J2)."""
+"""98% of pairs of parts of unrelated photographs are this far apart or farther (protocol J2)."""
 
 Distances = Mapping[str, Mapping[str, int | None]]
 """For each node the similarity score of its score to every other; None where the two cannot be compared."""

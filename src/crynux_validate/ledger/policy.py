@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
+from crynux_validate.calibration.result import Calibration
 from crynux_validate.encoding import (
     DIGEST_BYTES,
     canonical_json,
@@ -21,6 +22,7 @@ from crynux_validate.encoding import (
 )
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.stakes.counterfeits import recommended
 from crynux_validate.tasks import ImageTask, Task, TextTask
 
 PPM: Final = 1_000_000
@@ -280,6 +282,40 @@ class Policy:
             slash_per_fee=None,
             no_quorum_ppm=0,
         )
+
+    @classmethod
+    def calibrated(cls, calibration: Calibration, **fields: Any) -> "Policy":
+        """Return a policy with the group size and the two thresholds of a calibration.
+
+        It holds for tasks like those that were measured: of that hash, those models and so many images. What the cheats
+        that pass cost in stake is for `required_stake` to say.
+
+        Parameters
+        ----------
+        calibration
+            Of `calibrate`, or ``Calibration.load(file)``.
+        fields
+            All other fields of a policy.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the calibration recommends no thresholds, for a field that it decides, and as of `Policy`.
+        """
+        check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
+        found = recommended(calibration)
+        decided: dict[str, Any] = {
+            "group_size": calibration.group_size,
+            "threshold": found.threshold,
+            "slash_threshold": found.slash_threshold,
+        }
+        given = next((name for name in decided if name in fields), None)
+        if given is not None:
+            raise InvalidInputError(f"{given} is given, but the calibration decides it; leave it out, or use Policy()")
+        unknown = next((name for name in fields if name not in cls.__dataclass_fields__), None)
+        if unknown is not None:
+            raise InvalidInputError(f"a policy has no field {shorten(unknown)}; see Policy for those that it has")
+        return cls(**decided, **fields)
 
     def rule_for(self, task: Task) -> CentreRule:
         """Return how a group with this task is judged (J2)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
+from crynux_validate.audits.top import TopLogits
 from crynux_validate.encoding import check_flag, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
@@ -230,15 +231,19 @@ class Runner:
             found, recipe = generate(loaded, task, on_token)
         seconds = time.perf_counter() - start
         tokens = tuple(sequence.ids for sequence in found)
-        logits = [sequence.logits for sequence in found] if task.binding == "logits" else None
+        bound = [sequence.bound for sequence in found]
+        top = TopLogits(task, bound) if task.binding == "top" else None
         return TextResult(
             task=task,
             token_ids=tokens,
             texts=tuple(sequence.text for sequence in found),
             finish=tuple(sequence.finish for sequence in found),
-            score=TextScore.from_tokens(tokens, logits),
+            score=TextScore.from_tokens(
+                tokens, bound if task.binding == "logits" else None, None if top is None else top.root
+            ),
             environment=replace(machine, recipe=recipe),
             seconds=seconds,
+            top=top,
         )
 
     def _here(self) -> Environment:

@@ -1,13 +1,17 @@
 """The stake that makes a counterfeit a loss, and what a counterfeit is expected to gain."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
-from crynux_validate.encoding import shorten
+from crynux_validate.calibration.result import Calibration
+from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import DEFAULT_THRESHOLD, CentreRule
-from crynux_validate.stakes.agreement import Source, check_images, exact_false_accept_rate
+from crynux_validate.stakes.agreement import Source
+from crynux_validate.stakes.audits import AuditTerms, audited_stake
+from crynux_validate.stakes.counterfeits import DEFAULT_GROUP_SIZE, Counterfeit, Threshold, counterfeits
 from crynux_validate.stakes.groups import View, quorums
 from crynux_validate.stakes.numbers import Number, as_float, exact
 from crynux_validate.stakes.odds import MOST_PER_FEE, ExpectedGain, RequiredStake
@@ -19,18 +23,21 @@ def required_stake(
     honest: int,
     dishonest: int,
     *,
-    group_size: int = 3,
+    group_size: int | None = None,
     dishonest_weight: Number = 1,
     absent: Number = 0,
-    threshold: int | None = DEFAULT_THRESHOLD,
+    threshold: Threshold = "default",
     slash_threshold: int | None = None,
-    images: int = 1,
+    images: int | None = None,
     sampling_rate: Number = 1,
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source | None = None,
     view: View = "drawn",
+    calibration: Calibration | None = None,
+    cheats: Sequence[str] | None = None,
+    audits: AuditTerms | None = None,
 ) -> RequiredStake:
     """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
 
@@ -42,18 +49,19 @@ def required_stake(
     honest, dishonest
         Nodes of the pool that can be drawn together, at most 2^53 - 1 each; for text one class, not the network.
     group_size
-        3, 5, 7 or 9.
+        3, 5, 7 or 9; left out, 3, or what the calibration was made for.
     dishonest_weight
         The weight of one dishonest node in the draw, above 0; an honest one has 1. The draw is by stake: a node with
         four times the stake has four times the weight.
     absent
         The chance that an honest member hands in nothing, each for itself; 0 to 1. Colluders are never absent.
     threshold
-        1 to 64 (`false_accept_rate`); None for text, where nothing agrees by chance.
+        1 to 64 (`false_accept_rate`); None for text, where nothing agrees by chance. ``default`` is 16, or with a
+        calibration both thresholds that it recommends.
     slash_threshold
         As of `CentreRule`: a counterfeit between the two is ``BORDERLINE``, not paid and not slashed.
     images
-        Pictures of a task, 1 to 16.
+        Pictures of a task, 1 to 16; left out, 1, or what the calibration was made for.
     sampling_rate
         The share of tasks that a group validates, above 0, at most 1; below 1 it presupposes sealed jobs (S1).
     price
@@ -65,35 +73,54 @@ def required_stake(
     slash_per_fee
         A slash takes at most this many times a member's share of the fee, 0 to 2^31; None for no bound.
     source
-        Of the chance of agreement.
+        Of a blind counterfeit's chance of agreement; ``photographs`` if left out
+        (`false_accept_rate`). Not with a calibration.
     view
         Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
+    calibration
+        Takes the chances of the cheats that it measured: f is the upper end of the interval of how often one is
+        accepted, and a group without a quorum of colluders slashes it as often as the lower end says.
+    cheats
+        Which of the calibration's cheats; all if left out.
+    audits
+        One node works, and is audited at the sampling rate: the result is an `AuditedStake`. The pool is then that of
+        groups that decide about an accused node. Nothing compares hashes, so that `threshold`, `slash_threshold`,
+        `images`, `source`, `view`, `calibration` and `cheats` must be left out.
 
     Returns
     -------
     RequiredStake
-        With its parts. ``s`` is infinite where a counterfeit is never slashed, as with fewer honest nodes than a
-        quorum, and where `slash_per_fee` lets a slash take too little. The result's own `stake_per_fee` and
-        `slash_per_fee` are what a policy should at least have, whatever `slash_per_fee` was given.
+        With its parts; with a calibration those of the cheat that needs the most, and what each needs in `cheats`.
+        ``s`` is infinite where a counterfeit is never slashed, as with fewer honest nodes than a quorum, and where
+        `slash_per_fee` lets a slash take too little. The result's own `stake_per_fee` and `slash_per_fee` are what a
+        policy should at least have, whatever `slash_per_fee` was given.
 
     Raises
     ------
     InvalidInputError
-        For arguments outside their ranges, and where the stake exceeds the range of a float64.
+        For arguments outside their ranges, a calibration that was made for something else, recommends no thresholds
+        where none are given, or has not measured a cheat, and where the stake exceeds the range of a float64.
     """
-    odds = _Odds(
-        honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate,
-        price, slash_ppm, slash_per_fee, source, view,
+    terms = _Terms(
+        honest, dishonest, _group_size(group_size, calibration), dishonest_weight, absent, sampling_rate, price,
+        slash_ppm, slash_per_fee, view,
     )  # fmt: skip
-    slash = odds.required_slash()
-    stake = odds.stake_for(slash)
-    return RequiredStake(
-        s=_float_or_infinite(stake, "the required stake"),
-        slash=_float_or_infinite(slash, "what a slash must take"),
-        stake_per_fee=(per_fee := odds.per_fee(slash)),
-        slash_per_fee=per_fee,
-        **odds.parts(),
-    )
+    if audits is not None:
+        check_type(audits, AuditTerms, "audits", "AuditTerms")
+        _check_left_out(
+            threshold=threshold not in ("default", None), slash_threshold=slash_threshold is not None,
+            images=images is not None, source=source is not None, view=view != "drawn",
+            calibration=calibration is not None, cheats=cheats is not None,
+        )  # fmt: skip
+        return audited_stake(
+            audits, rate=terms.r, price=terms.k, part=terms.slashed, slash_per_fee=slash_per_fee,
+            cheats=terms.quorums, absent=terms.absent, given=terms.given,
+        )  # fmt: skip
+    found = [
+        terms.required(one) for one in counterfeits(threshold, slash_threshold, images, source, calibration, cheats)
+    ]
+    worst = max(found, key=lambda one: (one.slash, one.f))
+    return replace(worst, cheats={one.cheat: one.slash for one in found if one.cheat is not None})
 
 
 def expected_gain(
@@ -101,18 +128,20 @@ def expected_gain(
     honest: int,
     dishonest: int,
     *,
-    group_size: int = 3,
+    group_size: int | None = None,
     dishonest_weight: Number = 1,
     absent: Number = 0,
-    threshold: int | None = DEFAULT_THRESHOLD,
+    threshold: Threshold = "default",
     slash_threshold: int | None = None,
-    images: int = 1,
+    images: int | None = None,
     sampling_rate: Number = 1,
     price: Number = 1,
     slash_ppm: int = PPM,
     slash_per_fee: int | None = None,
-    source: Source = "measured",
+    source: Source | None = None,
     view: View = "drawn",
+    calibration: Calibration | None = None,
+    cheats: Sequence[str] | None = None,
 ) -> ExpectedGain:
     """Return what a counterfeit is expected to gain: E = (1-r) k + r (e k - x l), where a slash takes l.
 
@@ -123,27 +152,47 @@ def expected_gain(
         `stake` x `slash_ppm` / 10^6 and `slash_per_fee` x `price`.
     honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate, price
         As of `required_stake`.
-    slash_ppm, slash_per_fee, source, view
+    slash_ppm, slash_per_fee, source, view, calibration, cheats
         As of `required_stake`.
+
+    Returns
+    -------
+    ExpectedGain
+        With its parts; with a calibration those of the cheat that gains the most, and what each gains in `cheats`.
 
     Raises
     ------
     InvalidInputError
-        For arguments outside their ranges, and where the gain exceeds the range of a float64.
+        As of `required_stake`.
     """
     s = exact(stake, "stake")
-    odds = _Odds(
-        honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate,
-        price, slash_ppm, slash_per_fee, source, view,
+    terms = _Terms(
+        honest, dishonest, _group_size(group_size, calibration), dishonest_weight, absent, sampling_rate, price,
+        slash_ppm, slash_per_fee, view,
     )  # fmt: skip
-    slash = odds.slash_of(s)
-    return ExpectedGain(
-        s=as_float(s, "the stake"), slash=as_float(slash, "the slash"), gain=odds.gain(slash), **odds.parts()
-    )
+    found = [
+        terms.expected(s, one) for one in counterfeits(threshold, slash_threshold, images, source, calibration, cheats)
+    ]
+    best = max(found, key=lambda one: one.gain)
+    return replace(best, cheats={one.cheat: one.gain for one in found if one.cheat is not None})
 
 
-class _Odds:
-    """The checked arguments, and the parts as fractions; None is infinite."""
+def _check_left_out(**given: bool) -> None:
+    for name, there in given.items():
+        if there:
+            raise InvalidInputError(f"{name} and audits are both given, and audits compare no hashes; leave {name} out")
+
+
+def _group_size(given: int | None, calibration: Calibration | None) -> int:
+    """The members of a group: what is given, or what a calibration was made for, which it must fit."""
+    if not isinstance(calibration, Calibration):
+        return DEFAULT_GROUP_SIZE if given is None else given
+    calibration.check_fits(group_size=given)
+    return calibration.group_size
+
+
+class _Terms:
+    """The checked arguments that are the same for every counterfeit."""
 
     def __init__(
         self,
@@ -152,14 +201,10 @@ class _Odds:
         group_size: int,
         dishonest_weight: Number,
         absent: Number,
-        threshold: int | None,
-        slash_threshold: int | None,
-        images: int,
         sampling_rate: Number,
         price: Number,
         slash_ppm: int,
         slash_per_fee: int | None,
-        source: Source,
         view: View,
     ) -> None:
         self.r = exact(sampling_rate, "sampling_rate")
@@ -169,27 +214,13 @@ class _Odds:
                 " compared is never slashed)"
             )
         self.k = exact(price, "price")
-        away = exact(absent, "absent")
+        away = self.absent = exact(absent, "absent")
         if away > 1:
             raise InvalidInputError(f"absent is {shorten(absent)}; expected a chance from 0 to 1")
         self.slashed = Fraction(_integer(slash_ppm, "slash_ppm", PPM), PPM)
         unbounded = slash_per_fee is None
         self.bound = None if unbounded else _integer(slash_per_fee, "slash_per_fee", MOST_PER_FEE) * self.k
-        found = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
-        if threshold is None:
-            if slash_threshold is not None:
-                raise InvalidInputError(
-                    f"slash_threshold is {shorten(slash_threshold)} without a threshold; text needs neither"
-                )
-            check_images(images)
-            f = near = Fraction(0)
-            slashes_from = None
-        else:
-            slashes_from = CentreRule(threshold, slash_threshold).slashes_from
-            f = exact_false_accept_rate(threshold, images, source)
-            near = exact_false_accept_rate(slashes_from, images, source)
-        self.e = found.p + found.b * f
-        self.x = found.c * (1 - near)
+        self.quorums = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
         self.given: dict[str, Any] = {
             "honest": honest,
             "dishonest": dishonest,
@@ -201,28 +232,31 @@ class _Odds:
             "slash_ppm": slash_ppm,
             "bound": None if self.bound is None else as_float(self.bound, "slash_per_fee times the price"),
             "view": view,
-            "threshold": threshold,
-            "slash_threshold": slashes_from,
-            "images": images,
-            "source": None if threshold is None else source,
-            **{name: float(value) for name, value in vars(found).items()},
-            "f": float(f),
-            "e": float(self.e),
-            "x": float(self.x),
         }
 
-    def parts(self) -> dict[str, Any]:
-        return self.given
+    def required(self, counterfeit: Counterfeit) -> RequiredStake:
+        """The stake at which a counterfeit gains nothing."""
+        odds = _Odds(self, counterfeit)
+        slash = odds.required_slash()
+        return RequiredStake(
+            s=_float_or_infinite(self.stake_for(slash), "the required stake"),
+            slash=_float_or_infinite(slash, "what a slash must take"),
+            stake_per_fee=(per_fee := self.per_fee(slash)),
+            slash_per_fee=per_fee,
+            cost=as_float(self.k * (1 + self.r * (self.given["group_size"] - 1)), "the cost of a task"),
+            **odds.parts(),
+        )
 
-    def required_slash(self) -> Fraction | None:
-        """What a slash must take so that a counterfeit gains nothing."""
-        unpunished = self.k * (1 - self.r + self.r * self.e)
-        if not unpunished:
-            return Fraction(0)
-        return unpunished / (self.r * self.x) if self.x else None
+    def expected(self, stake: Fraction, counterfeit: Counterfeit) -> ExpectedGain:
+        """What a counterfeit is expected to gain with a stake."""
+        odds = _Odds(self, counterfeit)
+        slash = self.slash_of(stake)
+        return ExpectedGain(
+            s=as_float(stake, "the stake"), slash=as_float(slash, "the slash"), gain=odds.gain(slash), **odds.parts()
+        )
 
     def stake_for(self, slash: Fraction | None) -> Fraction | None:
-        """The least stake of which a slash takes this much."""
+        """The least stake of which a slash takes this much; None is infinite."""
         if not slash:
             return slash
         if not self.slashed or (self.bound is not None and slash > self.bound):
@@ -241,9 +275,42 @@ class _Odds:
         taken = stake * self.slashed
         return taken if self.bound is None else min(taken, self.bound)
 
+
+class _Odds:
+    """What becomes of one counterfeit, as fractions; None is infinite."""
+
+    def __init__(self, terms: _Terms, counterfeit: Counterfeit) -> None:
+        self.terms = terms
+        self.counterfeit = counterfeit
+        self.e = terms.quorums.p + terms.quorums.b * counterfeit.f
+        self.x = terms.quorums.c * counterfeit.slashed
+
+    def parts(self) -> dict[str, Any]:
+        one = self.counterfeit
+        return {
+            **self.terms.given,
+            "threshold": one.threshold,
+            "slash_threshold": one.slash_threshold,
+            "images": one.images,
+            "source": one.source,
+            "cheat": one.cheat,
+            **{name: float(value) for name, value in vars(self.terms.quorums).items()},
+            "f": float(one.f),
+            "e": float(self.e),
+            "x": float(self.x),
+        }
+
+    def required_slash(self) -> Fraction | None:
+        """What a slash must take so that a counterfeit gains nothing."""
+        k, r = self.terms.k, self.terms.r
+        unpunished = k * (1 - r + r * self.e)
+        if not unpunished:
+            return Fraction(0)
+        return unpunished / (r * self.x) if self.x else None
+
     def gain(self, slash: Fraction) -> float:
-        gain = (1 - self.r) * self.k + self.r * (self.e * self.k - self.x * slash)
-        return as_float(gain, "the expected gain")
+        k, r = self.terms.k, self.terms.r
+        return as_float((1 - r) * k + r * (self.e * k - self.x * slash), "the expected gain")
 
 
 def _integer(value: object, what: str, most: int) -> int:

@@ -1,7 +1,8 @@
 """What becomes of a counterfeit, as the formulas return it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crynux_validate.stakes.agreement import Source
@@ -41,7 +42,10 @@ class Odds:
     view
         Whose chance `p` is.
     threshold, slash_threshold, images, source
-        What `f` was taken from; threshold, slash threshold and source are None for text.
+        What `f` was taken from; threshold, slash threshold and source are None for text, source also with a
+        calibration.
+    cheat
+        Which cheat of a calibration this is; None for a blind counterfeit.
     p
         Chance that colluders are a quorum of the group.
     b
@@ -53,8 +57,9 @@ class Odds:
     e
         Chance that it escapes and is paid: p + b f.
     x
-        Chance that it is slashed: c (1 - f at the slash threshold), at most 1 - e. The rest is neither paid nor
-        slashed: ``BORDERLINE``, or a group without a quorum.
+        Chance that it is slashed: c (1 - f at the slash threshold). The rest is neither paid nor slashed:
+        ``BORDERLINE``, or a group without a quorum. With a calibration e is as large and x as small as the intervals
+        allow; together they may then be more than 1.
     """
 
     honest: int
@@ -71,6 +76,7 @@ class Odds:
     slash_threshold: int | None
     images: int
     source: Source | None
+    cheat: str | None
     p: float
     b: float
     c: float
@@ -91,23 +97,28 @@ class Odds:
         pool = f"{self.honest} honest and {self.dishonest} dishonest nodes{weight}"
         return f"groups of {self.group_size} from {pool}{absent}"
 
+    @property
+    def what_a_slash_takes(self) -> str:
+        """How much of a stake, in words."""
+        bound = "without a bound" if self.bound is None else f"at most {self.bound:g}"
+        return f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, {bound}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return every part for JSON; an infinite number is the string ``infinity``, since JSON has none."""
         parts = vars(self) | {"presupposes": self.presupposes}
-        return {name: "infinity" if value == math.inf else value for name, value in parts.items()}
+        return {name: _finite(value) for name, value in parts.items()}
 
     def __str__(self) -> str:
         quorum = self.group_size // 2 + 1
         found = "of a group that holds one" if self.view == "drawn" else "of all groups"
         if self.threshold is None:
             chance = "text never agrees by chance"
+        elif self.cheat is not None:
+            chance = f"{self.cheat} is accepted: below {self.threshold}, upper end of what was measured"
         else:
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
-            chance = f"it agrees by chance: {pictures} below {self.threshold}, {self.source}"
+            chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
-        slash = f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, " + (
-            "without a bound" if self.bound is None else f"at most {self.bound:g}"
-        )
         rows = [
             ("p", self.p, f"colluders are {quorum} or more, {found}"),
             ("b", self.b, f"they are fewer, but {quorum} with the honest members who are there"),
@@ -119,8 +130,14 @@ class Odds:
             ("k", self.price, "the price of a task: a member's share of the fee"),
         ]
         lines = [f"  {symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
-        lines += [f"  {self.group}", f"  {slash}"]
+        lines += [f"  {self.group}", f"  {self.what_a_slash_takes}"]
         return "\n".join([*lines, *([f"  {self.presupposes}"] if self.presupposes else [])])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return "infinity" if value == math.inf else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,30 +154,62 @@ class RequiredStake(Odds):
         What a policy needs so that a slash takes this much of every member: by P7 each has `stake_per_fee` times its
         share of the fee at stake, and a slash takes up to `slash_per_fee` times that share. Both are the least integer
         that is at least `slash` / `price`; infinite where that is more than a policy can hold (`MOST_PER_FEE`).
+    cost
+        What a task costs on average where all are honest: n prices where a group validates it, otherwise one.
+    cheats
+        With a calibration what a slash must take for each cheat, infinite where it is never slashed.
     """
 
     s: float
     slash: float
     stake_per_fee: float
     slash_per_fee: float
+    cost: float
+    cheats: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def hopeless(self) -> tuple[str, ...]:
+        """The cheats that no stake makes a loss: never slashed, or so rarely that no policy holds such a stake."""
+        return tuple(name for name, slash in self.cheats.items() if slash > MOST_PER_FEE * self.price)
 
     def __float__(self) -> float:
         return self.s
 
-    def __str__(self) -> str:
+    @property
+    def amount(self) -> str:
+        """The stake, in words where it is infinite."""
         if self.slash == math.inf:
-            result, policy = "infinite: no stake makes a counterfeit a loss", "no policy makes a counterfeit a loss"
-        else:
-            result = f"{self.s:.6g}"
-            if self.s == math.inf:
-                most = f"at most {self.bound:.6g}" if self.slash_ppm and self.bound is not None else "nothing"
-                result = f"infinite: a slash takes {most}, and must take {self.slash:.6g}"
-            policy = (
-                f"a policy needs more than a stake_per_fee of {MOST_PER_FEE}, which is the most"
-                if self.stake_per_fee == math.inf
-                else f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
-            )
-        return f"required stake {result}\n{super().__str__()}\n  {policy}"
+            return "infinite: no stake makes a counterfeit a loss"
+        if self.s < math.inf:
+            return f"{self.s:.6g}"
+        most = f"at most {self.bound:.6g}" if self.slash_ppm and self.bound is not None else "nothing"
+        return f"infinite: a slash takes {most}, and must take {self.slash:.6g}"
+
+    @property
+    def policy(self) -> str:
+        """What a policy needs, in words."""
+        if self.slash == math.inf:
+            return "no policy makes a counterfeit a loss"
+        if self.stake_per_fee == math.inf:
+            return f"a policy needs more than a stake_per_fee of {MOST_PER_FEE}, which is the most"
+        return f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
+
+    def __str__(self) -> str:
+        last = [f"a task costs {self.cost:.6g}: k for each node that works it", self.policy]
+        return "\n".join(
+            [f"required stake {self.amount}", *self._by_cheat(), super().__str__(), *(f"  {line}" for line in last)]
+        )
+
+    def _by_cheat(self) -> list[str]:
+        lines = []
+        if self.hopeless:
+            lines.append(f"no stake helps against {', '.join(self.hopeless)}")
+        others = {name: slash for name, slash in self.cheats.items() if name not in self.hopeless}
+        if others:
+            name = max(others, key=lambda one: others[one])
+            most = f"a slash must take {others[name]:.6g} against {name}"
+            lines.append(most if len(others) == 1 else f"{most}, and less against {_listed(others, name)}")
+        return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +224,23 @@ class ExpectedGain(Odds):
         What a slash takes of it.
     gain
         Negative where a counterfeit is a loss.
+    cheats
+        With a calibration the gain of each cheat.
     """
 
     s: float
     slash: float
     gain: float
+    cheats: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __float__(self) -> float:
         return self.gain
 
     def __str__(self) -> str:
         stake = f"a stake of {self.s:.6g}, of which a slash takes {self.slash:.6g}"
-        return f"expected gain {self.gain:.6g} with {stake}\n{super().__str__()}"
+        gains = [f"{name} gains {gain:.6g}" for name, gain in self.cheats.items()]
+        return "\n".join([f"expected gain {self.gain:.6g} with {stake}", *gains, super().__str__()])
+
+
+def _listed(slashes: Mapping[str, float], most: str) -> str:
+    return ", ".join(f"{name} ({slash:.6g})" for name, slash in slashes.items() if name != most)

@@ -1,6 +1,5 @@
 """A ledger that stores: what an acknowledged action did survives the death of the process (protocol L7)."""
 
-import json
 import os
 import secrets
 import threading
@@ -9,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self, cast
 
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine, select, text
 
-from crynux_validate.encoding import canonical_json, check_function, check_integer, shorten
+from crynux_validate.encoding import check_function, check_integer, shorten
 from crynux_validate.errors import (
     InvalidInputError,
     LedgerError,
@@ -19,7 +18,7 @@ from crynux_validate.errors import (
     StorageError,
 )
 from crynux_validate.ledger.base import StoringLedger
-from crynux_validate.ledger.beacon import LocalBeacon, MissingBeacon, check_beacon
+from crynux_validate.ledger.beacon import check_beacon
 from crynux_validate.ledger.clock import checked_time, clock_or_system
 from crynux_validate.ledger.forks import Gate, tell_of_forks
 from crynux_validate.ledger.interface import Beacon, Clock, Event, Group, Policy
@@ -27,14 +26,14 @@ from crynux_validate.ledger.log import event_digest
 from crynux_validate.ledger.replay import Genesis, beacon_of, genesis_of
 from crynux_validate.ledger.rules import group_id
 from crynux_validate.ledger.sql.audit import check_records
+from crynux_validate.ledger.sql.beginning import read_own, write_first
 from crynux_validate.ledger.sql.channel import Channel, Writer, borrowed
 from crynux_validate.ledger.sql.engine import Database
 from crynux_validate.ledger.sql.files import claim_file, keep_a_write_ahead_log, where_nothing_can_be_made
 from crynux_validate.ledger.sql.known import Known
-from crynux_validate.ledger.sql.records import readable
 from crynux_validate.ledger.sql.statements import CLOCK, EVENT, HEAD, HEAD_FOR_UPDATE
 from crynux_validate.ledger.sql.store import SqlStore
-from crynux_validate.ledger.sql.tables import EVENTS, LEDGER, METADATA, SCHEMA, check_kept, is_new
+from crynux_validate.ledger.sql.tables import is_new
 from crynux_validate.ledger.sql.troubles import as_storage_error, storage_errors
 from crynux_validate.ledger.sql.urls import read_url
 from crynux_validate.ledger.store import Head, Store, check_last_value
@@ -152,7 +151,7 @@ class SqlLedger(StoringLedger):
                 with self._here():
                     self._make(log, given=beacon is not None)
             with self._asking() as connection:
-                self._adopt(connection, policy, ledger_id, beacon)
+                self._id, self._policy, self._beacon = read_own(connection, self._where, ledger_id, policy, beacon)
             if beacon is not None:
                 with self._reading() as store:
                     check_last_value(store, beacon)
@@ -424,33 +423,9 @@ class SqlLedger(StoringLedger):
                 if log:
                     raise StorageError(f"{self._where} holds a ledger; a log is replayed into a new database")
                 return  # somebody else was quicker
-            METADATA.create_all(connection)
             began = log[0].time if log else self._time_of(connection)
-            genesis = Genesis(self._id, self._policy, self._beacon.name, began).event()
-            head = Head.of(genesis)
-            connection.execute(
-                insert(LEDGER),
-                {
-                    "one": 1,
-                    "schema": SCHEMA,
-                    "id": self._id,
-                    "policy": canonical_json(self._policy.to_dict()).decode("utf-8"),
-                    "beacon": self._beacon.name,
-                    "beacon_secret": None if given else secrets.token_bytes(32),
-                    "beacon_since": 0 if given else len(log),
-                    "seq": head.seq,
-                    "time": head.time,
-                    "digest": head.digest,
-                    "group_count": 0,
-                    "handled_count": 0,
-                    "last_round": 0,
-                    "deposited": "0",
-                    "withdrawn": "0",
-                    "burnt": "0",
-                },
-            )
-            body = genesis.canonical_bytes.decode("utf-8")
-            connection.execute(insert(EVENTS), {"seq": genesis.seq, "body": body})
+            genesis = Genesis(self._id, self._policy, self._beacon.name, began)
+            write_first(connection, genesis, kept_secret=not given, repeated=len(log))
             if log:
                 channel = Channel(connection.connection, connection.dialect)
                 store = self._store(channel, [channel.row(HEAD_FOR_UPDATE)], write=True)
@@ -470,37 +445,6 @@ class SqlLedger(StoringLedger):
         if not self._asks_server:
             return self._clock()
         return int(connection.exec_driver_sql(CLOCK.compiled(connection.dialect)[0]).scalar_one())
-
-    def _adopt(
-        self, connection: Connection, policy: Policy | None, ledger_id: str | None, beacon: Beacon | None
-    ) -> None:
-        """Take what the database says of its ledger, and refuse what the caller says otherwise."""
-        check_kept(connection, self._where)
-        row = connection.execute(select(LEDGER)).one()
-        with readable("the ledger's policy"):
-            found = Policy.from_dict(json.loads(row.policy))
-        if ledger_id is not None and ledger_id != row.id:
-            raise InvalidInputError(f"{self._where} holds the ledger {row.id!r}, not {ledger_id!r}; leave the id out")
-        if policy is not None and policy != found:
-            mine, theirs = policy.to_dict(), found.to_dict()
-            name = next(name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name))
-            raise InvalidInputError(
-                f"{self._where} holds a ledger of another policy: {name} is {shorten(theirs.get(name))} there and "
-                f"{shorten(mine.get(name))} here; leave the policy out, or begin a new ledger"
-            )
-        self._id, self._policy = row.id, found
-        if beacon is None and row.beacon_secret is None:
-            self._beacon = MissingBeacon(row.beacon)
-            return
-        self._beacon = beacon_of(Genesis(row.id, found, row.beacon, 0), beacon, row.beacon_secret)
-        if (
-            row.beacon_secret is not None
-            and isinstance(beacon, LocalBeacon)
-            and beacon != beacon_of(Genesis(row.id, found, row.beacon, 0), None, row.beacon_secret)
-        ):
-            raise InvalidInputError(
-                f"{self._where} holds the secret of its beacon {beacon.name}, which is another: leave beacon out"
-            )
 
     def _check_process(self) -> None:
         """A process that was forked has its parent's connections, which it must neither use nor close."""

@@ -5,4 +5,5 @@
 - `plain`: the operations that need no product
 - `mode`: the context `tensor_cores`, in which torch computes so
 - `elsewhere`: products in other threads than the one that entered the context
+- `compiled`: code that a compiler made, which is refused
 """

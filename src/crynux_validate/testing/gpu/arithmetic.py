@@ -202,7 +202,7 @@ def _checked(a: Float32s, b: Float32s, c: Float32s | None, dtype: str) -> tuple[
         return _cut_tf32(a), _cut_tf32(b), c
     low = np.int32((1 << _LOW_BITS[dtype]) - 1)
     for name, operand in (("a", a), ("b", b)):
-        if (operand.view(np.int32) & low).any():
+        if np.bitwise_or.reduce(operand.view(np.int32).ravel("K")) & low:
             raise InvalidInputError(f"{name} holds numbers that {dtype} does not have; round them to it first")
     return a, b, c
 
@@ -270,11 +270,13 @@ class _Factors:
         k = len(ordered)
         whole = np.zeros((-(-k // at_once) * at_once, *ordered.shape[1:]), np.float32)
         whole[:k] = ordered
-        bits = whole.view(np.int32)
-        exponents = ((bits >> 23) & 0xFF).astype(np.int16)
-        nothing = (whole == 0) | (exponents == 0xFF)
-        np.maximum(exponents, _LOWEST[dtype] + _FACTOR_BIAS, out=exponents)
-        exponents[nothing] = _ZERO
+        exponents = (whole.view(np.int32) >> 23).astype(np.int16)
+        exponents &= 0xFF
+        lowest = _LOWEST[dtype] + _FACTOR_BIAS
+        if exponents.min(initial=lowest) < lowest or exponents.max(initial=0) == 0xFF:
+            nothing = (whole == 0) | (exponents == 0xFF)
+            np.maximum(exponents, lowest, out=exponents)
+            exponents[nothing] = _ZERO
         shape = (len(whole) // at_once, at_once, *whole.shape[1:])
         return _Factors(whole.astype(np.float64).reshape(shape), exponents.reshape(shape))
 

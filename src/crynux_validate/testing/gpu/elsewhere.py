@@ -1,17 +1,19 @@
-"""Products in other threads than the one that entered `tensor_cores`: refused, as long as the context lasts.
+"""Products that the mode of `tensor_cores` does not see: refused, as long as the context lasts.
 
 A mode of torch belongs to a thread, and another thread would compute natively without a word. So each product has a
-hook at a place that the dispatcher passes in every thread; what it finds there is passed on, or refused.
+hook at a place that the dispatcher passes in every thread; what it finds there is passed on, or refused. Code that a
+compiler made passes no such place; `compiled` refuses it.
 """
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import torch
 
 from crynux_validate.errors import FakeHardwareError
+from crynux_validate.testing.gpu.compiled import refused_compiled
 
 _PRODUCTS: Final = (
     "mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "convolution",
@@ -25,32 +27,42 @@ _lock = threading.Lock()
 _entered: dict[int, Any] = {}
 """What is entered, by the number of its thread."""
 
-_hooks: list[Any] = []
-"""The hooks, while there are any: the library that torch keeps them in."""
+_hooks = ExitStack()
+"""What is hooked while any context is entered."""
 
 
 @contextmanager
 def refused_elsewhere(cores: Any) -> Iterator[None]:
-    """Refuse products of float16 and bfloat16 in every thread that has entered no context."""
+    """Refuse products of float16 and bfloat16 in every thread that has entered no context, and compiled code in all."""
     me = threading.get_ident()
     with _lock:
+        if not _entered:
+            _hooks.enter_context(refused_compiled(_any_entered))
+            _hooks.enter_context(_hooked())
         _entered[me] = cores
-        if not _hooks:
-            _hooks.append(_hooked())
     try:
         yield
     finally:
         with _lock:
             del _entered[me]
             if not _entered:
-                _hooks.pop()._destroy()
+                _hooks.close()
 
 
-def _hooked() -> Any:
+def _any_entered() -> Any:
+    """The context of this thread, or of another."""
+    return _entered.get(threading.get_ident()) or next(iter(_entered.values()), None)
+
+
+@contextmanager
+def _hooked() -> Iterator[None]:
     library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
-    for name in _PRODUCTS:
-        library.impl(name, _hook(getattr(torch.ops.aten, name).default), _KEY, with_keyset=True)
-    return library
+    try:
+        for name in _PRODUCTS:
+            library.impl(name, _hook(getattr(torch.ops.aten, name).default), _KEY, with_keyset=True)
+        yield
+    finally:
+        library._destroy()
 
 
 def _hook(operation: Any) -> Callable[..., Any]:

@@ -63,10 +63,10 @@ class TensorCores:
 def tensor_cores(architecture: str, *, splits: int = 1, tf32: bool = False) -> Iterator[TensorCores]:
     """Compute products of float16 and bfloat16 as the tensor cores of an architecture do, in this thread.
 
-    Inside, matrix products (also batched, with a bias, or by einsum), attention, and convolutions have the bits of that
-    architecture, in the order of k that `splits` names. Everything else is computed by this processor: sums, norms,
-    softmax, and float32. So it is the arithmetic of a card in our order, not the card: which products its libraries
-    put together, and in which order they add, differs by shape and version and is not known here.
+    Inside, matrix products (also batched, with a bias, or by einsum), attention and convolutions (also transposed) have
+    the bits of that architecture, in the order of k that `splits` names. Everything else is computed by this processor:
+    sums, norms, softmax, and float32. So it is the arithmetic of a card in our order, not the card: which products its
+    libraries put together, and in which order they add, differs by shape and version and is not known here.
 
     Turing, Ampere and Ada are one arithmetic, Hopper and Blackwell another; Volta and CDNA3 are alone.
 
@@ -91,9 +91,9 @@ def tensor_cores(architecture: str, *, splits: int = 1, tf32: bool = False) -> I
         not have: bfloat16 on Volta and Turing, float8.
     FakeHardwareError
         Where another such context is entered in this thread. Inside for any operation with float16 or bfloat16 that is
-        neither computed here nor known to have no products (`plain`), for tensors that are not on the CPU, and for
-        tensors of a class of their own. In other threads for products of float16 and bfloat16, as long as the context
-        lasts.
+        neither computed here nor known to have no products (`plain`), for tensors that are not on the CPU, for
+        tensors of a class of their own, and for code that a compiler made (`compiled`). In other threads for products
+        of float16 and bfloat16, as long as the context lasts.
 
     Examples
     --------

@@ -7,7 +7,7 @@ scores and its softmax in float32, rounds the weights to the dtype, and multipli
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -136,11 +136,11 @@ class Products:
         output_padding: Sequence[int],
         groups: int,
     ) -> torch.Tensor:
-        """A convolution over one to three dimensions, as one product for each group."""
-        if transposed:
-            raise FakeHardwareError(
-                "transposed convolutions are not computed as tensor cores do; run this part of the model in float32"
-            )
+        """A convolution over one to three dimensions, as one product for each group.
+
+        One that is transposed is the plain one of its input with zeros between the places, by the kernel turned around;
+        products with these zeros are computed and counted.
+        """
         # Anything that does not fit is torch's to name: it is asked for the shape of the result.
         metas = [None if part is None else part.to("meta") for part in (x, weight, bias)]
         shape = torch.ops.aten.convolution.default(
@@ -151,25 +151,29 @@ class Products:
         stride, padding, dilation = (
             list(part) * (count if len(part) == 1 else 1) for part in (stride, padding, dilation)
         )
-        padded = functional.pad(x, [side for size in reversed(padding) for side in (size, size)])
+        if transposed:
+            x = _spread(x, stride)
+            inputs, outputs = weight.shape[0] // groups, weight.shape[1]
+            weight = weight.reshape(groups, inputs, outputs, *sizes).transpose(1, 2)
+            weight = weight.reshape(-1, inputs, *sizes).flip(*range(2, 2 + count))
+            padding = [d * (size - 1) - p for d, size, p in zip(dilation, sizes, padding, strict=True)]
+            stride = [1] * count
         # (groups, k, outputs of a group); k goes over the kernel first, then over the channels.
         kernels = weight.reshape(groups, -1, weight.shape[1], math.prod(sizes)).permute(0, 3, 2, 1).flatten(1, 2)
         result = torch.empty(shape, dtype=x.dtype)
-        k = kernels.shape[1]
-        beside = math.prod(shape[3:])
-        step = max(1, _MOST // max(1, max(k * groups, shape[1]) * beside))
+        most = _MOST // max(1, kernels.shape[1] * groups, shape[1])
         for image in range(shape[0]):
-            for top in range(0, shape[2], step):
-                bottom = min(top + step, shape[2])
-                reach = (bottom - 1) * stride[0] + dilation[0] * (sizes[0] - 1) + 1
-                part = padded[image, :, top * stride[0] : reach].movedim(0, -1)
-                out = (bottom - top, *shape[3:])
-                found = self.product(_windows(part, out, sizes, stride, dilation, groups), kernels)
+            for box in _boxes(shape[2:], most):
+                part = x[image]
+                for at, (some, s, p, d, size) in enumerate(zip(box, stride, padding, dilation, sizes, strict=True), 1):
+                    part = _reached(part, at, some.start * s - p, (some.stop - 1) * s - p + d * (size - 1) + 1)
+                out = [some.stop - some.start for some in box]
+                windows = _windows(part.movedim(0, -1), out, sizes, stride, dilation, groups)
                 # (groups, places, outputs of a group) becomes (outputs, places).
-                found = found.transpose(1, 2).reshape(shape[1], *out)
+                found = self.product(windows, kernels).transpose(1, 2).reshape(shape[1], *out)
                 if bias is not None:
                     found = _with_bias(found, bias.reshape(-1, *[1] * count), 1, 1)
-                result[image, :, top:bottom] = found.to(x.dtype)
+                result[image][(slice(None), *box)] = found.to(x.dtype)
         return result
 
     def attention(
@@ -262,6 +266,34 @@ def _add_mask(scores: torch.Tensor, mask: torch.Tensor) -> None:
         scores.masked_fill_(~mask, -math.inf)
     else:
         scores += mask.to(torch.float32)
+
+
+def _spread(x: torch.Tensor, stride: Sequence[int]) -> torch.Tensor:
+    """Put zeros between the places of pictures, so that they lie a stride apart."""
+    wide = x.new_zeros(*x.shape[:2], *((size - 1) * step + 1 for size, step in zip(x.shape[2:], stride, strict=True)))
+    wide[(slice(None), slice(None), *(slice(None, None, step) for step in stride))] = x
+    return wide
+
+
+def _boxes(shape: Sequence[int], most: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a box into boxes of that many places at most."""
+    if not shape:
+        yield ()
+        return
+    step = max(1, most // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        for others in _boxes(shape[1:], most):
+            yield (slice(start, min(start + step, shape[0])), *others)
+
+
+def _reached(part: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """Some places of an axis, with zeros for those that lie outside."""
+    size = part.shape[axis]
+    first, last = (min(max(place, 0), size) for place in (start, stop))
+    before = min(max(-start, 0), stop - start)
+    sides = [0, 0] * (part.ndim - 1 - axis) + [before, stop - start - before - (last - first)]
+    found = part.narrow(axis, first, last - first)
+    return functional.pad(found, sides) if any(sides) else found
 
 
 def _windows(

@@ -1,0 +1,133 @@
+"""``crynux-validate calibrate``: what a threshold is worth on one's own machines and models."""
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+from crynux_validate.calibration.recommendation import NotEnough
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.progress import Progress
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import InvalidInputError
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="what each threshold lets through, from answers of your machines",
+        description="Measure how often honest machines are rejected and slashed, and how often each cheat passes, at "
+        "every threshold, from answers that you collected; recommend two thresholds. Paths are tables (.csv, .jsonl, "
+        ".parquet) or folders with results of crynux-validate run: the folder above a result says what it is, honest, "
+        "unrelated or cheat-NAME. Exit code 0: thresholds are recommended; 1: there are not enough data; 2: bad input.",
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a table, or a folder with results")
+    parser.add_argument("--group-size", type=int, default=3, metavar="N", help="3, 5, 7 or 9; default: %(default)s")
+    parser.add_argument(
+        "--false-reject-rate",
+        default="0.01",
+        metavar="R",
+        help="at most which share of honest groups may have a member that is not paid; default: %(default)s",
+    )
+    parser.add_argument(
+        "--false-slash-rate",
+        default="0.001",
+        metavar="R",
+        help="at most which share of honest groups may have a member that is slashed; default: %(default)s",
+    )
+    parser.add_argument(
+        "--confidence", default="0.95", metavar="C", help="of intervals and recommendation; default: %(default)s"
+    )
+    parser.add_argument(
+        "--no-safety-checker",
+        dest="safety_checker",
+        action="store_false",
+        help="the tasks have none, so that a blank picture can be slashed",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn; default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the calibration as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep what was compared there, and go on from it: for millions of unrelated pictures",
+    )
+    add_json_flag(parser)
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Calibrate, print, and write what is asked for."""
+    from crynux_validate.calibration import calibrate, read_samples  # numpy: only here
+    from crynux_validate.calibration.plot import draw_plot, plot_path
+
+    if arguments.plot:
+        plot_path(arguments.plot)
+    for name in ("out", "plot", "state"):
+        _check_folder(getattr(arguments, name), name)
+    rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
+    samples = read_samples(*arguments.paths)
+    note(f"read {samples!r}")
+    shown = _Shown()
+    try:
+        found = calibrate(
+            samples,
+            group_size=arguments.group_size,
+            safety_checker=arguments.safety_checker,
+            seed=arguments.seed,
+            state=arguments.state,
+            on_progress=shown.show,
+            **rates,
+        )
+    except KeyboardInterrupt:
+        if arguments.state is not None and arguments.state.exists():
+            note(f"{arguments.state} holds what was compared; the same command goes on from there")
+        raise
+    finally:
+        shown.end()
+    if arguments.out:
+        found.save(arguments.out)
+        note(f"wrote {arguments.out}")
+    if arguments.plot:
+        note(f"wrote {draw_plot(found, arguments.plot)}")
+    if arguments.json:
+        say_json(found.to_dict())
+    else:
+        say(str(found))
+    return 1 if isinstance(found.recommendation, NotEnough) else 0
+
+
+_NUMBERS: Final = ("false_reject_rate", "false_slash_rate", "confidence")
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{name} is {shorten(text)}; expected a number such as 0.01") from error
+
+
+def _check_folder(path: Path | None, name: str) -> None:
+    """Refuse before the work what could not be written after it."""
+    if path is not None and not path.parent.is_dir():
+        raise InvalidInputError(f"--{name} is {shorten(str(path))}; there is no folder {path.parent}")
+    if path is not None and path.is_dir():
+        raise InvalidInputError(f"--{name} is {shorten(str(path))}, which is a folder; name a file")
+
+
+class _Shown:
+    """The line of progress, from the first call on."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many pairs of unrelated pictures were compared."""
+        self._progress = self._progress or Progress("comparing", total, "pairs of pictures")
+        self._progress.show(done)
+
+    def end(self) -> None:
+        """Wipe the line away."""
+        if self._progress is not None:
+            self._progress.end()

@@ -1,0 +1,108 @@
+"""``crynux-validate report``: one page for whoever must decide whether a slash was right."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from crynux_validate.cli.common import Commands, say
+from crynux_validate.cli.ledger import open_ledger
+from crynux_validate.encoding import check_id
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import write_whole
+from crynux_validate.tasks import ImageTask
+
+if TYPE_CHECKING:
+    from crynux_validate.calibration import Calibration
+    from crynux_validate.ledger.interface import Event, Group
+    from crynux_validate.ledger.sql import SqlLedger
+
+_OF_A_GROUP: Final = ("open_group", "draw", "commit", "reveal", "settle")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "report",
+        help="one page about a settled group, for a dispute",
+        description="Write one HTML page about a settled group, for whoever must decide whether a slash was right: "
+        "what was asked, who answered when, how far apart the answers are, the bits of the hashes, the evidence and "
+        "whether it can be verified, and the money. The page needs no other file, has no script, and can be printed.",
+    )
+    parser.add_argument("database", metavar="LEDGER", help="a SQLite file, or a URL such as postgresql+psycopg://...")
+    parser.add_argument("group", metavar="GROUP", help="a settled group")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write the page: a .html file")
+    parser.add_argument(
+        "--result",
+        action="append",
+        default=[],
+        metavar="NODE=DIR",
+        help="the folder with a member's result, as `run` writes it: it is shown, and compared with what the member "
+        "handed in; give it once for each member whose result you have",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="a calibration of the same hash, as `calibrate --out` writes it: shows how often honest machines and "
+        "cheats are as far apart as each member",
+    )
+    parser.set_defaults(main=main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the page."""
+    from crynux_validate.cli.report_page import page
+    from crynux_validate.cli.report_results import shown_result
+
+    if arguments.out.suffix.lower() not in (".html", ".htm"):
+        raise InvalidInputError(f"--out is {arguments.out}; expected the name of an HTML file, like report.html")
+    folders = dict(map(_node_and_folder, arguments.result))
+    if len(folders) < len(arguments.result):
+        raise InvalidInputError("--result names a member twice; give one folder for each")
+    with open_ledger(arguments.database) as ledger:
+        group = ledger.group(arguments.group)
+        if group.verdict is None:
+            raise InvalidInputError(f"group {group.id} is {group.status}; a report is of a settled group")
+        if strangers := [node for node in folders if node not in group.members]:
+            members = ", ".join(group.members)
+            raise InvalidInputError(f"--result names {strangers[0]}, which is no member of {group.id} ({members})")
+        calibration = _calibration(arguments.calibration, group)
+        results = {node: shown_result(group, node, folder) for node, folder in folders.items()}
+        text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results, calibration)
+    try:
+        write_whole(arguments.out, text.encode("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
+    say(f"wrote {arguments.out}: {group.id} of ledger {ledger.id}, {group.verdict.outcome}")
+    return 0
+
+
+def _calibration(path: str | None, group: "Group") -> "Calibration | None":
+    """Read a calibration that fits the group's answers."""
+    if path is None:
+        return None
+    from crynux_validate.calibration import Calibration
+
+    if not isinstance(group.task, ImageTask):
+        raise InvalidInputError(f"--calibration is of images, and {group.id} has a text task; leave it out")
+    found = Calibration.load(path)
+    found.check_fits(algorithm=group.task.algorithm, images=group.task.images)
+    return found
+
+
+def _node_and_folder(text: str) -> tuple[str, Path]:
+    node, is_given, folder = text.partition("=")
+    if not is_given or not folder:
+        raise InvalidInputError(f"--result is {text!r}; expected NODE=DIR, a node's id and a folder")
+    return check_id(node, "the node of --result"), Path(folder)
+
+
+def _events_of(ledger: "SqlLedger", group: "Group") -> "list[Event]":
+    """The events of one group, in the order of the log."""
+    found = []
+    for event in ledger.events():
+        if event.kind in _OF_A_GROUP and event.time >= group.opened:
+            payload = event.payload
+            if group.id in (payload["action"].get("group"), payload["result"].get("group")):
+                found.append(event)
+    return found

@@ -1,0 +1,149 @@
+"""The drawings of a report, as SVG: distances on a line, and the bits of hashes."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from crynux_validate.algorithms import HASH_BITS
+
+if TYPE_CHECKING:
+    from crynux_validate.calibration.result import Curve
+
+GOOD, BAD, UNSURE = "#1a7f4b", "#c0262d", "#8a5a00"
+_INK, _PALE, _RULE = "#1c2430", "#5b6675", "#d5dae1"
+_SET, _CLEAR = "#2f4d7a", "#e3e9f2"
+_OTHERS: Final = ("#c0262d", "#2f4d7a", "#8a5a00", "#7a3e9d", "#00788a", "#5b6675")
+
+_LEFT, _WIDTH, _ROW = 150, 640, 30
+
+
+def distances(rows: Sequence[tuple[str, int | None, str]], threshold: int, slash_threshold: int) -> str:
+    """Draw how far each member's answer is from the delivered one.
+
+    Parameters
+    ----------
+    rows
+        For each member its name as it may stand in a page, the distance in bits (None where there is none), and a
+        colour.
+    threshold, slash_threshold
+        Where two images still count as the same, and where a slash begins.
+    """
+
+    def at(bits: float) -> float:
+        return _LEFT + bits / HASH_BITS * _WIDTH
+
+    high = 46 + _ROW * len(rows)
+    parts = [
+        f'<svg class="wide" viewBox="0 0 {_LEFT + _WIDTH + 20} {high + 40}" role="img" '
+        'aria-label="distance of each answer from the delivered one">',
+        _box(at(0), 30, at(threshold) - at(0), high - 30, "#eaf5ee"),
+        _box(at(threshold), 30, at(slash_threshold) - at(threshold), high - 30, "#faf3e3"),
+        _box(at(slash_threshold), 30, at(HASH_BITS) - at(slash_threshold), high - 30, "#fbeaea"),
+        _words(at(0) + 4, 22, "counts as the same", GOOD),
+    ]
+    if slash_threshold - threshold >= 7:
+        parts.append(_words(at(threshold) + 4, 22, "no pay", UNSURE))
+    parts.append(_words(at(slash_threshold) + 4, 22, "far enough for a slash", BAD))
+    for bits in range(0, HASH_BITS + 1, 8):
+        parts.append(f'<line x1="{at(bits)}" y1="{high}" x2="{at(bits)}" y2="{high + 5}" stroke="{_PALE}"/>')
+        parts.append(_words(at(bits), high + 20, str(bits), _PALE, "middle"))
+    parts.append(_words(at(HASH_BITS / 2), high + 37, "bits that differ from the delivered hash", _PALE, "middle"))
+    for number, (name, apart, colour) in enumerate(rows):
+        y = 46 + _ROW * number
+        parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_LEFT + _WIDTH}" y2="{y}" stroke="{_RULE}"/>')
+        parts.append(f'<text x="{_LEFT - 10}" y="{y + 5}" text-anchor="end" fill="{_INK}">{name}</text>')
+        if apart is None:
+            parts.append(_words(_LEFT + 6, y - 4, "no distance", _PALE))
+        else:
+            parts.append(f'<circle cx="{at(apart)}" cy="{y}" r="7" fill="{colour}"/>')
+            parts.append(_words(at(apart) + 11, y - 5, str(apart), colour))
+    return "".join([*parts, "</svg>"])
+
+
+def rates(
+    places: Sequence[int],
+    curves: "Sequence[tuple[str, Curve]]",
+    members: Sequence[tuple[str, int]],
+    threshold: int,
+    slash_threshold: int,
+) -> str:
+    """Draw how often pairs of answers are a distance apart, on a logarithmic scale, with the members' distances.
+
+    Parameters
+    ----------
+    places
+        The thresholds of the curves.
+    curves
+        The first falls: honest pairs that are so far apart or farther. The others rise: answers of a cheat that are
+        nearer to an honest one.
+    members
+        Names, and distances in bits.
+    threshold, slash_threshold
+        Where two images still count as the same, and where a slash begins.
+    """
+    top, high, least = 50, 330, 1e-5
+
+    def at(bits: float) -> float:
+        return _LEFT + bits / HASH_BITS * _WIDTH
+
+    def up(rate: float) -> float:
+        return top + (high - top) * math.log10(max(rate, least)) / math.log10(least)
+
+    parts = [
+        f'<svg class="wide" viewBox="0 0 {_LEFT + _WIDTH + 20} {high + 60 + 20 * len(curves)}" role="img" '
+        'aria-label="how often pairs of answers are a distance apart">'
+    ]
+    for power in range(0, -6, -1):
+        y = up(10.0**power)
+        parts.append(f'<line x1="{_LEFT}" y1="{y:g}" x2="{_LEFT + _WIDTH}" y2="{y:g}" stroke="{_RULE}"/>')
+        parts.append(_words(_LEFT - 8, y + 5, f"{10.0**power:g}" if power > -5 else "0.00001 or less", _PALE, "end"))
+    for bits in range(0, HASH_BITS + 1, 8):
+        parts.append(_words(at(bits), high + 18, str(bits), _PALE, "middle"))
+    parts.append(_words(at(HASH_BITS / 2), high + 36, "distance in bits", _PALE, "middle"))
+    for bits, colour in ((threshold, UNSURE), (slash_threshold, BAD)):
+        parts.append(_line(at(bits), top, high, colour, "6 4"))
+    for number, (name, curve) in enumerate(curves):
+        colour = GOOD if not number else _OTHERS[(number - 1) % len(_OTHERS)]
+        points = [
+            (at(bits), up(curve.high[place]))
+            for place, first in enumerate(places)
+            for bits in (first, (*places, HASH_BITS + 1)[place + 1] - 1)
+        ]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
+        what = "honest pairs: so far apart or farther" if not number else f"{name}: nearer than this"
+        y = high + 58 + 20 * number
+        parts.append(_box(_LEFT, y - 9, 22, 5, colour))
+        parts.append(_words(_LEFT + 30, y, what, _INK))
+    for number, (name, bits) in enumerate(members):
+        parts.append(_line(at(bits), top - 8, high, _INK, "2 4"))
+        parts.append(_words(at(bits) + 4, 14 + 14 * (number % 3), f"{name} {bits}", _INK))
+    return "".join([*parts, "</svg>"])
+
+
+def bits(own: int, delivered: int | None) -> str:
+    """Draw the 64 bits of a hash, first bit at the top left; those that differ from the delivered one have a frame."""
+    parts = ['<svg class="bits" viewBox="0 0 164 164" role="img" aria-label="64 bits of a hash">']
+    for at in range(HASH_BITS):
+        shift = HASH_BITS - 1 - at
+        x, y = 2 + at % 8 * 20, 2 + at // 8 * 20
+        fill = _SET if own >> shift & 1 else _CLEAR
+        parts.append(_box(x + 1, y + 1, 18, 18, fill))
+        if delivered is not None and (own ^ delivered) >> shift & 1:
+            parts.append(
+                f'<rect x="{x + 2}" y="{y + 2}" width="16" height="16" fill="none" stroke="{BAD}" stroke-width="4"/>'
+            )
+    return "".join([*parts, "</svg>"])
+
+
+def _box(x: float, y: float, width: float, height: float, fill: str) -> str:
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}"/>'
+
+
+def _line(x: float, top: float, bottom: float, colour: str, dashes: str) -> str:
+    return f'<line x1="{x:g}" y1="{top}" x2="{x:g}" y2="{bottom}" stroke="{colour}" stroke-dasharray="{dashes}"/>'
+
+
+def _words(x: float, y: float, text: str, fill: str, anchor: str = "start") -> str:
+    return f'<text x="{x:g}" y="{y:g}" fill="{fill}" font-size="13" text-anchor="{anchor}">{escape(text)}</text>'

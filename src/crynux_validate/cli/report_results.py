@@ -1,0 +1,101 @@
+"""The results that a report shows: read from a folder, and compared with what the member handed in."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crynux_validate.answers import ImageScore, pixels_digest
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.ledger.group import Group
+from crynux_validate.tasks import MAX_IMAGES, ImageTask
+
+MAX_SIDE: Final = 512
+"""Larger pictures are made smaller for the page."""
+
+_MAX_TEXT: Final = 100_000
+
+
+@dataclass(frozen=True)
+class ShownResult:
+    """A member's result.
+
+    Parameters
+    ----------
+    fits
+        Whether it is what the member handed in; None where that cannot be known.
+    why
+        In a sentence.
+    pictures
+        PNG files as ``data:`` addresses.
+    texts
+        What was written.
+    """
+
+    fits: bool | None
+    why: str
+    pictures: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+def shown_result(group: Group, node: str, folder: Path) -> ShownResult:
+    """Read the result of a member from a folder that ``run`` has written.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the folder holds no result, or one of another task.
+    """
+    if not (folder / "answer.bin").is_file():
+        raise InvalidInputError(f"--result {node}={folder} has no answer.bin; expected a folder as `run` writes it")
+    if _read(folder / "task.json") != group.task.canonical_bytes:
+        raise InvalidInputError(f"--result {node}={folder} is the result of another task than {group.id} has")
+    opening = group.openings.get(node)
+    if opening is None:
+        fits, why = None, f"{node} revealed no answer, so nothing can be compared"
+    elif _read(folder / "answer.bin") == opening.answer_bytes:
+        fits, why = True, f"answer.bin is the answer that {node} revealed"
+    else:
+        fits, why = False, f"answer.bin is another answer than {node} revealed"
+    if not isinstance(group.task, ImageTask):
+        return ShownResult(fits, why, texts=_texts(folder))
+    return _with_pictures(group, node, folder, fits, why)
+
+
+def _with_pictures(group: Group, node: str, folder: Path, fits: bool | None, why: str) -> ShownResult:
+    from crynux_validate.hashing.images import MAX_PIXELS, open_picture
+    from crynux_validate.hashing.phash import READS
+
+    files = [folder / f"image-{at}.png" for at in range(MAX_IMAGES) if (folder / f"image-{at}.png").is_file()]
+    images = [open_picture(file, READS, background=None, max_pixels=MAX_PIXELS) for file in files]
+    answer = group.first_answer(node)
+    bound = answer.result_digest if isinstance(answer, ImageScore) else None
+    if fits and bound is not None:
+        fits = pixels_digest(images) == bound
+        why = (
+            f"the pixels have the digest that {node} bound itself to"
+            if fits
+            else f"the pixels have another digest than the one that {node} bound itself to"
+        )
+    addresses = []
+    for image in images:
+        small = image.copy()
+        small.thumbnail((MAX_SIDE, MAX_SIDE))
+        written = io.BytesIO()
+        small.convert("RGB").save(written, "PNG")
+        addresses.append(f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode('ascii')}")
+    return ShownResult(fits, why, pictures=tuple(addresses))
+
+
+def _texts(folder: Path) -> tuple[str, ...]:
+    files = sorted(folder.glob("text-*.txt"), key=lambda file: (len(file.name), file.name))
+    return tuple(_read(file)[:_MAX_TEXT].decode("utf-8", "replace") for file in files)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(64 * 2**20)
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {file}: {error.strerror or error}") from error
