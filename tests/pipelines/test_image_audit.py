@@ -75,7 +75,7 @@ def test_every_step_of_every_scheduler_matches_on_one_machine(
     runner: Any, traced: ImageTask, name: str, arguments: dict[str, Any]
 ) -> None:
     task = traced.replace(scheduler=name, scheduler_args=arguments, images=2)
-    result = runner.run(task)
+    result: Any = runner.run(task)
     assert result.trace.root == result.score.result_digest
     plain = runner.run(task.replace(binding="pixels"))
     assert [image.tobytes() for image in result.images] == [image.tobytes() for image in plain.images]
@@ -88,10 +88,11 @@ def test_every_step_of_every_scheduler_matches_on_one_machine(
 def test_equal_bits_match_in_every_dtype(model: ModelRef, traced: ImageTask, dtype: str) -> None:
     task = traced.replace(dtype=dtype, steps=2, scheduler="UniPCMultistepScheduler")
     with Runner.for_task(task, "cpu") as runner:
-        result = runner.run(task)
+        result: Any = runner.run(task)
         found = runner.audit(task, result.score, whole(result), **EVERY)
         assert found.finding is AuditFinding.MATCH, str(found)
-        assert runner.run(task).trace.root == result.trace.root
+        again: Any = runner.run(task)
+        assert again.trace.root == result.trace.root
 
 
 def test_drawn_steps_are_audited_and_no_others(runner: Any, traced: ImageTask, drawn: Any) -> None:
