@@ -80,7 +80,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     pipeline, order = loaded.pipeline, sorted(latents)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
     own_times, own_scaling = scheduler.set_timesteps, scheduler.scale_model_input
-    rest, found, raw = iter(order), {}, []
+    rest = iter(order)
+    found: dict[int, Prediction] = {}
+    raw: list[torch.Tensor] = []
     generators = Untouched(pipeline.unet.device)
 
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
@@ -127,7 +129,8 @@ def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[
     device = loaded.pipeline.unet.device
     scheduler = _ready(loaded, task, device)
     found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], device)
-    return found * scheduler.init_noise_sigma
+    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    return scaled
 
 
 @torch.no_grad()
