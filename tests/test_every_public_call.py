@@ -39,9 +39,9 @@ RECORDS = {
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
     *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
-    *("AuditedStake", "TextAudit"),
+    *("AuditedStake", "ImageAudit", "TextAudit"),
     *("ImageResult", "Progress", "Runner", "TextAuditor", "TextResult", "Token"),  # of a loaded model: tests/pipelines
-    *("canary", "deterministic", "local_environment", "local_gpu", "run"),
+    *("audit", "canary", "deterministic", "local_environment", "local_gpu", "run"),
     *("AuditFinding", "Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         similarity_score,
     )
     from crynux_validate.audits.findings import AuditFinding
+    from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.text_bands import TextBands
     from crynux_validate.audits.text_proof import TextProof
     from crynux_validate.audits.text_result import TextAudit
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from crynux_validate.machines.pairing import verify_draw
     from crynux_validate.machines.pool import Candidate, Pool
     from crynux_validate.machines.roster import Draw, Node
+    from crynux_validate.pipelines.auditing import audit
     from crynux_validate.pipelines.canary import canary
     from crynux_validate.pipelines.determinism import deterministic
     from crynux_validate.pipelines.images import ImageResult
@@ -131,6 +133,7 @@ _HOME = {
         "similarity_score",
     ),
     "audits.findings": ("AuditFinding",),
+    "audits.image": ("ImageAudit",),
     "audits.text_bands": ("TextBands",),
     "audits.text_proof": ("TextProof",),
     "audits.text_result": ("TextAudit",),
@@ -170,6 +173,7 @@ _HOME = {
     "machines.pairing": ("verify_draw",),
     "machines.pool": ("Candidate", "Pool"),
     "machines.roster": ("Draw", "Node"),
+    "pipelines.auditing": ("audit",),
     "pipelines.canary": ("canary",),
     "pipelines.determinism": ("deterministic",),
     "pipelines.images": ("ImageResult",),
@@ -189,6 +193,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 _PIPELINES = {
+    "audit": ("all", ("torch", "transformers", "numpy")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "TextAuditor": ("text", ("torch", "transformers", "numpy")),
@@ -241,6 +246,7 @@ __all__ = [
     "Finding",
     "GpuModel",
     "Group",
+    "ImageAudit",
     "ImageResult",
     "ImageScore",
     "ImageTask",
@@ -304,6 +310,7 @@ __all__ = [
     "admitted_classes",
     "agree",
     "answer_from_bytes",
+    "audit",
     "audit_positions",
     "block_distances",
     "calibrate",

@@ -55,3 +55,10 @@ def write(folder: Path, text: str) -> dict[str, Any]:
     result = text_runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
     environment = result.environment
     return {"tokens": result.token_ids, "texts": result.texts, "score": result.score, "environment": environment}
+
+
+def draw_traced(folder: Path, text: str) -> tuple[Any, Any]:
+    """Run a task that binds its trace; return the answer and the proof of all steps of its first image."""
+    task = task_from_json(text)
+    result = runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
+    return result.score, result.trace.prove(0, range(task.steps))

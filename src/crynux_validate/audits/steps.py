@@ -19,7 +19,7 @@ def audit_steps(seed: bytes, task: ImageTask, answer: ImageScore, count: int) ->
     Parameters
     ----------
     seed
-        1 to 256 bytes that nobody knew when the answer was bound: a beacon's value, or what the creator drew afterwards.
+        1 to 256 bytes that nobody knew when the answer was bound: a beacon's value, or what the creator drew later.
     task
         A task that binds its trace.
     answer

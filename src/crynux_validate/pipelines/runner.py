@@ -20,6 +20,8 @@ from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, Text
 if TYPE_CHECKING:
     import torch
 
+    from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.proof import TraceProof
     from crynux_validate.pipelines.image_models import LoadedModel
     from crynux_validate.pipelines.images import ImageResult
     from crynux_validate.pipelines.text import TextResult, Token
@@ -163,6 +165,30 @@ class Runner:
         result = self._generate(task, on_token) if isinstance(task, TextTask) else self._draw(task, on_step)
         _LOG.info("ran the task %s in %.1f s: %s", task.digest, result.seconds, result.score)
         return result
+
+    def audit(
+        self,
+        task: ImageTask,
+        answer: ImageScore,
+        proof: "TraceProof",
+        *,
+        seed: bytes,
+        count: int,
+        kinds: tuple[str, str] | None = None,
+    ) -> "ImageAudit":
+        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`."""
+        from crynux_validate.pipelines.image_audit import audit_image, check_proof
+
+        check_proof(task, answer, proof, seed, count, kinds)
+        self._check(task)
+        if self._loaded is None:
+            raise PipelineError("this runner is closed; make a new one")
+        loaded: Any = self._loaded
+        start = time.perf_counter()
+        with deterministic():
+            found = audit_image(loaded, task, answer, proof, kinds)
+        _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
+        return found
 
     def _load(self) -> "LoadedModel | LoadedText":
         try:
