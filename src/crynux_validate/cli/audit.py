@@ -28,8 +28,8 @@ def add_parser(commands: Commands) -> None:
         "prove",
         help="show a part of the work of this node, for an audit",
         description="Write what an audit asks for, from the folder that `run --out` wrote. Of an image task with "
-        "binding trace the proofs of the steps that a seed draws: one file for each image that has a drawn step. Of a text the "
-        "tokens, and with binding top the largest logits of the positions that a seed draws: proof.json.",
+        "binding trace: the proofs of the steps that a seed draws, one file for each image that has a drawn step. Of a "
+        "text: the tokens, and with binding top the largest logits of the positions that a seed draws, in proof.json.",
     )
     prover.add_argument("folder", metavar="DIR", help="what `crynux-validate run` wrote")
     prover.add_argument("--out", metavar="DIR", help="where to write the proofs; the same folder by default")
