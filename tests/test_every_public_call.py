@@ -16,13 +16,18 @@ import pytest
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate import audits
+from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
+from tests.audits.making import TASK as TRACED
+from tests.audits.making import answer_of, random_trace
 from tests.calibration.by_hand import calibration as measured
 from tests.calibration.synthetic import answers
 
 pytest.importorskip("cryptography")
+pytest.importorskip("scipy")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -31,16 +36,27 @@ WRONG: list[Any] = [
 
 RECORDS = {
     "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
-    "Round", "Signature", "Verdicts",
+    "Round", "Signature", "TraceProof", "Verdicts",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
 NOT_CALLED = {
     *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
-    *("CheckedEvidence", "ClassFacts", "ExpectedGain", "RequiredStake", "Totals", "Transfer", "Verdict"),  # records
-    *("ImageResult", "Progress", "Runner", "TextResult", "Token"),  # of a loaded model: tests/pipelines
-    *("canary", "deterministic", "local_environment", "local_gpu", "run"),
-    *("Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
+    *(
+        "CheckedEvidence",
+        "ClassFacts",
+        "ExpectedGain",
+        "AuditedStake",
+        "ImageAudit",
+        "RequiredStake",
+        "TextAudit",
+        "Totals",
+        "Transfer",
+        "Verdict",
+    ),  # records
+    *("ImageResult", "Progress", "Runner", "TextAuditor", "TextResult", "Token"),  # of a loaded model: tests/pipelines
+    *("audit", "canary", "deterministic", "local_environment", "local_gpu", "run"),
+    *("AuditFinding", "Finding", "MemberKind", "Outcome", "Status"),  # enumerations, as Python has them
 }
 
 
@@ -62,6 +78,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     evidence = ledger.evidence(settled.id, node.id)
     hashed = cv.image_hash(Image.new("RGB", (64, 64)))
     opening = cv.Opening.of(HONEST)
+    row = b"".join(number.to_bytes(4, "little") for number in (1, 0x40000000))
+    top_task = TEXT.replace(binding="top")
+    top = audits.TopLogits(top_task, [[row, row]])
+    trace = random_trace()
+    shown = trace.prove(1, [2, 4])
+    shown.save(folder / "proof.bin")
+    proof = audits.TextProof([[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
     objects = {
@@ -71,6 +94,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
+        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top, "TraceProof": shown,
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -81,6 +105,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
+        "false_alarms": 0.001, "AuditTerms.detection": 0.9,
         "evidence": evidence, "fee": 300, "finding": cv.Finding.VALID, "gpu": CARD, "group": drawn.id,
         "hashes": bytes(8), "honest": 2, "ids": ["n0"], "image": Image.new("RGB", (64, 64)), "images": 1, "k": 1,
         "kernel": bytes(32), "ledger": "ledger-1", "many": [hashed], "margin": 1.0,
@@ -114,6 +139,18 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
+        "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": audits.TextBands({}, {}).to_json(),
+        "TextBands.of.task": TEXT, "TextProof.token_ids": [[1, 2]], "TextProof.check.task": TEXT,
+        "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]), "TextProof.from_json.data": proof.to_json(),
+        "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
+        "TopLogits.from_bytes.data": top.to_bytes(), "TopLogits.from_bytes.task": top_task,
+        "audit_steps.task": TRACED, "audit_steps.answer": answer_of(trace), "audit_steps.count": 3,
+        "TraceProof.from_bytes.data": shown.to_bytes(), "TraceProof.from_bytes.task": TRACED,
+        "TraceProof.load.task": TRACED, "TraceProof.load.path": folder / "proof.bin",
+        "TraceProof.array.content": Content.LATENT, "TraceProof.array.step": 2,
+        "TraceProof.save.path": folder / "saved.bin", "TraceProof.check.answer": answer_of(trace),
+        "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
+        "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],
         "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
     }  # fmt: skip
@@ -122,8 +159,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 
 def _names() -> Iterator[str]:
     """Every public call that takes something."""
-    for name in cv.__all__:
-        found = getattr(cv, name)
+    for name in dict.fromkeys([*cv.__all__, *audits.__all__]):
+        found = _public(name)
         if name in NOT_CALLED:
             continue
         if inspect.isfunction(found):
@@ -143,9 +180,13 @@ def _names() -> Iterator[str]:
                     yield f"{name}.{method}"
 
 
+def _public(name: str) -> Any:
+    return getattr(cv if name in cv.__all__ else audits, name)
+
+
 def _call(name: str, objects: dict[str, Any]) -> Callable[..., Any]:
     kind, _, method = name.partition(".")
-    found = getattr(cv, kind)
+    found = _public(kind)
     if not method:
         return found  # type: ignore[no-any-return]
     part = getattr(found, method)

@@ -62,7 +62,7 @@ others = st.fixed_dictionaries(
         "eos_token_ids": st.none() | st.lists(st.integers(0, 2**31 - 1), max_size=3),
         "date": st.none() | st.dates().map(lambda day: day.isoformat()),
         "dtype": st.sampled_from(["float32", "float16", "bfloat16"]),
-        "binding": st.sampled_from(["tokens", "logits"]),
+        "binding": st.sampled_from(["tokens", "logits", "top"]),
     },
 )
 
@@ -215,6 +215,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
     assert TextTask(model=MODEL, prompt="a") != ImageTask(model=MODEL, prompt="a")
     assert TASK.algorithm == "tokens/1"
     assert TASK.replace(binding="logits").algorithm == "logits/1"
+    assert TASK.replace(binding="top").algorithm == "top/1"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +290,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"beams": 2, "do_sample": True}, "do_sample", "limits"),
         ({"beams": 2, "stop": ["."]}, "stop", "limits"),
         ({"beams": 2, "binding": "logits"}, "binding", "limits"),
+        ({"beams": 2, "binding": "top"}, "binding", "limits"),
         ({"beams": 2, "sequences": 3}, "sequences", "limits"),
         ({"beams": 2, "warper_order": WARPERS[::-1]}, "warper_order", "limits"),
         ({"dtype": "int8"}, "dtype", "unsupported"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.vectors.answers import answer_vectors, keyed_vectors, task_vectors, text_score_vectors
-from tools.vectors.audits import audit_step_vectors, trace_vectors
+from tools.vectors.audits import audit_step_vectors, top_vectors, trace_vectors
 from tools.vectors.common import Vector
 from tools.vectors.draws import draw_vectors, drawn_vectors, pool_vectors
 from tools.vectors.logs import event_vectors
@@ -48,6 +48,7 @@ MAKERS: Final[Mapping[str, Callable[[], list[Vector]]]] = {
     "tensor-cores": tensor_core_vectors,
     "traces": trace_vectors,
     "audit-steps": audit_step_vectors,
+    "tops": top_vectors,
 }
 """For each file, without its suffix, what makes its vectors."""
 

@@ -62,8 +62,11 @@ class Counts:
 
     def alike(self, threshold: int) -> float:
         """An upper end where some pictures are alike, so that pairs of pictures are not independent either."""
-        own = int(((self.at + self.at.transpose(1, 0, 2)).sum((1, 2)) > 0).sum())
-        return float(alike(np.array([self.rate(threshold)]), own, confidence=CONFIDENCE)[0])
+        both = self.at + self.at.transpose(1, 0, 2)
+        own = int((both.sum((1, 2)) > 0).sum())
+        touched = np.array([(both[:, :, :threshold].sum((1, 2)) > 0).sum()])
+        high = np.array([self.interval(threshold)[1]])
+        return float(alike(high, [touched, touched], [own, own], CONFIDENCE)[0])
 
     @cached_property
     def resampled(self) -> npt.NDArray[np.float64]:

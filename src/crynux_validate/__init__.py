@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         check_answer,
         similarity_score,
     )
+    from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.text_result import TextAudit
     from crynux_validate.calibration import Calibration, calibrate
     from crynux_validate.commitment import Opening
     from crynux_validate.errors import (
@@ -100,14 +102,18 @@ if TYPE_CHECKING:
     from crynux_validate.machines.pairing import verify_draw
     from crynux_validate.machines.pool import Candidate, Pool
     from crynux_validate.machines.roster import Draw, Node
+    from crynux_validate.pipelines.auditing import audit
     from crynux_validate.pipelines.canary import canary
     from crynux_validate.pipelines.determinism import deterministic
     from crynux_validate.pipelines.images import ImageResult
     from crynux_validate.pipelines.probe import local_environment, local_gpu
     from crynux_validate.pipelines.runner import Progress, Runner, run
     from crynux_validate.pipelines.text import TextResult, Token
+    from crynux_validate.pipelines.text_audit import TextAuditor
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedStake,
+        AuditTerms,
         ExpectedGain,
         RequiredStake,
         collusion_probability,
@@ -122,6 +128,8 @@ _HOME = {
         "Answer", "ErrorReport", "ImageScore", "Score", "TextScore", "agree", "answer_from_bytes", "check_answer",
         "similarity_score",
     ),
+    "audits.image": ("ImageAudit",),
+    "audits.text_result": ("TextAudit",),
     "calibration": ("Calibration", "calibrate"),
     "commitment": ("Opening",),
     "errors": (
@@ -157,16 +165,18 @@ _HOME = {
     "machines.pairing": ("verify_draw",),
     "machines.pool": ("Candidate", "Pool"),
     "machines.roster": ("Draw", "Node"),
+    "pipelines.auditing": ("audit",),
     "pipelines.canary": ("canary",),
     "pipelines.determinism": ("deterministic",),
     "pipelines.images": ("ImageResult",),
     "pipelines.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
     "pipelines.text": ("TextResult", "Token"),
+    "pipelines.text_audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain", "false_accept_rate",
-        "required_stake",
+        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
+        "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -175,8 +185,10 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 _PIPELINES = {
+    "audit": ("all", ("torch", "transformers", "numpy")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "TextAuditor": ("text", ("torch", "transformers", "numpy")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
     "Token": ("text", ("torch", "transformers", "numpy")),
 }
@@ -200,6 +212,8 @@ __all__ = [
     "Absent",
     "Answer",
     "Attestation",
+    "AuditTerms",
+    "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
     "BrokenLogError",
@@ -223,6 +237,7 @@ __all__ = [
     "Finding",
     "GpuModel",
     "Group",
+    "ImageAudit",
     "ImageResult",
     "ImageScore",
     "ImageTask",
@@ -268,6 +283,8 @@ __all__ = [
     "Store",
     "StoringLedger",
     "Task",
+    "TextAudit",
+    "TextAuditor",
     "TextResult",
     "TextScore",
     "TextTask",
@@ -281,6 +298,7 @@ __all__ = [
     "admitted_classes",
     "agree",
     "answer_from_bytes",
+    "audit",
     "block_distances",
     "calibrate",
     "canary",

@@ -156,7 +156,10 @@ class TextScore:
 
     @classmethod
     def from_tokens(
-        cls, sequences: Sequence[Sequence[int]], logits: Sequence[Sequence[bytes]] | None = None
+        cls,
+        sequences: Sequence[Sequence[int]],
+        logits: Sequence[Sequence[bytes]] | None = None,
+        top: bytes | None = None,
     ) -> "TextScore":
         """Score the sequences of a result, in order (protocol, "Bytes").
 
@@ -167,14 +170,20 @@ class TextScore:
             the input and without padding.
         logits
             For ``logits/1``: for each token the digest of the logits that chose it (`logits_digest`).
+        top
+            For ``top/1``: the root over the largest logits of each token, 32 bytes (`TopLogits.root`, protocol U7).
 
         Raises
         ------
         InvalidAnswerError
-            For no sequence, more than 16, what is no token id, and digests that do not fit the tokens.
+            For no sequence, more than 16, what is no token id, digests that do not fit the tokens, and both of them.
         """
         tokens = _checked_tokens(sequences)
         plain = _text_digest("tokens", tokens)
+        if top is not None:
+            if logits is not None or not _is_digest(top):
+                raise InvalidAnswerError("a text score binds the logits, or the root of the largest ones: 32 bytes")
+            return cls(digest("text-score", length_prefixed("top"), _sequences_bytes(tokens), top), plain, "top/1")
         if logits is None:
             return cls(plain, plain)
         if not isinstance(logits, Sized) or not all(isinstance(rows, Sized) for rows in logits):

@@ -21,7 +21,7 @@ from crynux_validate.frozen import FrozenMapping, thaw
 Thing = Literal[
     "task", "folder", "event", "commitment", "text-score", "pixels", "draw", "drawn", "keyed-seed", "canary",
     "signature", "environment", "logits", "class", "attestation", "attestation-signature", "pool", "policy",
-    "keyed-score", "tree-node", "trace-leaf", "audit-steps",
+    "keyed-score", "tree-node", "trace-leaf", "audit-steps", "top-leaf", "audit-positions",
 ]  # fmt: skip
 """What a digest is of; it is part of the tag, so that digests of two things never collide."""
 

@@ -18,6 +18,8 @@ from PIL import Image
 import crynux_validate as cv
 from crynux_validate.calibration import Sample, Samples, kind_of, read_samples, sample_of, write_samples
 from crynux_validate.pipelines import results
+from tests.calibration.synthetic import answers
+from tests.fuzz.damage import damaged
 
 PARQUET = pytest.mark.skipif(find_spec("pyarrow") is None, reason="Parquet needs pyarrow")
 
@@ -188,6 +190,21 @@ def test_bad_parquet(tmp_path: Path) -> None:
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):
             read_samples(table(**columns))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_damaged_tables_give_samples_or_a_clear_error(suffix: str, tmp_path: Path) -> None:
+    path = write_samples(Samples.of(answers(3, unrelated=2)), tmp_path / f"table{suffix}")
+    seed = path.read_bytes()
+    for number in range(100):
+        path.write_bytes(damaged((seed,), number, structured=False))
+        problem = str(path)
+        try:
+            read_samples(path)
+        except cv.InvalidInputError as error:
+            problem = str(error)
+        assert str(path) in problem
+        assert len(problem) < 1_000
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

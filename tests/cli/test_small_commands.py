@@ -265,7 +265,7 @@ def test_judge_scores_as_neighbours_write_them(capsys: pytest.CaptureFixture[str
     assert json.loads(out)["delivered_score"] == A * 4
 
 
-@pytest.mark.parametrize("algorithm", ["tokens/1", "logits/1"])
+@pytest.mark.parametrize("algorithm", ["tokens/1", "logits/1", "top/1"])
 def test_judge_text_of_either_letter_case(capsys: pytest.CaptureFixture[str], tmp_path: Path, algorithm: str) -> None:
     scores = {"a": "ab" * 32, "b": "AB" * 32, "c": "cd" * 32}
     members = {node: {"answer": "score", "score": score, "algorithm": algorithm} for node, score in scores.items()}

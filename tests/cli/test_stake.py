@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crynux_validate import required_stake
+from crynux_validate import AuditTerms, required_stake
 from crynux_validate.cli import main
 
 POOL = ("stake", "--honest", "90", "--dishonest", "10")
@@ -210,3 +210,97 @@ def test_without_matplotlib(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "crynux-validate[plot]" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+AUDITS = ("--audits", "slash", "--false-alarms", "0.001", "--sampling-rate", "0.1")
+GROUP = ("--audits", "group", "--false-alarms", "0.001", "--detection", "0.9")
+
+
+def test_audits(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--steps", "5", "--cheated", "0.5", "--audit-cost", "0.3", "--saves", "0.5", "--threshold", "24")
+    code, out, err = call(capsys, *POOL, *AUDITS, *options, "--group-size", "5", "--price", "3")
+    terms = AuditTerms(steps=5, cheated=0.5, false_alarms=0.001, cost=0.3, saves=0.5)
+    found = required_stake(90, 10, audits=terms, sampling_rate=0.1, group_size=5, price=3)
+    beside = required_stake(90, 10, threshold=24, sampling_rate=0.1, group_size=5, price=3)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:-1] == str(found).splitlines()
+    assert "groups of 5 for the same share of tasks, against blind counterfeits" in out
+    assert out.rstrip().endswith(f"stake {beside.s:.6g}, a task costs {beside.cost:.6g}")
+    code, out, _ = call(capsys, *POOL, *AUDITS, *options, "--group-size", "5", "--price", "3", "--json")
+    assert json.loads(out) == {**found.to_dict(), "groups": beside.to_dict()}
+
+
+def test_audits_that_a_group_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    rules = ("--absent", "0.1", "--slash-ppm", "500000", "--dishonest-weight", "2", "--slash-per-fee", "9")
+    given_ = {"absent": 0.1, "slash_ppm": 500_000, "dishonest_weight": 2, "slash_per_fee": 9}
+    code, out, _ = call(capsys, *POOL, *GROUP, *rules, "--confirms", "0.8", "--confirms-falsely", "0.2", "--text")
+    terms = AuditTerms(detection=0.9, false_alarms=0.001, then="group", confirms=0.8, confirms_falsely=0.2)
+    assert code == 0
+    assert out.splitlines()[:-1] == str(required_stake(90, 10, audits=terms, **given_)).splitlines()  # type: ignore[arg-type]
+    assert "against texts that differ" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--detection", "0.9"], "--detection is 0.9, but nothing is audited; give --audits as well"),
+        (["--steps", "5"], "--steps is 5, but nothing is audited"),
+        ([*AUDITS], "give detection alone, or steps and cheated"),
+        ([*AUDITS, "--detection", "0.9", "--steps", "5"], "there is --detection 0.9, --steps 5"),
+        ([*AUDITS, "--detection", "1.5"], "--detection is 1.5; expected a chance"),
+        ([*AUDITS, "--detection", "often"], "--detection is 'often'; expected a number such as 0.1"),
+        ([*AUDITS, "--detection", "0.9", "--audit-cost", "-1"], "--audit-cost is -1"),
+        ([*AUDITS, "--detection", "0.9", "--confirms", "1"], "no group decides; give --audits group"),
+        ([*AUDITS, "--steps", "0", "--cheated", "0.5"], "--steps is 0"),
+        ([*AUDITS, "--detection", "0.9", "--saves", "0"], "--saves is 0"),
+        (["--audits", "slash", "--detection", "0.9"], "--audits needs --false-alarms"),
+        ([*GROUP, "--honest", "2", "--dishonest", "1"], "a group beside one of them needs 4"),
+    ],
+)
+def test_bad_audits(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:
+    code, out, err = call(capsys, *POOL, *arguments)
+    assert (code, out) == (2, "")
+    assert word in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--detection", "0.9", "--audit-cost", "0.1"],
+        ["--detection", "0"],
+        ["--detection", "1", "--honest", "1"],
+        ["--detection", "0.9", "--false-alarms", "0.9"],
+        ["--steps", "3", "--cheated", "0.5", "--saves", "0.01", "--sampling-rate", "1"],
+        ["--detection", "0.9", "--slash-per-fee", "1", "--text"],
+    ],
+)
+@pytest.mark.parametrize("then", ["slash", "group"])
+def test_plots_of_audits(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], then: str) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "cost.png"
+    code, out, err = call(capsys, *POOL, *AUDITS, "--audits", then, *arguments, "--plot", str(path))
+    assert code == 0
+    assert out.startswith("required stake")
+    assert str(path) in err
+    with Image.open(path) as image:
+        assert image.size == (1200, 750)
+
+
+def test_what_a_plot_of_audits_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    path = tmp_path / "cost.svg"
+    found = required_stake(90, 10, sampling_rate=0.1, audits=AuditTerms(detection=0.9, false_alarms=0.001))
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        assert call(capsys, *POOL, *AUDITS, "--detection", "0.9", "--plot", str(path))[0] == 0
+        finite = path.read_text("utf-8")
+        assert call(capsys, *POOL, *AUDITS, "--detection", "0", "--plot", str(path))[0] == 0
+        infinite = path.read_text("utf-8")
+    for words in (
+        "slashed at once", "audits that find 90% of cheats", "groups of 3, sealed jobs", "blind counterfeits",
+        f"10% audited: stake {found.s:.4g}, cost {found.cost:.4g}", "false alarms 0.1%", "a tenth",
+    ):  # fmt: skip
+        assert words in finite
+    assert "audits that find 0% of cheats: infinite stake" in infinite
+    assert call(capsys, *POOL, *AUDITS, "--detection", "0.9", "--plot", str(tmp_path / "cost.txt"))[0] == 2
+    assert call(capsys, *POOL, *AUDITS, "--detection", "0.9", "--price", "0", "--plot", str(path))[0] == 2

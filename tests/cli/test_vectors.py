@@ -110,6 +110,7 @@ COMPUTED = {
     "tensor-core": ["result"],
     "trace": ["contents", "shades", "root", "proof"],
     "audit-steps": ["steps"],
+    "top": ["token_ids", "logits", "rows", "root", "score", "places", "siblings"],
     "phash": ["go", "imagehash"],
 }  # fmt: skip
 """For each kind the fields in which a change must be found, in any vector."""

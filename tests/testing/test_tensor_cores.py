@@ -370,9 +370,11 @@ class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[mis
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
+        given = {part.untyped_storage().data_ptr() for part in args if isinstance(part, torch.Tensor)}
         for tensor in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(tensor, torch.Tensor) and not tensor.is_meta and not func.is_view:
-                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+                made = tensor.untyped_storage()
+                self.largest = max(self.largest, 0 if made.data_ptr() in given else made.nbytes())
         return found
 
 
@@ -382,15 +384,16 @@ def test_no_temporary_is_larger_than_its_bound(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(products, "_MOST", most)
     wide, deep, long = numbers(1, 8, 70, 60), numbers(1, 4, 8, 20, 20), numbers(1, 2, 300, 8)
     flat, solid, mask = numbers(2, 8, 3, 3), numbers(2, 4, 3, 3, 3), numbers(1, 1, 300, 300)
-    left, right, stack, bias = numbers(300, 64), numbers(64, 300), numbers(2, 300, 64), numbers(300)
+    tall, small, stack, bias = numbers(300, 64), numbers(64, 2), numbers(2, 300, 64), numbers(300)
     ways: list[Callable[[], Any]] = [
         lambda: functional.conv2d(wide, flat, padding=1),
         lambda: functional.conv2d(wide, flat, padding=40, dilation=2),
         lambda: functional.conv3d(deep, solid),
         lambda: functional.scaled_dot_product_attention(long, long, long),
         lambda: functional.scaled_dot_product_attention(long, long, long, mask),
-        lambda: left @ right,
-        lambda: functional.linear(stack, left, bias),
+        lambda: tall @ small,
+        lambda: small.T @ tall.T,
+        lambda: functional.linear(stack, tall, bias),
     ]
     for compute in ways:
         with torch.no_grad(), Watch() as watch, tensor_cores("hopper"):
@@ -480,6 +483,24 @@ def test_another_thread_is_refused_while_the_context_lasts() -> None:
         assert same(a @ a.T, expected(a, a.T).to(a.dtype))
     assert all(same(found, native) for found in elsewhere(compute[0]))
     assert same(a @ a.T, native)
+
+
+def test_products_past_the_mode_are_refused() -> None:
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    a = numbers(4, 8)
+    image, kernel = numbers(1, 3, 4, 4), numbers(2, 3, 3, 3)
+    compute: list[Callable[[], Any]] = [
+        lambda: a @ a.T, lambda: functional.conv2d(image, kernel), lambda: a[0] @ a[1],
+        lambda: torch._C._nn.scaled_dot_product_attention(image, image, image),
+    ]  # fmt: skip
+    for context, function in itertools.product(CONTEXTS.values(), compute):
+        with context(), tensor_cores("hopper"):
+            with _disable_current_modes(), pytest.raises(FakeHardwareError, match="is called past <tensor_cores"):
+                function()
+            with _disable_current_modes():
+                a.float() @ a.float().T
+            function()
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

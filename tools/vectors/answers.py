@@ -54,6 +54,7 @@ def task_vectors() -> list[Vector]:
         ("text-stop-order", "stop strings stand in the order of their UTF-8 bytes, which is not that of UTF-16, each "
          "once; ids that end a sequence are ascending", said.replace(
              stop=["\U0001f600", "b", "\uff01", "b", "B"], eos_token_ids=[10, 9, 10])),
+        ("text-top", "the largest logits are bound", said.replace(binding="top")),
         ("text-beams", "a beam search, and no token that ends a sequence", said.replace(beams=4, eos_token_ids=[])),
     ]  # fmt: skip
     return [

@@ -1,13 +1,15 @@
-"""Vectors of traces, proofs of their steps, and the steps that are audited."""
+"""Vectors of traces, proofs of their steps, the largest logits of texts, and what is audited of each."""
 
 import hashlib
 import math
+import struct
 
 from tools.vectors.common import HUB, Vector, vector
 
 import crynux_validate as cv
 from crynux_validate.audits.layout import Content, leaves_of, size_of
 from crynux_validate.audits.steps import audit_steps
+from crynux_validate.audits.top import TopLogits, audit_positions, row_of
 from crynux_validate.audits.trace import Trace
 
 _PLAIN = cv.ImageTask(model=HUB, prompt="a red cat", width=64, height=64, steps=2, binding="trace")
@@ -72,4 +74,35 @@ def audit_step_vectors() -> list[Vector]:
         found = {str(image): list(steps) for image, steps in audit_steps(seed, task, answer, count).items()}
         given = {"task": task.to_json(), "seed": seed.hex(), "result_digest": bytes(range(32)).hex(), "count": count}
         vectors.append(vector(f"audit-steps/{name}", why, **given, steps=found))
+    return vectors
+
+
+def top_vectors() -> list[Vector]:
+    """Logits of a few tokens, the rows of the largest, and what a seed draws of them."""
+    text = cv.TextTask(model=HUB, prompt="a", binding="top")
+    many = [[float((7 * at + 3 * token) % 31) - 15 for token in range(12)] for at in range(40)]
+    ties = [[0.0, 2.0, -0.0, 2.0, -1.0, 0.0, 0.0, 0.0, 0.0, -0.0]]
+    cases: list[tuple[str, str, cv.TextTask, list[list[list[float]]], int]] = [
+        ("few", "fewer logits than eight, one position: it is the root's only leaf", text, [[[0.5, -1.25, 3.0]]], 32),
+        ("ties", "equal logits by the lowest id, 0 and -0 among them", text, [ties], 32),
+        ("ruled-out", "minus infinity stands for itself", text, [[[-math.inf, 1.0, -math.inf], [0.5, 1e-40, -2.0]]], 1),
+        ("drawn", "32 positions of 40", text, [many], 32),
+        ("sequences", "drawn from all sequences together", text.replace(sequences=2), [many[:5], many[5:9]], 3),
+        ("other-task", "another task has other leaves and positions", text.replace(sequences=2, seed=1),
+         [many[:5], many[5:9]], 3),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, task, logits, count in cases:
+        tokens = [[row.index(max(row)) for row in some] for some in logits]
+        ordered = [[sorted(enumerate(row), key=lambda at: (-at[1], at[0]))[:8] for row in some] for some in logits]
+        top = TopLogits(task, [[row_of(row) for row in some] for some in ordered])
+        score = cv.TextScore.from_tokens(tokens, top=top.root)
+        seed = b"a beacon's value"
+        opened = top.open(audit_positions(seed, task, score, tokens, count))
+        packed = [[struct.pack(f"<{len(row)}f", *row).hex() for row in some] for some in logits]
+        given = {"task": task.to_json(), "token_ids": tokens, "logits": packed, "seed": seed.hex(), "count": count}
+        rows = [[row.hex() for row in some] for some in top.rows]
+        found = {"rows": rows, "root": top.root.hex(), "score": score.hex, "places": [list(at) for at in opened.places]}
+        siblings = [node.hex() for node in opened.siblings]
+        vectors.append(vector(f"top/{name}", why, **given, **found, siblings=siblings))
     return vectors

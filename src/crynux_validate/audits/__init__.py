@@ -1,1 +1,47 @@
-"""Checking one answer by doing a small part of its work again; nothing here imports torch."""
+"""Checking one answer by doing a small part of its work again; nothing here imports torch.
+
+What `crynux_validate.audit` takes and returns: proofs, drawn steps and positions, findings, bands.
+"""
+
+import crynux_validate.lazy as _lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from crynux_validate.audits.findings import AuditFinding
+    from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.proof import TraceProof
+    from crynux_validate.audits.steps import audit_steps
+    from crynux_validate.audits.text_bands import TextBands
+    from crynux_validate.audits.text_proof import TextProof
+    from crynux_validate.audits.text_result import TextAudit
+    from crynux_validate.audits.top import TopLogits, audit_positions
+
+_MODULE_OF = {
+    "AuditFinding": "findings",
+    "ImageAudit": "image",
+    "TextAudit": "text_result",
+    "TextBands": "text_bands",
+    "TextProof": "text_proof",
+    "TopLogits": "top",
+    "TraceProof": "proof",
+    "audit_positions": "top",
+    "audit_steps": "steps",
+}
+
+__all__ = [
+    "AuditFinding",
+    "ImageAudit",
+    "TextAudit",
+    "TextBands",
+    "TextProof",
+    "TopLogits",
+    "TraceProof",
+    "audit_positions",
+    "audit_steps",
+]
+
+__getattr__ = _lazy.importer(__name__, _MODULE_OF, {})
+
+
+def __dir__() -> "list[str]":
+    return __all__

@@ -66,7 +66,7 @@ class Leaf:
 def step_count(task: ImageTask) -> int:
     """Return how many steps each image of a task takes: how often its scheduler is told a prediction.
 
-    It is `task.steps`, but for PNDM, which takes one step twice, or 9 more where it does not skip its Runge-Kutta steps.
+    It is `task.steps`, but for PNDM: one more, or 9 more where it does not skip its Runge-Kutta steps.
     """
     if task.scheduler != "PNDMScheduler":
         return task.steps
@@ -157,6 +157,8 @@ def leaf_digest(task: ImageTask, leaf: Leaf, latent: Shape, data: bytes) -> byte
 
 def check_shape(task: ImageTask, shape: Shape) -> None:
     """Refuse a shape that no latent of the task can have, whatever its model."""
+    if len(shape) != 3:
+        raise InvalidInputError(f"the shape of a latent is {shape!r:.80}; expected channels, height and width")
     channels, height, width = shape
     if not (1 <= channels <= MAX_CHANNELS and 1 <= height <= task.height and 1 <= width <= task.width):
         raise InvalidInputError(

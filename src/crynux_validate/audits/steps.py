@@ -2,13 +2,13 @@
 
 import hashlib
 import math
-from typing import Final
+from typing import Final, Literal
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.layout import check_traced, step_count
 from crynux_validate.encoding import check_integer, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import ImageTask
+from crynux_validate.tasks import ImageTask, Task
 
 MAX_SEED_BYTES: Final = 256
 
@@ -19,7 +19,7 @@ def audit_steps(seed: bytes, task: ImageTask, answer: ImageScore, count: int) ->
     Parameters
     ----------
     seed
-        1 to 256 bytes that nobody knew when the answer was bound: a beacon's value, or what the creator drew afterwards.
+        1 to 256 bytes that nobody knew when the answer was bound: a beacon's value, or what the creator drew later.
     task
         A task that binds its trace.
     answer
@@ -42,20 +42,30 @@ def audit_steps(seed: bytes, task: ImageTask, answer: ImageScore, count: int) ->
     check_type(answer, ImageScore, "the answer", "an ImageScore")
     if answer.result_digest is None:
         raise InvalidInputError("the answer has no result digest; give the answer that was committed to")
-    if not isinstance(seed, bytes) or not 1 <= len(seed) <= MAX_SEED_BYTES:
-        raise InvalidInputError(f"the seed is {shorten(seed)}; expected 1 to {MAX_SEED_BYTES} bytes")
     steps = step_count(task)
     total = steps * task.images
     wanted = min(check_integer(count, "the number of steps", 1), total)
-    start = digest("audit-steps", length_prefixed(seed), bytes.fromhex(task.digest), answer.result_digest)
+    found = draw_places(start_of("audit-steps", seed, task, answer.result_digest), wanted, total)
+    images = sorted({at // steps for at in found})
+    return {image: tuple(sorted(at % steps for at in found if at // steps == image)) for image in images}
+
+
+def start_of(thing: Literal["audit-steps", "audit-positions"], seed: bytes, task: Task, bound: bytes) -> bytes:
+    """Return the digest that words are drawn from: of the seed, the task, and what the answer bound."""
+    if not isinstance(seed, bytes) or not 1 <= len(seed) <= MAX_SEED_BYTES:
+        raise InvalidInputError(f"the seed is {shorten(seed)}; expected 1 to {MAX_SEED_BYTES} bytes")
+    return digest(thing, length_prefixed(seed), bytes.fromhex(task.digest), bound)
+
+
+def draw_places(start: bytes, wanted: int, total: int) -> set[int]:
+    """Draw that many different places of 0 to `total` - 1: word i is SHA-256 over the start and i as u32 big-endian."""
     found: set[int] = set()
     word = 0
     while len(found) < wanted:
         drawn = hashlib.sha256(start + word.to_bytes(4, "big")).digest()
         found.add(int.from_bytes(drawn, "big") % total)
         word += 1
-    images = sorted({at // steps for at in found})
-    return {image: tuple(sorted(at % steps for at in found if at // steps == image)) for image in images}
+    return found
 
 
 def steps_needed(share: float, rate: float) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from crynux_validate.calibration.counting import (
     Counts,
     OnProgress,
+    PairCounts,
     count_cheat,
     count_honest,
     count_unrelated,
@@ -24,6 +25,12 @@ from crynux_validate.calibration.table import PLAIN, Integers, Table, classes_of
 from crynux_validate.encoding import check_flag, check_function, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.judging import GROUP_SIZES
+
+MOST_COMPARED: Final = 4_000
+"""So many honest pictures are compared with each other."""
+
+PLAIN_SHARE: Final = 0.05
+"""From this share of degenerate hashes on a warning is given."""
 
 DIGITS: Final = 6
 """Significant digits of rates; bounds are rounded outwards."""
@@ -98,7 +105,12 @@ def calibrate(
     cuts = margin_cuts(honest) or margin_cuts(unrelated)
     table = Table.of(honest, classes_of(honest, cuts))
     made = _Made(table, reps_of(_even(samples)), group_size, confidence, safety_checker, groups, seed)
-    made.warnings += [*_of_models(honest), *_of_kinds(table, group_size), *_of_margins(samples, cuts)]
+    made.warnings += [
+        *_of_models(honest),
+        *_of_kinds(table, group_size),
+        *_of_plain(samples),
+        *_of_margins(samples, cuts),
+    ]
     made.add_honest(cuts)
     made.add_unrelated(unrelated, cuts, state, on_progress)
     for name in samples.cheats:
@@ -185,10 +197,6 @@ class _Made:
 
     def add_honest(self, cuts: tuple[float, ...]) -> None:
         found = count_honest(self.table, safety_checker=self.safety_checker, seed=self.seed)
-        if not found.pictures:
-            raise InvalidInputError(
-                "no task was answered by two kinds of machines; a calibration compares answers to the same task"
-            )
         by_pair = found.by_pair.sum(axis=1)
         there = by_pair > 0  # not every two kinds have a task in common
         self.pictures[HONEST] = found.pictures
@@ -261,15 +269,14 @@ class _Made:
         )
         self.pictures[UNRELATED] = pictures
         weights = found.distances.sum(axis=1).astype(np.float64)
+        below, beyond = (
+            {"picture": Clustering(events.astype(np.float64), weights, order=2)}
+            for events in (self._below(found.distances), self._beyond(found.telling))
+        )
+        touched = self._touched(found)
         self.pairs[UNRELATED] = Curves(
-            *(
-                self._curve(
-                    found.pairs_of_pictures,
-                    {"picture": Clustering(events.astype(np.float64), weights, order=2)},
-                    (found.pictures, None),
-                )
-                for events in (self._below(found.distances), self._beyond(found.telling))
-            )
+            self._curve(found.pairs_of_pictures, below, [touched, touched], [pictures, pictures]),
+            self._curve(pictures, beyond),  # one plain picture is far from none
         )
         self.left_out += self._excluded(UNRELATED, found.classes, cuts, agree=True)
         self.groups[UNRELATED] = self._worst(
@@ -278,8 +285,26 @@ class _Made:
                     self.table, unrelated.hashes, picture, some, self.size, self.drawn, self._rng(UNRELATED, some)
                 )
                 for some in self._accomplices
-            ]
+            ],
+            (self._alike_honest(), touched / pictures),
         )
+
+    def _touched(self, found: PairCounts) -> Integers:
+        """At each threshold, how many pictures agree with another one."""
+        touched: Integers = found.nearest.cumsum()[np.array(self.thresholds) - 1]
+        return touched
+
+    def _alike_honest(self) -> Floats:
+        """At each threshold, which share of the honest pictures agrees with another one, that of another task.
+
+        Where they are all alike, an unrelated picture agrees with all of them or with none.
+        """
+        _, task = np.unique(self.table.picture, return_index=True)
+        task = self._rng(HONEST, 1).permutation(task)[:MOST_COMPARED]
+        if len(task) < 2:
+            return np.ones(len(self.thresholds))
+        hashes = self.table.hashes[task, self.table.present[task].argmax(axis=1)]
+        return self._touched(count_unrelated(hashes, np.arange(len(task)))) / len(task)
 
     @property
     def _accomplices(self) -> range:
@@ -305,23 +330,32 @@ class _Made:
         return beyond
 
     def _curve(
-        self, n: int, clusterings: Mapping[str, Clustering], pictures: tuple[int, int | None] | None = None
+        self,
+        n: int,
+        clusterings: Mapping[str, Clustering],
+        touched: Sequence[Integers] = (),
+        pictures: Sequence[int] = (),
     ) -> Curve:
-        found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, pictures=pictures)
+        found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, touched=touched, pictures=pictures)
         return curve(n, found)
 
-    def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
-        alike = None
-        if "other picture" in drawn.clusters:
-            alike = (len(np.unique(drawn.clusters["picture"])), len(np.unique(drawn.clusters["other picture"])))
-        passing, slash = judged(
-            drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed
+    def _judged(self, drawn: Drawn, *, honest: bool, alike: Sequence[Floats] = ()) -> Curves:
+        found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
+        touched = [
+            np.maximum(seen, np.ceil(share * of).astype(np.int64))
+            for seen, of, share in zip(found.touched, found.of, alike, strict=True)
+        ]
+        return Curves(
+            self._curve(drawn.pairs or drawn.pictures, found.passing, touched, found.of),
+            self._curve(drawn.pictures, found.slash),
         )
-        return Curves(self._curve(drawn.n, passing, alike), self._curve(drawn.n, slash, alike))
 
-    def _worst(self, several: Iterable[Drawn]) -> Curves:
-        """Over several numbers of accomplices: what is accepted most, and slashed least."""
-        found = [self._judged(drawn, honest=False) for drawn in several]
+    def _worst(self, several: Iterable[Drawn], alike: Sequence[Floats] = ()) -> Curves:
+        """Over several numbers of accomplices: what is accepted most, and slashed least.
+
+        `alike` is for unrelated pictures: on each side of the pairs, the share that is known to agree with another one.
+        """
+        found = [self._judged(drawn, honest=False, alike=alike) for drawn in several]
         return Curves(
             _choose([one.passing for one in found], lambda rate: rate.high),
             _choose([one.slash for one in found], lambda rate: -rate.low),
@@ -408,12 +442,22 @@ def _of_kinds(table: Table, size: int) -> Iterator[str]:
     if kinds == 2:
         yield "there are two kinds of machines, so that nothing is known of how pairs of kinds differ"
     answers = table.present.sum(axis=1)
-    few = int((answers[answers >= 2] < size).sum())
+    few = int((answers < size).sum())
     if few:
         yield (
-            f"{few} tasks were answered by fewer than {size} kinds of machines: in their groups some members are of one"
-            " kind and always agree, which makes honest rates per group look lower than they are"
+            f"{few} of {len(answers)} tasks were answered by fewer than {size} kinds of machines: in their groups some"
+            " members are of one kind and always agree, which makes rates per group look better than they are"
         )
+
+
+def _of_plain(samples: Samples) -> Iterator[str]:
+    for role in (HONEST, UNRELATED):
+        rows = samples.having(role)
+        if len(rows) and (share := float(rows.degenerate.mean())) >= PLAIN_SHARE:
+            yield (
+                f"{share:.0%} of the {role} hashes are degenerate: pictures too plain to tell apart, on which nobody is"
+                " slashed"
+            )
 
 
 def _of_margins(samples: Samples, cuts: tuple[float, ...]) -> Iterator[str]:

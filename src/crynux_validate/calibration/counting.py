@@ -29,6 +29,12 @@ from crynux_validate.files import write_whole
 DISTANCES: Final = HASH_BITS + 1
 """How many different distances there are, 0 to 64."""
 
+_OWN: Final = DISTANCES
+"""Stands where a distance would be, for rows of the same picture."""
+
+_KEPT: Final = ("distances", "telling", "classes", "nearest")
+"""What a state keeps."""
+
 OnProgress: TypeAlias = Callable[[int, int], None]
 """Called with how many pairs are done, and of how many."""
 
@@ -134,15 +140,21 @@ class PairCounts:
         int64 of shape (blocks of pictures, 65), as of `Counts`, unweighted.
     classes
         int64 of shape (5, 65): each pair once.
+    nearest
+        int64 of shape (66,): for each distance how many pictures have another one at it, and none nearer; the last
+        place is for pictures that were compared with none.
     pairs
         How many pairs were compared.
     pictures
-        The effective number of pictures, and of pairs of them: as many of one size scatter as much.
+        How many pictures there are.
+    pairs_of_pictures
+        The effective number of pairs of pictures: as many of pictures of one size scatter as much.
     """
 
     distances: Integers
     telling: Integers
     classes: Integers
+    nearest: Integers
     pairs: int
     pictures: int
     pairs_of_pictures: int
@@ -212,8 +224,9 @@ def count_unrelated(
         work.distances,
         work.telling,
         work.classes // 2,
+        np.bincount(work.nearest, minlength=DISTANCES + 1),
         int(work.distances.sum()) // 2,
-        int(of_one**2 / of_two + 1e-9),
+        len(names),
         max(1, int((of_one**2 - of_two) ** 2 / 2 / (of_two**2 - of_four) + 1e-9)),
     )
 
@@ -224,7 +237,6 @@ class _Work:
     def __init__(self, hashes: Hashes, picture: Integers, marks: Classes, safety_checker: bool, seed: int) -> None:
         self.hashes = np.ascontiguousarray(hashes.T)
         self.tells = is_telling(self.hashes)
-        self.all_tell = bool(self.tells.all())
         self.picture = picture
         self.marks = marks
         self.ends = np.searchsorted(marks, np.arange(PLAIN + 2))
@@ -237,37 +249,34 @@ class _Work:
         self.distances = np.zeros((blocks, DISTANCES), np.int64)
         self.telling = np.zeros((blocks, DISTANCES), np.int64)
         self.classes = np.zeros((PLAIN + 1, DISTANCES), np.int64)
+        self.nearest = np.full(int(picture.max()) + 1, _OWN, np.uint8)
         parts = (self.hashes, picture, marks, self.block, np.array([safety_checker]))
         self.name = hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
 
     def count(self, row: int) -> None:
         """Compare one row with all others that are of other pictures."""
-        apart, far = self._apart(row, slice(None))
-        own_apart, own_far = self._apart(row, self.own[self.picture[row]])
-        mark = self.marks[row]
+        apart, far = self._apart(row)
+        own = self.own[self.picture[row]]
+        apart[own] = far[own] = _OWN
+        mark, block = self.marks[row], self.block[row]
         for other in range(PLAIN + 1):
-            found = np.bincount(apart[self.ends[other] : self.ends[other + 1]], minlength=DISTANCES)
+            found = np.bincount(apart[self.ends[other] : self.ends[other + 1]], minlength=_OWN + 1)[:_OWN]
             self.classes[max(mark, other)] += found
-            self.distances[self.block[row]] += found
-        self.distances[self.block[row]] -= np.bincount(own_apart, minlength=DISTANCES)
-        own_marks = np.maximum(self.marks[self.own[self.picture[row]]], mark)
-        self.classes -= _by(own_marks, own_apart, None, PLAIN + 1)
-        self.telling[self.block[row]] += np.bincount(far, minlength=DISTANCES)
-        self.telling[self.block[row]] -= np.bincount(own_far, minlength=DISTANCES)
+            self.distances[block] += found
+        self.telling[block] += np.bincount(far, minlength=_OWN + 1)[:_OWN]
+        self.nearest[self.picture[row]] = min(self.nearest[self.picture[row]], apart.min())
         self.done = row + 1
 
-    def _apart(self, row: int, others: "slice | Integers") -> "tuple[Classes, Classes]":
-        """The similarity score, and the distance that can slash, of one row and others."""
+    def _apart(self, row: int) -> tuple[Classes, Classes]:
+        """The similarity score, and the distance that can slash, of one row and all rows."""
         apart = far = np.zeros(0, np.uint8)
         for image, hashes in enumerate(self.hashes):
-            distance = np.bitwise_count(hashes[others] ^ hashes[row])
+            distance = np.bitwise_count(hashes ^ hashes[row])
             tells = self.tells[image, row]
             if tells != self.safety_checker:  # one that tells is enough, and it does; or both must, and it does not
-                telling = distance if tells else np.zeros_like(distance)
-            elif self.all_tell:
-                telling = distance
+                telling = distance.copy() if tells else np.zeros_like(distance)
             else:
-                telling = distance * self.tells[image, others]
+                telling = distance * self.tells[image]
             apart = np.maximum(apart, distance) if image else distance
             far = np.maximum(far, telling) if image else telling
         return apart, far
@@ -279,17 +288,15 @@ class _Work:
             content,
             name=np.frombuffer(self.name, np.uint8),
             done=np.array(self.done),
-            distances=self.distances,
-            telling=self.telling,
-            classes=self.classes,
+            **{column: getattr(self, column) for column in _KEPT},
         )
         write_whole(file, content.getvalue())
 
     def resume(self, file: Path) -> None:
         """Take over what was counted."""
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                found = {name: stored[name] for name in ("name", "done", "distances", "telling", "classes")}
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
+                found = {name: stored[name] for name in ("name", "done", *_KEPT)}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise InvalidInputError(
                 f"{shorten(str(file))} is no state of a calibration: {error}; delete it, or name another file"
@@ -299,7 +306,8 @@ class _Work:
                 f"{shorten(str(file))} is the state of a calibration of other samples; delete it, or name another file"
             )
         self.done = int(found["done"])
-        self.distances, self.telling, self.classes = found["distances"], found["telling"], found["classes"]
+        for column in _KEPT:
+            setattr(self, column, found[column])
 
 
 def _empty(rows: int) -> Floats:

@@ -10,13 +10,15 @@ has a mean between 0 and 1, the rate is the mean of those, and the bounds are th
   never 0;
 - those of **resampling** by one clustering, or by two of them together, where the deviations that each makes are added
   (as in the pigeonhole bootstrap, Owen 2007). Few clusters resample too narrowly: deviations are widened by
-  sqrt(m / (m - 1)) and by the ratio of Student's to the normal quantile with m - 1 degrees of freedom;
-- for pairs of pictures those of **alike** pictures, below.
+  sqrt(m / (m - 1)) and by the ratio of Student's to the normal quantile with m - 1 degrees of freedom. Bounds are their
+  quantiles, or those of the beta distribution with the same variance (Korn and Graubard 1998), whichever is wider:
+  rates of few clusters are skewed, and their own quantiles cannot show it;
+- for pairs of pictures, those of `alike` pictures.
 
 It knows nothing of hashes, and is meant to be used for other measured rates as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -121,35 +123,36 @@ def exact(rate: Floats | float, n: Integers | int, confidence: float = 0.95) -> 
     return np.minimum(low, shares), np.maximum(high, shares)
 
 
-def alike(rate: Floats, left: int, right: int | None = None, confidence: float = 0.95) -> Floats:
+def alike(high: Floats, touched: Sequence[Integers], pictures: Sequence[int], confidence: float = 0.95) -> Floats:
     """Return upper bounds for the rate at which two different pictures agree.
 
     n pictures make n (n - 1) / 2 pairs, which are not independent: where a share q of all pictures is alike (smooth
-    skies), a share of q^2 of all pairs agrees, and how many of the n pictures are smooth decides whether any does. The
-    exact bound with the number of pairs then is too low. This bound is that of q, squared: of n pictures as many were
-    smooth as make the rate that was seen, and one more, since one smooth picture alone agrees with none.
+    skies), q^2 of all pairs agree, and how many of the n pictures are smooth decides whether any does. The exact bound
+    with the number of pairs then is too low. This bound is that of q, squared, times that of the rate among the alike.
+    Of n pictures, those that agree with another one are alike, and one more: a smooth picture alone agrees with none.
 
     It does not cover a picture that agrees with many which do not agree with each other. Under a threshold T these
     would lie less than 2T apart.
 
     Parameters
     ----------
-    rate
-        float64: the rates that were measured, 0 to 1.
-    left, right
-        The numbers of pictures: pairs are formed among `left`, or of one of `left` and one of `right`.
+    high
+        float64 of shape (rates,): the exact bounds with the number of pairs.
+    touched
+        How many pictures agree with another one: integers of shape (rates,), twice for pairs among the same pictures,
+        or for each side of the pairs.
+    pictures
+        How many there are on each side.
     confidence
         As of `exact`.
     """
-    sizes = np.array([left, left if right is None else right], np.int64)
-    shares = np.repeat(np.sqrt(rate)[None, :], 2, axis=0)
-    shares = np.maximum(shares, (1 / sizes)[:, None])
-    for _ in range(60):  # each step halves the distance, and the logarithms of shares begin less than 40 apart
-        k = np.minimum(sizes[:, None] * rate / shares[::-1] + 1, sizes[:, None])
-        found = exact(k / sizes[:, None], sizes[:, None], confidence)[1]
-        shares = np.sqrt(shares * found)
-    together: Floats = np.clip(shares[0] * shares[1], rate, 1.0)
-    return together
+    classes = np.ones_like(high)
+    seen = np.ones_like(high)
+    for found, size in zip(touched, pictures, strict=True):
+        classes *= exact(np.minimum(found + 1, size) / size, size, confidence)[1]
+        seen *= found / size
+    within = np.divide(high, seen, where=seen > 0, out=np.ones_like(high))  # of what was not seen, nothing is known
+    return np.minimum(1.0, classes * np.minimum(1.0, within))
 
 
 def blocks_of(clusters: int, seed: int) -> Integers:
@@ -169,7 +172,8 @@ def bounds(
     *,
     confidence: float = 0.95,
     seed: int = 0,
-    pictures: tuple[int, int | None] | None = None,
+    touched: Sequence[Integers] = (),
+    pictures: Sequence[int] = (),
 ) -> Bounds:
     """Return rates with the widest of all bounds.
 
@@ -178,14 +182,13 @@ def bounds(
     n
         The number of clusters for the exact bound.
     clusterings
-        By the name of each clustering; the first gives the rates, and the sums of all others must be the same. With two
-        of them, the bound of both together replaces that of each.
+        By the name of each clustering; the first gives the rates, and those of all others must be the same.
     confidence
         Of each interval, two-sided.
     seed
         Of the resampling: equal seeds give equal bounds.
-    pictures
-        For pairs of pictures, the arguments of `alike`, which bounds the rarer of the event and its contrary.
+    touched, pictures
+        For pairs of pictures, the arguments of `alike`.
 
     Raises
     ------
@@ -196,24 +199,30 @@ def bounds(
     first = _checked(clusterings)
     rate = np.clip(first.events.sum(axis=0) / first.weights.sum(), 0, 1)
     low, high = exact(rate, n, confidence)
-    by = np.zeros(len(rate), np.int64)
-    names = [EXACT]
-    usable = {name: one for name, one in clusterings.items() if len(one.weights) > 1}
+    by = np.full(len(rate), EXACT, object)
+    if touched:
+        together = alike(high, touched, pictures, confidence)
+        by[together > high] = ALIKE
+        high = np.maximum(high, together)
+    usable = [name for name, one in clusterings.items() if len(one.weights) > 1]
     if usable:
-        deviations = np.sum([_deviations(one, confidence, seed + at) for at, one in enumerate(usable.values())], axis=0)
-        ends = np.quantile(deviations, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-        names.append(" and ".join(usable))
-        low = np.minimum(low, np.clip(rate + ends[0], 0, rate))
-        by[rate + ends[1] > high] = len(names) - 1
-        high = np.maximum(high, np.clip(rate + ends[1], rate, 1))
-    if pictures is not None:
-        names.append(ALIKE)
-        rare = rate <= 0.5
-        most = np.where(rare, alike(rate, *pictures, confidence), 0)
-        least = np.where(rare, 1, 1 - alike(1 - rate, *pictures, confidence))
-        by[most > high] = len(names) - 1
+        several = [_deviations(clusterings[name], confidence, seed + at) for at, name in enumerate(usable)]
+        least, most = _of_deviations(rate, np.sum(several, axis=0), confidence)
+        by[most > high] = " and ".join(usable)
         low, high = np.minimum(low, least), np.maximum(high, most)
-    return Bounds(rate, low, high, tuple(names[at] for at in by))
+    return Bounds(rate, low, high, tuple(by))
+
+
+def _of_deviations(rate: Floats, deviations: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Bounds from resampled deviations: their quantiles, and those of the beta distribution with their variance."""
+    ends = np.quantile(deviations, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    variance = deviations.var(axis=0)
+    there = variance > 0
+    size = np.divide(rate * (1 - rate), variance, where=there, out=np.ones_like(rate))
+    skewed = exact(rate, np.maximum(size, 1), confidence)
+    low = np.where(there, np.minimum(skewed[0], np.maximum(rate + ends[0], 0)), rate)
+    high = np.where(there, np.maximum(skewed[1], np.minimum(rate + ends[1], 1)), rate)
+    return low, high
 
 
 def _checked(clusterings: Mapping[str, Clustering]) -> Clustering:
@@ -241,7 +250,9 @@ def _deviations(one: Clustering, confidence: float, seed: int) -> Floats:
 
     clusters, total = len(one.weights), one.weights.sum()
     centred = one.events - one.weights[:, None] * (one.events.sum(axis=0) / total)
-    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES)
+    chosen = np.random.default_rng(seed).integers(0, clusters, (RESAMPLES, clusters))
+    chosen += np.arange(0, RESAMPLES * clusters, clusters)[:, None]
+    drawn = np.bincount(chosen.reshape(-1), minlength=chosen.size).reshape(chosen.shape)
     student = t.ppf((1 + confidence) / 2, clusters - 1) / norm.ppf((1 + confidence) / 2)
     wider = one.order * student * np.sqrt(clusters / (clusters - 1))
     deviations: Floats = drawn.astype(np.float64) @ centred * (wider / total)

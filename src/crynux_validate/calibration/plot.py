@@ -90,7 +90,7 @@ def _figure(calibration: Calibration) -> Any:
     names = calibration.cheats
     high = 7.2 + 0.2 * max(0, len(names) - 10)
     figure = Figure(figsize=(10, high), facecolor="white")
-    left, width = 0.09, 0.58
+    left, width = 0.09, 0.56
     above = figure.add_axes((left, 1 - 3.2 / high, width, 2.05 / high))
     below = figure.add_axes((left, 0.62 / high, width, 1 - 4.15 / high), sharex=above)
     _honest(above, calibration, chosen, last)
@@ -168,14 +168,14 @@ def _cheats(axes: Any, calibration: Calibration, chosen: Recommendation | None, 
     slashed = calibration.rates(at, chosen.slash_threshold if chosen else None).cheats
     words = f"at threshold {at}" + ("" if chosen else ", which is not recommended")
     step = min(0.07, 1 / (len(order) + 2))
-    head = f"{words}\n{'accepted':>8} {'up to':>7} {'slashed ≥':>9}"
+    head = f"{words}\n{'accepted':>8} {'up to':>7} {'slashed ≥':>10}"
     axes.text(1.03, 1, head, transform=axes.transAxes, color=PALE, fontsize=8, va="top", family="monospace")
     for place, name in enumerate(order):
         colour = HUES[place % len(HUES)]
         _band(axes, rates[name], colour, floor)
         rate = rates[name][at]
         cut = name if len(name) <= 22 else f"{name[:21]}…"
-        shown = f"{_percent(rate.rate):>8} {_percent(rate.high):>7} {_percent(slashed[name].slash.low):>9}"
+        shown = f"{_percent(rate.rate):>8} {_percent(rate.high):>7} {_percent(slashed[name].slash.low):>10}"
         axes.text(
             1.03, 1 - (place + 2.4) * step, f"{shown}  {cut}", transform=axes.transAxes, color=colour,
             fontsize=8, va="center", family="monospace",

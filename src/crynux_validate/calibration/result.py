@@ -311,8 +311,15 @@ class Calibration:
         return self.rates(threshold, slash_threshold).cheats[name]
 
     def place(self, threshold: int) -> int:
-        """Return which of `thresholds` stands for a threshold."""
-        return bisect_right(self.thresholds, check_threshold(threshold, "threshold")) - 1
+        """Return which of `thresholds` stands for a threshold, 1 to 64, counted from 0.
+
+        Raises
+        ------
+        InvalidInputError
+            For what is no threshold.
+        """
+        check_threshold(threshold, "threshold")
+        return bisect_right(self.thresholds, threshold) - 1
 
     def check_fits(
         self, *, algorithm: str | None = None, group_size: int | None = None, images: int | None = None

@@ -60,7 +60,7 @@ class Table:
         Raises
         ------
         InvalidInputError
-            Where there are fewer than two kinds of machines, or all give equal pixels.
+            Where there are fewer than two kinds of machines, all give equal pixels, or no two answered the same task.
         """
         if len(honest.kinds.names) < 2:
             found = honest.kinds.names[0] if len(honest) else "none"
@@ -93,6 +93,10 @@ class Table:
                 " measure another one"
             )
         hashes, present, marks, pixels = hashes[:, left], present[:, left], marks[:, left], pixels[:, left]
+        if present.sum(axis=1).max() < 2:
+            raise InvalidInputError(
+                "no task was answered by two kinds of machines; a calibration compares answers to the same task"
+            )
         picture = _pictures(hashes, present, pixels)
         kinds = tuple(name for name, there in zip(honest.kinds.names, left, strict=True) if there)
         places = {

@@ -190,7 +190,7 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield number, fields
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeError) as error:  # UnicodeError: text that is none
         raise InvalidInputError(f"{path} cannot be read as Parquet: {shorten(str(error))}") from error
 
 

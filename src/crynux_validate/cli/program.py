@@ -41,7 +41,21 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     # Imported here: what these import can be missing or broken, and then is told like any other error.
-    from crynux_validate.cli import calibrate, compare, demo, env, evidence, judge, ledger, report, run, stake, vectors
+    from crynux_validate.cli import (
+        audit,
+        calibrate,
+        compare,
+        demo,
+        env,
+        evidence,
+        judge,
+        ledger,
+        report,
+        run,
+        schema,
+        stake,
+        vectors,
+    )
     from crynux_validate.cli import hash as hash_command
 
     parser = Parser(
@@ -53,7 +67,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"crynux-validate {crynux_validate.__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the library's log on standard error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    parts = (demo, run, hash_command, compare, judge, calibrate, stake, ledger, evidence, report, vectors, env)
+    parts = (
+        *(demo, run, audit, hash_command, compare, judge, calibrate, stake),
+        *(ledger, evidence, report, vectors, schema, env),
+    )
     for command in parts:
         command.add_parser(commands)
     return parser

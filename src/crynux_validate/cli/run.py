@@ -3,7 +3,7 @@
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import crynux_validate
 from crynux_validate.answers import ErrorReport
@@ -16,6 +16,9 @@ from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, tas
 
 if TYPE_CHECKING:
     from crynux_validate import ImageResult, Runner, TextResult, Token
+
+
+T = TypeVar("T", bound=ImageTask | TextTask)
 
 
 class NoScoreError(CrynuxValidateError):
@@ -51,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         task = task_from_json(data, allow_unpinned=arguments.allow_unpinned)
     except InvalidTaskError as error:
         raise _reported(arguments, data, None, error) from error
-    _check_options(arguments, task)
+    check_model(arguments, task)
     try:
         results.begin(arguments.out, task.canonical_bytes)  # before hours of work, not after them
     except OSError as error:
@@ -67,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_options(arguments: argparse.Namespace, task: Task) -> None:
+def check_model(arguments: argparse.Namespace, task: Task) -> None:
     """Refuse what is the command line's fault, and not the task's or the machine's."""
     digest, model = task.model.digest, arguments.model
     if digest is not None and model is None:
@@ -104,10 +107,7 @@ def _compute(
     arguments: argparse.Namespace, task: Task
 ) -> "tuple[ImageResult | TextResult, dict[str, Any], OutputError | None]":
     """Load the model and run the task; returns the result, what is shown of it, and why it cannot be shown."""
-    if arguments.model is not None:
-        model = task.model.at(arguments.model, lambda read: show_progress(f"reading the model  {read}"))
-        show_progress("")
-        task = task.replace(model=model)
+    task = located(arguments, task)
     note(f"loading {task.model} ...")
     started = time.monotonic()
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
@@ -115,6 +115,15 @@ def _compute(
         if isinstance(task, TextTask):
             return _write(runner, task, quiet=arguments.json)
         return *_draw(runner, task), None
+
+
+def located(arguments: argparse.Namespace, task: T) -> T:
+    """Return the task with the folder that ``--model`` names, where it names one."""
+    if arguments.model is None:
+        return task
+    model = task.model.at(arguments.model, lambda read: show_progress(f"reading the model  {read}"))
+    show_progress("")
+    return cast("T", task.replace(model=model))
 
 
 def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", found: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from crynux_validate.calibration.result import Calibration
+from crynux_validate.cli import stake_audits
 from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD
-from crynux_validate.stakes import DEFAULT_SOURCE, PPM, SOURCES, Threshold, required_stake
+from crynux_validate.stakes import DEFAULT_SOURCE, PPM, SOURCES, RequiredStake, Threshold, required_stake
 
 
 def add_parser(commands: Commands) -> None:
@@ -74,6 +75,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw stake over threshold: .png, .svg or .pdf")
     add_json_flag(parser)
+    stake_audits.add_options(parser)
     parser.set_defaults(main=main)
 
 
@@ -98,14 +100,22 @@ def main(arguments: argparse.Namespace) -> int:
         raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
     calibration = None if arguments.calibration is None else Calibration.load(arguments.calibration)
     threshold: Threshold = None if arguments.text else "default" if arguments.threshold is None else arguments.threshold
-    required = required_stake(
-        **pool,
-        **rules,
-        threshold=threshold,
-        source=arguments.source,
-        calibration=calibration,
-        cheats=arguments.cheats,
-    )
+
+    def groups(rate: float) -> RequiredStake:
+        return required_stake(
+            **pool | {"sampling_rate": rate},
+            **rules,
+            threshold=threshold,
+            source=arguments.source,
+            calibration=calibration,
+            cheats=arguments.cheats,
+        )
+
+    terms = stake_audits.terms_of(arguments)
+    if terms is not None:
+        own = ("group_size", "dishonest_weight", "absent", "slash_ppm", "slash_per_fee")
+        return stake_audits.show(arguments, terms, pool | {name: rules[name] for name in own}, groups)
+    required = groups(pool["sampling_rate"])
     live = required_stake(**pool, threshold=None, view="network")
     if arguments.plot:
         if threshold is None:

@@ -48,9 +48,18 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
     InvalidInputError
         For another suffix, and where the file cannot be written.
     """
+    check_format(path)
+    return save(_figure(chosen, arguments), path)
+
+
+def check_format(path: Path) -> None:
+    """Refuse a name whose suffix is no format."""
     if path.suffix.lower() not in FORMATS:
         raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
-    figure = _figure(chosen, arguments)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all; returns the path."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     try:

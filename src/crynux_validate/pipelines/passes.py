@@ -74,6 +74,10 @@ class Passes:
 
     def __call__(self, new: Sequence[int]) -> torch.Tensor:
         """Run over the tokens that are new, and return the logits after the last of them, shape (vocabulary,)."""
+        return self.rows(new, 1)[0]
+
+    def rows(self, new: Sequence[int], last: int) -> torch.Tensor:
+        """Run over the tokens that are new, and return the logits after the last ones, shape (last, vocabulary)."""
         device, given = self._model.device, {}
         if self.state is not None:
             given[self._calls.state] = self.state
@@ -81,7 +85,7 @@ class Passes:
             end = self._length + len(new)
             given["position_ids"] = torch.arange(self._length, end, dtype=torch.int64, device=device)[None]
         if self._calls.last:
-            given["logits_to_keep"] = 1
+            given["logits_to_keep"] = last
         ids = torch.tensor([new], dtype=torch.int64, device=device)
         output = self._model(input_ids=ids, use_cache=True, return_dict=True, **given)
         # A few families change what they were given, and do not return it.
@@ -90,7 +94,7 @@ class Passes:
         if self.state is None:
             raise ValueError(f"it returns no {self._calls.state}: it keeps nothing of the tokens before")
         self._length += len(new)
-        logits: torch.Tensor = output.logits[0, -1]
+        logits: torch.Tensor = output.logits[0, -last:]
         return logits
 
 

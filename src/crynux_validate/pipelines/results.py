@@ -19,7 +19,8 @@ from crynux_validate.tasks import Task
 ANSWER: Final = "answer.bin"
 READABLE: Final = "answer.json"
 TRACE: Final = "trace.bin"
-_PARTS: Final = re.compile(r"environment\.json|trace\.bin|image-[0-9]+\.png|text-[0-9]+\.txt")
+TOP: Final = "top.bin"
+_PARTS: Final = re.compile(r"environment\.json|trace\.bin|top\.bin|image-[0-9]+\.png|text-[0-9]+\.txt")
 """The files of a result besides task and answer."""
 
 

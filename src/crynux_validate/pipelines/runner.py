@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
+from crynux_validate.audits.top import TopLogits
 from crynux_validate.encoding import check_flag, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
@@ -19,6 +20,8 @@ from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, Text
 if TYPE_CHECKING:
     import torch
 
+    from crynux_validate.audits.image import ImageAudit
+    from crynux_validate.audits.proof import TraceProof
     from crynux_validate.pipelines.image_models import LoadedModel
     from crynux_validate.pipelines.images import ImageResult
     from crynux_validate.pipelines.text import TextResult, Token
@@ -163,6 +166,30 @@ class Runner:
         _LOG.info("ran the task %s in %.1f s: %s", task.digest, result.seconds, result.score)
         return result
 
+    def audit(
+        self,
+        task: ImageTask,
+        answer: ImageScore,
+        proof: "TraceProof",
+        *,
+        seed: bytes,
+        count: int,
+        kinds: tuple[str, str] | None = None,
+    ) -> "ImageAudit":
+        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`."""
+        from crynux_validate.pipelines.image_audit import audit_image, check_proof
+
+        check_proof(task, answer, proof, seed, count, kinds)
+        self._check(task)
+        if self._loaded is None:
+            raise PipelineError("this runner is closed; make a new one")
+        loaded: Any = self._loaded
+        start = time.perf_counter()
+        with deterministic():
+            found = audit_image(loaded, task, answer, proof, kinds)
+        _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
+        return found
+
     def _load(self) -> "LoadedModel | LoadedText":
         try:
             with deterministic():
@@ -204,15 +231,19 @@ class Runner:
             found, recipe = generate(loaded, task, on_token)
         seconds = time.perf_counter() - start
         tokens = tuple(sequence.ids for sequence in found)
-        logits = [sequence.logits for sequence in found] if task.binding == "logits" else None
+        bound = [sequence.bound for sequence in found]
+        top = TopLogits(task, bound) if task.binding == "top" else None
         return TextResult(
             task=task,
             token_ids=tokens,
             texts=tuple(sequence.text for sequence in found),
             finish=tuple(sequence.finish for sequence in found),
-            score=TextScore.from_tokens(tokens, logits),
+            score=TextScore.from_tokens(
+                tokens, bound if task.binding == "logits" else None, None if top is None else top.root
+            ),
             environment=replace(machine, recipe=recipe),
             seconds=seconds,
+            top=top,
         )
 
     def _here(self) -> Environment:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from crynux_validate.answers import TextScore, logits_digest
+from crynux_validate.audits.top import TopLogits
 from crynux_validate.encoding import summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
@@ -28,6 +29,7 @@ from crynux_validate.pipelines.prompts import input_ids, new_tokens
 from crynux_validate.pipelines.recipe import TextRan
 from crynux_validate.pipelines.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.top import top_row
 from crynux_validate.pipelines.written import Written
 from crynux_validate.tasks import TextTask
 
@@ -83,6 +85,9 @@ class TextResult:
         The machine, the guard's switches and what was loaded.
     seconds
         Wall time of the generation, without loading.
+    top
+        With ``binding="top"`` the largest logits of each token, which a node keeps as long as its answer can be
+        audited; otherwise None.
     """
 
     task: TextTask
@@ -92,6 +97,7 @@ class TextResult:
     score: TextScore
     environment: Environment
     seconds: float
+    top: TopLogits | None = None
 
     def __repr__(self) -> str:
         tokens = f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens"
@@ -101,8 +107,9 @@ class TextResult:
         """Write the result into a folder, which is made if it is not there.
 
         ``text-0.txt`` and so on (UTF-8), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
-        ``answer.json`` (the same, to read, with the tokens) and ``environment.json``. Files of these names are
-        replaced, and those of an earlier result removed; everything else in the folder is left alone.
+        ``answer.json`` (the same, to read, with the tokens), ``environment.json``, and with ``binding="top"``
+        ``top.bin`` (the largest logits). Files of these names are replaced, and those of an earlier result removed;
+        everything else in the folder is left alone.
 
         Returns
         -------
@@ -116,17 +123,22 @@ class TextResult:
         """
         answer = {"token_ids": self.token_ids, "finish": self.finish, "seconds": self.seconds}
         files = {f"text-{number}.txt": text.encode("utf-8") for number, text in enumerate(self.texts)}
+        if self.top is not None:
+            files[results.TOP] = self.top.to_bytes()
         return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One sequence as it came out of the loop: tokens, text, end, and with ``logits`` the digests of their logits."""
+    """One sequence as it came out of the loop: tokens, text, end, and what is bound of the logits of each token.
+
+    That is with ``logits`` their digest, with ``top`` the row of the largest, otherwise nothing.
+    """
 
     ids: tuple[int, ...]
     text: str
     finish: Finish
-    logits: tuple[bytes, ...]
+    bound: tuple[bytes, ...]
 
 
 def generate(
@@ -176,13 +188,15 @@ def _decode(
     seen = np.empty(len(prompt) + task.max_new_tokens, dtype=np.int64)
     seen[: len(prompt)] = prompt
     ids: list[int] = []
-    digests: list[bytes] = []
+    bound: list[bytes] = []
     finish: Finish | None = None
     written = Written(lambda window: _text(loaded, window), task.stop)
     generators = Untouched(loaded.model.device)
     for step, logits in enumerate(_forward(loaded, prompt, ids, ran)):
         if task.binding == "logits":
-            digests.append(logits_digest(logits.astype("<f4", copy=False).tobytes()))
+            bound.append(logits_digest(logits.astype("<f4", copy=False).tobytes()))
+        elif task.binding == "top":
+            bound.append(top_row(logits))
         ids.append(choose(task, chain, logits, seen[: len(prompt) + step], sequence, step))
         seen[len(prompt) + step] = ids[-1]
         finish, piece = _write(written, ids[-1], ids[-1] in end, len(ids) == task.max_new_tokens)
@@ -193,7 +207,26 @@ def _decode(
         if finish is not None:
             break
     generators.check()
-    return Generated(tuple(ids), written.text, finish or "length", tuple(digests))
+    return Generated(tuple(ids), written.text, finish or "length", tuple(bound))
+
+
+def first_end(loaded: LoadedText, task: TextTask, ids: Sequence[int], most: int) -> tuple[Finish, int] | None:
+    """Return why a sequence ends and after how many of these tokens; None where nothing ends it yet.
+
+    Parameters
+    ----------
+    ids
+        New tokens of the vocabulary.
+    most
+        As many as it can have (`crynux_validate.pipelines.prompts.new_tokens`).
+    """
+    end = _end(loaded, task)
+    written = Written(lambda window: _text(loaded, window), task.stop)
+    for step, token in enumerate(ids, start=1):
+        finish, _ = _write(written, token, token in end, step == most)
+        if finish is not None:
+            return finish, step
+    return None
 
 
 def _write(written: Written, token: int, is_end: bool, is_last: bool) -> tuple[Finish | None, str]:

@@ -11,10 +11,11 @@ of the task, and loses l where it is slashed::
 
 A slash takes a share of the stake, and at most a bound that follows from the fee (protocol L4). All arithmetic is
 exact; floats are made at the end. A blank picture in a task with a safety checker is another counterfeit than these: it
-is never slashed (protocol J2, docs/stakes.md).
+is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one node that is audited.
 """
 
 from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
+from crynux_validate.stakes.audits import AFTER_AUDIT, AUDITS_PRESUPPOSE, AuditedStake, AuditTerms, Fates, Then
 from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE, Threshold
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
@@ -22,17 +23,23 @@ from crynux_validate.stakes.numbers import Number
 from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain, Odds, RequiredStake
 
 __all__ = [
+    "AFTER_AUDIT",
+    "AUDITS_PRESUPPOSE",
     "DEFAULT_SOURCE",
     "MOST_PER_FEE",
     "PPM",
     "SEALED_JOBS",
     "SOURCES",
     "VIEWS",
+    "AuditTerms",
+    "AuditedStake",
     "ExpectedGain",
+    "Fates",
     "Number",
     "Odds",
     "RequiredStake",
     "Source",
+    "Then",
     "Threshold",
     "View",
     "colluder_chances",

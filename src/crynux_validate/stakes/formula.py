@@ -7,9 +7,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 from crynux_validate.calibration.result import Calibration
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes.agreement import Source
+from crynux_validate.stakes.audits import AuditTerms, audited_stake
 from crynux_validate.stakes.counterfeits import DEFAULT_GROUP_SIZE, Counterfeit, Threshold, counterfeits
 from crynux_validate.stakes.groups import View, quorums
 from crynux_validate.stakes.numbers import Number, as_float, exact
@@ -36,6 +37,7 @@ def required_stake(
     view: View = "drawn",
     calibration: Calibration | None = None,
     cheats: Sequence[str] | None = None,
+    audits: AuditTerms | None = None,
 ) -> RequiredStake:
     """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
 
@@ -80,6 +82,10 @@ def required_stake(
         accepted, and a group without a quorum of colluders slashes it as often as the lower end says.
     cheats
         Which of the calibration's cheats; all if left out.
+    audits
+        One node works, and is audited at the sampling rate: the result is an `AuditedStake`. The pool is then that of
+        groups that decide about an accused node. Nothing compares hashes, so that `threshold`, `slash_threshold`,
+        `images`, `source`, `view`, `calibration` and `cheats` must be left out.
 
     Returns
     -------
@@ -99,6 +105,17 @@ def required_stake(
         honest, dishonest, _group_size(group_size, calibration), dishonest_weight, absent, sampling_rate, price,
         slash_ppm, slash_per_fee, view,
     )  # fmt: skip
+    if audits is not None:
+        check_type(audits, AuditTerms, "audits", "AuditTerms")
+        _check_left_out(
+            threshold=threshold not in ("default", None), slash_threshold=slash_threshold is not None,
+            images=images is not None, source=source is not None, view=view != "drawn",
+            calibration=calibration is not None, cheats=cheats is not None,
+        )  # fmt: skip
+        return audited_stake(
+            audits, rate=terms.r, price=terms.k, part=terms.slashed, slash_per_fee=slash_per_fee,
+            cheats=terms.quorums, absent=terms.absent, given=terms.given,
+        )  # fmt: skip
     found = [
         terms.required(one) for one in counterfeits(threshold, slash_threshold, images, source, calibration, cheats)
     ]
@@ -160,6 +177,12 @@ def expected_gain(
     return replace(best, cheats={one.cheat: one.gain for one in found if one.cheat is not None})
 
 
+def _check_left_out(**given: bool) -> None:
+    for name, there in given.items():
+        if there:
+            raise InvalidInputError(f"{name} and audits are both given, and audits compare no hashes; leave {name} out")
+
+
 def _group_size(given: int | None, calibration: Calibration | None) -> int:
     """The members of a group: what is given, or what a calibration was made for, which it must fit."""
     if not isinstance(calibration, Calibration):
@@ -191,7 +214,7 @@ class _Terms:
                 " compared is never slashed)"
             )
         self.k = exact(price, "price")
-        away = exact(absent, "absent")
+        away = self.absent = exact(absent, "absent")
         if away > 1:
             raise InvalidInputError(f"absent is {shorten(absent)}; expected a chance from 0 to 1")
         self.slashed = Fraction(_integer(slash_ppm, "slash_ppm", PPM), PPM)
@@ -220,6 +243,7 @@ class _Terms:
             slash=_float_or_infinite(slash, "what a slash must take"),
             stake_per_fee=(per_fee := self.per_fee(slash)),
             slash_per_fee=per_fee,
+            cost=as_float(self.k * (1 + self.r * (self.given["group_size"] - 1)), "the cost of a task"),
             **odds.parts(),
         )
 

@@ -120,12 +120,30 @@ def quorums(
     Colluders are never absent. In a group without one, which only ``network`` counts, one member cheats alone.
     """
     chances = colluder_chances(honest, dishonest, group_size=group_size, dishonest_weight=dishonest_weight, view=view)
-    quorum = _quorum(group_size)
+    return _quorums(chances, absent, cheats=1)
+
+
+def quorums_beside(honest: int, dishonest: int, group_size: int, dishonest_weight: Number, absent: Fraction) -> Quorums:
+    """Return the chances of each quorum in groups of others than one honest node of the pool."""
+    others = max(honest - 1, 0)
+    if others + dishonest < group_size:
+        raise InvalidInputError(
+            f"honest and dishonest are {honest + dishonest} nodes together; a group beside one of them needs"
+            f" {group_size + 1}"
+        )
+    chances = colluder_chances(others, dishonest, group_size=group_size, dishonest_weight=dishonest_weight)
+    return _quorums(chances, absent, cheats=0)
+
+
+def _quorums(chances: Chances, absent: Fraction, *, cheats: int) -> Quorums:
+    """Of how many colluders are in a group; a group has at least so many cheats."""
+    size = len(chances) - 1
+    quorum = _quorum(size)
     b = c = Fraction(0)
     for colluders, chance in enumerate(chances[:quorum]):
-        cheats = max(colluders, 1)
-        present = _binomial(group_size - cheats, 1 - absent)
-        b += chance * sum(present[quorum - cheats :])
+        together = max(colluders, cheats)
+        present = _binomial(size - together, 1 - absent)
+        b += chance * sum(present[quorum - together :])
         c += chance * sum(present[quorum:])
     return Quorums(sum(chances[quorum:], Fraction(0)), b, c)
 

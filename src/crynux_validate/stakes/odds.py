@@ -97,6 +97,12 @@ class Odds:
         pool = f"{self.honest} honest and {self.dishonest} dishonest nodes{weight}"
         return f"groups of {self.group_size} from {pool}{absent}"
 
+    @property
+    def what_a_slash_takes(self) -> str:
+        """How much of a stake, in words."""
+        bound = "without a bound" if self.bound is None else f"at most {self.bound:g}"
+        return f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, {bound}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return every part for JSON; an infinite number is the string ``infinity``, since JSON has none."""
         parts = vars(self) | {"presupposes": self.presupposes}
@@ -113,9 +119,6 @@ class Odds:
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
             chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
-        slash = f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, " + (
-            "without a bound" if self.bound is None else f"at most {self.bound:g}"
-        )
         rows = [
             ("p", self.p, f"colluders are {quorum} or more, {found}"),
             ("b", self.b, f"they are fewer, but {quorum} with the honest members who are there"),
@@ -127,7 +130,7 @@ class Odds:
             ("k", self.price, "the price of a task: a member's share of the fee"),
         ]
         lines = [f"  {symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
-        lines += [f"  {self.group}", f"  {slash}"]
+        lines += [f"  {self.group}", f"  {self.what_a_slash_takes}"]
         return "\n".join([*lines, *([f"  {self.presupposes}"] if self.presupposes else [])])
 
 
@@ -151,6 +154,8 @@ class RequiredStake(Odds):
         What a policy needs so that a slash takes this much of every member: by P7 each has `stake_per_fee` times its
         share of the fee at stake, and a slash takes up to `slash_per_fee` times that share. Both are the least integer
         that is at least `slash` / `price`; infinite where that is more than a policy can hold (`MOST_PER_FEE`).
+    cost
+        What a task costs on average where all are honest: n prices where a group validates it, otherwise one.
     cheats
         With a calibration what a slash must take for each cheat, infinite where it is never slashed.
     """
@@ -159,6 +164,7 @@ class RequiredStake(Odds):
     slash: float
     stake_per_fee: float
     slash_per_fee: float
+    cost: float
     cheats: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
@@ -169,20 +175,30 @@ class RequiredStake(Odds):
     def __float__(self) -> float:
         return self.s
 
-    def __str__(self) -> str:
+    @property
+    def amount(self) -> str:
+        """The stake, in words where it is infinite."""
         if self.slash == math.inf:
-            result, policy = "infinite: no stake makes a counterfeit a loss", "no policy makes a counterfeit a loss"
-        else:
-            result = f"{self.s:.6g}"
-            if self.s == math.inf:
-                most = f"at most {self.bound:.6g}" if self.slash_ppm and self.bound is not None else "nothing"
-                result = f"infinite: a slash takes {most}, and must take {self.slash:.6g}"
-            policy = (
-                f"a policy needs more than a stake_per_fee of {MOST_PER_FEE}, which is the most"
-                if self.stake_per_fee == math.inf
-                else f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
-            )
-        return "\n".join([f"required stake {result}", *self._by_cheat(), super().__str__(), f"  {policy}"])
+            return "infinite: no stake makes a counterfeit a loss"
+        if self.s < math.inf:
+            return f"{self.s:.6g}"
+        most = f"at most {self.bound:.6g}" if self.slash_ppm and self.bound is not None else "nothing"
+        return f"infinite: a slash takes {most}, and must take {self.slash:.6g}"
+
+    @property
+    def policy(self) -> str:
+        """What a policy needs, in words."""
+        if self.slash == math.inf:
+            return "no policy makes a counterfeit a loss"
+        if self.stake_per_fee == math.inf:
+            return f"a policy needs more than a stake_per_fee of {MOST_PER_FEE}, which is the most"
+        return f"a policy needs stake_per_fee {self.stake_per_fee}, slash_per_fee {self.slash_per_fee} or more"
+
+    def __str__(self) -> str:
+        last = [f"a task costs {self.cost:.6g}: k for each node that works it", self.policy]
+        return "\n".join(
+            [f"required stake {self.amount}", *self._by_cheat(), super().__str__(), *(f"  {line}" for line in last)]
+        )
 
     def _by_cheat(self) -> list[str]:
         lines = []

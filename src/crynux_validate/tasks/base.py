@@ -56,6 +56,9 @@ class BaseTask(BaseModel):
     choices: ClassVar[Mapping[str, tuple[str, ...]]]
     """For the fields that are ids: the known ones. Another id is ``unsupported``, not a wrong type."""
 
+    limits: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """For fields that have limits of their own, what JSON Schema calls them; `_check_ranges` holds numbers to them."""
+
     model: ModelRef
 
     def __init__(self, **fields: Any) -> None:
@@ -76,6 +79,12 @@ class BaseTask(BaseModel):
 
     def _complete(self) -> None:
         """Check what types alone do not say, and bring fields into normal form."""
+
+    def _check_ranges(self) -> None:
+        """Refuse numbers outside their limits."""
+        for name, limit in self.limits.items():
+            if "minimum" in limit:
+                check_range(name, getattr(self, name), limit["minimum"], limit["maximum"])
 
     @property
     def schema_id(self) -> str:
@@ -141,7 +150,7 @@ class BaseTask(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return describe(cls.schemas[0], schema, handler)
+        return describe(cls, cls.schemas[0], cls.limits, schema, handler)
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_settings: Any) -> Self:
@@ -215,6 +224,11 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse a number outside `low` to `high`."""
     if not low <= value <= high:
         raise InvalidTaskError(name, f"is {shorten(value)}; expected {low} to {high}", "limits")
+
+
+def in_range(low: float, high: float) -> dict[str, float]:
+    """Return the limits of a number, as of `BaseTask.limits`."""
+    return {"minimum": low, "maximum": high}
 
 
 def _changes(update: Mapping[str, Any] | None) -> Mapping[str, Any]:

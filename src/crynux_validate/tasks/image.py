@@ -9,9 +9,9 @@ from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
 from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
-from crynux_validate.schedulers import SchedulerArgument, check_scheduler
+from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
-from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size
+from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -63,6 +63,17 @@ class ImageTask(BaseTask):
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
     max_bytes: ClassVar = 65_536
     choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES, "binding": IMAGE_BINDINGS}
+    limits: ClassVar = {
+        "prompt": {"maxLength": MAX_PROMPT_BYTES},  # in characters, of which each has a byte or more
+        "negative_prompt": {"maxLength": MAX_PROMPT_BYTES},
+        "seed": in_range(0, MAX_SAFE_INTEGER),
+        "steps": in_range(1, MAX_STEPS),
+        "width": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
+        "height": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
+        "guidance_scale": in_range(0, 50),
+        "images": in_range(1, MAX_IMAGES),
+        "scheduler": {"enum": list(SCHEDULERS)},
+    }
 
     prompt: str
     negative_prompt: str = ""
@@ -125,9 +136,6 @@ class ImageTask(BaseTask):
             check_size(name, getattr(self, name), MAX_PROMPT_BYTES)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
-        check_range("seed", self.seed, 0, MAX_SAFE_INTEGER)
-        check_range("guidance_scale", self.guidance_scale, 0, 50)
-        check_range("images", self.images, 1, MAX_IMAGES)
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -135,6 +143,7 @@ class ImageTask(BaseTask):
                 raise InvalidTaskError(
                     name, f"is {shorten(side)}; expected a multiple of 8 from {low} to {high} pixels", "limits"
                 )
+        self._check_ranges()
 
     def _told(self) -> tuple[str, ...]:
         many = f"{self.images} images of " if self.images > 1 else ""

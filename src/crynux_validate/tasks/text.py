@@ -9,20 +9,23 @@ from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
 from crynux_validate.tasks import crynux_text
-from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, utf8_size
+from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, in_range, utf8_size
 from crynux_validate.tasks.messages import canonical, check_message, normal_messages
 
-Binding = Literal["tokens", "logits"]
-BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits")
+Binding = Literal["tokens", "logits", "top"]
+BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits", "top")
 
 WARPERS: Final = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p")
 """What changes the logits before a token is chosen, in the order that transformers uses."""
 
 MAX_NEW_TOKENS: Final = 65_536
 MAX_SEQUENCES: Final = 16
+MAX_BEAMS: Final = 16
 MAX_STOPS: Final = 16
 MAX_STOP_BYTES: Final = 256
 MAX_TOKEN_ID: Final = 2**31 - 1
+
+_ALGORITHMS: Final[Mapping[Binding, TextAlgorithm]] = {"tokens": "tokens/1", "logits": "logits/1", "top": "top/1"}
 
 _INPUTS: Final = ("messages", "prompt", "token_ids")
 _SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
@@ -100,7 +103,8 @@ class TextTask(BaseTask):
     dtype
         What the weights are loaded as and the computation runs in.
     binding
-        What the score binds: ``tokens``, or ``logits`` as well, which proves that they were computed (A1).
+        What the score binds: ``tokens``; or ``logits`` as well, which proves that they were computed (A1); or ``top``,
+        the eight largest logits of every token, some of which an audit can ask for (U7).
 
     Raises
     ------
@@ -111,6 +115,24 @@ class TextTask(BaseTask):
     schemas: ClassVar = ("crynux-validate/text-task/1", "crynux-validate/text-task-unpinned/1")
     max_bytes: ClassVar = 1_048_576
     choices: ClassVar = {"dtype": DTYPES, "binding": BINDINGS}
+    limits: ClassVar = {
+        "token_ids": {"minItems": 1, "items": {"type": "integer", **in_range(0, MAX_TOKEN_ID)}},
+        "messages": {"minItems": 1},
+        "date": {"format": "date"},
+        "seed": in_range(0, MAX_SAFE_INTEGER),
+        "max_new_tokens": in_range(1, MAX_NEW_TOKENS),
+        "sequences": in_range(1, MAX_SEQUENCES),
+        **{name: in_range(low, high) for name, (_, low, high) in _SAMPLING.items()},
+        "repetition_penalty": in_range(0.1, 10),
+        "warper_order": {
+            "items": {"type": "string", "enum": list(WARPERS)},
+            "minItems": len(WARPERS),
+            "maxItems": len(WARPERS),
+        },
+        "beams": in_range(1, MAX_BEAMS),
+        "stop": {"items": {"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES}},
+        "eos_token_ids": {"items": {"type": "integer", **in_range(0, MAX_TOKEN_ID)}},
+    }
 
     messages: Sequence[Mapping[str, Any]] | None = None
     prompt: str | None = None
@@ -193,7 +215,7 @@ class TextTask(BaseTask):
     @property
     def algorithm(self) -> TextAlgorithm:
         """The score that answers it."""
-        return "logits/1" if self.binding == "logits" else "tokens/1"
+        return _ALGORITHMS[self.binding]
 
     def _told(self) -> tuple[str, ...]:
         if self.messages is not None:
@@ -216,11 +238,8 @@ class TextTask(BaseTask):
         self.__dict__["messages"] = normal_messages(canonical("messages", self.messages))
         self.__dict__["tools"] = canonical("tools", self.tools)
         self._check_input()
-        check_range("seed", self.seed, 0, MAX_SAFE_INTEGER)
-        check_range("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
-        check_range("sequences", self.sequences, 1, MAX_SEQUENCES)
-        check_range("repetition_penalty", self.repetition_penalty, 0.1, 10)
         self._check_sampling()
+        self._check_ranges()
         self._check_beams()
         self.__dict__["stop"] = _normal_stop(self.stop)
         if self.eos_token_ids is not None:
@@ -270,7 +289,6 @@ class TextTask(BaseTask):
                 )
 
     def _check_beams(self) -> None:
-        check_range("beams", self.beams, 1, 16)
         if self.beams == 1:
             return
         without: tuple[tuple[str, bool, str], ...] = (

@@ -5,6 +5,7 @@ pydantic's own functions; without this they would know the constructor's argumen
 strangers: a path on this machine, a leave to run what can move.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -95,17 +96,56 @@ def wire_schema(kind: type[Any], inner: CoreSchema, read: Callable[[Any], Any]) 
     return core_schema.with_info_wrap_validator_function(validate, inner, serialization=serialization)
 
 
-def describe(schema_id: str, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+def describe(
+    kind: type[Any],
+    schema_id: str,
+    limits: Mapping[str, Mapping[str, Any]],
+    schema: CoreSchema,
+    handler: GetJsonSchemaHandler,
+) -> dict[str, Any]:
     """Return the JSON Schema of a task's wire format, from that of its fields.
 
-    It says which fields there are and of which types. Ranges, and what must be given together, it leaves to validation.
+    It says which fields there are, of which types, within which limits, and what they mean. What must be given
+    together, and what depends on another field, it leaves to validation: whatever a task can be fits it.
+
+    Parameters
+    ----------
+    kind
+        The class; its docstring says what the fields mean.
+    schema_id
+        The id under which the wire format is read.
+    limits
+        For fields that have some, keywords of JSON Schema.
+    schema, handler
+        Pydantic's.
     """
     inner: Any = schema
     found = handler.resolve_ref_schema(handler(inner["schema"]))
-    found["properties"] = {"schema": {"const": schema_id, "title": "Schema", "type": "string"}} | found["properties"]
+    about, meanings = _read_docstring(kind)
+    fields = {"schema": {"const": schema_id, "title": "Schema", "type": "string"}} | found["properties"]
+    meanings = {"schema": "The id of this form."} | meanings
+    found["properties"] = {
+        name: ({"description": meanings[name]} if name in meanings else {}) | field | limits.get(name, {})
+        for name, field in fields.items()
+    }
+    if about:
+        found["description"] = about
     found["additionalProperties"] = False
     found["required"] = ["schema", *(name for name in found.get("required", ()) if name != "schema")]
     return found
+
+
+def _read_docstring(kind: type[Any]) -> tuple[str, dict[str, str]]:
+    """Return what a class is, and what each of its parameters means; nothing where docstrings are left out."""
+    about, _, rest = (inspect.getdoc(kind) or "").partition("\nParameters\n----------\n")
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in rest.partition("\nRaises\n------\n")[0].splitlines():
+        if line and not line.startswith(" "):
+            names = line.split(", ")
+        for name in names if line.startswith(" ") else ():
+            meanings[name] = f"{meanings.get(name, '')} {line.strip()}".strip()
+    return " ".join(about.split()), meanings
 
 
 MODEL_SCHEMA: Final[Mapping[str, Any]] = {

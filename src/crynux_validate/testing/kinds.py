@@ -85,7 +85,7 @@ def gpu_kinds(splits: int = 1) -> list[NumericKind]:
         NumericKind(
             f"{found.name}-split-{splits}" if order else found.name,
             {},
-            f"the arithmetic of {found.name.capitalize()} ({found.cards}), in our order{order}",
+            f"the arithmetic of {found.name.capitalize().replace('Cdna', 'CDNA')} ({found.cards}), in our order{order}",
             found.name,
             splits,
         )

@@ -44,6 +44,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "tensor-core": tensor_cores.product,
     "trace": audits.trace,
     "audit-steps": audits.steps,
+    "top": audits.top,
     "phash": pictures.stored,
 }
 """For each kind of vector what computes its fields: pairs of a field's name and what it should be."""

@@ -38,6 +38,7 @@ FILES: Final[Mapping[str, str]] = {
     "tensor-core": "tensor-cores.json",
     "trace": "traces.json",
     "audit-steps": "audit-steps.json",
+    "top": "tops.json",
     "phash": "phash/vectors.json",
 }
 """For each kind of vector the file that holds it. A vector's id begins with its kind."""

@@ -1,0 +1,59 @@
+"""What runs in the process of one numeric kind: drawing a picture, honestly or not, and auditing what others drew."""
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import crynux_validate as cv
+from benchmarks.image_audits.cheats import CHEATS
+from crynux_validate.audits.layout import step_count
+from crynux_validate.audits.proof import TraceProof
+from crynux_validate.hashing import image_hash
+from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.image_audit import audit_image
+
+
+def draw(task: cv.ImageTask, cheat: str | None) -> tuple[bytes, bytes]:
+    """Return the bytes of the answer, and those of the proof of all steps."""
+
+    def runner(dtype: str) -> cv.Runner:
+        return _runner(task.model, dtype)
+
+    if cheat is None:
+        trace = runner(task.dtype).run(task).trace
+        assert trace is not None
+    else:
+        trace = CHEATS[cheat](task, runner)
+    proof = trace.prove(0, range(step_count(task)))
+    from PIL import Image
+
+    from crynux_validate.audits.layout import Content
+
+    shown: Any = proof.array(Content.PIXELS, step_count(task))
+    score = cv.ImageScore(image_hash(Image.fromarray(shown, "RGB")).bits, trace.root)
+    return score.to_bytes(), proof.to_bytes()
+
+
+def check(task: cv.ImageTask, answer: bytes, proof: bytes) -> dict[str, Any]:
+    """Audit every step; returns the numbers, before any band."""
+    read = TraceProof.from_bytes(proof, task)
+    score = cv.answer_from_bytes(answer)
+    assert isinstance(score, cv.ImageScore)
+    read.check(score)
+    runner: Any = _runner(task.model, task.dtype)
+    with deterministic():
+        found = audit_image(runner._loaded, task, score, read, None)
+    steps = [asdict(step.errors) for step in found.steps]
+    equal = sum(step.errors.equal for step in found.steps)
+    return {
+        "steps": steps,
+        "equal": equal,
+        "first": found.first.off,
+        "picture": found.picture.off,
+        "peak": found.picture.peak,
+    }
+
+
+@cache
+def _runner(model: cv.ModelRef, dtype: str) -> cv.Runner:
+    return cv.Runner(model, "image", dtype, "cpu")  # type: ignore[arg-type]

@@ -1,0 +1,104 @@
+"""Write texts, look at them, make bands, and print error rates in Markdown; it goes on where it was stopped."""
+
+import argparse
+import itertools
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.text_audits import tables
+from benchmarks.text_audits.measure import Measured, measure, read
+from benchmarks.text_audits.plan import HONEST, Text, text
+from benchmarks.text_audits.write import file_of, make_copies, write
+from crynux_validate import ModelRef
+from crynux_validate.testing import fake_hardware, tiny_text_model
+
+CHUNK: Final = 20
+"""Texts of a kind that are written before the next kind's turn: a stop loses one text."""
+
+
+def main() -> int:
+    """Do what the arguments ask for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.text_audits", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where texts, what was measured, and the bands are kept")
+    parser.add_argument("--texts", type=int, default=2_000, help="how many honest texts; cheats stand between them")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop writing and measuring after so many")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="without it the model of tiny_text_model")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    model = tiny_text_model(folder / "model") if arguments.model is None else ModelRef.local(arguments.model)
+    end = time.monotonic() + 60 * arguments.minutes
+    wanted = planned(arguments.texts)
+    _write_missing(folder, model, wanted, end)
+    found = _measured(folder, model, wanted, end)
+    if not found:
+        print("nothing was measured yet", file=sys.stderr)
+        return 1
+    bands = tables.bands(found, model)
+    (folder / "text-bands.json").write_text(bands.to_json(), encoding="utf-8")
+    print(tables.tables(found, bands))
+    return 0
+
+
+def planned(honest: int) -> list[Text]:
+    """The texts of the plan until there are that many honest ones."""
+    found: list[Text] = []
+    numbers = itertools.count()
+    while honest > 0:
+        found.append(text(next(numbers)))
+        honest -= found[-1].who == HONEST
+    return found
+
+
+def _write_missing(folder: Path, model: ModelRef, wanted: Sequence[Text], end: float) -> None:
+    """Write what is not there, in the order of the plan, a chunk of each kind at a time."""
+    kinds = fake_hardware.kinds()
+    copies, texts = folder / "copies", str(folder / "texts")
+    missing = [each for each in wanted if not file_of(texts, each.number).exists()]
+    if not missing:
+        return
+    copies.mkdir(parents=True, exist_ok=True)
+    _run(kinds[0], make_copies, model, str(copies))
+    for start in range(0, len(missing), CHUNK * len(kinds)):
+        groups: dict[str, list[Text]] = defaultdict(list)
+        for each in missing[start : start + CHUNK * len(kinds)]:
+            groups[(kinds[each.turn % len(kinds)] if each.who == HONEST else kinds[0]).name].append(each)
+        for kind in kinds:
+            if time.monotonic() > end:
+                return
+            if groups[kind.name]:
+                _run(kind, write, groups[kind.name], model, str(copies), texts, kind.name)
+                _say(f"written: {start} and more of {len(missing)}, {kind.name}")
+
+
+def _measured(folder: Path, model: ModelRef, wanted: Sequence[Text], end: float) -> list[Measured]:
+    """Look at what was written; the auditor's machine is the native kind."""
+    texts, measured = str(folder / "texts"), str(folder / "measured")
+    here = [each for each in wanted if file_of(texts, each.number).exists()]
+    missing = [each for each in here if not file_of(measured, each.number).exists()]
+    files = [(each.number, str(file_of(texts, each.number)), str(file_of(measured, each.number))) for each in missing]
+    for start in range(0, len(files), 5 * CHUNK):
+        if time.monotonic() > end:
+            break
+        rounded = ModelRef.local(folder / "copies" / "int8")
+        _run(fake_hardware.kinds()[0], measure, files[start : start + 5 * CHUNK], model, rounded)
+        _say(f"measured: {start} and more of {len(files)}")
+    found = (file_of(measured, each.number) for each in here)
+    return [read(file) for file in found if file.exists()]
+
+
+def _run(kind: fake_hardware.NumericKind, function: Callable[..., Any], *given: Any) -> None:
+    with fake_hardware.Worker(kind) as worker:
+        worker.run(function, *given)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The tables of what was measured, and the bands that are made from it."""
+
+import importlib.metadata
+import platform
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from benchmarks.text_audits.measure import SECOND, WRONG_SEED, Measured
+from benchmarks.text_audits.plan import CHEATS, HONEST, TOKENS, WAYS
+from benchmarks.text_audits.rates import (
+    POSITIONS,
+    RATES,
+    auc,
+    band_of,
+    by_rows,
+    clustered_bound,
+    crossing,
+    drawn,
+    held_out,
+    peak,
+    upper_bound,
+)
+from crynux_validate import ModelRef
+from crynux_validate.audits.text_bands import TextBand, TextBands
+
+
+def bands(found: Sequence[Measured], model: ModelRef) -> TextBands:
+    """Make the bands of all dtypes, and say what they were made from."""
+    honest = [each for each in found if each.text.who == HONEST]
+    made = {}
+    for dtype in RATES:
+        own = _of_dtype(honest, dtype)
+        if own:
+            made[dtype] = band_of(own, dtype)
+    packages = ("numpy", "torch", "transformers")
+    return TextBands(
+        made,
+        {
+            "models": [model.digest],
+            "texts": {dtype: len(_of_dtype(honest, dtype)) for dtype in made},
+            "tokens": TOKENS,
+            "kinds": sorted({each.kind for each in honest}),
+            "auditor": "native",
+            "processor": platform.machine(),
+            "versions": {name: importlib.metadata.version(name) for name in packages},
+        },
+    )
+
+
+def tables(found: Sequence[Measured], made: TextBands) -> str:
+    """All tables in Markdown."""
+    return "\n\n".join([_honest(found, made), _false_alarms(found), _by_kind(found), _detection(found, made)])
+
+
+def _of_dtype(texts: Iterable[Measured], dtype: str) -> list[Measured]:
+    return [each for each in texts if each.text.way.startswith(dtype)]
+
+
+def _band(each: Measured, made: TextBands) -> TextBand | None:
+    return made.bands.get(each.text.way.split(", ")[0])
+
+
+def _honest(found: Sequence[Measured], made: TextBands) -> str:
+    """What honest texts are like, way by way."""
+    rows = []
+    for way in WAYS:
+        texts = [each for each in found if each.text.who == HONEST and each.text.way == way]
+        band = _band(texts[0], made) if texts else None
+        if band is None:
+            continue
+        margins = np.array([each.margins for each in texts])
+        peaks = [peak(each.margins, band) for each in texts]
+        logs = [each.rows.mean() for each in texts]
+        sums = margins.sum(axis=1)
+        rows.append((
+            way, len(texts), f"{(margins > 0).mean():.2%}", f"{margins.max():.3g}", f"{np.median(sums):.3g}",
+            f"{sums.max():.3g}", f"{max(peaks):.3g} of {band.start:.3g}", f"{min(logs):.2f} to {max(logs):.2f}",
+        ))  # fmt: skip
+    head = ("honest texts", "number", "odd tokens", "largest margin", "sum of a text: median", "largest",
+            "highest above the slope", "rows, all positions")  # fmt: skip
+    return _table(head, rows)
+
+
+def _false_alarms(found: Sequence[Measured]) -> str:
+    """False alarms of bands that were made from other kinds and other prompts."""
+    rows = []
+    for dtype in RATES:
+        tested = held_out(found, dtype)
+        for name, alarm in (("margins", _by_margins), ("rows", by_rows)):
+            counts: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+            for each, band in tested:
+                alarms, texts = counts[each.kind]
+                counts[each.kind] = (alarms + alarm(each, band), texts + 1)
+            if counts:
+                alarms, texts = (sum(column) for column in zip(*counts.values(), strict=True))
+                worst = max(counts.items(), key=lambda item: item[1][0] / item[1][1])
+                rows.append((
+                    f"{dtype}, {name}", f"{alarms} of {texts}", f"{upper_bound(alarms, texts):.2%}",
+                    f"{clustered_bound(counts):.2%}", f"{worst[0]}: {worst[1][0]} of {worst[1][1]}",
+                ))  # fmt: skip
+    return _table(("false alarms, held out", "texts", "95%: exact", "95%: by pairs of kinds", "worst kind"), rows)
+
+
+def _by_margins(each: Measured, band: TextBand) -> bool:
+    return crossing(each.margins, band) is not None
+
+
+def _by_kind(found: Sequence[Measured]) -> str:
+    """What each kind's honest bfloat16 texts are like."""
+    honest = [each for each in found if each.text.who == HONEST and each.text.way.startswith("bfloat16")]
+    rows = []
+    for kind in sorted({each.kind for each in honest}):
+        texts = [each for each in honest if each.kind == kind]
+        margins, logs = np.array([each.margins for each in texts]), [each.rows.mean() for each in texts]
+        rows.append((
+            f"`{kind}`", len(texts), f"{(margins > 0).mean():.2%}", f"{margins.max():.3g}",
+            f"{margins.sum(axis=1).max():.3g}", f"{np.mean(logs):.3f}", f"{np.std(logs):.3f}",
+        ))  # fmt: skip
+    head = ("bfloat16, kind", "texts", "odd tokens", "largest margin", "largest sum", "rows: mean", "between texts")
+    return _table(head, rows)
+
+
+def _detection(found: Sequence[Measured], made: TextBands) -> str:
+    """How well each cheat is told from honest texts of the same way."""
+    rows = []
+    for way in WAYS:
+        honest = [each for each in found if each.text.who == HONEST and each.text.way == way]
+        band = _band(honest[0], made) if honest else None
+        if band is None:
+            continue
+        calm, calm_rows = [peak(each.margins, band) for each in honest], [_rows(each, band) for each in honest]
+        for who in (*CHEATS, WRONG_SEED):
+            if who == WRONG_SEED:
+                cheats = [each for each in honest if who in each.others]
+                margins = [each.others[who] for each in cheats]
+            else:
+                cheats = [each for each in found if each.text.who == who and each.text.way == way]
+                margins = [each.margins for each in cheats]
+            if not cheats:
+                continue
+            after = [crossing(each, band) for each in margins]
+            caught = sorted(each for each in after if each is not None)
+            by_row = [by_rows(each, band) for each in cheats] if who != WRONG_SEED else []
+            by_more = [by_rows(each, band, 2 * POSITIONS) for each in cheats]
+            second = SECOND.get(who, "")
+            better = [_better(each, second, band) for each in cheats if second in each.others]
+            calm_second = [_better(each, second, band) for each in honest if second in each.others]
+            rows.append((
+                who, way, len(cheats), f"{auc(calm, [peak(each, band) for each in margins]):.4f}",
+                f"{len(caught)} of {len(cheats)}", caught[len(caught) // 2] if caught else "-",
+                f"{auc(calm_second, better):.4f}" if better else "-",
+                f"{sum(each > band.against for each in better)} of {len(better)}" if better else "-",
+                f"{max(calm_second):.3g}" if better else "-",
+                f"{auc(calm_rows, [_rows(each, band) for each in cheats]):.4f}" if by_row else "-",
+                f"{sum(by_row)}, {sum(by_more)} of {len(by_row)}" if by_row else "-",
+            ))  # fmt: skip
+    head = (
+        *("cheat", "way", "texts", "AUC, margins", "found", "after tokens (median)", "AUC, second hypothesis"),
+        *("found by it", "its largest honest", "AUC, 32 rows", "found by 32 rows, by 64"),
+    )
+    return _table(head, rows)
+
+
+def _better(each: Measured, second: str, band: TextBand) -> float:
+    """How much better a second hypothesis explains a text."""
+    own, other = (np.minimum(margins, band.clip).sum() for margins in (each.margins, each.others[second]))
+    return float(own - other)
+
+
+def _rows(each: Measured, band: TextBand) -> float:
+    """How far a text's drawn rows are from the middle of the band, on whichever side."""
+    return abs(float(drawn(each).mean()) - band.top_mean)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

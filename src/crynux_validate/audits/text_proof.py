@@ -1,0 +1,160 @@
+"""What a node hands in to have its text audited: the tokens, and where the task binds ``top`` rows (protocol U8)."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from crynux_validate.answers import TextScore, check_answer
+from crynux_validate.audits.top import LARGEST, TopOpenings
+from crynux_validate.encoding import DIGEST_BYTES, check_type, parse_hex, parse_json, shorten, summary
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError
+from crynux_validate.tasks import MAX_SEQUENCES, TextTask
+
+MAX_PROOF_BYTES: Final = 2**24
+"""The largest proof that is read: 16 sequences of 65,536 tokens need 12 MB."""
+
+_MAX_TOKEN: Final = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TextProof:
+    """The claimed tokens, and what opens some of the logits that were bound with them.
+
+    Parameters
+    ----------
+    token_ids
+        For each sequence its new token ids, 0 to 2^31-1, with the end-of-sequence token if it was produced.
+    top
+        For a task with ``binding="top"`` the opened rows (`TopLogits.open`); otherwise None.
+
+    Raises
+    ------
+    InvalidInputError
+        For no sequence, more than 16, one without tokens, and what is no token id.
+    """
+
+    token_ids: tuple[tuple[int, ...], ...]
+    top: TopOpenings | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token_ids", _checked(self.token_ids))
+        check_type(self.top, (TopOpenings, type(None)), "top", "what TopLogits.open returns, or None")
+
+    def check(self, task: TextTask, answer: TextScore) -> None:
+        """Say whether these tokens and rows are those of an answer to a task; no model is needed.
+
+        Raises
+        ------
+        InvalidAnswerError
+            For an answer that does not fit the task, other tokens than it binds, more or longer sequences than the task
+            allows, rows that are missing, not wanted, or not those that it binds.
+        """
+        check_type(task, TextTask, "the task", "a TextTask")
+        check_type(answer, TextScore, "the answer", "a TextScore; an error report has no text to audit")
+        check_answer(task, answer)
+        if len(self.token_ids) != task.sequences:
+            raise InvalidAnswerError(
+                f"the proof has {len(self.token_ids)} sequences; the task asks for {task.sequences}"
+            )
+        longest = max(map(len, self.token_ids))
+        if longest > task.max_new_tokens:
+            raise InvalidAnswerError(
+                f"the proof has a sequence of {longest} tokens; the task allows {task.max_new_tokens}"
+            )
+        plain = TextScore.from_tokens(self.token_ids)
+        if plain.score != (answer.score if answer.algorithm == "tokens/1" else answer.result_digest):
+            raise InvalidAnswerError("the tokens are not those that the answer binds; get the proof of this answer")
+        if (self.top is not None) != (task.binding == "top"):
+            raise InvalidAnswerError(
+                "the proof shows no rows of the largest logits; TopLogits.open gives them"
+                if self.top is None
+                else f"the proof shows rows of the largest logits; the task binds {task.binding} alone: leave them out"
+            )
+        if self.top is not None:
+            found = TextScore.from_tokens(self.token_ids, top=self.top.root(task, self.token_ids))
+            if found.score != answer.score:
+                raise InvalidAnswerError(
+                    "the rows of the largest logits are not those that the answer binds: a proof of another task, "
+                    "answer or position, or an edited one"
+                )
+
+    def to_json(self) -> str:
+        """Return the proof as JSON, which `from_json` reads."""
+        value: dict[str, Any] = {"token_ids": self.token_ids}
+        if self.top is not None:
+            value["top"] = {
+                "places": self.top.places,
+                "rows": [row.hex() for row in self.top.rows],
+                "siblings": [node.hex() for node in self.top.siblings],
+            }
+        return json.dumps(value, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> Self:
+        """Read a proof, or the ``answer.json`` that `TextResult.save` writes: of that the tokens.
+
+        Raises
+        ------
+        InvalidInputError
+            For anything else, and for more than 16 MiB.
+        """
+        value = parse_json(data, "the proof", MAX_PROOF_BYTES)
+        if not isinstance(value, dict) or not isinstance(value.get("token_ids"), list):
+            raise InvalidInputError(
+                "the proof has no token_ids; give TextProof.to_json, or the answer.json of a result"
+            )
+        top = value.get("top")
+        return cls(value["token_ids"], None if top is None else _read_top(top))
+
+    def __repr__(self) -> str:
+        rows = "" if self.top is None else f"{len(self.top.rows)} rows"
+        return summary(self, f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens", rows)
+
+
+def _checked(sequences: Any) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(sequences, Sequence) or not 1 <= len(sequences) <= MAX_SEQUENCES:
+        raise InvalidInputError(
+            f"token_ids is {shorten(sequences)}; expected a list of tokens for each of 1 to {MAX_SEQUENCES} sequences"
+        )
+    found = []
+    for number, ids in enumerate(sequences):
+        if not isinstance(ids, Iterable) or isinstance(ids, str | bytes) or not (row := tuple(ids)):
+            raise InvalidInputError(f"sequence {number} is {shorten(ids)}; expected a list of at least one token id")
+        for at, token in enumerate(row):
+            if type(token) is not int or not 0 <= token <= _MAX_TOKEN:
+                raise InvalidInputError(
+                    f"token {at} of sequence {number} is {shorten(token)}; expected an id of 0 to {_MAX_TOKEN}"
+                )
+        found.append(row)
+    return tuple(found)
+
+
+def _read_top(value: Any) -> TopOpenings:
+    fields = ("places", "rows", "siblings")
+    if not isinstance(value, dict) or sorted(value) != sorted(fields):
+        raise InvalidInputError(f"top is {shorten(value)}; expected an object with {', '.join(fields)}")
+    for name in fields:
+        if not isinstance(value[name], list):
+            raise InvalidInputError(f"top.{name} is {shorten(value[name])}; expected a list")
+    places = [_place(place) for place in value["places"]]
+    if not places or places != sorted(set(places)) or len(places) != len(value["rows"]):
+        raise InvalidInputError("top.places are not ascending, or not one for each row; get the proof again")
+    rows = [parse_hex(row, "a row of top") for row in value["rows"]]
+    if any(len(row) > 8 * LARGEST for row in rows):
+        raise InvalidInputError(f"a row of top is longer than {8 * LARGEST} bytes; get the proof again")
+    siblings = [parse_hex(node, "a sibling of top", DIGEST_BYTES) for node in value["siblings"]]
+    return TopOpenings(tuple(places), tuple(rows), tuple(siblings))
+
+
+def _place(value: Any) -> tuple[int, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(type(part) is int and 0 <= part <= _MAX_TOKEN for part in value)
+    ):
+        raise InvalidInputError(f"a place of top is {shorten(value)}; expected [sequence, position]")
+    return value[0], value[1]
+
+
+__all__ = ["MAX_PROOF_BYTES", "TextProof"]

@@ -1,0 +1,84 @@
+"""What an audit of a text found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.encoding import summary
+from crynux_validate.tasks import TextTask
+
+
+@dataclass(frozen=True)
+class TextAudit:
+    """What an audit of a text found.
+
+    Parameters
+    ----------
+    task
+        The task.
+    finding
+        ``NOISE``: as far from the reference as honest machines are. ``CHEAT``: further. ``INCOMPARABLE``: it cannot be
+        said. Never ``MATCH``: a pass over a text rounds in another way than writing it, even on one machine.
+    reason
+        Why, in a sentence.
+    calibrated
+        Whether the bands were made from this model and dtype.
+    tokens, of
+        How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat.
+    odd
+        How many of them the reference would not have chosen.
+    margins
+        The sum of their margins, each at most the band's `clip`; in logits.
+    limit
+        The largest honest sum.
+    top, top_limits
+        The mean logarithm of how far the opened rows are from the reference's, and what is honest; None for a task that
+        binds none, or where the audit stopped before.
+    against, against_limit
+        How much better a second hypothesis explains the text (the difference of the two sums), and the largest honest
+        value; None without one, and where the audit stopped before.
+    seconds
+        Wall time, without loading.
+    """
+
+    task: TextTask
+    finding: AuditFinding
+    reason: str
+    calibrated: bool
+    tokens: int
+    of: int
+    odd: int
+    margins: float
+    limit: float
+    top: float | None = None
+    top_limits: tuple[float, float] | None = None
+    against: float | None = None
+    against_limit: float | None = None
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        value = {name: found for name, found in vars(self).items() if name != "task"}
+        limits = None if self.top_limits is None else list(self.top_limits)
+        return {"task_digest": self.task.digest, **value, "finding": self.finding.value, "top_limits": limits}
+
+    def __str__(self) -> str:
+        lines = [
+            f"finding      {self.finding}{'' if self.calibrated else ', uncalibrated'}",
+            f"reason       {self.reason}",
+        ]
+        if self.tokens:
+            lines.append(f"tokens       {self.tokens} of {self.of} looked at, {self.odd} unlike the reference's choice")
+            lines.append(f"margins      {self.margins:.4g} together; honest up to {self.limit:.4g}")
+        if self.top is not None and self.top_limits is not None:
+            low, high = self.top_limits
+            lines.append(f"rows         {self.top:.3f}; honest from {low:.3f} to {high:.3f}")
+        if self.against is not None and self.against_limit is not None:
+            lines.append(f"hypothesis   {self.against:.4g} better; honest up to {self.against_limit:.4g}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return summary(self, self.finding, self.reason, f"task {self.task.digest[:12]}")
+
+
+__all__ = ["TextAudit"]

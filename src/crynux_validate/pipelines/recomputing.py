@@ -1,0 +1,206 @@
+"""One step of an image again: the model's prediction for a latent, and what the scheduler makes of a prediction.
+
+The pipeline itself runs, so that prompts, guidance and sizes are what they are in a whole run: its scheduler hands it
+the latents that a proof shows, one after the other, and keeps what it is told of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from crynux_validate.audits.layout import Content, earlier_steps
+from crynux_validate.audits.proof import TraceProof
+from crynux_validate.errors import CrynuxValidateError, PipelineError
+from crynux_validate.pipelines.generators import Untouched
+from crynux_validate.pipelines.image_models import LoadedModel
+from crynux_validate.pipelines.images import Noise, noise_tensor
+from crynux_validate.pipelines.loading import DTYPES, RUNNING
+from crynux_validate.pipelines.scheduling import make_scheduler
+from crynux_validate.tasks import ImageTask
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a latent.
+
+    Parameters
+    ----------
+    value
+        After guidance: what the scheduler is told.
+    guidance
+        The prediction with the prompt less that without; None without guidance.
+    """
+
+    value: torch.Tensor
+    guidance: torch.Tensor | None
+
+
+class Proved:
+    """The leaves of a proof as tensors (1, channels, height, width) in the task's dtype, on the auditor's device."""
+
+    def __init__(self, proof: TraceProof, device: torch.device) -> None:
+        self._proof = proof
+        self._device = device
+
+    def latent(self, step: int) -> torch.Tensor:
+        """The latent before a step, or after the last."""
+        return self._tensor(Content.LATENT, step)
+
+    def prediction(self, step: int) -> torch.Tensor:
+        """The prediction of a step."""
+        return self._tensor(Content.PREDICTION, step)
+
+    def corrected(self, step: int) -> torch.Tensor:
+        """The latent as UniPC corrected it in a step."""
+        return self._tensor(Content.CORRECTED, step)
+
+    def _tensor(self, content: Content, step: int) -> torch.Tensor:
+        found = torch.from_numpy(self._proof.array(content, step).copy())[None]
+        return found.to(device=self._device, dtype=DTYPES[self._proof.task.dtype])
+
+
+@torch.no_grad()
+def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor]) -> dict[int, Prediction]:
+    """Let the model predict for some latents of one image, all with one encoding of the prompt.
+
+    Parameters
+    ----------
+    latents
+        By the step that each goes into.
+
+    Raises
+    ------
+    PipelineError
+        Where the computation fails.
+    """
+    from diffusers.models.attention_dispatch import attention_backend
+
+    pipeline, order = loaded.pipeline, sorted(latents)
+    scheduler = make_scheduler(loaded.scheduler_settings, task)
+    own_times, own_scaling = scheduler.set_timesteps, scheduler.scale_model_input
+    rest = iter(order)
+    found: dict[int, Prediction] = {}
+    raw: list[torch.Tensor] = []
+    generators = Untouched(pipeline.unet.device)
+
+    def set_timesteps(*args: Any, **kwargs: Any) -> None:
+        own_times(*args, **kwargs)
+        scheduler.timesteps = scheduler.timesteps[order]
+
+    def scale_model_input(given: torch.Tensor, time: Any) -> Any:
+        at = next(rest)
+        scheduler._step_index = at
+        return own_scaling(torch.cat([latents[at]] * len(given)), time)
+
+    def step(prediction: torch.Tensor, _time: Any, latent: torch.Tensor, **_settings: Any) -> tuple[torch.Tensor]:
+        halves = raw.pop().chunk(2) if task.guidance_scale > 1 else None
+        at = order[len(found)]
+        found[at] = Prediction(prediction, None if halves is None else halves[1] - halves[0])
+        return (latent,)
+
+    scheduler.set_timesteps, scheduler.scale_model_input, scheduler.step = set_timesteps, scale_model_input, step
+    pipeline.scheduler = scheduler
+    watch = pipeline.unet.register_forward_hook(lambda _unet, _given, output: raw.append(output[0]))
+    try:
+        with attention_backend("native"):
+            pipeline(
+                prompt=task.prompt,
+                negative_prompt=task.negative_prompt,
+                height=task.height,
+                width=task.width,
+                num_inference_steps=task.steps,
+                guidance_scale=task.guidance_scale,
+                eta=0.0,
+                latents=latents[order[0]],
+                output_type="latent",
+            )
+    except CrynuxValidateError:
+        raise
+    except RUNNING as error:
+        raise PipelineError(f"the steps {order} could not be computed: {type(error).__name__}: {error}") from error
+    finally:
+        watch.remove()
+    generators.check()
+    return found
+
+
+def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
+    device = loaded.pipeline.unet.device
+    scheduler = _ready(loaded, task, device)
+    found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], device)
+    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    return scaled
+
+
+@torch.no_grad()
+def advance(
+    loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
+    scheduler = _ready(loaded, task, loaded.pipeline.unet.device)
+    _remember(scheduler, task, step, proved)
+    try:
+        with Noise(task.seed, image, first=step + 1):
+            given = (proved.prediction(step), scheduler.timesteps[step], proved.latent(step))
+            after = scheduler.step(*given, return_dict=False)[0]
+    except CrynuxValidateError:
+        raise
+    except RUNNING as error:
+        raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
+    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
+
+
+def _ready(loaded: LoadedModel, task: ImageTask, device: torch.device) -> Any:
+    scheduler = make_scheduler(loaded.scheduler_settings, task)
+    scheduler.set_timesteps(task.steps, device=device)
+    return scheduler
+
+
+def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:
+    """Bring a new scheduler into the state that it has before a step (protocol U3)."""
+    match task.scheduler:
+        case "DDIMScheduler":
+            pass
+        case "PNDMScheduler":
+            _remember_pndm(scheduler, step, earlier_steps(task, step), proved)
+        case "DPMSolverMultistepScheduler" | "UniPCMultistepScheduler":
+            _remember_solver(scheduler, step, proved)
+        case _:
+            scheduler._step_index = step
+            scheduler.is_scale_input_called = True
+
+
+def _remember_solver(scheduler: Any, step: int, proved: Proved) -> None:
+    order = scheduler.config.solver_order
+    corrects = type(scheduler).__name__ == "UniPCMultistepScheduler"
+    for at in range(max(0, step - order + (not corrects)), step):
+        scheduler._step_index = at
+        converted = scheduler.convert_model_output(proved.prediction(at), sample=proved.latent(at))
+        scheduler.model_outputs[order - (step - at)] = converted
+    scheduler._step_index = step
+    scheduler.lower_order_nums = min(step, order)
+    if corrects and step > 0:
+        left = len(scheduler.timesteps) - (step - 1)
+        final = min(order, left) if scheduler.config.lower_order_final else order
+        scheduler.this_order = min(final, min(step - 1, order) + 1)
+        scheduler.last_sample = proved.corrected(step - 1)
+
+
+def _remember_pndm(scheduler: Any, step: int, earlier: tuple[int, ...], proved: Proved) -> None:
+    scheduler.counter = step
+    if step < len(scheduler.prk_timesteps):
+        for weight, at in zip(_runge_kutta(), earlier, strict=False):
+            scheduler.cur_model_output += weight * proved.prediction(at)
+        if earlier:
+            scheduler.cur_sample = proved.latent(earlier[0])
+        return
+    scheduler.ets = [proved.prediction(at) for at in earlier]
+    if step == 1:
+        scheduler.cur_sample = proved.latent(0)
+
+
+def _runge_kutta() -> Iterator[float]:
+    yield from (1 / 6, 1 / 3, 1 / 3)

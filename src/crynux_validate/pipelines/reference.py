@@ -1,0 +1,75 @@
+"""A language model in float32, made from the weights that a task loads: what audits of text compare with.
+
+The weights are loaded in the task's dtype, as the node had them, and then computed with in float32. So nearly all of
+the difference to an honest node is the node's own rounding.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+
+from crynux_validate.errors import PipelineError
+from crynux_validate.pipelines import text_models
+from crynux_validate.pipelines.loading import RUNNING, first_line
+from crynux_validate.pipelines.passes import Passes
+from crynux_validate.pipelines.sampling import Float32s, check_finite
+from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.tasks import Dtype, ModelRef
+
+_FIRST: Final = 32
+"""Rows of logits that come first: enough to find most cheats."""
+_LATER: Final = 256
+"""Rows that come at once after those; more would need memory, without being faster."""
+
+
+def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
+    """Load a reference; enter the guard first. Errors as of `text_models.load`."""
+    loaded = text_models.load(model, dtype, device)
+    return replace(loaded, model=loaded.model.float())
+
+
+def rows(loaded: LoadedText, prompt: Sequence[int], ids: Sequence[int]) -> Iterator[Float32s]:
+    """Yield the logits that each of some tokens was chosen from, in one pass over input and tokens.
+
+    They are computed when they are asked for: who stops early saves the rest. A model that keeps something else than
+    transformers' own cache computes all of them at once.
+
+    Yields
+    ------
+    array of float32
+        The logits of the next token, shape (vocabulary,); finite at the largest.
+
+    Raises
+    ------
+    PipelineError
+        Where the computation fails, or overflows.
+    """
+    passes = Passes(loaded.model, loaded.calls)
+    start, new = 0, list(prompt)
+    while start < len(ids):
+        stop = min(len(ids), start + (_LATER if start else _FIRST)) if _goes_on(passes.state) else len(ids)
+        new += ids[start : stop - 1]
+        for step, row in enumerate(_computed(passes, new, stop - start, start), start=start):
+            check_finite(float(row.max()), step)
+            yield row
+        new, start = list(ids[stop - 1 : stop]), stop
+
+
+def _goes_on(state: Any) -> bool:
+    """Whether a model can go on with several tokens at once from what it keeps."""
+    from transformers import DynamicCache
+
+    return type(state) is DynamicCache
+
+
+def _computed(passes: Passes, new: Sequence[int], last: int, step: int) -> Float32s:
+    try:
+        with torch.inference_mode():
+            found: Float32s = passes.rows(new, last).to(device="cpu", dtype=torch.float32).numpy()
+    except RUNNING as error:
+        raise PipelineError(
+            f"the reference's logits of token {step} could not be computed: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    return found

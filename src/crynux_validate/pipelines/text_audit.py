@@ -1,0 +1,363 @@
+"""Auditing a text: one pass over prompt and claimed tokens, and how far each is from what the task would choose."""
+
+import gc
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+import torch
+
+from crynux_validate.answers import TextScore
+from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.audits.text_bands import TextBand, TextBands, bands_or_shipped
+from crynux_validate.audits.text_proof import TextProof
+from crynux_validate.audits.text_result import TextAudit
+from crynux_validate.audits.top import LARGEST, OPENED, Place, audit_positions, entries, told
+from crynux_validate.encoding import check_type, shorten
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError, PipelineError
+from crynux_validate.pipelines import reference
+from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.loading import quiet
+from crynux_validate.pipelines.margins import Margins, incomparable
+from crynux_validate.pipelines.probe import find_device
+from crynux_validate.pipelines.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.sampling import Float32s, TokenIds
+from crynux_validate.pipelines.text import first_end
+from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.top import contradicts
+from crynux_validate.tasks import DTYPES, Dtype, ModelRef, TextTask
+
+_LEAST: Final = 1e-9
+"""A difference of rows that counts as none: its logarithm must be a number."""
+
+_SAME: Final = ("messages", "prompt", "token_ids", "tools", "date", "seed", "sequences", "max_new_tokens", "do_sample")
+"""What a second hypothesis has as the task has it: the same input, noise and length."""
+
+
+class TextAuditor:
+    """A float32 reference, loaded once, that audits many texts; close it, or use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    model
+        Which weights.
+    dtype
+        The dtype of the tasks: the reference is made from the weights as they are in it.
+    device
+        As for `Runner`. The reference needs four bytes for each weight.
+
+    Raises
+    ------
+    InvalidInputError, ModelError, DeterminismError
+        As for `Runner`.
+    """
+
+    def __init__(self, model: ModelRef, dtype: Dtype = "bfloat16", device: "str | torch.device | None" = None) -> None:
+        check_type(model, ModelRef, "model", "a ModelRef")
+        if dtype not in DTYPES:
+            raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
+        self.model, self.dtype, self.device = model, dtype, find_device(device)
+        with deterministic():
+            self._loaded: LoadedText | None = reference.load(model, dtype, self.device)
+
+    @classmethod
+    def for_task(cls, task: TextTask, device: "str | torch.device | None" = None) -> Self:
+        """Load the reference of a task; parameters and errors as for the class."""
+        check_type(task, TextTask, "the task", "a TextTask")
+        return cls(task.model, task.dtype, device)
+
+    def audit(
+        self,
+        task: TextTask,
+        answer: TextScore,
+        proof: TextProof,
+        *,
+        seed: bytes | None = None,
+        count: int = OPENED,
+        bands: TextBands | None = None,
+        against: TextTask | None = None,
+    ) -> TextAudit:
+        """Say whether a text was computed as its task says; for parameters and errors see `audit_text`."""
+        band, calibrated, ready = prepared(task, answer, proof, seed, count, bands, against)
+        if ready is not None:
+            return ready
+        self._check(task)
+        loaded = self._loaded
+        if loaded is None:
+            raise PipelineError("this auditor is closed; make a new one")
+        start = time.perf_counter()
+        with deterministic(), quiet("transformers"):
+            looked = _Look(loaded, task, proof, band)
+            finding, reason = looked.all()
+            other = None
+            if finding is AuditFinding.NOISE and against is not None:
+                other = looked.margins - self._of(against, proof, band)
+        limits = None if looked.top is None or not calibrated else band.top_limits(len(looked.logs))
+        if other is not None and other > band.against:
+            finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
+        elif looked.top is not None and finding is AuditFinding.NOISE:
+            finding, reason = _by_rows(looked.top, limits)
+        return TextAudit(
+            task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
+            looked.margins, band.most(looked.tokens), looked.top, limits, other,
+            None if other is None else band.against, time.perf_counter() - start,
+        )  # fmt: skip
+
+    def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
+        """The sum of the margins under a second hypothesis."""
+        if (against.model, against.dtype) == (self.model, self.dtype) and self._loaded is not None:
+            return _summed(self._loaded, against, proof, band)
+        return _summed(reference.load(against.model, against.dtype, self.device), against, proof, band)
+
+    def _check(self, task: TextTask) -> None:
+        for name, wanted, loaded in (("model", task.model, self.model), ("dtype", task.dtype, self.dtype)):
+            if wanted != loaded:
+                raise InvalidInputError(
+                    f"the task asks for {name} {wanted}, but this auditor has loaded {loaded}; use"
+                    " TextAuditor.for_task(task)"
+                )
+
+    def close(self) -> None:
+        """Free the reference and its memory. Closing twice is fine."""
+        self._loaded = None
+        gc.collect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._loaded is None else "loaded"
+        return f"<TextAuditor {self.model} {self.dtype} on {self.device}, {state}>"
+
+
+def prepared(
+    task: TextTask,
+    answer: TextScore,
+    proof: TextProof,
+    seed: bytes | None,
+    count: int,
+    bands: TextBands | None,
+    against: TextTask | None,
+) -> tuple[TextBand, bool, TextAudit | None]:
+    """Check all that can be checked without a model.
+
+    Returns
+    -------
+    band, calibrated
+        The band of the task, and whether it was made from it.
+    audit
+        The audit, where it can be said already; otherwise None.
+    """
+    check_type(proof, TextProof, "the proof", "a TextProof")
+    proof.check(task, answer)
+    _check_places(task, answer, proof, seed, count)
+    if against is not None:
+        _check_against(task, against)
+    found = bands_or_shipped(bands).of(task)
+    reason = incomparable(task) or (None if against is None else incomparable(against))
+    if found is None:
+        reason = f"the bands have none for {task.dtype}"
+    if reason is None and found is not None:
+        return *found, None
+    length = sum(map(len, proof.token_ids))
+    audit = TextAudit(task, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length, odd=0,
+                      margins=0.0, limit=0.0)  # fmt: skip
+    return TextBand(1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0), False, audit
+
+
+def _check_places(task: TextTask, answer: TextScore, proof: TextProof, seed: bytes | None, count: int) -> None:
+    if proof.top is None:
+        if seed is not None:
+            raise InvalidInputError(f"a seed is given, but the task binds {task.binding} alone; leave it out")
+        return
+    if seed is None:
+        raise InvalidInputError("the task binds the largest logits; give the seed that drew the positions of the proof")
+    drawn = audit_positions(seed, task, answer, proof.token_ids, count)
+    if proof.top.places != drawn:
+        other = next((place for place in proof.top.places if place not in drawn), None)
+        raise InvalidAnswerError(
+            f"the proof shows {told(other)}, which this seed did not draw; ask for the drawn positions"
+            if other is not None
+            else f"the proof shows {len(proof.top.places)} of the {len(drawn)} positions that this seed drew"
+        )
+
+
+def _check_against(task: TextTask, against: TextTask) -> None:
+    check_type(against, TextTask, "against", "a TextTask, or None")
+    for name in _SAME:
+        if getattr(task, name) != getattr(against, name):
+            raise InvalidInputError(
+                f"{name} of the second hypothesis is not the task's; change model or sampling alone"
+            )
+
+
+def _summed(loaded: LoadedText, task: TextTask, proof: TextProof, band: TextBand) -> float:
+    looked = _Look(loaded, task, proof, band)
+    for _ in looked.each():
+        pass
+    return looked.margins
+
+
+@dataclass
+class _Look:
+    """One pass over a proof: what was seen so far."""
+
+    loaded: LoadedText
+    task: TextTask
+    proof: TextProof
+    band: TextBand
+    tokens: int = 0
+    odd: int = 0
+    margins: float = 0.0
+    logs: list[float] = field(default_factory=list)
+    why: str | None = None
+
+    @property
+    def top(self) -> float | None:
+        """The mean of the logarithms of how far rows are off; None before there are any, and in a stopped audit."""
+        wanted = 0 if self.proof.top is None else len(self.proof.top.places)
+        return sum(self.logs) / wanted if wanted and len(self.logs) == wanted else None
+
+    def all(self) -> tuple[AuditFinding, str]:
+        """Look at token after token until something is found, or all have been seen."""
+        prompt = input_ids(self.loaded, self.task)
+        most = new_tokens(self.loaded, self.task, prompt)
+        for sequence, ids in enumerate(self.proof.token_ids):
+            if wrong := self._wrong_end(sequence, ids, most):
+                return AuditFinding.CHEAT, wrong
+        for _ in self.each():
+            if self.margins > self.band.most(self.tokens):
+                return AuditFinding.CHEAT, "the tokens are further from the reference's choice than honest ones"
+            if self.why is not None:
+                return AuditFinding.CHEAT, self.why
+        return AuditFinding.NOISE, "the tokens are as far from the reference's choice as honest ones"
+
+    def _wrong_end(self, sequence: int, ids: tuple[int, ...], most: int) -> str | None:
+        beyond = next((token for token in ids if token >= self.loaded.vocabulary), None)
+        if beyond is not None:
+            raise InvalidAnswerError(
+                f"sequence {sequence} has the token id {beyond}; the model knows 0 to {self.loaded.vocabulary - 1}"
+            )
+        if len(ids) > most:
+            raise InvalidAnswerError(f"sequence {sequence} has {len(ids)} tokens; the model's context allows {most}")
+        end = first_end(self.loaded, self.task, ids, most)
+        if end is None:
+            return f"sequence {sequence} breaks off after {len(ids)} tokens, where nothing ends it"
+        if end[1] < len(ids):
+            return f"sequence {sequence} goes on after its end, which is token {end[1] - 1}"
+        return None
+
+    def each(self) -> Iterator[None]:
+        """Look at token after token."""
+        prompt = input_ids(self.loaded, self.task)
+        shown = {} if self.proof.top is None else dict(zip(self.proof.top.places, self.proof.top.rows, strict=True))
+        for sequence, ids in enumerate(self.proof.token_ids):
+            margins = Margins(self.task, sequence)
+            seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
+            for step, logits in enumerate(reference.rows(self.loaded, prompt, ids)):
+                found = margins.of(logits, seen[: len(prompt) + step], step, ids[step], self.band.clip)
+                self.tokens, self.odd, self.margins = self.tokens + 1, self.odd + (found > 0), self.margins + found
+                if (sequence, step) in shown:
+                    self._compare(
+                        (sequence, step), shown[sequence, step], logits, seen[: len(prompt) + step], ids[step]
+                    )
+                yield
+
+    def _compare(self, place: Place, row: bytes, logits: Float32s, seen: TokenIds, token: int) -> None:
+        """Compare an opened row with the reference's logits, and with the token that was chosen from it."""
+        bound = entries(row)
+        if len(bound) != min(LARGEST, len(logits)) or any(found >= len(logits) for found, _ in bound):
+            self.why = f"the bound row of {told(place)} has tokens that the model does not, or fewer than it has"
+            return
+        if contradicts(self.task, bound, seen, *place, token):
+            self.why = f"{told(place)} is not what the task chooses from the logits that the node bound itself"
+        self.logs.append(math.log(max(_LEAST, row_distance(bound, logits))))
+
+
+def row_distance(bound: list[tuple[int, float]], logits: Float32s) -> float:
+    """Return how far a bound row is from a reference's logits: root mean square, in logits; both are centred.
+
+    Logits that the row leaves out, although the reference has them among the largest, count by how far they stand above
+    the row's least.
+    """
+    ids = np.array([token for token, _ in bound])
+    values = np.array([value for _, value in bound], dtype=np.float64)
+    expected = logits[ids].astype(np.float64)
+    usable = np.isfinite(values) & np.isfinite(expected)
+    if (np.isfinite(values) != np.isfinite(expected)).any():
+        return math.inf
+    shift = float((values - expected)[usable].mean())
+    apart = (values - expected - shift)[usable]
+    least = float(expected[usable].min())
+    rest = np.setdiff1d(np.flatnonzero(logits > least), ids)
+    left_out = logits[rest].astype(np.float64) - least
+    # The least of the row may itself be off; what stands above it by no more than that says nothing new.
+    return math.sqrt(float((apart**2).sum() + (left_out[np.argsort(-left_out)[:LARGEST]] ** 2).sum()) / len(values))
+
+
+def _by_rows(found: float, limits: tuple[float, float] | None) -> tuple[AuditFinding, str]:
+    if limits is None:
+        return AuditFinding.NOISE, (
+            "the tokens are as far from the reference's choice as honest ones; the bound logits were not judged, since "
+            "no band was made from this model"
+        )
+    if found > limits[1]:
+        return AuditFinding.CHEAT, "the bound logits are further from the reference's than honest ones"
+    if found < limits[0]:
+        return AuditFinding.CHEAT, "the bound logits are nearer to the reference's than the task's dtype allows"
+    return AuditFinding.NOISE, "tokens and bound logits are as far from the reference's as honest ones"
+
+
+def audit_text(
+    task: TextTask,
+    answer: TextScore,
+    proof: TextProof,
+    *,
+    seed: bytes | None = None,
+    count: int = OPENED,
+    bands: TextBands | None = None,
+    against: TextTask | None = None,
+    device: "str | torch.device | None" = None,
+) -> TextAudit:
+    """Say whether a text was computed as its task says: one pass over input and claimed tokens, in float32.
+
+    The machine may be of another class than the node's. For many texts of one model use a `TextAuditor`.
+
+    Parameters
+    ----------
+    task
+        The task.
+    answer
+        The node's answer: its score, with the result digest where it is not of tokens alone.
+    proof
+        The tokens, and for a task that binds ``top`` the rows of the positions that the seed draws.
+    seed, count
+        For a task that binds ``top``: 1 to 256 bytes that nobody knew when the answer was bound, and how many positions
+        they draw (`audit_positions`).
+    bands
+        What counts as noise; those of this package by default (`shipped_bands`).
+    against
+        A second hypothesis: the same task with another model or other sampling parameters. It costs a second pass.
+    device
+        As for `Runner`.
+
+    Raises
+    ------
+    InvalidInputError
+        For what does not fit together (`TextProof.check`), positions that were not drawn, a seed where none is wanted
+        or none where one is, a second hypothesis of another input, and before a model is loaded where that can be known
+        without it: tokens that the model does not have.
+    ModelError, PipelineError, DeterminismError
+        As for `Runner`.
+    """
+    _, _, ready = prepared(task, answer, proof, seed, count, bands, against)
+    if ready is not None:
+        return ready
+    with TextAuditor.for_task(task, device) as auditor:
+        return auditor.audit(task, answer, proof, seed=seed, count=count, bands=bands, against=against)

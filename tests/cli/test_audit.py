@@ -1,0 +1,65 @@
+"""prove and audit: from a node's folder to an auditor's findings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crynux_validate import ImageTask, ModelRef
+from crynux_validate.cli import main
+
+pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+DRAW = ["--seed", "5eed", "--steps", "3"]
+
+
+@pytest.fixture(scope="module")
+def folder(image_model: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a node wrote of a task of two images."""
+    path = tmp_path_factory.mktemp("audit")
+    task = ImageTask(
+        model=image_model, prompt="a red cat", steps=2, width=64, height=64, images=2, seed=3, binding="trace"
+    )
+    (path / "task.json").write_text(task.to_json())
+    assert main(["run", str(path / "task.json"), "--model", str(image_model.path), "--out", str(path / "out")]) == 0
+    return path
+
+
+def audit(folder: Path, model: ModelRef, *settings: str, proof: str = "proof-0.bin") -> int:
+    files = [str(folder / "task.json"), str(folder / "out" / "answer.bin"), str(folder / "out" / proof)]
+    return main(["audit", *files, *(settings or DRAW), "--model", str(model.path)])
+
+
+def test_a_proved_answer_is_audited(folder: Path, image_model: ModelRef, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (folder / "out" / "trace.bin").exists()
+    capsys.readouterr()
+    assert main(["prove", str(folder / "out"), *DRAW]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2, "three of four steps are steps of both images"
+    for image in (0, 1):
+        assert audit(folder, image_model, *DRAW, "--json", proof=f"proof-{image}.bin") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["image"], found["finding"]) == (image, "MATCH")
+    assert audit(folder, image_model) == 0
+    assert "step 1       MATCH" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_bad_input(
+    folder: Path, image_model: ModelRef, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prove", str(folder / "out"), *DRAW, "--out", str(tmp_path)]) == 0
+    data = (tmp_path / "proof-0.bin").read_bytes()
+    (folder / "out" / "proof-short.bin").write_bytes(data[:-1])
+    for settings, proof, said in [
+        (["--seed", "5eee", "--steps", "1"], "proof-0.bin", "the seed draws"),
+        (["--seed", "5", "--steps", "3"], "proof-0.bin", "hexadecimal digits"),
+        (["--seed", "5eed", "--steps", "0"], "proof-0.bin", "the number of steps is 0"),
+        (DRAW, "proof-short.bin", "bytes; one of these steps has"),
+        (DRAW, "missing.bin", "cannot be read"),
+        (DRAW, "answer.bin", "are no proof of a trace"),
+    ]:
+        assert audit(folder, image_model, *settings, proof=proof) == 2
+        assert said in capsys.readouterr().err
+    assert main(["prove", str(tmp_path), *DRAW]) == 2
+    assert "cannot read the task" in capsys.readouterr().err

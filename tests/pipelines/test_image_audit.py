@@ -1,0 +1,289 @@
+"""Audits of images: honest steps pass on any machine, and each false claim is found where it was made."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import crynux_validate as cv
+from crynux_validate.audits import bands
+from crynux_validate.audits.bands import Band
+from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.audits.image import Direction, Errors, judge_step
+from crynux_validate.audits.layout import Content, Leaf, leaves_of, step_count
+from crynux_validate.audits.steps import audit_steps
+from crynux_validate.audits.trace import Trace
+from crynux_validate.errors import InvalidInputError, ModelError
+from crynux_validate.pipelines.runner import Runner
+from crynux_validate.tasks import ImageTask, ModelRef
+from tests.pipelines import jobs
+
+EVERY: Any = {"seed": b"a seed", "count": 1_000}
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("DDIMScheduler", {}),
+    ("EulerDiscreteScheduler", {}),
+    ("EulerAncestralDiscreteScheduler", {}),
+    ("LCMScheduler", {}),
+    ("PNDMScheduler", {}),
+    ("PNDMScheduler", {"skip_prk_steps": False}),
+    ("DPMSolverMultistepScheduler", {}),
+    ("DPMSolverMultistepScheduler", {"solver_order": 3, "algorithm_type": "sde-dpmsolver++"}),
+    ("UniPCMultistepScheduler", {}),
+    ("UniPCMultistepScheduler", {"solver_order": 3}),
+]
+
+
+@pytest.fixture(scope="module")
+def traced(task: ImageTask) -> ImageTask:
+    return task.replace(binding="trace", steps=6)
+
+
+@pytest.fixture(scope="module")
+def drawn(runner: Any, traced: ImageTask) -> Any:
+    return runner.run(traced)
+
+
+@pytest.fixture
+def band(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A band for every dtype and scheduler."""
+    found = Band(prediction=1e-4, latent=1e-5, guidance=1e-3, reuse=1e-3, picture=2.0, peak=3.0, calibrated=False)
+    monkeypatch.setattr("crynux_validate.pipelines.image_audit.band_for", lambda *_: found)
+
+
+def whole(result: Any, image: int = 0) -> Any:
+    return result.trace.prove(image, range(step_count(result.task)))
+
+
+def unchanged(_: Leaf, values: Any) -> Any:
+    return values
+
+
+def rebound(result: Any, change: Callable[[Leaf, Any], Any], task: ImageTask | None = None) -> tuple[Any, Any]:
+    """The answer and the proof of a node that changed some leaves before it bound them."""
+    proof, asked = whole(result), task or result.task
+    trace = Trace(asked, proof.latent)
+    for leaf in leaves_of(asked):
+        trace.append(np.ascontiguousarray(change(leaf, proof.array(leaf.content, leaf.step))).tobytes())
+    score = cv.ImageScore(result.score.hashes, trace.root)
+    return score, trace.prove(0, range(step_count(asked)))
+
+
+@pytest.mark.parametrize(("name", "arguments"), SETTINGS)
+def test_every_step_of_every_scheduler_matches_on_one_machine(
+    runner: Any, traced: ImageTask, name: str, arguments: dict[str, Any]
+) -> None:
+    task = traced.replace(scheduler=name, scheduler_args=arguments, images=2)
+    result: Any = runner.run(task)
+    assert result.trace.root == result.score.result_digest
+    plain = runner.run(task.replace(binding="pixels"))
+    assert [image.tobytes() for image in result.images] == [image.tobytes() for image in plain.images]
+    found = runner.audit(task, result.score, whole(result, 1), **EVERY)
+    assert found.finding is AuditFinding.MATCH, str(found)
+    assert [step.step for step in found.steps] == list(range(step_count(task)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_equal_bits_match_in_every_dtype(model: ModelRef, traced: ImageTask, dtype: str) -> None:
+    task = traced.replace(dtype=dtype, steps=2, scheduler="UniPCMultistepScheduler")
+    with Runner.for_task(task, "cpu") as runner:
+        result: Any = runner.run(task)
+        found = runner.audit(task, result.score, whole(result), **EVERY)
+        assert found.finding is AuditFinding.MATCH, str(found)
+        again: Any = runner.run(task)
+        assert again.trace.root == result.trace.root
+
+
+def test_drawn_steps_are_audited_and_no_others(runner: Any, traced: ImageTask, drawn: Any) -> None:
+    steps = audit_steps(b"later", traced, drawn.score, 2)[0]
+    found = runner.audit(traced, drawn.score, drawn.trace.prove(0, steps, pixels=False), seed=b"later", count=2)
+    assert tuple(step.step for step in found.steps) == steps
+    assert {step.finding for step in found.steps} == {AuditFinding.MATCH}
+    assert found.picture.finding is AuditFinding.INCOMPARABLE
+    assert found.finding is AuditFinding.INCOMPARABLE, "a node would not show a false picture"
+    assert found.to_dict()["steps"][0]["finding"] == "MATCH"
+
+
+def test_an_honest_machine_of_another_kind_is_no_cheat(runner: Any, traced: ImageTask, machines: Any) -> None:
+    answer, proof = machines["oldest"].run(jobs.draw_traced, traced.model.path, traced.to_json())
+    found = runner.audit(traced, answer, proof, **EVERY)
+    assert found.finding in (AuditFinding.NOISE, AuditFinding.MATCH), str(found)
+    assert not found.calibrated
+    known = runner.audit(traced, answer, proof, **EVERY, kinds=("oldest", "native"))
+    assert known.calibrated
+    assert known.finding in (AuditFinding.NOISE, AuditFinding.MATCH), str(known)
+
+
+@pytest.mark.usefixtures("band")
+@pytest.mark.parametrize(
+    ("changed", "direction"),
+    [
+        (Leaf(0, Content.PREDICTION, 3), Direction.OTHER),
+        (Leaf(0, Content.LATENT, 4), Direction.SCHEDULER),
+    ],
+)
+def test_a_changed_leaf_is_found_in_the_step_that_made_it(
+    runner: Any, drawn: Any, changed: Leaf, direction: Direction
+) -> None:
+    numbers = np.random.default_rng(5)
+
+    def change(leaf: Leaf, values: Any) -> Any:
+        return values + 1e-3 * numbers.standard_normal(values.shape, np.float32) if leaf == changed else values
+
+    found = runner.audit(drawn.task, *rebound(drawn, change), **EVERY)
+    assert found.finding is AuditFinding.CHEAT
+    assert found.steps[3].finding is AuditFinding.CHEAT
+    assert found.steps[3].direction is direction
+    # What follows from a changed leaf is false as well, what does not is right.
+    assert all(found.steps[at].finding is AuditFinding.MATCH for at in (0, 1, 2, 5))
+
+
+@pytest.mark.usefixtures("band")
+def test_a_changed_correction_of_unipc_is_found(runner: Any, traced: ImageTask) -> None:
+    result = runner.run(traced.replace(scheduler="UniPCMultistepScheduler"))
+    changed = Leaf(0, Content.CORRECTED, 2)
+    answer, proof = rebound(result, lambda leaf, values: values * np.float32(1.001) if leaf == changed else values)
+    found = runner.audit(result.task, answer, proof, **EVERY)
+    assert found.steps[2].direction is Direction.SCHEDULER, str(found)
+
+
+@pytest.mark.usefixtures("band")
+def test_another_guidance_scale_is_named(runner: Any, traced: ImageTask) -> None:
+    result = runner.run(traced.replace(guidance_scale=7.0))
+    found = runner.audit(traced, *rebound(result, unchanged, traced), **EVERY)
+    assert {step.direction for step in found.steps} == {Direction.GUIDANCE}
+    for step in found.steps:
+        assert step.errors.guidance == pytest.approx(-0.5, abs=0.01)
+    assert found.first.finding is AuditFinding.MATCH
+    assert found.picture.finding is AuditFinding.MATCH
+
+
+@pytest.mark.usefixtures("band")
+def test_a_reused_prediction_is_named(runner: Any, drawn: Any) -> None:
+    proof = whole(drawn)
+
+    def change(leaf: Leaf, values: Any) -> Any:
+        return proof.array(Content.PREDICTION, 2) if leaf == Leaf(0, Content.PREDICTION, 3) else values
+
+    found = runner.audit(drawn.task, *rebound(drawn, change), **EVERY)
+    assert found.steps[3].direction is Direction.REUSE
+    assert "step before" in str(found)
+
+
+@pytest.mark.usefixtures("band")
+def test_the_trace_of_another_seed_is_found_whatever_is_drawn(runner: Any, traced: ImageTask) -> None:
+    other = runner.run(traced.replace(seed=99))
+    found = runner.audit(traced, *rebound(other, unchanged, traced), **EVERY)
+    assert all(step.finding is AuditFinding.MATCH for step in found.steps), "the steps themselves are right"
+    assert (found.first.finding, found.finding) == (AuditFinding.CHEAT, AuditFinding.CHEAT)
+
+
+@pytest.mark.usefixtures("band")
+def test_another_picture_is_found(runner: Any, drawn: Any) -> None:
+    def moved(leaf: Leaf, values: Any) -> Any:
+        return np.roll(values, 1, axis=0) if leaf.content is Content.PIXELS else values
+
+    def spotted(leaf: Leaf, values: Any) -> Any:
+        if leaf.content is Content.PIXELS:
+            values = values.copy()
+            values[0, 0, 0] ^= 64  # the root mean square hardly sees it
+        return values
+
+    for change in (moved, spotted):
+        found = runner.audit(drawn.task, *rebound(drawn, change), **EVERY)
+        assert (found.picture.finding, found.finding) == (AuditFinding.CHEAT, AuditFinding.CHEAT), str(found)
+    score = cv.ImageScore(bytes(8), drawn.score.result_digest)
+    found = runner.audit(drawn.task, score, whole(drawn), **EVERY)
+    assert "the answer says another" in found.picture.reason
+
+
+HONEST = Errors(equal=False, prediction=0.0, latent=0.0, guidance=0.0, reuse=0.0, guidance_share=0.0, reuse_share=0.0)
+NARROW = Band(prediction=0.1, latent=0.01, guidance=0.05, reuse=0.02, picture=1.0, peak=1.0, calibrated=True)
+
+
+@pytest.mark.parametrize(
+    ("errors", "finding", "direction"),
+    [
+        ({}, AuditFinding.NOISE, None),
+        ({"prediction": 0.1, "latent": 0.01, "guidance": -0.05, "reuse": 0.02}, AuditFinding.NOISE, None),
+        ({"prediction": 0.11}, AuditFinding.CHEAT, Direction.OTHER),
+        ({"latent": 0.011}, AuditFinding.CHEAT, Direction.SCHEDULER),
+        ({"guidance": -0.06}, AuditFinding.CHEAT, Direction.GUIDANCE),
+        ({"reuse": 0.03}, AuditFinding.CHEAT, Direction.REUSE),
+        ({"guidance": 0.06, "reuse": 0.03}, AuditFinding.CHEAT, Direction.REUSE),
+        ({"prediction": 9.0, "reuse": 0.03, "guidance_share": 0.95}, AuditFinding.CHEAT, Direction.GUIDANCE),
+        ({"prediction": 9.0, "reuse": 0.03}, AuditFinding.CHEAT, Direction.OTHER),
+        ({"guidance": None, "reuse": None}, AuditFinding.NOISE, None),
+        ({"equal": True}, AuditFinding.MATCH, None),
+    ],
+)
+def test_a_step_is_judged_by_its_errors(
+    errors: dict[str, Any], finding: AuditFinding, direction: Direction | None
+) -> None:
+    found = judge_step(1, replace(HONEST, **errors), NARROW)
+    assert (found.finding, found.direction) == (finding, direction), found.reason
+
+
+def test_without_a_band_other_bits_say_nothing() -> None:
+    assert judge_step(1, HONEST, None).finding is AuditFinding.INCOMPARABLE
+
+
+def test_what_cannot_be_audited_is_said_before_the_model_is_loaded(
+    traced: ImageTask, drawn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "for_task", lambda *_: pytest.fail("the model was loaded"))
+    proof, score, every = whole(drawn), drawn.score, dict(EVERY)
+    other = cv.ImageScore(score.hashes, bytes(32))
+    cases: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        ((traced.replace(seed=8), score, proof), every, "is of the task"),
+        ((traced.replace(binding="pixels"), score, proof), every, "binds pixels alone"),
+        ((traced, other, proof), every, "it is of another answer"),
+        ((traced, score, proof), {"seed": b"a seed", "count": 2}, "the seed draws"),
+        ((traced, score, proof.to_bytes()), every, "expected a TraceProof"),
+        ((traced, score, proof), {"seed": "text", "count": 2}, "expected 1 to 256 bytes"),
+        (("task", score, proof), every, "only an ImageTask has a trace"),
+        ((traced, "answer", proof), every, "expected an ImageScore"),
+        ((traced, score, proof), {**every, "kinds": ("native",)}, "expected the names of two kinds"),
+        ((traced, score, proof), {**every, "kinds": "native"}, "expected the names of two kinds"),
+    ]
+    for arguments, settings, said in cases:
+        with pytest.raises(InvalidInputError, match=said):
+            cv.audit(*arguments, **settings)
+
+
+def test_latents_of_another_model_are_refused(runner: Any, traced: ImageTask) -> None:
+    trace = Trace(traced, (4, 4, 4))
+    for leaf in leaves_of(traced):
+        trace.append(bytes(64 * 64 * 3 if leaf.content is Content.PIXELS else 4 * 4 * 4 * 4))
+    score = cv.ImageScore(bytes(8), trace.root)
+    proof = trace.prove(0, range(6))
+    with pytest.raises(InvalidInputError, match="those of the model have"):
+        runner.audit(traced, score, proof, **EVERY)
+
+
+def test_another_model_is_refused(runner: Any, traced: ImageTask, drawn: Any) -> None:
+    task = traced.replace(model=ModelRef("owner/other", revision="0" * 40))
+    score, proof = rebound(drawn, unchanged, task)
+    with pytest.raises(InvalidInputError, match="the task asks for model"):
+        runner.audit(task, score, proof, **EVERY)
+    with pytest.raises(ModelError):
+        cv.audit(task, score, proof, **EVERY)
+
+
+def test_the_file_of_bands_names_what_it_was_made_with() -> None:
+    found = bands.load()
+    assert found["schema"] == bands.SCHEMA
+    assert {"torch", "diffusers", "crynux_validate"} <= set(found["versions"])
+    assert found["made_from"]
+    for scheduler in ("DDIMScheduler", "UniPCMultistepScheduler", "PNDMScheduler"):
+        widest = bands.band_for("float32", scheduler)
+        own = bands.band_for("float32", scheduler, ("oldest", "native"))
+        assert widest is not None
+        assert own is not None
+        assert (widest.calibrated, own.calibrated) == (False, True)
+        assert bands.band_for("float32", scheduler, ("native", "oldest")) == own
+        assert 0 < own.prediction <= widest.prediction < 1e-3
+        assert own.picture >= widest.picture * bands.FLOOR > 0
+        assert bands.band_for("float32", scheduler, ("native", "no such kind")) == widest
+    assert bands.band_for("float32", "no such scheduler") is None
