@@ -24,7 +24,7 @@ def row(node: str, auditor: str, cheat: str | None = None, **changed: Any) -> di
     step = STEP | changed
     return {
         "dtype": "float32", "scheduler": "DDIMScheduler", "prompt": "a", "cheat": cheat, "node": node,
-        "auditor": auditor, "steps": [STEP, step], "equal": 0, "first": 0.0, "picture": 0.25,
+        "auditor": auditor, "steps": [STEP, step], "equal": 0, "first": 0.0, "picture": 0.25, "peak": 1,
     }  # fmt: skip
 
 
@@ -51,11 +51,11 @@ def test_a_band_is_the_largest_distance_of_honest_machines_of_two_kinds(tmp_path
     assert found["bands"] == [
         {
             "dtype": "float32", "scheduler": "DDIMScheduler", "kinds": ["a", "b"], "prediction": 4e-6, "latent": 2e-7,
-            "guidance": 3e-5, "reuse": 5e-6, "picture": 0.25, "steps": 4,
+            "guidance": 3e-5, "reuse": 5e-6, "picture": 0.25, "peak": 1, "steps": 4,
         },
         {
             "dtype": "float32", "scheduler": "DDIMScheduler", "kinds": ["a", "c"], "prediction": 1e-6, "latent": 2e-7,
-            "guidance": 3e-5, "reuse": 0.0, "picture": 0.25, "steps": 2,
+            "guidance": 3e-5, "reuse": 0.0, "picture": 0.25, "peak": 1, "steps": 2,
         },
     ]  # fmt: skip
 

@@ -71,7 +71,7 @@ def half(task: cv.ImageTask, runner: Callable[[str], cv.Runner]) -> Trace:
         found = parts[part]
         return _bytes((found[at // 2] + found[(at + 1) // 2]) / 2, task.dtype)
 
-    return _made(task, result.trace.latent, content)
+    return _made(task, proof.latent, content)
 
 
 CHEATS: Final[Mapping[str, Cheat]] = {

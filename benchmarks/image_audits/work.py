@@ -45,7 +45,13 @@ def check(task: cv.ImageTask, answer: bytes, proof: bytes) -> dict[str, Any]:
         found = audit_image(runner._loaded, task, score, read, None)
     steps = [asdict(step.errors) for step in found.steps]
     equal = sum(step.errors.equal for step in found.steps)
-    return {"steps": steps, "equal": equal, "first": found.first.off, "picture": found.picture.off}
+    return {
+        "steps": steps,
+        "equal": equal,
+        "first": found.first.off,
+        "picture": found.picture.off,
+        "peak": found.picture.peak,
+    }
 
 
 @cache

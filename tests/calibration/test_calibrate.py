@@ -13,7 +13,7 @@ from crynux_validate.calibration import Curve, Curves, NotEnough, Recommendation
 from crynux_validate.calibration.calibrating import recommended
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.calibration.result import reps_of, slash_place
-from tests.calibration.worlds import balanced, cheat, honest, unrelated, world
+from tests.calibration.worlds import balanced, cheat, flipped, honest, unrelated, world
 
 pytest.importorskip("scipy")
 
@@ -226,6 +226,28 @@ def test_few_kinds_are_told_of() -> None:
     assert any("two kinds of machines" in warning for warning in found.warnings)
     assert any("fewer than 3 kinds" in warning for warning in found.warnings)
     assert any("no unrelated pictures" in warning for warning in found.warnings)
+
+
+def test_plain_pictures_are_told_of() -> None:
+    rng = np.random.default_rng(12)
+    base = balanced(rng, 6, 1)
+    base[:3] = np.uint64(7) << np.arange(3, dtype=np.uint64)[:, None]
+    found = quick(honest(rng, base, 3, most=0, fragile=0))
+    assert any("50% of the honest hashes are degenerate" in warning for warning in found.warnings)
+
+
+def test_honest_pictures_that_are_alike_widen_the_bound_of_unrelated_ones() -> None:
+    """Where all honest pictures are smooth, one smooth picture agrees with all of them: n is that of the others."""
+    rng = np.random.default_rng(13)
+    others = unrelated(rng, 50)
+    smooth = flipped(rng, np.full((80, 1), 0xFFFFFFFF, np.uint64), 2)
+    of_alike, of_different = (
+        quick(honest(rng, base, 3, most=0, fragile=0) + others, groups=20_000).cheat("unrelated", 16).accept
+        for base in (smooth, balanced(rng, 80, 1))
+    )
+    assert of_alike.rate == of_different.rate == 0
+    assert of_alike.high > exact(0.0, 50)[1]
+    assert of_different.high < 0.02
 
 
 def test_several_models_are_told_of() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.tasks import Dtype, ModelRef, task_from_json
+from crynux_validate.tasks import Dtype, ImageTask, ModelRef, task_from_json
 
 
 @functools.cache
@@ -60,5 +60,6 @@ def write(folder: Path, text: str) -> dict[str, Any]:
 def draw_traced(folder: Path, text: str) -> tuple[Any, Any]:
     """Run a task that binds its trace; return the answer and the proof of all steps of its first image."""
     task = task_from_json(text)
+    assert isinstance(task, ImageTask)
     result = runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
     return result.score, result.trace.prove(0, range(task.steps))

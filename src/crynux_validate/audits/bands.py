@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 SCHEMA: Final = "crynux-validate/audit-bands/1"
-PARTS: Final = ("prediction", "latent", "guidance", "reuse", "picture")
+PARTS: Final = ("prediction", "latent", "guidance", "reuse", "picture", "peak")
 """What is measured of honest machines."""
 
 FLOOR: Final = 0.1
@@ -29,8 +29,8 @@ class Band:
         The error along the direction of guidance, as a difference of guidance scales.
     reuse
         The error along the way to the prediction of the step before, as a share of this way.
-    picture
-        The root mean square of the distance of two pictures, in levels of 0 to 255.
+    picture, peak
+        The root mean square and the largest of the distances of two pictures' samples, in levels of 0 to 255.
     calibrated
         Whether it was measured on this pair of kinds; otherwise it is the widest of its dtype and scheduler.
     """
@@ -40,6 +40,7 @@ class Band:
     guidance: float
     reuse: float
     picture: float
+    peak: float
     calibrated: bool
 
 

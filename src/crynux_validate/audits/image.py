@@ -72,11 +72,14 @@ class PartAudit:
         of 0 to 255; None where it was not computed.
     reason
         Why, in words, where the finding alone does not say it.
+    peak
+        Of a picture the largest distance of a sample, in levels.
     """
 
     finding: AuditFinding
     off: float | None
     reason: str = ""
+    peak: int | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def _line(what: str, finding: AuditFinding, reason: str) -> str:
 
 
 def _part(part: PartAudit) -> dict[str, Any]:
-    return {"finding": part.finding.value, "off": part.off, "reason": part.reason}
+    return {"finding": part.finding.value, "off": part.off, "peak": part.peak, "reason": part.reason}
 
 
 def _step(step: StepAudit) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Trace:
         self._check_whole()
         return root_of(self._digests)
 
-    def prove(self, image: int, steps: list[int] | tuple[int, ...], *, pixels: bool = True) -> TraceProof:
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
         """Show some steps of one image, so that they can be audited.
 
         Parameters

@@ -123,16 +123,21 @@ def _picture(
     if found != answer.hashes[proof.image * size : (proof.image + 1) * size]:
         return PartAudit(AuditFinding.CHEAT, 0.0, f"its hash is {found.hex()}, and the answer says another")
     again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
-    if np.array_equal(shown, again):
-        return PartAudit(AuditFinding.MATCH, 0.0)
-    off = float(np.sqrt(np.mean((shown.astype(np.float64) - again) ** 2)))
+    apart = np.abs(shown.astype(np.float64) - again)
+    off, peak = float(np.sqrt(np.mean(apart**2))), int(apart.max())
+    if peak == 0:
+        return PartAudit(AuditFinding.MATCH, 0.0, peak=0)
     if task.safety_checker and (not shown.any() or not again.any()):
-        return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures")
+        return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
-        return PartAudit(AuditFinding.INCOMPARABLE, off, "other pixels, and no band for this dtype and scheduler")
-    if off <= band.picture:
-        return PartAudit(AuditFinding.NOISE, off, f"off by {off:.2g} levels, as honest machines are")
-    return PartAudit(AuditFinding.CHEAT, off, f"off by {off:.2g} levels; honest machines by {band.picture:.2g}")
+        reason = "other pixels, and no band for this dtype and scheduler"
+        return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
+    said = f"off by {off:.2g} levels, one sample by {peak}"
+    if off <= band.picture and peak <= band.peak:
+        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak)
+    return PartAudit(
+        AuditFinding.CHEAT, off, f"{said}; honest machines by {band.picture:.2g}, one by {band.peak:.2g}", peak
+    )
 
 
 def _same(proof: TraceProof, content: Content, step: int, again: torch.Tensor) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
-from crynux_validate.errors import PipelineError
+from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.image_models import LoadedModel
 from crynux_validate.pipelines.images import Noise, noise_tensor
@@ -80,7 +80,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     pipeline, order = loaded.pipeline, sorted(latents)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
     own_times, own_scaling = scheduler.set_timesteps, scheduler.scale_model_input
-    rest, found, raw = iter(order), {}, []
+    rest = iter(order)
+    found: dict[int, Prediction] = {}
+    raw: list[torch.Tensor] = []
     generators = Untouched(pipeline.unet.device)
 
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
@@ -114,6 +116,8 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
                 latents=latents[order[0]],
                 output_type="latent",
             )
+    except CrynuxValidateError:
+        raise
     except RUNNING as error:
         raise PipelineError(f"the steps {order} could not be computed: {type(error).__name__}: {error}") from error
     finally:
@@ -127,7 +131,8 @@ def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[
     device = loaded.pipeline.unet.device
     scheduler = _ready(loaded, task, device)
     found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], device)
-    return found * scheduler.init_noise_sigma
+    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    return scaled
 
 
 @torch.no_grad()
@@ -141,6 +146,8 @@ def advance(
         with Noise(task.seed, image, first=step + 1):
             given = (proved.prediction(step), scheduler.timesteps[step], proved.latent(step))
             after = scheduler.step(*given, return_dict=False)[0]
+    except CrynuxValidateError:
+        raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
     return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
