@@ -414,6 +414,10 @@ def test_answers_in_memory() -> None:
         "algorithm": "phash/1", "score": Answer.score.hashes, "margin": Answer.hashes[0].margin, "degenerate": False,
         "pixels": Answer.score.result_digest,
     }  # fmt: skip
+    asked = Answer.task.replace(seed=7)
+    assert sample_of(Answer(), "cheat:other-seed", kind="card", asked=asked).task == asked.digest
+    with pytest.raises(cv.InvalidInputError, match="asked is 'x'; expected an ImageTask"):
+        sample_of(Answer(), kind="card", asked="x")  # type: ignore[arg-type]
     with pytest.raises(cv.InvalidInputError, match="or give kind, a name"):
         sample_of(Answer())
     with pytest.raises(cv.InvalidInputError, match="answer is 3; expected an ImageResult"):
