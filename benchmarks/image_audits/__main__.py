@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import crynux_validate as cv
 from benchmarks.image_audits import work
-from benchmarks.image_audits.cheats import CHEATS
 from crynux_validate.audits.bands import PARTS, SCHEMA
 from crynux_validate.files import write_whole
 from crynux_validate.schedulers import SCHEDULERS
@@ -30,6 +29,12 @@ PROMPTS: Final = (
     "a green triangle on the night sky",
     "a yellow heart on grass",
 )
+CHEATS: Final = (
+    "guidance-7", "guidance-5", "other-seed", "other-prompt", "int8-weights", "int4-weights", "bfloat16",
+    "reused-predictions", "half-the-steps",
+)  # fmt: skip
+"""Of `attacks`; those that make no picture of their own have no trace."""
+
 AUDITORS_OF_CHEATS: Final = ("native", "oldest", "ampere")
 
 Case = tuple[cv.ImageTask, str | None]
