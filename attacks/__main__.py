@@ -78,6 +78,7 @@ def measure(model: ModelRef, options: argparse.Namespace) -> Record:
         "model": str(model.digest)[:16],
         "pictures": f"{options.side}x{options.side}, {tasks[0].scheduler}, {options.steps} steps, {options.dtype}",
         "hash": tasks[0].algorithm,
+        "first task": tasks[0].digest[:16],  # or the same pictures would count twice where digests are made otherwise
         "crynux_validate": crynux_validate.__version__,
         "torch": importlib.metadata.version("torch"),
         "diffusers": importlib.metadata.version("diffusers"),

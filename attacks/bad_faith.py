@@ -27,7 +27,7 @@ PROMPT: Final = "snow"
     "fragile-task",
     GROUP,
     saves="nothing: honest nodes are not paid, and some lose their stake",
-    against="float32, a slash threshold above such distances, the bound on the slash, the fee",
+    against="float32; the bound on a slash; the fee, of which a part is burnt",
 )
 def fragile_task(task: ImageTask, machine: Machine) -> Made:
     """Of some seeds the one whose pictures in two precisions are farthest apart: one machine stands for two."""

@@ -1,5 +1,6 @@
 """Set up before anything imports torch, and what is built once for a whole run of the tests."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -19,6 +20,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Nor write into the user's cache.
 os.environ["CRYNUX_VALIDATE_DIGEST_CACHE"] = "off"
 prepare_process()
+
+with contextlib.suppress(ModuleNotFoundError):  # what needs nothing but the base install is also run without it
+    from hypothesis import settings
+
+    settings.register_profile("no time limits", deadline=None)
+    settings.load_profile("no time limits")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,9 +17,12 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate import audits
+from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
+from tests.audits.making import TASK as TRACED
+from tests.audits.making import answer_of, random_trace
 from tests.calibration.by_hand import calibration as measured
 from tests.calibration.synthetic import answers
 
@@ -33,7 +36,7 @@ WRONG: list[Any] = [
 
 RECORDS = {
     "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
-    "Round", "Signature", "Verdicts",
+    "Round", "Signature", "TraceProof", "Verdicts",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
@@ -78,6 +81,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     row = b"".join(number.to_bytes(4, "little") for number in (1, 0x40000000))
     top_task = TEXT.replace(binding="top")
     top = audits.TopLogits(top_task, [[row, row]])
+    trace = random_trace()
+    shown = trace.prove(1, [2, 4])
+    shown.save(folder / "proof.bin")
     proof = audits.TextProof([[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
@@ -88,7 +94,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
-        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top,
+        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top, "TraceProof": shown,
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -138,6 +144,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]), "TextProof.from_json.data": proof.to_json(),
         "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
         "TopLogits.from_bytes.data": top.to_bytes(), "TopLogits.from_bytes.task": top_task,
+        "audit_steps.task": TRACED, "audit_steps.answer": answer_of(trace), "audit_steps.count": 3,
+        "TraceProof.from_bytes.data": shown.to_bytes(), "TraceProof.from_bytes.task": TRACED,
+        "TraceProof.load.task": TRACED, "TraceProof.load.path": folder / "proof.bin",
+        "TraceProof.array.content": Content.LATENT, "TraceProof.array.step": 2,
+        "TraceProof.save.path": folder / "saved.bin", "TraceProof.check.answer": answer_of(trace),
         "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
         "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],

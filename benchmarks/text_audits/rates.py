@@ -14,7 +14,7 @@ from crynux_validate.audits.text_bands import TextBand
 FALSE_ALARMS: Final = 1e-6
 """The false alarms of a text that the limit of the margins allows, where tokens are independent."""
 
-RATES: Final = {"bfloat16": 100.0, "float32": 5_000.0}
+RATES: Final = {"bfloat16": 50.0, "float32": 5_000.0}
 """For each dtype one over the margins that count: honest ones are a few hundredths, or a few hundred-thousandths."""
 
 SAFETY: Final = 2.0
@@ -39,7 +39,7 @@ def band_of(texts: Sequence[Measured], dtype: str) -> TextBand:
         rows = np.array([each.rows.mean() for each in texts if each.kind == kind])
         means.append(rows.mean())
         between.append(rows.std())
-    within = max(each.rows.std() for each in texts)
+    within = math.sqrt(np.mean([each.rows.var() for each in texts]))
     low, high = min(means), max(means)
     return TextBand(
         clip=_rounded(clip),
@@ -73,15 +73,15 @@ def peak(margins: npt.NDArray[np.float64], band: TextBand) -> float:
     return float(height(margins, band).max())
 
 
-def drawn(each: Measured) -> npt.NDArray[np.float64]:
+def drawn(each: Measured, positions: int = POSITIONS) -> npt.NDArray[np.float64]:
     """The rows of positions that are drawn: others for each text, and always the same."""
     rng = np.random.default_rng(each.text.number)
-    return each.rows[rng.choice(len(each.rows), min(POSITIONS, len(each.rows)), replace=False)]
+    return each.rows[rng.choice(len(each.rows), min(positions, len(each.rows)), replace=False)]
 
 
-def by_rows(each: Measured, band: TextBand) -> bool:
+def by_rows(each: Measured, band: TextBand, positions: int = POSITIONS) -> bool:
     """Whether an audit finds a text's drawn rows too far from the reference's, or too near."""
-    rows = drawn(each)
+    rows = drawn(each, positions)
     low, high = band.top_limits(len(rows))
     return not low <= rows.mean() <= high
 

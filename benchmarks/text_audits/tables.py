@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.text_audits.measure import SECOND, WRONG_SEED, Measured
 from benchmarks.text_audits.plan import CHEATS, HONEST, TOKENS, WAYS
 from benchmarks.text_audits.rates import (
+    POSITIONS,
     RATES,
     auc,
     band_of,
@@ -142,6 +143,7 @@ def _detection(found: Sequence[Measured], made: TextBands) -> str:
             after = [crossing(each, band) for each in margins]
             caught = sorted(each for each in after if each is not None)
             by_row = [by_rows(each, band) for each in cheats] if who != WRONG_SEED else []
+            by_more = [by_rows(each, band, 2 * POSITIONS) for each in cheats]
             second = SECOND.get(who, "")
             better = [_better(each, second, band) for each in cheats if second in each.others]
             calm_second = [_better(each, second, band) for each in honest if second in each.others]
@@ -152,11 +154,11 @@ def _detection(found: Sequence[Measured], made: TextBands) -> str:
                 f"{sum(each > band.against for each in better)} of {len(better)}" if better else "-",
                 f"{max(calm_second):.3g}" if better else "-",
                 f"{auc(calm_rows, [_rows(each, band) for each in cheats]):.4f}" if by_row else "-",
-                f"{sum(by_row)} of {len(by_row)}" if by_row else "-",
+                f"{sum(by_row)}, {sum(by_more)} of {len(by_row)}" if by_row else "-",
             ))  # fmt: skip
     head = (
         *("cheat", "way", "texts", "AUC, margins", "found", "after tokens (median)", "AUC, second hypothesis"),
-        *("found by it", "its largest honest", "AUC, 32 rows", "found by rows"),
+        *("found by it", "its largest honest", "AUC, 32 rows", "found by 32 rows, by 64"),
     )
     return _table(head, rows)
 

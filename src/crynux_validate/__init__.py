@@ -185,7 +185,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 _PIPELINES = {
-    "audit": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
+    "audit": ("all", ("torch", "transformers", "numpy")),
     "canary": ("all", ("torch", "numpy")),
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "TextAuditor": ("text", ("torch", "transformers", "numpy")),

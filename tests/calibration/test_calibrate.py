@@ -13,7 +13,7 @@ from crynux_validate.calibration import Curve, Curves, NotEnough, Recommendation
 from crynux_validate.calibration.calibrating import recommended
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.calibration.result import reps_of, slash_place
-from tests.calibration.worlds import balanced, cheat, honest, unrelated, world
+from tests.calibration.worlds import balanced, cheat, flipped, honest, unrelated, world
 
 pytest.importorskip("scipy")
 
@@ -226,6 +226,25 @@ def test_few_kinds_are_told_of() -> None:
     assert any("two kinds of machines" in warning for warning in found.warnings)
     assert any("fewer than 3 kinds" in warning for warning in found.warnings)
     assert any("no unrelated pictures" in warning for warning in found.warnings)
+
+
+def test_plain_pictures_are_told_of() -> None:
+    rng = np.random.default_rng(12)
+    base = balanced(rng, 6, 1)
+    base[:3] = np.uint64(7) << np.arange(3, dtype=np.uint64)[:, None]
+    found = quick(honest(rng, base, 3, most=0, fragile=0))
+    assert any("50% of the honest hashes are degenerate" in warning for warning in found.warnings)
+
+
+def test_unrelated_pictures_are_no_pairs_in_groups() -> None:
+    """All honest pictures are smooth, and so is one unrelated picture of many: whether it is there decides all."""
+    rng = np.random.default_rng(13)
+    smooth = flipped(rng, np.full((80, 1), 0xFFFFFFFF, np.uint64), 2)
+    found = quick(honest(rng, smooth, 3, most=0, fragile=0) + unrelated(rng, 50), groups=20_000)
+    accept = found.cheat("unrelated", 16).accept
+    assert (accept.rate, accept.n) == (0, 50)
+    assert accept.high == pytest.approx(exact(0.0, 50)[1], rel=1e-4)
+    assert found.rates(16).pairs.cheats["unrelated"].accept.n == 50 * 49 // 2
 
 
 def test_several_models_are_told_of() -> None:

@@ -152,7 +152,7 @@ def test_thresholds_that_are_none(made: cv.Calibration) -> None:
 
 def test_it_prints_as_a_table(made: cv.Calibration) -> None:
     text = str(made)
-    assert "false reject" in text
+    assert "honest, one not paid" in text
     assert "grey accepted" in text
     assert "not enough data" in text
     for warning in made.warnings:

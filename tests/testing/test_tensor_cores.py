@@ -485,6 +485,24 @@ def test_another_thread_is_refused_while_the_context_lasts() -> None:
     assert same(a @ a.T, native)
 
 
+def test_products_past_the_mode_are_refused() -> None:
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    a = numbers(4, 8)
+    image, kernel = numbers(1, 3, 4, 4), numbers(2, 3, 3, 3)
+    compute: list[Callable[[], Any]] = [
+        lambda: a @ a.T, lambda: functional.conv2d(image, kernel), lambda: a[0] @ a[1],
+        lambda: torch._C._nn.scaled_dot_product_attention(image, image, image),
+    ]  # fmt: skip
+    for context, function in itertools.product(CONTEXTS.values(), compute):
+        with context(), tensor_cores("hopper"):
+            with _disable_current_modes(), pytest.raises(FakeHardwareError, match="is called past <tensor_cores"):
+                function()
+            with _disable_current_modes():
+                a.float() @ a.float().T
+            function()
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_functions_are_run_uncompiled(backend: str) -> None:
     """Also those that were compiled before; gradients of what ran compiled outside are computed here as well."""

@@ -22,7 +22,7 @@ from crynux_validate.audits.layout import (
     size_of,
 )
 from crynux_validate.audits.tree import count_of_siblings, root_from
-from crynux_validate.encoding import DIGEST_BYTES, check_type, length_prefixed, shorten, summary
+from crynux_validate.encoding import DIGEST_BYTES, check_integer, check_type, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.files import write_whole
 from crynux_validate.tasks import ImageTask
@@ -131,7 +131,8 @@ class TraceProof:
         MissingExtraError
             Without numpy.
         """
-        leaf = Leaf(self.image, content, step)
+        check_type(content, Content, "the content", "a Content, like Content.LATENT")
+        leaf = Leaf(self.image, content, check_integer(step, "the step"))
         if leaf not in self.contents:
             raise InvalidInputError(f"{leaf} is not in the proof of the steps {shorten(list(self.steps))}")
         with needed_for("TraceProof.array", "ledger"):
@@ -192,8 +193,11 @@ class TraceProof:
         return cls(task, image, steps, bool(pixels), shape, contents, nodes)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it to a file, whole or not at all; raises `OSError` where that is impossible."""
-        write_whole(path, self.to_bytes())
+        """Write it to a file, whole or not at all; raises `InvalidInputError` where that is impossible."""
+        try:
+            write_whole(path, self.to_bytes())
+        except (OSError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"the proof cannot be written to {shorten(path)}: {error}") from error
 
     @classmethod
     def load(cls, path: str | PathLike[str], task: ImageTask) -> Self:
@@ -201,8 +205,9 @@ class TraceProof:
         try:
             with Path(path).open("rb") as stream:
                 data = stream.read(MAX_PROOF_BYTES + 1)
-        except OSError as error:
-            raise InvalidInputError(f"the proof {path} cannot be read: {error.strerror or error}") from error
+        except (OSError, TypeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidInputError(f"the proof {shorten(path)} cannot be read: {reason}") from error
         return cls.from_bytes(data, task)
 
     def __repr__(self) -> str:

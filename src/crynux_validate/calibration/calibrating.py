@@ -25,6 +25,9 @@ from crynux_validate.encoding import check_flag, check_function, check_integer, 
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.judging import GROUP_SIZES
 
+PLAIN_SHARE: Final = 0.05
+"""From this share of degenerate hashes on a warning is given."""
+
 DIGITS: Final = 6
 """Significant digits of rates; bounds are rounded outwards."""
 
@@ -67,7 +70,7 @@ def calibrate(
         Whether tasks have a safety checker (`CentreRule`).
     groups
         About so many groups are drawn for each cheat and number of accomplices, at least one of each picture and at
-        most 64. For unrelated pictures it is also the most that n can be.
+        most 64.
     seed
         Of all that is drawn; equal samples and seeds give equal calibrations.
     state
@@ -98,7 +101,12 @@ def calibrate(
     cuts = margin_cuts(honest) or margin_cuts(unrelated)
     table = Table.of(honest, classes_of(honest, cuts))
     made = _Made(table, reps_of(_even(samples)), group_size, confidence, safety_checker, groups, seed)
-    made.warnings += [*_of_models(honest), *_of_kinds(table, group_size), *_of_margins(samples, cuts)]
+    made.warnings += [
+        *_of_models(honest),
+        *_of_kinds(table, group_size),
+        *_of_plain(samples),
+        *_of_margins(samples, cuts),
+    ]
     made.add_honest(cuts)
     made.add_unrelated(unrelated, cuts, state, on_progress)
     for name in samples.cheats:
@@ -311,10 +319,7 @@ class _Made:
 
     def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
         found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
-        return Curves(
-            self._curve(drawn.pairs or drawn.pictures, found.passing, found.touched, found.of),
-            self._curve(drawn.pictures, found.slash),
-        )
+        return Curves(self._curve(drawn.pictures, found.passing), self._curve(drawn.pictures, found.slash))
 
     def _worst(self, several: Iterable[Drawn]) -> Curves:
         """Over several numbers of accomplices: what is accepted most, and slashed least."""
@@ -405,12 +410,22 @@ def _of_kinds(table: Table, size: int) -> Iterator[str]:
     if kinds == 2:
         yield "there are two kinds of machines, so that nothing is known of how pairs of kinds differ"
     answers = table.present.sum(axis=1)
-    few = int((answers[answers >= 2] < size).sum())
+    few = int((answers < size).sum())
     if few:
         yield (
-            f"{few} tasks were answered by fewer than {size} kinds of machines: in their groups some members are of one"
-            " kind and always agree, which makes honest rates per group look lower than they are"
+            f"{few} of {len(answers)} tasks were answered by fewer than {size} kinds of machines: in their groups some"
+            " members are of one kind and always agree, which makes rates per group look better than they are"
         )
+
+
+def _of_plain(samples: Samples) -> Iterator[str]:
+    for role in (HONEST, UNRELATED):
+        rows = samples.having(role)
+        if len(rows) and (share := float(rows.degenerate.mean())) >= PLAIN_SHARE:
+            yield (
+                f"{share:.0%} of the {role} hashes are degenerate: pictures too plain to tell apart, on which nobody is"
+                " slashed"
+            )
 
 
 def _of_margins(samples: Samples, cuts: tuple[float, ...]) -> Iterator[str]:

@@ -149,10 +149,10 @@ def alike(high: Floats, touched: Sequence[Integers], pictures: Sequence[int], co
     classes = np.ones_like(high)
     seen = np.ones_like(high)
     for found, size in zip(touched, pictures, strict=True):
-        share = np.minimum(found + 1, size) / size
-        classes *= exact(share, size, confidence)[1]
-        seen *= share
-    return np.minimum(1.0, classes * np.minimum(1.0, high / seen))
+        classes *= exact(np.minimum(found + 1, size) / size, size, confidence)[1]
+        seen *= found / size
+    within = np.divide(high, seen, where=seen > 0, out=np.ones_like(high))  # of what was not seen, nothing is known
+    return np.minimum(1.0, classes * np.minimum(1.0, within))
 
 
 def blocks_of(clusters: int, seed: int) -> Integers:

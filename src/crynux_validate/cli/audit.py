@@ -1,22 +1,23 @@
-"""``crynux-validate prove`` and ``audit``: a node shows drawn steps, and anybody computes them again."""
+"""``crynux-validate prove`` and ``audit``: a node shows a part of its work, and anybody computes it again."""
 
 import argparse
 from pathlib import Path
 from typing import Final
 
 import crynux_validate
-from crynux_validate.answers import MAX_ANSWER_BYTES, ImageScore, answer_from_bytes
+from crynux_validate.answers import MAX_ANSWER_BYTES, ImageScore, TextScore, answer_from_bytes
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.image import ImageAudit
 from crynux_validate.audits.layout import check_traced
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
+from crynux_validate.cli import audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
 from crynux_validate.cli.run import check_model, located
 from crynux_validate.encoding import parse_hex
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, task_from_json
+from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 _RIGHT: Final = (AuditFinding.MATCH, AuditFinding.NOISE)
 
@@ -25,29 +26,33 @@ def add_parser(commands: Commands) -> None:
     """Add both commands."""
     prover = commands.add_parser(
         "prove",
-        help="show drawn steps of an image that this node computed",
-        description="Write the proofs of the steps that a seed draws, from the folder that `run --out` wrote for a "
-        "task with binding trace: one file for each image that has a drawn step.",
+        help="show a part of the work of this node, for an audit",
+        description="Write what an audit asks for, from the folder that `run --out` wrote. Of an image task with "
+        "binding trace: the proofs of the steps that a seed draws, one file for each image that has a drawn step. Of a "
+        "text: the tokens, and with binding top the largest logits of the positions that a seed draws, in proof.json.",
     )
     prover.add_argument("folder", metavar="DIR", help="what `crynux-validate run` wrote")
-    prover.add_argument("--out", metavar="DIR", help="where to write proof-0.bin and so on; the same folder by default")
+    prover.add_argument("--out", metavar="DIR", help="where to write the proofs; the same folder by default")
     _add_draw(prover)
     prover.set_defaults(main=prove)
     auditor = commands.add_parser(
         "audit",
-        help="compute drawn steps of an answer again",
+        help="compute a part of an answer again",
         description="Compute the steps that a seed draws again, from what a node's proof shows of them, and say of "
-        "each whether it is what the task asks for. Exit code 0: every finding is MATCH or NOISE. 1: one is CHEAT or "
-        "INCOMPARABLE. 2: bad input.",
+        "each whether it is what the task asks for; or read a text in one pass, and say whether the task would choose "
+        "its tokens. Exit code 0: every finding is MATCH or NOISE. 1: one is CHEAT or INCOMPARABLE. 2: bad input.",
     )
     auditor.add_argument("task", metavar="TASK.json", help="the task")
     auditor.add_argument("answer", metavar="ANSWER.bin", help="the node's answer, as it was committed to")
-    auditor.add_argument("proof", metavar="PROOF.bin", help="what `crynux-validate prove` wrote")
+    auditor.add_argument(
+        "proof", metavar="PROOF", help="what `crynux-validate prove` wrote; of a text also answer.json"
+    )
     _add_draw(auditor)
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     auditor.add_argument(
         "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine, as the file of bands has"
     )
+    audit_text.add_options(auditor)
     auditor.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
     add_device_flag(auditor)
     add_json_flag(auditor)
@@ -56,22 +61,27 @@ def add_parser(commands: Commands) -> None:
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--seed", required=True, metavar="HEX", help="what nobody knew when the answer was bound, 1 to 256 bytes"
+        "--seed", metavar="HEX", help="what nobody knew when the answer was bound, 1 to 256 bytes; not for a text alone"
     )
-    parser.add_argument("--steps", required=True, type=int, metavar="N", help="how many steps the seed draws")
+    parser.add_argument("--steps", type=int, metavar="N", help="how many steps of images the seed draws")
+    audit_text.add_positions(parser)
 
 
 def prove(arguments: argparse.Namespace) -> int:
-    """Write the proofs of drawn steps."""
+    """Write the proofs of drawn steps, or of a text."""
     folder = Path(arguments.folder)
     out = folder if arguments.out is None else Path(arguments.out)
-    task = _task(str(folder / "task.json"), allow_unpinned=True)
+    asked = _task(str(folder / "task.json"), allow_unpinned=True)
     answer = _answer(str(folder / "answer.bin"))
-    drawn = audit_steps(parse_hex(arguments.seed, "--seed"), task, answer, arguments.steps)
+    if isinstance(asked, TextTask):
+        return audit_text.prove(arguments, asked, _of_text(answer), folder, out)
+    task = check_traced(asked)
+    _check_draw(arguments)
+    drawn = audit_steps(parse_hex(arguments.seed, "--seed"), task, _of_image(answer), arguments.steps)
     trace = Trace.load(folder / "trace.bin", task)
     for image, steps in drawn.items():
         proof = trace.prove(image, steps)
-        proof.check(answer)
+        proof.check(_of_image(answer))
         path = out / f"proof-{image}.bin"
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -83,10 +93,14 @@ def prove(arguments: argparse.Namespace) -> int:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Audit an answer; 1 where a step is not found right."""
-    task = _task(arguments.task, allow_unpinned=arguments.allow_unpinned)
-    check_model(arguments, task)
-    answer = _answer(arguments.answer)
+    """Audit an answer; 1 where it is not found right."""
+    asked = _task(arguments.task, allow_unpinned=arguments.allow_unpinned)
+    check_model(arguments, asked)
+    if isinstance(asked, TextTask):
+        return audit_text.audit(arguments, asked, _of_text(_answer(arguments.answer)))
+    task = check_traced(asked)
+    _check_draw(arguments)
+    answer = _of_image(_answer(arguments.answer))
     proof = TraceProof.load(arguments.proof, task)
     seed = parse_hex(arguments.seed, "--seed")
     kinds = None if arguments.kinds is None else (arguments.kinds[0], arguments.kinds[1])
@@ -116,17 +130,35 @@ def _audited(
         return runner.audit(task, answer, proof, seed=seed, count=arguments.steps, kinds=kinds)
 
 
-def _task(path: str, *, allow_unpinned: bool) -> ImageTask:
-    return check_traced(task_from_json(read_file(path, "the task", MAX_TASK_BYTES), allow_unpinned=allow_unpinned))
+def _check_draw(arguments: argparse.Namespace) -> None:
+    for name in ("seed", "steps"):
+        if getattr(arguments, name) is None:
+            raise InvalidInputError(f"--{name} is missing: a seed draws the steps of an image task that are audited")
 
 
-def _answer(path: str) -> ImageScore:
+def _task(path: str, *, allow_unpinned: bool) -> Task:
+    return task_from_json(read_file(path, "the task", MAX_TASK_BYTES), allow_unpinned=allow_unpinned)
+
+
+def _of_image(answer: ImageScore | TextScore) -> ImageScore:
+    if not isinstance(answer, ImageScore):
+        raise InvalidInputError("the answer is a score of a text, and the task an image task; give the answer to it")
+    return answer
+
+
+def _of_text(answer: ImageScore | TextScore) -> TextScore:
+    if not isinstance(answer, TextScore):
+        raise InvalidInputError("the answer is a score of images, and the task a text task; give the answer to it")
+    return answer
+
+
+def _answer(path: str) -> ImageScore | TextScore:
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(MAX_ANSWER_BYTES + 1)
     except OSError as error:
         raise InvalidInputError(f"cannot read the answer {path}: {error.strerror or error}") from error
     found = answer_from_bytes(data)
-    if not isinstance(found, ImageScore):
-        raise InvalidInputError(f"{path} is {str(found)[:80]!r}; only a score of an image task can be audited")
+    if not isinstance(found, ImageScore | TextScore):
+        raise InvalidInputError(f"{path} is {str(found)[:80]!r}; only a score can be audited")
     return found

@@ -3,7 +3,7 @@
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import crynux_validate
 from crynux_validate.answers import ErrorReport
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crynux_validate import ImageResult, Runner, TextResult, Token
 
 
-T = TypeVar("T", ImageTask, TextTask)
+T = TypeVar("T", bound=ImageTask | TextTask)
 
 
 class NoScoreError(CrynuxValidateError):
@@ -123,7 +123,7 @@ def located(arguments: argparse.Namespace, task: T) -> T:
         return task
     model = task.model.at(arguments.model, lambda read: show_progress(f"reading the model  {read}"))
     show_progress("")
-    return task.replace(model=model)
+    return cast("T", task.replace(model=model))
 
 
 def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", found: dict[str, Any]) -> None:

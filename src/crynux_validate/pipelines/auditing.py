@@ -1,18 +1,24 @@
 """Checking one answer by doing a part of its work again."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
-from crynux_validate.answers import ImageScore
+from crynux_validate.answers import ImageScore, TextScore
 from crynux_validate.audits.image import ImageAudit
 from crynux_validate.audits.proof import TraceProof
+from crynux_validate.audits.text_proof import TextProof
+from crynux_validate.audits.text_result import TextAudit
+from crynux_validate.encoding import check_type
 from crynux_validate.errors import needed_for
 from crynux_validate.pipelines.runner import Runner
-from crynux_validate.tasks import ImageTask
+from crynux_validate.tasks import ImageTask, Task, TextTask
 
 if TYPE_CHECKING:
     import torch
 
+    from crynux_validate.audits.text_bands import TextBands
 
+
+@overload
 def audit(
     task: ImageTask,
     answer: ImageScore,
@@ -22,44 +28,84 @@ def audit(
     count: int,
     kinds: tuple[str, str] | None = None,
     device: "str | torch.device | None" = None,
-) -> ImageAudit:
-    """Compute drawn steps of an image again, and say whether they are what the task asks for (protocol U5).
+) -> ImageAudit: ...
 
-    Each step costs one evaluation of the model. The prompt is encoded once, and the picture decoded once where the
-    proof shows it. For more than one audit with a model make a `Runner` and use `Runner.audit`.
+
+@overload
+def audit(
+    task: TextTask,
+    answer: TextScore,
+    proof: TextProof,
+    *,
+    seed: bytes | None = None,
+    count: int = 32,
+    bands: "TextBands | None" = None,
+    against: TextTask | None = None,
+    device: "str | torch.device | None" = None,
+) -> TextAudit: ...
+
+
+def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | TextAudit:
+    """Do a part of an answer's work again, and say whether it was computed as its task says.
+
+    Of an image drawn steps are computed again, with one evaluation of the model each, and the picture is decoded where
+    the proof shows it (protocol U5). A text is read in one pass, with input and claimed tokens (U9). For more than one
+    audit with a model use `Runner.audit` or a `TextAuditor`.
 
     Parameters
     ----------
     task
-        A task with ``binding="trace"``.
+        An image task with ``binding="trace"``, or a text task.
     answer
         The node's answer, as it was committed to.
     proof
-        Of the drawn steps of one image: ``result.trace.prove(image, steps)`` of the node.
+        What the node shows: ``result.trace.prove(image, steps)`` of an image; of a text its tokens, and with
+        ``binding="top"`` the rows of drawn positions (`TextProof`).
     seed, count
-        What draws the steps (`crynux_validate.audits.steps.audit_steps`): a seed that nobody knew when the answer was
-        bound, and how many steps.
+        What draws the steps (`crynux_validate.audits.steps.audit_steps`) or positions (`audit_positions`): 1 to 256
+        bytes that nobody knew when the answer was bound, and how many. A text task that binds no rows has no seed.
     kinds
-        The names of the node's kind of machine and of this one, as in the file of bands; None where no band was
-        measured for them: the widest of the dtype and scheduler counts then.
+        For images: the names of the node's kind of machine and of this one, as in the file of bands; None where no band
+        was measured for them: the widest of the dtype and scheduler counts then.
+    bands
+        For texts: what counts as noise; those of this package by default.
+    against
+        For texts: a second hypothesis, the same task with another model or sampled in another way. It costs a second
+        pass.
     device
         As for `Runner`.
 
     Returns
     -------
-    ImageAudit
-        A finding for each step, for the first latent and for the picture.
+    ImageAudit or TextAudit
+        Its `finding`, and why.
 
     Raises
     ------
     InvalidInputError
-        For a task without a trace; a proof of another task or answer, or of steps that the seed does not draw; latents
-        of another shape than the model's. All but the last before the model is loaded.
-    InvalidAnswerError
-        For an answer to another kind of task.
+        For a task, answer and proof that do not fit together, steps or positions that the seed does not draw, tokens
+        and shapes that the model does not have. All but the last before the model is loaded.
     ModelError, PipelineError, DeterminismError
         As for `Runner`.
     """
+    check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
+    if isinstance(task, TextTask):
+        with needed_for("audit", "text"):
+            from crynux_validate.pipelines.text_audit import audit_text
+        return audit_text(task, answer, proof, **settings)
+    return _audit_image(task, answer, proof, **settings)
+
+
+def _audit_image(
+    task: ImageTask,
+    answer: ImageScore,
+    proof: TraceProof,
+    *,
+    seed: bytes,
+    count: int,
+    kinds: tuple[str, str] | None = None,
+    device: "str | torch.device | None" = None,
+) -> ImageAudit:
     with needed_for("audit", "image"):
         from crynux_validate.pipelines.image_audit import check_proof
     check_proof(task, answer, proof, seed, count, kinds)

@@ -1,8 +1,8 @@
 """Products that the mode of `tensor_cores` does not see: refused, as long as the context lasts.
 
 A mode of torch belongs to a thread, and another thread would compute natively without a word. So each product has a
-hook at a place that the dispatcher passes in every thread; what it finds there is passed on, or refused. Code that a
-compiler made passes no such place; `compiled` refuses it.
+hook at a place that the dispatcher passes in every thread, also where modes are turned off; what it finds there is
+passed on, or refused. Code that a compiler made passes no such place; `compiled` refuses it.
 """
 
 import threading
@@ -33,7 +33,7 @@ _hooks = ExitStack()
 
 @contextmanager
 def refused_elsewhere(cores: Any) -> Iterator[None]:
-    """Refuse products of float16 and bfloat16 in every thread that has entered no context, and compiled code in all."""
+    """Refuse products of float16 and bfloat16 that the mode of a context does not get, and compiled code."""
     me = threading.get_ident()
     with _lock:
         if not _entered:
@@ -71,7 +71,7 @@ def _hook(operation: Any) -> Callable[..., Any]:
 
     def hook(keys: Any, *args: Any, **kwargs: Any) -> Any:
         first = next(value for value in args if isinstance(value, torch.Tensor))
-        if threading.get_ident() not in _entered:
+        if not first.is_meta:
             _refuse(operation, first.dtype)
         return operation.redispatch(keys & after, *args, **kwargs)
 
@@ -79,10 +79,17 @@ def _hook(operation: Any) -> Callable[..., Any]:
 
 
 def _refuse(operation: Any, dtype: torch.dtype) -> None:
-    contexts = [*_entered.values()]
+    """Refuse a product that has come here: in a thread that is inside, the mode was to compute it."""
+    mine = _entered.get(threading.get_ident())
+    contexts = [*_entered.values()] if mine is None else [mine]
     tf32 = any(cores.tf32 for cores in contexts)
-    if contexts and (dtype in {torch.float16, torch.bfloat16} or (tf32 and dtype is torch.float32)):
+    if not contexts or not (dtype in {torch.float16, torch.bfloat16} or (tf32 and dtype is torch.float32)):
+        return
+    if mine is not None:
         raise FakeHardwareError(
-            f"{operation} is called in the thread {threading.current_thread().name!r} while another one is inside "
-            f"{contexts[0]!r}: enter tensor_cores in the thread that computes"
+            f"{operation} is called past {mine!r}: something turns modes of torch off; compute this part outside of it"
         )
+    raise FakeHardwareError(
+        f"{operation} is called in the thread {threading.current_thread().name!r} while another one is inside "
+        f"{contexts[0]!r}: enter tensor_cores in the thread that computes"
+    )
