@@ -163,7 +163,9 @@ class TraceProof:
         if len(data) > MAX_PROOF_BYTES:
             raise InvalidInputError(f"the proof has {len(data)} bytes; at most {MAX_PROOF_BYTES} are read")
         if not data.startswith(_HEAD):
-            raise InvalidInputError(f"these {len(data)} bytes are no proof of a trace; Trace.prove makes one")
+            raise InvalidInputError(
+                f"these {len(data)} bytes are no proof of a trace; crynux-validate prove or Trace.prove makes one"
+            )
         at = len(_HEAD) + DIGEST_BYTES
         found = data[len(_HEAD) : at].hex()
         image, *latent, pixels, count = _numbers(data, at, _NUMBERS)
