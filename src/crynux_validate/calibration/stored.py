@@ -111,11 +111,9 @@ def load(path: str | PathLike[str]) -> Calibration:
             content = stream.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(
-            f"the calibration {shorten(str(path))} cannot be read: {reason}; {_EXPECTED}"
-        ) from error
+        raise InvalidInputError(f"the calibration {str(path)!r:.300} cannot be read: {reason}; {_EXPECTED}") from error
     try:
-        value = parse_json(content, f"the calibration {shorten(str(path))}", MAX_BYTES)
+        value = parse_json(content, f"the calibration {str(path)!r:.300}", MAX_BYTES)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {_EXPECTED}") from error
     return from_dict(value)
