@@ -243,7 +243,7 @@ def test_what_cannot_be_audited_is_said_before_the_model_is_loaded(
         ((traced, score, proof), {"seed": b"a seed", "count": 2}, "the seed draws"),
         ((traced, score, proof.to_bytes()), every, "expected a TraceProof"),
         ((traced, score, proof), {"seed": "text", "count": 2}, "expected 1 to 256 bytes"),
-        (("task", score, proof), every, "only an ImageTask has a trace"),
+        (("task", score, proof), every, "expected an ImageTask or a TextTask"),
         ((traced, "answer", proof), every, "expected an ImageScore"),
         ((traced, score, proof), {**every, "kinds": ("native",)}, "expected the names of two kinds"),
         ((traced, score, proof), {**every, "kinds": "native"}, "expected the names of two kinds"),
