@@ -168,6 +168,48 @@ def test_one_picture_many_times_is_one_picture(made: cv.Calibration) -> None:
     assert any("each picture counts once" in warning for warning in found.warnings)
 
 
+def test_one_picture_of_several_kinds_of_machines_is_one_picture() -> None:
+    """Under other names of tasks and of machines, with result digests, without, and with some: n stays."""
+    hashes = balanced(np.random.default_rng(11), 10, 1)
+
+    def again(time: int, known: bool) -> list[Sample]:
+        return [
+            Sample(
+                f"{kind}-{time}", f"{time}-{at}", "honest", "phash/1", f"{int(one[0]):016x}", "m",
+                pixels=bytes([number, at] * 16) if known else None,
+            )
+            for number, kind in enumerate("ab")
+            for at, one in enumerate(hashes)
+        ]  # fmt: skip
+
+    for known in ([True] * 4, [False] * 4, [True, False] * 2):
+        found = quick(Samples.of([row for time, one in enumerate(known) for row in again(time, one)]))
+        assert found.pictures["honest"] == found.groups["honest"].passing.n == 10, known
+
+
+def test_an_unrelated_picture_under_many_names_makes_no_rate_surer() -> None:
+    """Without digests too: in groups it counts once, and beside one another its copies agree."""
+    rng = np.random.default_rng(12)
+    own = honest(rng, balanced(rng, 40, 1))
+    hashes = balanced(rng, 10, 1)
+    once, often = (
+        quick(
+            own
+            + Samples.from_columns(
+                algorithm="phash/1",
+                hashes=np.tile(hashes, (times, 1)),
+                task=[f"photo-{at}" for at in range(10 * times)],
+                role="unrelated",
+            )
+        )
+        for times in (1, 20)
+    )
+    assert once.groups["unrelated"] == often.groups["unrelated"]
+    assert once.pictures == often.pictures
+    assert once.rates(16).pairs.cheats["unrelated"].accept.rate < often.rates(16).pairs.cheats["unrelated"].accept.rate
+    assert any("190 of 200 unrelated pictures have no result digest" in warning for warning in often.warnings)
+
+
 def renamed(samples: Samples, kind: str) -> Samples:
     return dataclasses.replace(samples, kinds=dataclasses.replace(samples.kinds, names=(kind,)))
 
@@ -190,6 +232,10 @@ def test_kinds_that_give_equal_pixels_count_once() -> None:
     assert found.pairs == quick(Samples.of(first)).pairs
     told = quick(Samples.of([*first, *rows("c", base, 3)]))
     assert told.kinds == ("a", "b", "c"), "equal hashes are not equal pixels"
+    some = [dataclasses.replace(one, pixels=None) if one.task < "t5" else one for one in rows("c", base, 1)]
+    assert quick(Samples.of([*first, *some])).kinds == ("a", "b"), "a digest that is missing hides no kind"
+    deviating = [*some[1:], dataclasses.replace(some[0], score="f" * 16)]
+    assert quick(Samples.of([*first, *deviating])).kinds == ("a", "b", "c")
     with pytest.raises(cv.InvalidInputError, match="they are one kind"):
         quick(Samples.of([*rows("a", base, 1), *rows("c", base, 1)]))
 

@@ -248,8 +248,13 @@ class _Made:
         if not len(unrelated):
             self.warnings.append("there are no unrelated pictures: how often they agree by chance was not measured")
             return
-        picture = pictures_of(unrelated)
+        picture, shown = pictures_of(unrelated), pictures_of(unrelated, by_hash=True)
         pictures = int(picture.max()) + 1
+        if twice := pictures - int(shown.max()) - 1:
+            self.warnings.append(
+                f"{twice} of {pictures} unrelated pictures have no result digest, and the hash of another one: in"
+                " groups each hash counts once"
+            )
         if pictures < 2:
             self.warnings.append("all unrelated samples are of one picture: they have no rates")
             return
@@ -263,7 +268,7 @@ class _Made:
             state=state,
             on_progress=on_progress,
         )
-        self.pictures[UNRELATED] = pictures
+        self.pictures[UNRELATED] = int(shown.max()) + 1
         weights = found.distances.sum(axis=1).astype(np.float64)
         below, beyond = (
             {"picture": Clustering(events.astype(np.float64), weights, order=2)}
@@ -278,7 +283,7 @@ class _Made:
         self.groups[UNRELATED] = self._worst(
             [
                 unrelated_groups(
-                    self.table, unrelated.hashes, picture, some, self.size, self.drawn, self._rng(UNRELATED, some)
+                    self.table, unrelated.hashes, shown, some, self.size, self.drawn, self._rng(UNRELATED, some)
                 )
                 for some in self._accomplices
             ]
