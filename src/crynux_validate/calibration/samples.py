@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS
+from crynux_validate.calibration.result import CHEAT_NAME
 from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_IMAGES
@@ -27,7 +28,7 @@ CHEAT: Final = "cheat:"
 """What the role of a cheat begins with; its name follows."""
 
 MAX_NAME: Final = 200
-_CHEAT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CHEAT: Final = re.compile(CHEAT_NAME)
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Codes: TypeAlias = npt.NDArray[np.int32]
