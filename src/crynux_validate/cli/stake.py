@@ -114,6 +114,8 @@ def main(arguments: argparse.Namespace) -> int:
     terms = stake_audits.terms_of(arguments)
     if terms is not None:
         own = ("group_size", "dishonest_weight", "absent", "slash_ppm", "slash_per_fee")
+        if calibration is not None and rules["group_size"] is None:
+            rules["group_size"] = calibration.group_size
         return stake_audits.show(arguments, terms, pool | {name: rules[name] for name in own}, groups)
     required = groups(pool["sampling_rate"])
     live = required_stake(**pool, threshold=None, view="network")
