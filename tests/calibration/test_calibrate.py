@@ -100,6 +100,13 @@ def test_how_many_more_pictures_it_takes(made: cv.Calibration) -> None:
     assert str(found) == f"not enough data: {found.needed} more pictures are needed for the false-slash rate"
 
 
+def test_rates_that_no_number_of_pictures_can_show(tmp_path: Path) -> None:
+    found = quick(world(1, 10), false_reject_rate=5e-324, false_slash_rate=1e-300)
+    assert isinstance(found.recommendation, NotEnough)
+    found.save(tmp_path / "calibration.json")
+    assert cv.Calibration.load(tmp_path / "calibration.json") == found
+
+
 def test_more_pictures_do_not_help_where_machines_differ_too_much() -> None:
     """Two of five kinds draw other pictures: no threshold below 64 keeps them together."""
     rng = np.random.default_rng(3)

@@ -281,6 +281,41 @@ def test_a_folder_inside_itself_is_read_once(write: Write, tmp_path: Path) -> No
     assert len(read_samples(tmp_path / "out")) == 1
 
 
+@pytest.mark.parametrize(
+    ("link", "target"), [("cheat-b", "cheat-a"), ("unrelated", "cheat-a"), ("cheat-b/t", "cheat-a/t")]
+)
+def test_a_link_that_gives_another_role_is_refused(link: str, target: str, write: Write, tmp_path: Path) -> None:
+    write("cheat-a", "t")
+    path = tmp_path / "out" / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "out" / target, target_is_directory=True)
+    with pytest.raises(cv.InvalidInputError, match="are one folder, and their roles differ"):
+        read_samples(tmp_path / "out")
+    path.unlink()
+    (tmp_path / "out" / "again").mkdir()
+    (tmp_path / "out" / "again" / "cheat-a").symlink_to(tmp_path / "out" / "cheat-a", target_is_directory=True)
+    assert len(read_samples(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_without_an_end(suffix: str, tmp_path: Path) -> None:
+    for name, target in (("zero", "/dev/zero"), ("pipe", None)):
+        path = tmp_path / f"{name}{suffix}"
+        if target is None:
+            os.mkfifo(path)
+        else:
+            path.symlink_to(target)
+        with pytest.raises(cv.InvalidInputError, match="is a device or a pipe"):
+            read_samples(path)
+
+
+def test_a_line_that_no_row_has(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{','.join(KEYS)}\n{'x,' * 70_000}\n")
+    with pytest.raises(cv.InvalidInputError, match="line 2 has more than 65536 characters"):
+        read_samples(path)
+
+
 def test_a_result_in_the_folder_where_the_program_runs(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

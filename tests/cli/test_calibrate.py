@@ -118,6 +118,9 @@ def test_every_calibration_can_be_drawn(changes: dict[str, Any], tmp_path: Path)
         (("TABLE", "--out", "nowhere/c.json"), "--out is 'nowhere/c.json'; there is no folder nowhere"),
         (("TABLE", "--plot", "nowhere/c.png"), "there is no folder nowhere"),
         (("TABLE", "--state", "."), "--state is '.', which is a folder"),
+        (("TABLE", "--out", "TABLE"), "which is read as well; name another file"),
+        (("TABLE", "--state", "TABLE"), "which is read as well; name another file"),
+        (("TABLE", "--out", "x.png", "--plot", "./x.png"), "which is --out as well; name another file"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], problem: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

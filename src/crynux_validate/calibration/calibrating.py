@@ -95,6 +95,8 @@ def calibrate(
     """
     _check(samples, group_size, false_reject_rate, false_slash_rate, confidence, safety_checker, groups, seed)
     check_function(on_progress, "on_progress")
+    if state is not None:
+        check_type(state, (str, PathLike), "state", "the name of a file")
     with needed_for("calibrate", "calibration"):
         import scipy  # noqa: F401 - before the work, not after it
     honest, unrelated = samples.having(HONEST), _in_order(samples.having(UNRELATED))

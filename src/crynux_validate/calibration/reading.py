@@ -171,6 +171,8 @@ def _read(path: Path) -> Iterator[tuple[str, Sample]]:
             return _read_folder(path)
         if not path.exists():
             raise InvalidInputError(f"{path} is not there; name a table or a folder")
+        if not path.is_file():
+            raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     return read_rows(path)
@@ -208,18 +210,31 @@ def _what(row: Sample) -> str:
 
 
 def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
-    """Yield the results in a folder, itself included; links are followed, each folder is read once."""
-    seen: set[str] = set()
+    """Yield the results in a folder, itself included; links are followed, each folder is read once.
+
+    A link that gives a folder another role is refused: one of the two would be missing.
+    """
+    seen: dict[str, tuple[str, set[str]]] = {}
     for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         names.sort()
         real = os.path.realpath(folder)
+        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _is_role(part)}
         if real in seen:
+            first, others = seen[real]
+            if roles - others and others:
+                raise InvalidInputError(
+                    f"{folder} and {first} are one folder, and their roles differ; copy it, or remove the link"
+                )
             names.clear()
             continue
-        seen.add(real)
+        seen[real] = folder, roles
         if ANSWER in files or "task.json" in files:
             path = Path(folder)
             yield str(path), _result(path)
+
+
+def _is_role(name: str) -> bool:
+    return name in (HONEST, UNRELATED) or _CHEAT_FOLDER.fullmatch(name) is not None
 
 
 def _unreadable(error: OSError) -> None:
