@@ -214,7 +214,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ((), "no path was given"),
         ((tmp_path / "no.csv",), r"no\.csv is not there"),
         ((tmp_path / "nothing",), "nothing holds no answer"),
-        (("a\0b.csv",), "cannot read"),
+        (("a\0b.csv",), "is not there"),
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):
             read_samples(*paths)
@@ -307,6 +307,19 @@ def test_a_table_without_an_end(suffix: str, tmp_path: Path) -> None:
             path.symlink_to(target)
         with pytest.raises(cv.InvalidInputError, match="is a device or a pipe"):
             read_samples(path)
+
+
+@PARQUET
+def test_dates_beyond_the_calendar(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for kind, value in ((pyarrow.date32(), 2**30), (pyarrow.duration("s"), 2**62)):
+        columns = {name: [getattr(sample(), name)] for name in KEYS[:5]} | {"score": ["0f" * 8]}
+        table = pyarrow.table(columns | {"margin": pyarrow.array([value], kind)})
+        parquet.write_table(table, tmp_path / "table.parquet")
+        with pytest.raises(cv.InvalidInputError, match="cannot be read as Parquet"):
+            read_samples(tmp_path / "table.parquet")
 
 
 def test_a_line_that_no_row_has(tmp_path: Path) -> None:

@@ -166,6 +166,17 @@ def test_stake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "no.json" in err) == (2, True)
 
 
+def test_a_stake_says_what_limits_its_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cheat that could not be measured is not silently left out."""
+    saved = tmp_path / "calibration.json"
+    calibration({"noise": (0.03, 0.97)}, warnings=("the cheat grey has no rates",), group_size=5).save(saved)
+    pool = ("stake", "--honest", "90", "--dishonest", "10", "--calibration", saved)
+    code, _, err = call(capsys, *pool)
+    assert (code, "the cheat grey has no rates" in err) == (0, True)
+    _, out, _ = call(capsys, *pool, "--audits", "group", "--detection", "0.9", "--false-alarms", "0.001", "--json")
+    assert json.loads(out)["group_size"] == json.loads(out)["groups"]["group_size"] == 5
+
+
 @pytest.mark.long
 def test_what_was_compared_is_kept_after_ctrl_c(tmp_path: Path) -> None:
     """A process is interrupted as soon as it has kept something, and the next one goes on from there."""

@@ -167,15 +167,14 @@ def role_of(folder: Path) -> str:
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:
     try:
-        if path.is_dir():
-            return _read_folder(path)
-        if not path.exists():
-            raise InvalidInputError(f"{path} is not there; name a table or a folder")
-        if not path.is_file():
-            raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
+        is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return read_rows(path)
+    if not is_there:
+        raise InvalidInputError(f"{path} is not there; name a table or a folder")
+    if not is_folder and not is_file:
+        raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
+    return _read_folder(path) if is_folder else read_rows(path)
 
 
 def _blame(places: Sequence[str], rows: Sequence[Sample]) -> None:

@@ -200,7 +200,11 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield number, fields
-    except (pyarrow.ArrowException, UnicodeError) as error:  # UnicodeError: text that is none
+    except (
+        pyarrow.ArrowException,
+        UnicodeError,
+        OverflowError,
+    ) as error:  # text that is none, dates beyond the calendar
         raise InvalidInputError(f"{path} cannot be read as Parquet: {shorten(str(error))}") from error
 
 

@@ -99,6 +99,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dishonest == 0:
         raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
     calibration = None if arguments.calibration is None else Calibration.load(arguments.calibration)
+    for warning in () if calibration is None else calibration.warnings:
+        note(f"the calibration notes: {warning}")
     threshold: Threshold = None if arguments.text else "default" if arguments.threshold is None else arguments.threshold
 
     def groups(rate: float) -> RequiredStake:
