@@ -273,6 +273,20 @@ def test_what_was_not_measured_has_no_rate(made: cv.Calibration) -> None:
     assert made.cheat("grey", 16) == made.rates(16).cheats["grey"]
 
 
+def test_a_cheat_of_many_machines_is_told_of() -> None:
+    """Answers that fail, beside one that passes, hide it; their shares add up to nearly 1, and are no NaN."""
+    rng = np.random.default_rng(13)
+    base = balanced(rng, 200, 1)
+    samples = honest(rng, base, most=0, fragile=0)
+    samples += cheat(rng, base, "x", most=0)
+    assert not any("the cheat x has answers" in warning for warning in quick(samples).warnings)
+    for number in range(20):
+        samples += cheat(rng, base ^ np.uint64(2**32 - 1), "x", most=0, kind=f"other-{number}")
+    found = quick(samples)
+    assert any("the cheat x has answers of 21 kinds of machines" in warning for warning in found.warnings)
+    assert found.rates(2).pairs.cheats["x"].accept.rate == pytest.approx(1 / 21, rel=1e-5)
+
+
 def test_few_kinds_are_told_of() -> None:
     rng = np.random.default_rng(7)
     found = quick(honest(rng, balanced(rng, 6, 1), 2))

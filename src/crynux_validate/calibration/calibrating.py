@@ -229,6 +229,11 @@ class _Made:
         if not known.any():
             self.warnings.append(f"the cheat {name} has no rates: no honest machine answered its tasks")
             return
+        if (kinds := len(cheat.kinds.names)) > 1:
+            self.warnings.append(
+                f"the cheat {name} has answers of {kinds} kinds of machines, and its rates are averages over them: give"
+                " it a name for each"
+            )
         hashes, task = cheat.hashes[known], task[known]
         found = count_cheat(self.table, hashes, task, safety_checker=self.safety_checker, seed=self.seed)
         self.pictures[name] = found.pictures
