@@ -177,6 +177,16 @@ def test_a_false_alarm_costs_an_honest_node() -> None:
     assert some.fee - lost == pytest.approx(1), "what it loses is what the fee adds"
 
 
+@pytest.mark.parametrize("cheated", [1e-300, 0.1234567890123456, 0.5, Fraction(1, 10**400), 1e-3])
+def test_many_steps_find_no_more_than_they_do(cheated: float | Fraction) -> None:
+    """Numbers of millions of digits are rounded, so that the stake is not too small."""
+    found = AuditTerms(steps=10_000, cheated=cheated, false_alarms=0).detection_rate
+    assert float(found) == pytest.approx(-math.expm1(10_000 * math.log1p(-float(cheated))), rel=1e-9, abs=1e-90)
+    assert found.denominator.bit_length() < 30_000
+    exactly = AuditTerms(steps=1_200, cheated=0.001, false_alarms=0).detection_rate
+    assert 0 <= 1 - Fraction(999, 1000) ** 1_200 - exactly < Fraction(1, 10**90)
+
+
 def test_steps_that_are_drawn_find_at_least_what_the_formula_says() -> None:
     """Of N steps M are cheated, k are drawn, none twice."""
     for total, cheated, drawn in itertools.product((5, 20), (1, 2, 5), (1, 3, 5)):

@@ -100,6 +100,13 @@ def test_how_many_more_pictures_it_takes(made: cv.Calibration) -> None:
     assert str(found) == f"not enough data: {found.needed} more pictures are needed for the false-slash rate"
 
 
+def test_rates_that_no_number_of_pictures_can_show(tmp_path: Path) -> None:
+    found = quick(world(1, 10), false_reject_rate=5e-324, false_slash_rate=1e-300)
+    assert isinstance(found.recommendation, NotEnough)
+    found.save(tmp_path / "calibration.json")
+    assert cv.Calibration.load(tmp_path / "calibration.json") == found
+
+
 def test_more_pictures_do_not_help_where_machines_differ_too_much() -> None:
     """Two of five kinds draw other pictures: no threshold below 64 keeps them together."""
     rng = np.random.default_rng(3)
@@ -168,6 +175,48 @@ def test_one_picture_many_times_is_one_picture(made: cv.Calibration) -> None:
     assert any("each picture counts once" in warning for warning in found.warnings)
 
 
+def test_one_picture_of_several_kinds_of_machines_is_one_picture() -> None:
+    """Under other names of tasks and of machines, with result digests, without, and with some: n stays."""
+    hashes = balanced(np.random.default_rng(11), 10, 1)
+
+    def again(time: int, known: bool) -> list[Sample]:
+        return [
+            Sample(
+                f"{kind}-{time}", f"{time}-{at}", "honest", "phash/1", f"{int(one[0]):016x}", "m",
+                pixels=bytes([number, at] * 16) if known else None,
+            )
+            for number, kind in enumerate("ab")
+            for at, one in enumerate(hashes)
+        ]  # fmt: skip
+
+    for known in ([True] * 4, [False] * 4, [True, False] * 2):
+        found = quick(Samples.of([row for time, one in enumerate(known) for row in again(time, one)]))
+        assert found.pictures["honest"] == found.groups["honest"].passing.n == 10, known
+
+
+def test_an_unrelated_picture_under_many_names_makes_no_rate_surer() -> None:
+    """Without digests too: in groups it counts once, and beside one another its copies agree."""
+    rng = np.random.default_rng(12)
+    own = honest(rng, balanced(rng, 40, 1))
+    hashes = balanced(rng, 10, 1)
+    once, often = (
+        quick(
+            own
+            + Samples.from_columns(
+                algorithm="phash/1",
+                hashes=np.tile(hashes, (times, 1)),
+                task=[f"photo-{at}" for at in range(10 * times)],
+                role="unrelated",
+            )
+        )
+        for times in (1, 20)
+    )
+    assert once.groups["unrelated"] == often.groups["unrelated"]
+    assert once.pictures == often.pictures
+    assert once.rates(16).pairs.cheats["unrelated"].accept.rate < often.rates(16).pairs.cheats["unrelated"].accept.rate
+    assert any("190 of 200 unrelated pictures have no result digest" in warning for warning in often.warnings)
+
+
 def renamed(samples: Samples, kind: str) -> Samples:
     return dataclasses.replace(samples, kinds=dataclasses.replace(samples.kinds, names=(kind,)))
 
@@ -190,6 +239,10 @@ def test_kinds_that_give_equal_pixels_count_once() -> None:
     assert found.pairs == quick(Samples.of(first)).pairs
     told = quick(Samples.of([*first, *rows("c", base, 3)]))
     assert told.kinds == ("a", "b", "c"), "equal hashes are not equal pixels"
+    some = [dataclasses.replace(one, pixels=None) if one.task < "t5" else one for one in rows("c", base, 1)]
+    assert quick(Samples.of([*first, *some])).kinds == ("a", "b"), "a digest that is missing hides no kind"
+    deviating = [*some[1:], dataclasses.replace(some[0], score="f" * 16)]
+    assert quick(Samples.of([*first, *deviating])).kinds == ("a", "b", "c")
     with pytest.raises(cv.InvalidInputError, match="they are one kind"):
         quick(Samples.of([*rows("a", base, 1), *rows("c", base, 1)]))
 
@@ -218,6 +271,20 @@ def test_what_was_not_measured_has_no_rate(made: cv.Calibration) -> None:
     with pytest.raises(cv.InvalidInputError, match="this calibration has unrelated, grey, half-steps"):
         made.cheat("half", 16)
     assert made.cheat("grey", 16) == made.rates(16).cheats["grey"]
+
+
+def test_a_cheat_of_many_machines_is_told_of() -> None:
+    """Answers that fail, beside one that passes, hide it; their shares add up to nearly 1, and are no NaN."""
+    rng = np.random.default_rng(13)
+    base = balanced(rng, 200, 1)
+    samples = honest(rng, base, most=0, fragile=0)
+    samples += cheat(rng, base, "x", most=0)
+    assert not any("the cheat x has answers" in warning for warning in quick(samples).warnings)
+    for number in range(20):
+        samples += cheat(rng, base ^ np.uint64(2**32 - 1), "x", most=0, kind=f"other-{number}")
+    found = quick(samples)
+    assert any("the cheat x has answers of 21 kinds of machines" in warning for warning in found.warnings)
+    assert found.rates(2).pairs.cheats["x"].accept.rate == pytest.approx(1 / 21, rel=1e-5)
 
 
 def test_few_kinds_are_told_of() -> None:

@@ -1,7 +1,9 @@
 """Counts of distances against plain double loops."""
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,6 +175,53 @@ def test_a_state_of_other_samples_is_refused(tmp_path: Path) -> None:
         state.write_bytes(content)
         with pytest.raises(cv.InvalidInputError, match="no state of a calibration"):
             count_unrelated(one.hashes, pictures_of(one), state=state)
+
+
+def damage(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda stored: stored | changes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        damage(done=np.array([1, 2])),
+        damage(done=np.array("x")),
+        damage(done=np.array(3.7)),
+        damage(done=np.array(-5)),
+        damage(done=np.array(10**9)),
+        damage(done=np.array(3)),
+        damage(nearest=np.full(3, 200, np.uint8)),
+        lambda stored: stored | {"nearest": stored["nearest"] + np.uint8(66)},
+        lambda stored: stored | {"distances": stored["distances"][:2]},
+        lambda stored: stored | {"distances": stored["distances"] * 0},
+        lambda stored: stored | {"distances": stored["distances"] * 1.0},
+        lambda stored: stored | {"telling": -stored["telling"]},
+        lambda stored: stored | {"classes": stored["classes"][:, :3]},
+        lambda stored: {name: one for name, one in stored.items() if name != "classes"},
+    ],
+)
+def test_a_damaged_state_is_refused(change: Callable[[dict[str, Any]], dict[str, Any]], tmp_path: Path) -> None:
+    one = unrelated(np.random.default_rng(7), 5)
+    state = tmp_path / "state.npz"
+    count_unrelated(one.hashes, pictures_of(one), state=state)
+    with np.load(state) as stored:
+        changed = change(dict(stored))
+    np.savez(state, **changed)
+    with pytest.raises(cv.InvalidInputError, match=r"is damaged|is no state"):
+        count_unrelated(one.hashes, pictures_of(one), state=state)
+
+
+def test_files_that_are_no_state(tmp_path: Path) -> None:
+    one = unrelated(np.random.default_rng(7), 5)
+    large, array, compressed = (tmp_path / name for name in ("large", "array.npy", "compressed.npz"))
+    large.write_bytes(bytes(10**6))
+    np.save(array, np.zeros(3))
+    np.savez_compressed(compressed, name=np.zeros(10**7))
+    for state in (large, array, compressed, tmp_path, "/dev/zero"):
+        with pytest.raises(cv.InvalidInputError, match="is no state"):
+            count_unrelated(one.hashes, pictures_of(one), state=state)
+    with pytest.raises(OSError, match="No such file"):
+        count_unrelated(one.hashes, pictures_of(one), state=tmp_path / "no" / "state")
 
 
 def test_one_picture_makes_no_pair() -> None:

@@ -34,6 +34,20 @@ def test_fractional_counts_lie_between_whole_ones(n: int, rate: float) -> None:
     assert exact(ceiling, n)[0] >= low - 1e-12
 
 
+@given(n=st.integers(1, 10**6), little=st.floats(0, 1e-3), confidence=st.sampled_from([0.5, 0.95, 0.9999]))
+@settings(max_examples=60, deadline=None)
+def test_nearly_none_and_nearly_all(n: int, little: float, confidence: float) -> None:
+    """Sums of weights are not exact: 0.9999999999999998 of n is n of n, and never without bounds."""
+    rate = np.array([0, little, 1 - little, 1])
+    low, high = exact(rate, n, confidence)
+    assert (low >= 0).all()
+    assert (low <= rate).all()
+    assert (rate <= high).all()
+    assert (high <= 1).all()
+    assert high[1] >= high[0] * (1 - 1e-9)
+    assert low[2] <= low[3] * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, np.inf])
 def test_what_is_no_rate(rate: float) -> None:
     with pytest.raises(cv.InvalidInputError, match="expected numbers from 0 to 1"):

@@ -1,5 +1,6 @@
 """Samples from tables and folders, and back."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -50,8 +51,8 @@ def many(draw: st.DrawFn) -> Samples:
     rows = []
     for number in range(draw(st.integers(1, 5))):
         margin = draw(st.none() | st.floats(0, 1e300))
-        pixels = draw(st.none() | st.binary(min_size=32, max_size=32))
         score = draw(st.binary(min_size=size, max_size=size))
+        pixels = hashlib.sha256(score).digest() if draw(st.booleans()) else None
         rows.append(
             Sample(draw(names), f"{number} {draw(names)}", draw(roles), "phash-go/1", score, draw(names), margin,
                    pixels=pixels)
@@ -213,7 +214,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ((), "no path was given"),
         ((tmp_path / "no.csv",), r"no\.csv is not there"),
         ((tmp_path / "nothing",), "nothing holds no answer"),
-        (("a\0b.csv",), "cannot read"),
+        (("a\0b.csv",), "is not there"),
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):
             read_samples(*paths)
@@ -278,6 +279,54 @@ def test_a_folder_inside_itself_is_read_once(write: Write, tmp_path: Path) -> No
     write("unrelated", "task")
     (tmp_path / "out" / "unrelated" / "again").symlink_to(tmp_path / "out", target_is_directory=True)
     assert len(read_samples(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "target"), [("cheat-b", "cheat-a"), ("unrelated", "cheat-a"), ("cheat-b/t", "cheat-a/t")]
+)
+def test_a_link_that_gives_another_role_is_refused(link: str, target: str, write: Write, tmp_path: Path) -> None:
+    write("cheat-a", "t")
+    path = tmp_path / "out" / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "out" / target, target_is_directory=True)
+    with pytest.raises(cv.InvalidInputError, match="are one folder, and their roles differ"):
+        read_samples(tmp_path / "out")
+    path.unlink()
+    (tmp_path / "out" / "again").mkdir()
+    (tmp_path / "out" / "again" / "cheat-a").symlink_to(tmp_path / "out" / "cheat-a", target_is_directory=True)
+    assert len(read_samples(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_without_an_end(suffix: str, tmp_path: Path) -> None:
+    for name, target in (("zero", "/dev/zero"), ("pipe", None)):
+        path = tmp_path / f"{name}{suffix}"
+        if target is None:
+            os.mkfifo(path)
+        else:
+            path.symlink_to(target)
+        with pytest.raises(cv.InvalidInputError, match="is a device or a pipe"):
+            read_samples(path)
+
+
+@PARQUET
+def test_dates_beyond_the_calendar(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for kind, value in ((pyarrow.date32(), 2**30), (pyarrow.duration("s"), 2**62)):
+        columns = {name: [getattr(sample(), name)] for name in KEYS[:5]} | {"score": ["0f" * 8]}
+        table = pyarrow.table(columns | {"margin": pyarrow.array([value], kind)})
+        parquet.write_table(table, tmp_path / "table.parquet")
+        with pytest.raises(cv.InvalidInputError, match="cannot be read as Parquet"):
+            read_samples(tmp_path / "table.parquet")
+
+
+def test_a_line_that_no_row_has(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{','.join(KEYS)}\n{'x,' * 70_000}\n")
+    with pytest.raises(cv.InvalidInputError, match="line 2 has more than 65536 characters"):
+        read_samples(path)
 
 
 def test_a_result_in_the_folder_where_the_program_runs(

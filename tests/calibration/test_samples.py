@@ -111,7 +111,27 @@ def test_a_kind_that_gives_two_answers_is_named() -> None:
         Samples.of([row(role="cheat:x"), row(role="cheat:x", score="f0" * 8)])
     with pytest.raises(cv.InvalidInputError, match="two different"):
         Samples.of([row(pixels=bytes(32)), row(pixels=b"\1" * 32)])
+    with pytest.raises(cv.InvalidInputError, match="two different"):
+        Samples.of([row(pixels=bytes(32)), row(), row(pixels=b"\1" * 32)])
     assert len(Samples.of([row(), row(score="f0" * 8, model="n")])) == 2
+
+
+def test_of_equal_answers_one_with_a_digest_is_kept() -> None:
+    for rows in ([row(), row(pixels=bytes(32))], [row(pixels=bytes(32)), row()]):
+        assert Samples.of(rows).pixels.names == ("0" * 64,)
+
+
+def test_equal_pixels_with_other_hashes_are_refused() -> None:
+    """As if a machine that deviates was to count as one that does not."""
+    one = row(pixels=bytes(32))
+    for other in (
+        row(kind="b", score="f0" * 8, pixels=bytes(32)),
+        row(role="unrelated", score="0" * 16, pixels=bytes(32)),
+    ):
+        with pytest.raises(cv.InvalidInputError, match="equal pixels have one hash"):
+            Samples.of([one, other])
+        with pytest.raises(cv.InvalidInputError, match="equal pixels have one hash"):
+            Samples.of([one]) + Samples.of([other])
 
 
 @pytest.mark.parametrize(

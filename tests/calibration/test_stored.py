@@ -64,6 +64,16 @@ def put(*path: Any) -> Change:
     return change
 
 
+def renamed(name: str) -> Change:
+    """Give a cheat another name, everywhere."""
+
+    def change(value: dict[str, Any]) -> None:
+        for where in ("groups", "pairs", "pictures"):
+            value[where][name] = value[where].pop("grey")
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -86,7 +96,7 @@ def put(*path: Any) -> Change:
         (put("thresholds", []), "thresholds are"),
         (put("thresholds", [1, 1]), "thresholds are"),
         (put("thresholds", 0, True), "thresholds is True"),
-        (lambda value: value["groups"].pop("honest"), "expected honest"),
+        (lambda value: value["groups"].pop("honest"), "the roles that have pictures"),
         (put("groups", "nobody", {}), "roles that have pictures"),
         (put("groups", "honest", {"passing": 1}), "lacks field 'slash'"),
         (put("groups", "honest", "passing", "rate", [0.1]), "rate has 1 values; expected"),
@@ -104,6 +114,17 @@ def put(*path: Any) -> Change:
         (put("recommendation", {"what": "luck", "pictures": 1, "needed": 1}), "what is 'luck'"),
         (put("recommendation", {}), "lacks field"),
         (put("seed", None), "seed is None"),
+        (put("confidence", 0.01), "confidence is 0.01"),
+        (put("kinds", ["kind-0"]), "kinds is"),
+        (put("kinds", ["kind-0", "kind-0"]), "kinds is"),
+        (put("models", []), "models is"),
+        (put("warnings", ["\x1b]0;title\x07"]), "printable"),
+        (put("kinds", ["a\nb", "c"]), "printable"),
+        (lambda value: value["groups"].pop("grey"), "the roles that have pictures"),
+        (lambda value: value["pairs"].pop("grey"), "the roles that have pictures"),
+        (put("groups", "grey", "passing", "n", 10_000), "there are 10 pictures"),
+        (renamed("$\\frac{$"), "names of cheats"),
+        (renamed("<script>"), "names of cheats"),
     ],
 )
 def test_what_does_not_fit_is_refused(made: cv.Calibration, change: Change, said: str) -> None:
@@ -118,6 +139,23 @@ def test_rates_that_were_made_better_are_found(enough: cv.Calibration) -> None:
     value = copy.deepcopy(enough.to_dict())
     value["recommendation"]["threshold"] -= 1
     with pytest.raises(cv.InvalidInputError, match="does not follow from its rates"):
+        cv.Calibration.from_dict(value)
+
+
+@pytest.mark.parametrize("where", ["groups", "pairs"])
+@pytest.mark.parametrize("role", ["honest", "grey", "unrelated"])
+@pytest.mark.parametrize("name", ["passing", "slash"])
+def test_nothing_of_n_is_never_nothing(enough: cv.Calibration, where: str, role: str, name: str) -> None:
+    """The ends of intervals at 0 and 1 are no closer than n pictures can tell."""
+    value = copy.deepcopy(enough.to_dict())
+    curve = value[where][role][name]
+    if name == "slash" and role != "honest":
+        curve["high"][0] = curve["rate"][0] = 1.0
+        curve["low"][0] = 1 - 1e-9
+    else:
+        curve["low"][-1] = curve["rate"][-1] = 0.0
+        curve["high"][-1] = 1e-9
+    with pytest.raises(cv.InvalidInputError, match=f"{where}.{role}.{name} has the bound"):
         cv.Calibration.from_dict(value)
 
 

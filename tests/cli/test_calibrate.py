@@ -118,6 +118,9 @@ def test_every_calibration_can_be_drawn(changes: dict[str, Any], tmp_path: Path)
         (("TABLE", "--out", "nowhere/c.json"), "--out is 'nowhere/c.json'; there is no folder nowhere"),
         (("TABLE", "--plot", "nowhere/c.png"), "there is no folder nowhere"),
         (("TABLE", "--state", "."), "--state is '.', which is a folder"),
+        (("TABLE", "--out", "TABLE"), "which is read as well; name another file"),
+        (("TABLE", "--state", "TABLE"), "which is read as well; name another file"),
+        (("TABLE", "--out", "x.png", "--plot", "./x.png"), "which is --out as well; name another file"),
     ],
 )
 def test_bad_input(arguments: tuple[str, ...], problem: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +164,17 @@ def test_stake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "--cheat 'noise' needs --calibration FILE" in err) == (2, True)
     code, _, err = call(capsys, *pool[:-1], tmp_path / "no.json")
     assert (code, "no.json" in err, "Errno" in err, "expected a file that crynux" in err) == (2, True, False, True)
+
+
+def test_a_stake_says_what_limits_its_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cheat that could not be measured is not silently left out."""
+    saved = tmp_path / "calibration.json"
+    calibration({"noise": (0.03, 0.97)}, warnings=("the cheat grey has no rates",), group_size=5).save(saved)
+    pool = ("stake", "--honest", "90", "--dishonest", "10", "--calibration", saved)
+    code, _, err = call(capsys, *pool)
+    assert (code, "the cheat grey has no rates" in err) == (0, True)
+    _, out, _ = call(capsys, *pool, "--audits", "group", "--detection", "0.9", "--false-alarms", "0.001", "--json")
+    assert json.loads(out)["group_size"] == json.loads(out)["groups"]["group_size"] == 5
 
 
 @pytest.mark.long

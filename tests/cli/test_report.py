@@ -213,6 +213,7 @@ def test_a_calibration_says_how_likely_the_distances_are(dispute: Dispute) -> No
     assert f"<td>34</td><td>at most {rates.honest.reject.high:.2g}</td>" in found
     assert "half-steps: nearer than this" in found
     assert not _Tags(found).open
+    assert "and the calibration is of sd: its rates need not hold here" in found
     assert "How likely such distances are" not in report(dispute)
 
 

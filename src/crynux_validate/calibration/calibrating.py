@@ -95,6 +95,8 @@ def calibrate(
     """
     _check(samples, group_size, false_reject_rate, false_slash_rate, confidence, safety_checker, groups, seed)
     check_function(on_progress, "on_progress")
+    if state is not None:
+        check_type(state, (str, PathLike), "state", "the name of a file")
     with needed_for("calibrate", "calibration"):
         import scipy  # noqa: F401 - before the work, not after it
     honest, unrelated = samples.having(HONEST), _in_order(samples.having(UNRELATED))
@@ -227,6 +229,11 @@ class _Made:
         if not known.any():
             self.warnings.append(f"the cheat {name} has no rates: no honest machine answered its tasks")
             return
+        if (kinds := len(cheat.kinds.names)) > 1:
+            self.warnings.append(
+                f"the cheat {name} has answers of {kinds} kinds of machines, and its rates are averages over them: give"
+                " it a name for each"
+            )
         hashes, task = cheat.hashes[known], task[known]
         found = count_cheat(self.table, hashes, task, safety_checker=self.safety_checker, seed=self.seed)
         self.pictures[name] = found.pictures
@@ -248,8 +255,13 @@ class _Made:
         if not len(unrelated):
             self.warnings.append("there are no unrelated pictures: how often they agree by chance was not measured")
             return
-        picture = pictures_of(unrelated)
+        picture, shown = pictures_of(unrelated), pictures_of(unrelated, by_hash=True)
         pictures = int(picture.max()) + 1
+        if twice := pictures - int(shown.max()) - 1:
+            self.warnings.append(
+                f"{twice} of {pictures} unrelated pictures have no result digest, and the hash of another one: in"
+                " groups each hash counts once"
+            )
         if pictures < 2:
             self.warnings.append("all unrelated samples are of one picture: they have no rates")
             return
@@ -263,7 +275,7 @@ class _Made:
             state=state,
             on_progress=on_progress,
         )
-        self.pictures[UNRELATED] = pictures
+        self.pictures[UNRELATED] = int(shown.max()) + 1
         weights = found.distances.sum(axis=1).astype(np.float64)
         below, beyond = (
             {"picture": Clustering(events.astype(np.float64), weights, order=2)}
@@ -278,7 +290,7 @@ class _Made:
         self.groups[UNRELATED] = self._worst(
             [
                 unrelated_groups(
-                    self.table, unrelated.hashes, picture, some, self.size, self.drawn, self._rng(UNRELATED, some)
+                    self.table, unrelated.hashes, shown, some, self.size, self.drawn, self._rng(UNRELATED, some)
                 )
                 for some in self._accomplices
             ]

@@ -7,13 +7,13 @@ never with the pairs.
 import hashlib
 import io
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ _OWN: Final = DISTANCES
 
 _KEPT: Final = ("distances", "telling", "classes", "nearest")
 """What a state keeps."""
+
+_HEADERS: Final = 65_536
+"""More bytes than a state has beside its arrays."""
 
 OnProgress: TypeAlias = Callable[[int, int], None]
 """Called with how many pairs are done, and of how many."""
@@ -205,6 +208,8 @@ def count_unrelated(
     file = None if state is None else Path(state)
     if file is not None and file.exists():
         work.resume(file)
+    elif file is not None:
+        work.keep(file)  # before the work, not after it
     total, told = len(hashes) * len(hashes) // 2, time.monotonic()
     for row in range(work.done, len(hashes)):
         work.count(row)
@@ -294,20 +299,50 @@ class _Work:
 
     def resume(self, file: Path) -> None:
         """Take over what was counted."""
+        most = sum(getattr(self, column).nbytes for column in _KEPT) + _HEADERS
         try:
-            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-                found = {name: stored[name] for name in ("name", "done", *_KEPT)}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            with file.open("rb") as stream:
+                content = stream.read(most + 1)
+            if len(content) > most:
+                raise ValueError("it is too large")
+            with zipfile.ZipFile(io.BytesIO(content)) as parts:
+                found = {name: _array(parts, name) for name in ("name", "done", *_KEPT)}
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
             raise InvalidInputError(
-                f"{shorten(str(file))} is no state of a calibration: {error}; delete it, or name another file"
+                f"{shorten(str(file))} is no state of a calibration: {shorten(str(error))}; delete it, or name another"
+                " file"
             ) from error
         if found["name"].tobytes() != self.name:
             raise InvalidInputError(
                 f"{shorten(str(file))} is the state of a calibration of other samples; delete it, or name another file"
             )
+        if not self._holds(found):
+            raise InvalidInputError(f"{shorten(str(file))} is damaged: its counts do not add up; delete it")
         self.done = int(found["done"])
         for column in _KEPT:
             setattr(self, column, found[column])
+
+    def _holds(self, found: dict[str, npt.NDArray[Any]]) -> bool:
+        """Whether counts are those of as many pairs as so many rows have."""
+        for name, own in (("done", np.array(0)), *((column, getattr(self, column)) for column in _KEPT)):
+            if (found[name].shape, found[name].dtype) != (own.shape, own.dtype) or found[name].min(initial=0) < 0:
+                return False
+        done = int(found["done"])
+        if done > len(self.picture) or found["nearest"].max() > _OWN:
+            return False
+        sizes = np.bincount(self.picture)
+        pairs = int((len(self.picture) - sizes[self.picture[:done]]).sum())
+        return all(int(found[column].sum()) == pairs for column in ("distances", "telling", "classes"))
+
+
+def _array(parts: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Read an array of a state, which is stored as it is."""
+    part = parts.getinfo(f"{name}.npy")
+    if part.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    content = parts.read(part)
+    found: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return found
 
 
 def _empty(rows: int) -> Floats:

@@ -34,6 +34,9 @@ ALIKE: Final = "alike pictures"
 RESAMPLES: Final = 2_000
 """How often is resampled."""
 
+_WHOLE: Final = 1e-6
+"""Closer to a whole number, k is that number: sums of weights are not exact, and a beta distribution needs more."""
+
 MOST_BLOCKS: Final = 2_000
 """So many clusters are resampled; more are put together at random into as many, so that memory does not grow."""
 
@@ -117,9 +120,11 @@ def exact(rate: Floats | float, n: Integers | int, confidence: float = 0.95) -> 
     if not (sizes >= 1).all():
         raise InvalidInputError(f"n is {shorten(n)}; expected at least 1: without observations there is no rate")
     k = shares * sizes
+    k = np.where(np.abs(k - np.rint(k)) < _WHOLE, np.rint(k), k)
     rest = sizes - k
     low = np.where(k > 0, betaincinv(np.where(k > 0, k, 1), rest + 1, tail), 0.0)
     high = np.where(rest > 0, betaincinv(k + 1, np.where(rest > 0, rest, 1), 1 - tail), 1.0)
+    low, high = np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), 1.0, high)  # where none could be computed
     return np.minimum(low, shares), np.maximum(high, shares)
 
 

@@ -167,13 +167,14 @@ def role_of(folder: Path) -> str:
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:
     try:
-        if path.is_dir():
-            return _read_folder(path)
-        if not path.exists():
-            raise InvalidInputError(f"{path} is not there; name a table or a folder")
+        is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return read_rows(path)
+    if not is_there:
+        raise InvalidInputError(f"{path} is not there; name a table or a folder")
+    if not is_folder and not is_file:
+        raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
+    return _read_folder(path) if is_folder else read_rows(path)
 
 
 def _blame(places: Sequence[str], rows: Sequence[Sample]) -> None:
@@ -208,18 +209,31 @@ def _what(row: Sample) -> str:
 
 
 def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
-    """Yield the results in a folder, itself included; links are followed, each folder is read once."""
-    seen: set[str] = set()
+    """Yield the results in a folder, itself included; links are followed, each folder is read once.
+
+    A link that gives a folder another role is refused: one of the two would be missing.
+    """
+    seen: dict[str, tuple[str, set[str]]] = {}
     for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         names.sort()
         real = os.path.realpath(folder)
+        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _is_role(part)}
         if real in seen:
+            first, others = seen[real]
+            if roles - others and others:
+                raise InvalidInputError(
+                    f"{folder} and {first} are one folder, and their roles differ; copy it, or remove the link"
+                )
             names.clear()
             continue
-        seen.add(real)
+        seen[real] = folder, roles
         if ANSWER in files or "task.json" in files:
             path = Path(folder)
             yield str(path), _result(path)
+
+
+def _is_role(name: str) -> bool:
+    return name in (HONEST, UNRELATED) or _CHEAT_FOLDER.fullmatch(name) is not None
 
 
 def _unreadable(error: OSError) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crynux_validate.algorithms import HASH_BITS
+from crynux_validate.encoding import MAX_SAFE_INTEGER
 
 if TYPE_CHECKING:
     from crynux_validate.calibration.result import Rate
@@ -77,7 +78,7 @@ def more_pictures(rate: "Rate", limit: float, confidence: float) -> int | None:
     """Return how many more pictures bring the upper bound of a rate to `limit`, or None where none do.
 
     The rate is taken to stay as it is. The exact bound says how many it takes; where a wider one counts, its distance
-    from the rate is taken to shrink with the root of the number of pictures.
+    from the rate is taken to shrink with the root of the number of pictures. No more than 2^53 - 1 are said.
     """
     from crynux_validate.calibration.intervals import exact
 
@@ -85,9 +86,9 @@ def more_pictures(rate: "Rate", limit: float, confidence: float) -> int | None:
         return None
     wanted = rate.n * max(1.0, ((rate.high - rate.rate) / (limit - rate.rate)) ** 2) if rate.by != "exact" else rate.n
     low, high = rate.n, rate.n
-    while exact(rate.rate, high, confidence)[1] > limit:
-        low, high = high, 2 * high
+    while high < MAX_SAFE_INTEGER and exact(rate.rate, high, confidence)[1] > limit:
+        low, high = high, min(2 * high, MAX_SAFE_INTEGER)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if exact(rate.rate, middle, confidence)[1] <= limit else (middle, high)
-    return max(high, int(wanted) + 1) - rate.n
+    return max(1, max(high, int(min(wanted, MAX_SAFE_INTEGER - 1)) + 1) - rate.n)

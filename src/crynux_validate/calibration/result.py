@@ -16,6 +16,9 @@ from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_SLASH_THRESHOLD
 
+CHEAT_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
+"""What names of cheats look like, ``unrelated`` among them: a regular expression."""
+
 BY: Final = (
     "exact",
     "picture",

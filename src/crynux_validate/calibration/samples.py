@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS
+from crynux_validate.calibration.result import CHEAT_NAME
 from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_IMAGES
@@ -27,7 +28,7 @@ CHEAT: Final = "cheat:"
 """What the role of a cheat begins with; its name follows."""
 
 MAX_NAME: Final = 200
-_CHEAT: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CHEAT: Final = re.compile(CHEAT_NAME)
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Codes: TypeAlias = npt.NDArray[np.int32]
@@ -199,8 +200,8 @@ class Samples:
         ------
         InvalidInputError
             For an unknown algorithm or role, columns of other lengths or types, names that are empty or longer than 200
-            characters, margins that are NaN, infinite or negative, a flag that contradicts its hash, and two different
-            answers of one kind of machine to one task in one role.
+            characters, margins that are NaN, infinite or negative, a flag that contradicts its hash, two different
+            answers of one kind of machine to one task in one role, and equal result digests with different hashes.
         """
         if algorithm not in IMAGE_ALGORITHMS:
             known = ", ".join(IMAGE_ALGORITHMS)
@@ -289,10 +290,12 @@ class Samples:
 
     def _once(self) -> "Samples":
         """Keep equal answers once, and refuse two answers of one machine to one task; unrelated pictures stay."""
+        self._check_pixels()
         idle = self.roles.names.index(UNRELATED) if UNRELATED in self.roles.names else -2
         places = np.flatnonzero(self.roles.codes != idle)
         columns = [column.codes[places] for column in (self.kinds, self.tasks, self.models, self.roles)]
-        order = np.lexsort(columns)
+        pixels = self.pixels.codes[places]
+        order = np.lexsort([pixels, pixels < 0, *columns])  # of equal answers, one with a digest is kept
         same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in columns])
         first, second = places[order][:-1][same], places[order][1:][same]
         if not len(first):
@@ -311,6 +314,22 @@ class Samples:
         kept = np.ones(len(self), np.bool_)
         kept[second] = False
         return self.at(kept)
+
+    def _check_pixels(self) -> None:
+        """Refuse equal pixels with different hashes, since pixels decide the hash."""
+        known = np.flatnonzero(self.pixels.codes >= 0)
+        order = known[np.argsort(self.pixels.codes[known], kind="stable")]
+        first, second = order[:-1], order[1:]
+        same = self.pixels.codes[first] == self.pixels.codes[second]
+        other = same & (self.hashes[first] != self.hashes[second]).any(axis=1)
+        if other.any():
+            at = int(other.argmax())
+            tasks = [self.tasks.names[self.tasks.codes[row]] for row in (first[at], second[at])]
+            raise InvalidInputError(
+                f"the answers to the tasks {shorten(tasks[0])} and {shorten(tasks[1])} have the result digest"
+                f" {self.pixels.names[self.pixels.codes[first[at]]][:12]} and different scores; equal pixels have one"
+                " hash: take digest and score of the same run"
+            )
 
 
 def _hashes_of(rows: list[Sample]) -> Hashes:

@@ -1,6 +1,8 @@
 """A calibration as JSON, and back. `calibration.schema.json` describes the form."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from os import PathLike
@@ -9,7 +11,15 @@ from typing import Any, Final
 
 from crynux_validate.algorithms import HASH_BITS, IMAGE_ALGORITHMS
 from crynux_validate.calibration.recommendation import NotEnough, Recommendation, lowest
-from crynux_validate.calibration.result import BY, Calibration, Curve, Curves, Excluded, slash_place
+from crynux_validate.calibration.result import (
+    BY,
+    CHEAT_NAME,
+    Calibration,
+    Curve,
+    Curves,
+    Excluded,
+    slash_place,
+)
 from crynux_validate.encoding import check_flag, check_integer, parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
@@ -22,6 +32,7 @@ SCHEMA: Final = "calibration/1"
 MAX_BYTES: Final = 64 * 2**20
 MAX_NAMES: Final = 10_000
 _EXPECTED: Final = "expected a file that crynux-validate calibrate --out or Calibration.save wrote"
+MAX_TEXT: Final = 10_000
 
 
 def to_dict(calibration: Calibration) -> dict[str, Any]:
@@ -65,7 +76,10 @@ def from_dict(value: object) -> Calibration:
     if type(fields["group_size"]) is not int or fields["group_size"] not in GROUP_SIZES:
         raise InvalidInputError(f"group_size is {shorten(fields['group_size'])}; expected one of {GROUP_SIZES}")
     check_flag(fields["safety_checker"], "safety_checker")
-    for name in ("confidence", "false_reject_rate", "false_slash_rate"):
+    confidence = fields["confidence"]
+    if not isinstance(confidence, float) or not 0.5 <= confidence <= 0.9999:
+        raise InvalidInputError(f"confidence is {shorten(confidence)}; expected a number from 0.5 to 0.9999")
+    for name in ("false_reject_rate", "false_slash_rate"):
         if not isinstance(fields[name], float) or not 0 < fields[name] < 1:
             raise InvalidInputError(f"{name} is {shorten(fields[name])}; expected a number above 0 and below 1")
     check_integer(fields["seed"], "seed")
@@ -77,13 +91,15 @@ def from_dict(value: object) -> Calibration:
     fields["pictures"] = {
         name: check_integer(count, "pictures", 1) for name, count in _object(fields["pictures"], "pictures").items()
     }
+    _check_names(fields)
     fields["thresholds"] = thresholds = _thresholds(fields["thresholds"])
     count = len(thresholds)
     for name, slashes in (("groups", slash_place(count, count, count)), ("pairs", count)):
         roles = _object(fields[name], name)
-        if "honest" not in roles or set(roles) - set(fields["pictures"]):
+        if set(roles) != set(fields["pictures"]):
             raise InvalidInputError(
-                f"{name} has {shorten(sorted(roles))}; expected honest, and roles that have pictures"
+                f"{name} has {shorten(sorted(roles))}; expected the roles that have pictures"
+                f" ({shorten(sorted(fields['pictures']))})"
             )
         fields[name] = {role: _curves(one, f"{name}.{role}", count, slashes) for role, one in roles.items()}
     fields["left_out"] = tuple(
@@ -91,6 +107,7 @@ def from_dict(value: object) -> Calibration:
     )
     fields["recommendation"] = _recommendation(fields["recommendation"])
     calibration = Calibration(**fields)
+    _check_bounds(calibration)
     _check_recommendation(calibration)
     return calibration
 
@@ -141,14 +158,48 @@ def _list(value: object, what: str) -> list[Any]:
 
 def _texts(value: object, what: str) -> tuple[str, ...]:
     texts = _list(value, what)
-    if not all(isinstance(text, str) for text in texts):
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected a list of texts")
+    if not all(isinstance(text, str) and len(text) <= MAX_TEXT and text.isprintable() for text in texts):
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected a list of texts of printable characters")
     return tuple(texts)
 
 
 def _same(fields: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
     for name in [*(set(wanted) - set(fields)), *(set(fields) - set(wanted))]:
         raise InvalidInputError(f"{what} {'lacks' if name in wanted else 'has the unknown'} field {shorten(name)}")
+
+
+def _check_names(fields: Mapping[str, Any]) -> None:
+    """Refuse roles that no sample has, and fewer machines than can be compared."""
+    roles = set(fields["pictures"])
+    if "honest" not in roles:
+        raise InvalidInputError(f"pictures has {shorten(sorted(roles))}; expected honest, and cheats")
+    wrong = next((role for role in sorted(roles) if not re.fullmatch(CHEAT_NAME, role)), None)
+    if wrong is not None:
+        raise InvalidInputError(f"pictures has {shorten(wrong)}; expected names of cheats, like half-steps")
+    for name, least in (("kinds", 2), ("models", 1)):
+        if len(set(fields[name])) < max(least, len(fields[name])):
+            raise InvalidInputError(f"{name} is {shorten(fields[name])}; expected at least {least}, each once")
+
+
+def _check_bounds(calibration: Calibration) -> None:
+    """Refuse bounds that are closer than those of so many pictures can be: 0 of n is never 0."""
+    for what, roles in (("groups", calibration.groups), ("pairs", calibration.pairs)):
+        for role, curves in roles.items():
+            for name, curve in (("passing", curves.passing), ("slash", curves.slash)):
+                here = f"{what}.{role}.{name}"
+                if role != "unrelated" and curve.n > calibration.pictures[role]:
+                    raise InvalidInputError(
+                        f"{here}.n is {curve.n}, and there are {calibration.pictures[role]} pictures; expected no more"
+                    )
+                least = -math.expm1(math.log((1 - calibration.confidence) / 2) / curve.n) * (1 - 1e-9)
+                # of cheats, the curve of slashes is chosen by its lower ends
+                lower = name == "slash" and role != "honest"
+                bound = max(curve.low) if lower else min(curve.high)
+                if (1 - bound if lower else bound) < least:
+                    raise InvalidInputError(
+                        f"{here} has the bound {bound:.6g}, which no {curve.n} pictures give with confidence"
+                        f" {calibration.confidence}; calibrate again"
+                    )
 
 
 def _thresholds(value: object) -> tuple[int, ...]:

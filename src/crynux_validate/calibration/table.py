@@ -82,7 +82,7 @@ class Table:
         merged: dict[str, tuple[str, ...]] = {}
         for number, name in enumerate(honest.models.names):
             rows = np.flatnonzero(model == number)
-            for first, others in _equal_kinds(present[rows], pixels[rows]).items():
+            for first, others in _equal_kinds(present[rows], pixels[rows], hashes[rows]).items():
                 _move(rows, first, others, hashes, present, marks, pixels)
                 key = honest.kinds.names[first] + (f" ({name})" if len(honest.models.names) > 1 else "")
                 merged[key] = tuple(honest.kinds.names[one] for one in others)
@@ -159,28 +159,45 @@ def linked(values: Integers) -> tuple[Integers, Integers]:
     return order[:-1][same], order[1:][same]
 
 
-def pictures_of(samples: Samples) -> Integers:
-    """Number the pictures of unrelated samples: rows of one task, and rows with equal pixels, are one picture."""
-    left, right = linked(samples.tasks.codes.astype(np.int64))
-    known = np.flatnonzero(samples.pixels.codes >= 0)
-    same_left, same_right = linked(samples.pixels.codes[known].astype(np.int64))
-    return components(
-        len(samples), np.concatenate([left, known[same_left]]), np.concatenate([right, known[same_right]])
-    )
+def pictures_of(samples: Samples, *, by_hash: bool = False) -> Integers:
+    """Number the pictures of unrelated samples: rows of one task, and rows with equal pixels, are one picture.
+
+    With `by_hash` also rows with equal hashes where the pixels of one are not known. That is right for how many
+    pictures there are, and would be wrong for how often two of them agree.
+    """
+    links = [linked(samples.tasks.codes.astype(np.int64)), _same(samples.hashes, samples.pixels.codes, by_hash=by_hash)]
+    return components(len(samples), *(np.concatenate(ends) for ends in zip(*links, strict=True)))
 
 
-def _equal_kinds(present: Bools, pixels: Integers) -> dict[int, list[int]]:
+def _same(hashes: Hashes, pixels: npt.NDArray[np.signedinteger], *, by_hash: bool) -> tuple[Integers, Integers]:
+    """Return links between rows that show the same: equal pixels, or equal hashes where pixels are not known."""
+    known = np.flatnonzero(pixels >= 0)
+    left, right = (known[ends] for ends in linked(pixels[known].astype(np.int64)))
+    if not by_hash or len(known) == len(pixels):
+        return left, right
+    same = np.unique(hashes, axis=0, return_inverse=True)[1].reshape(-1)
+    rows = np.flatnonzero(np.isin(same, same[pixels < 0]))
+    more_left, more_right = (rows[ends] for ends in linked(same[rows]))
+    return np.concatenate([left, more_left]), np.concatenate([right, more_right])
+
+
+def _equal_kinds(present: Bools, pixels: Integers, hashes: Hashes) -> dict[int, list[int]]:
     """Kinds that gave equal pixels wherever both answered: for the first of each set the others.
 
-    Where pixels are not known they are not equal. A kind joins a set if it equals all of it that it can be compared
-    with, and can be compared with one.
+    Where pixels are not known, hashes must be equal, and pixels somewhere else. A kind joins a set if it equals all of
+    it that it can be compared with, and can be compared with one.
     """
     sets: list[list[int]] = []
     for kind in np.flatnonzero(present.any(axis=0)):
         for members in sets:
             common = present[:, members] & present[:, [kind]]
-            equal = (pixels[:, members] == pixels[:, [kind]]) & (pixels[:, [kind]] >= 0)
-            if common.any() and equal[common].all():
+            known = common & (pixels[:, members] >= 0) & (pixels[:, [kind]] >= 0)
+            equal = np.where(
+                known,
+                pixels[:, members] == pixels[:, [kind]],
+                (hashes[:, members] == hashes[:, [kind]]).all(axis=2),
+            )
+            if known.any() and equal[common].all():
                 members.append(int(kind))
                 break
         else:
@@ -199,16 +216,10 @@ def _move(rows: Integers, first: int, others: list[int], *columns: npt.NDArray[n
 
 
 def _pictures(hashes: Hashes, present: Bools, pixels: Integers) -> Integers:
-    """Number the pictures: two tasks are of one picture where some kind gave equal answers to both."""
-    ends = [linked(pixels[:, 0][:0])]
-    for kind in range(present.shape[1]):
-        by_pixels = np.flatnonzero(present[:, kind] & (pixels[:, kind] >= 0))
-        by_hash = np.flatnonzero(present[:, kind] & (pixels[:, kind] < 0))
-        same = np.unique(hashes[by_hash, kind], axis=0, return_inverse=True)[1] if len(by_hash) else by_hash
-        for rows, values in ((by_pixels, pixels[by_pixels, kind]), (by_hash, same.reshape(-1))):
-            left, right = linked(values)
-            ends.append((rows[left], rows[right]))
-    return components(len(present), *(np.concatenate(parts) for parts in zip(*ends, strict=True)))
+    """Number the pictures: two tasks are of one picture where they have equal answers, of whichever kinds."""
+    task = np.nonzero(present)[0]
+    left, right = _same(hashes[present], pixels[present], by_hash=True)
+    return components(len(present), task[left], task[right])
 
 
 def _warnings(

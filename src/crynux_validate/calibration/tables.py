@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from crynux_validate.calibration.samples import Sample, Samples
 from crynux_validate.encoding import check_type, parse_json, parse_score, shorten
@@ -23,7 +23,7 @@ OPTIONAL: Final = ("margin", "degenerate", "pixels")
 COLUMNS: Final = NEEDED + OPTIONAL
 
 MAX_LINE: Final = 65_536
-"""Bytes of one line of JSON: a row has a thousand."""
+"""Bytes of one line of JSON, characters of one line of CSV: a row has a thousand."""
 
 _FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
 _BOM: Final = b"\xef\xbb\xbf"
@@ -127,7 +127,7 @@ def _check_columns(names: Iterable[object], what: str) -> None:
 def _read_csv(path: Path) -> Iterator[Numbered]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+            reader = csv.reader(_lines(stream, path), strict=True)
             header = next(reader, None)
             if header is None:
                 raise InvalidInputError(f"{path} is empty; expected a first line with the columns {', '.join(NEEDED)}")
@@ -143,6 +143,16 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
         raise InvalidInputError(f"{path} is not UTF-8: {error.reason}; save it as UTF-8") from error
     except csv.Error as error:
         raise InvalidInputError(f"{path}, line {reader.line_num}: {error}; expected CSV with commas") from error
+
+
+def _lines(stream: TextIO, path: Path) -> Iterator[str]:
+    """Yield lines, none of which is longer than a row can be."""
+    number = 0
+    while line := stream.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise InvalidInputError(f"{path}, line {number} has more than {MAX_LINE} characters; expected a row a line")
+        yield line
 
 
 def _typed(texts: Mapping[str, str], where: str) -> Fields:
@@ -190,7 +200,11 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield number, fields
-    except (pyarrow.ArrowException, UnicodeError) as error:  # UnicodeError: text that is none
+    except (
+        pyarrow.ArrowException,
+        UnicodeError,
+        OverflowError,
+    ) as error:  # text that is none, dates beyond the calendar
         raise InvalidInputError(f"{path} cannot be read as Parquet: {shorten(str(error))}") from error
 
 

@@ -1,6 +1,7 @@
 """``crynux-validate calibrate``: what a threshold is worth on one's own machines and models."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
         plot_path(arguments.plot)
     for name in ("out", "plot", "state"):
         _check_folder(getattr(arguments, name), name)
+    _check_apart(arguments)
     rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
     samples = read_samples(*arguments.paths)
     note(f"read {samples!r}")
@@ -114,6 +116,17 @@ def _check_folder(path: Path | None, name: str) -> None:
         raise InvalidInputError(f"--{name} is {shorten(str(path))}; there is no folder {path.parent}")
     if path is not None and path.is_dir():
         raise InvalidInputError(f"--{name} is {shorten(str(path))}, which is a folder; name a file")
+
+
+def _check_apart(arguments: argparse.Namespace) -> None:
+    """Refuse to write over what is read, or over what is written as well."""
+    used = {os.path.realpath(path): "is read" for path in arguments.paths}
+    for name in ("out", "plot", "state"):
+        path = getattr(arguments, name)
+        if path is None:
+            continue
+        if (other := used.setdefault(os.path.realpath(path), f"is --{name}")) != f"is --{name}":
+            raise InvalidInputError(f"--{name} is {shorten(str(path))}, which {other} as well; name another file")
 
 
 class _Shown:

@@ -262,7 +262,14 @@ def _rates(group: "Group", verdict: Verdict, calibration: "Calibration") -> str:
     members = [(_short(node), distance) for node, distance in verdict.distances.items()]
     drawn = report_drawings.rates(calibration.thresholds, curves, members, rule.threshold, rule.slashes_from)
     pictures = ", ".join(f"{shown(name)} {count}" for name, count in calibration.pictures.items())
-    warnings = _list(calibration.warnings) if calibration.warnings else ""
+    notes = [*calibration.warnings]
+    if isinstance(group.task, ImageTask) and (model := str(group.task.model)) not in calibration.models:
+        notes.insert(
+            0,
+            f"This task asks for the model {model}, and the calibration is of {', '.join(calibration.models)}: its"
+            " rates need not hold here.",
+        )
+    warnings = _list(notes) if notes else ""
     return (
         "<h2>How likely such distances are</h2>"
         f"<p>From a calibration of {len(calibration.kinds)} kinds of machines; pictures: {pictures}. Shares of pairs "

@@ -105,6 +105,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.text and arguments.calibration is not None:
         raise InvalidInputError("--calibration is of images, and --text of text tasks; leave one of them out")
     calibration = None if arguments.calibration is None else Calibration.load(arguments.calibration)
+    for warning in () if calibration is None else calibration.warnings:
+        note(f"the calibration notes: {warning}")
     threshold: Threshold = None if arguments.text else "default" if arguments.threshold is None else arguments.threshold
 
     def groups(rate: float) -> RequiredStake:
@@ -120,6 +122,8 @@ def main(arguments: argparse.Namespace) -> int:
     terms = stake_audits.terms_of(arguments)
     if terms is not None:
         own = ("group_size", "dishonest_weight", "absent", "slash_ppm", "slash_per_fee")
+        if calibration is not None and rules["group_size"] is None:
+            rules["group_size"] = calibration.group_size
         return stake_audits.show(arguments, terms, pool | {name: rules[name] for name in own}, groups)
     required = groups(pool["sampling_rate"])
     live = required_stake(**pool, threshold=None, view="network")

@@ -40,6 +40,9 @@ _CHANCES: Final = ("detection_rate", "false_alarms", "confirmed", "confirmed_fal
 
 MAX_STEPS: Final = 10_000
 
+_MOST_BITS: Final = 20_000
+"""Of a fraction that is computed exactly."""
+
 AUDITS_PRESUPPOSE: Final = (
     "the node binds its answer, and all that an audit opens, before anybody knows whether it is audited, and where",
     "who does not open what was drawn is treated as a cheat that was found",
@@ -130,7 +133,7 @@ class AuditTerms:
         if self.detection is not None:
             return exact(self.detection, "detection")
         assert self.steps is not None and self.cheated is not None  # noqa: PT018,S101 - __post_init__ looked
-        return 1 - (1 - exact(self.cheated, "cheated")) ** self.steps
+        return 1 - _power(1 - exact(self.cheated, "cheated"), self.steps)
 
     @property
     def confirmed(self) -> Number:
@@ -364,6 +367,19 @@ def audited_stake(
     if slash_per_fee is not None:
         parts["bound"] = slash_per_fee and slash_per_fee * parts["fee"]
     return AuditedStake(audits=terms, **parts)
+
+
+def _power(base: Fraction, exponent: int) -> Fraction:
+    """Return the power of a chance, exactly where that is no long number, and rounded up to 100 decimals otherwise."""
+    if base.denominator.bit_length() * exponent <= _MOST_BITS:
+        return base**exponent
+    one = 10**100
+    found, square = one, -(-base.numerator * one // base.denominator)
+    for bit in reversed(bin(exponent)[2:]):
+        if bit == "1":
+            found = -(-found * square // one)
+        square = -(-square * square // one)
+    return Fraction(found, one)
 
 
 def _chance(value: object, what: str) -> Fraction:
