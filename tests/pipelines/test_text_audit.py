@@ -336,6 +336,31 @@ def test_a_bound_row_of_tokens_that_the_model_does_not_have(
     assert "tokens that the model does not" in found.reason
 
 
+def test_bound_rows_of_nonsense_are_found_without_a_band_of_the_model(
+    writer: Runner, auditor: TextAuditor, task: TextTask
+) -> None:
+    """Right tokens, and rows that were made up to lead to them."""
+    result = writer.run(task)
+    ids = result.token_ids[0]
+    made_up = [row_of([(ids[at], 90.0), *((1400 + other, -float(other)) for other in range(7))]) for at in range(50)]
+    top = TopLogits(task, [made_up])
+    score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
+    proof = TextProof(result.token_ids, top.open(audit_positions(SEED, task, score, result.token_ids)))
+    unknown = TextBands(shipped_bands().bands, {})
+    found = auditor.audit(task, score, proof, seed=SEED, bands=unknown)
+    assert (found.finding, found.calibrated) == (AuditFinding.CHEAT, False), found
+    assert "nothing to do with the reference's" in found.reason
+    assert audited(auditor, result, bands=unknown).finding is AuditFinding.NOISE
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity"])
+def test_a_band_is_of_numbers(number: str) -> None:
+    text = shipped_bands().to_json().replace("0.276", number)
+    assert number in text
+    with pytest.raises(cv.InvalidInputError):
+        TextBands.from_json(text)
+
+
 def test_the_distance_of_a_row() -> None:
     logits = np.linspace(3, -3, 20).astype(np.float32)
     row = entries(top_row(logits))

@@ -99,7 +99,7 @@ class TextAuditor:
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
-            finding, reason = _by_rows(looked.top, limits)
+            finding, reason = _by_rows(looked.top, limits, band)
         return TextAudit(
             task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
             looked.margins, band.most(looked.tokens), looked.top, limits, other,
@@ -305,7 +305,10 @@ def row_distance(bound: list[tuple[int, float]], logits: Float32s) -> float:
     return math.sqrt(float((apart**2).sum() + (left_out[np.argsort(-left_out)[:LARGEST]] ** 2).sum()) / len(values))
 
 
-def _by_rows(found: float, limits: tuple[float, float] | None) -> tuple[AuditFinding, str]:
+def _by_rows(found: float, limits: tuple[float, float] | None, band: TextBand) -> tuple[AuditFinding, str]:
+    if found > math.log(band.alone):
+        # On any model: logits that are off by so much would have shown in the tokens.
+        return AuditFinding.CHEAT, "the bound logits have nothing to do with the reference's"
     if limits is None:
         return AuditFinding.NOISE, (
             "the tokens are as far from the reference's choice as honest ones; the bound logits were not judged, since "
