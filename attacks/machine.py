@@ -164,7 +164,7 @@ def _asked(runner: Runner, task: ImageTask) -> float:
     with quiet("diffusers"):
         scheduler = make_scheduler(_loaded(runner).scheduler_settings, task)
         scheduler.set_timesteps(task.steps)
-    rows = 2
+    rows = 2 if task.guidance_scale > 1 else 1
     places = task.height * task.width / pipeline.vae_scale_factor**2
     return float(len(scheduler.timesteps) * rows * places * task.images)
 

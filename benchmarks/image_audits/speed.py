@@ -11,7 +11,7 @@ import crynux_validate as cv
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.testing import tiny_image_model
 
-PAIRS = 7
+PAIRS = 15
 COUNT = 5
 
 

@@ -4,34 +4,26 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from attacks import ATTACKS
+from attacks.machine import Machine
+
 import crynux_validate as cv
-from benchmarks.image_audits.cheats import CHEATS
 from crynux_validate.audits.layout import step_count
 from crynux_validate.audits.proof import TraceProof
-from crynux_validate.hashing import image_hash
 from crynux_validate.pipelines.determinism import deterministic
 from crynux_validate.pipelines.image_audit import audit_image
 
 
 def draw(task: cv.ImageTask, cheat: str | None) -> tuple[bytes, bytes]:
     """Return the bytes of the answer, and those of the proof of all steps."""
-
-    def runner(dtype: str) -> cv.Runner:
-        return _runner(task.model, dtype)
-
     if cheat is None:
-        trace = runner(task.dtype).run(task).trace
-        assert trace is not None
+        result = _runner(task.model, task.dtype).run(task)
+        trace, score = result.trace, result.score
     else:
-        trace = CHEATS[cheat](task, runner)
-    proof = trace.prove(0, range(step_count(task)))
-    from PIL import Image
-
-    from crynux_validate.audits.layout import Content
-
-    shown: Any = proof.array(Content.PIXELS, step_count(task))
-    score = cv.ImageScore(image_hash(Image.fromarray(shown, "RGB")).bits, trace.root)
-    return score.to_bytes(), proof.to_bytes()
+        answer = ATTACKS[cheat](task, _machine())
+        trace, score = answer.trace, answer.score
+    assert trace is not None
+    return score.to_bytes(), trace.prove(0, range(step_count(task))).to_bytes()
 
 
 def check(task: cv.ImageTask, answer: bytes, proof: bytes) -> dict[str, Any]:
@@ -52,6 +44,11 @@ def check(task: cv.ImageTask, answer: bytes, proof: bytes) -> dict[str, Any]:
         "picture": found.picture.off,
         "peak": found.picture.peak,
     }
+
+
+@cache
+def _machine() -> Machine:
+    return Machine()
 
 
 @cache

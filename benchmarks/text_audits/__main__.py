@@ -67,12 +67,12 @@ def _write_missing(folder: Path, model: ModelRef, wanted: Sequence[Text], end: f
         groups: dict[str, list[Text]] = defaultdict(list)
         for each in missing[start : start + CHUNK * len(kinds)]:
             groups[(kinds[each.turn % len(kinds)] if each.who == HONEST else kinds[0]).name].append(each)
-        for kind in kinds:
+        named = {kind.name: kind for kind in kinds}
+        for name, group in groups.items():  # the kind that has waited longest comes first
             if time.monotonic() > end:
                 return
-            if groups[kind.name]:
-                _run(kind, write, groups[kind.name], model, str(copies), texts, kind.name)
-                _say(f"written: {start} and more of {len(missing)}, {kind.name}")
+            _run(named[name], write, group, model, str(copies), texts, name)
+            _say(f"written: {start} and more of {len(missing)}, {name}")
 
 
 def _measured(folder: Path, model: ModelRef, wanted: Sequence[Text], end: float) -> list[Measured]:

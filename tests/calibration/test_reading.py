@@ -269,10 +269,9 @@ def test_folders(write: Write, tmp_path: Path) -> None:
 
 def test_the_smallest_margin_of_a_task_counts(write: Write) -> None:
     folder = write("honest", "task", images=3)
-    margins = json.loads((folder / "answer.json").read_text())["margins"]
+    rewrite("answer.json", margins=[3.0, 1.0, 2.0])(folder)
     samples = read_samples(folder)
-    assert samples.images == 3
-    assert samples.margins[0] == min(margins)
+    assert (samples.images, samples.margins[0]) == (3, 1.0)
 
 
 def test_a_folder_inside_itself_is_read_once(write: Write, tmp_path: Path) -> None:
@@ -415,6 +414,10 @@ def test_answers_in_memory() -> None:
         "algorithm": "phash/1", "score": Answer.score.hashes, "margin": Answer.hashes[0].margin, "degenerate": False,
         "pixels": Answer.score.result_digest,
     }  # fmt: skip
+    asked = Answer.task.replace(seed=7)
+    assert sample_of(Answer(), "cheat:other-seed", kind="card", asked=asked).task == asked.digest
+    with pytest.raises(cv.InvalidInputError, match="asked is 'x'; expected an ImageTask"):
+        sample_of(Answer(), kind="card", asked="x")  # type: ignore[arg-type]
     with pytest.raises(cv.InvalidInputError, match="or give kind, a name"):
         sample_of(Answer())
     with pytest.raises(cv.InvalidInputError, match="answer is 3; expected an ImageResult"):

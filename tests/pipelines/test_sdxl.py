@@ -46,7 +46,7 @@ def test_an_interrupted_decoder_is_put_right(asked: ImageTask, monkeypatch: pyte
             patch.setattr(vae, "decode", fail)
             with pytest.raises(PipelineError, match="interrupted"):
                 runner.run(half)
-        assert str(vae.dtype) == "torch.float32"
+        assert str(vae.dtype) == "torch.float16"
         assert pixels(runner.run(half)) == pixels(first)
         assert str(vae.dtype) == "torch.float16"
 
@@ -54,3 +54,12 @@ def test_an_interrupted_decoder_is_put_right(asked: ImageTask, monkeypatch: pyte
 def test_it_has_no_safety_checker(asked: ImageTask) -> None:
     with pytest.raises(ModelError, match="asks for a safety checker"):
         Runner(asked.model, device="cpu", safety_checker=True)
+
+
+def test_every_step_of_sdxl_can_be_audited(asked: ImageTask) -> None:
+    task = asked.replace(dtype="float16", binding="trace", steps=3, scheduler="UniPCMultistepScheduler")
+    with Runner.for_task(task, "cpu") as runner:
+        result: Any = runner.run(task)
+        proof = result.trace.prove(0, range(3))
+        found = runner.audit(task, result.score, proof, seed=b"a seed", count=3)
+    assert found.finding == "MATCH", str(found)

@@ -10,11 +10,12 @@ from crynux_validate.audits.bands import Band
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.encoding import summary
 
-GUIDANCE_FROM: Final = 0.9
-"""The direction of guidance is named where at least this share of the square of a prediction's error lies in it."""
+NAMED_FROM: Final = 0.9999
+"""A direction is named where at least this share of the square of a prediction's error lies in it.
 
-REUSE_FROM: Final = 0.9999
-"""That of the step before, likewise: with another prompt both predictions are off alike, and 0.9995 was measured."""
+With another prompt the prediction of the step before is off alike (0.9996 was measured), and most of the error is along
+guidance (0.997).
+"""
 
 
 DIRECTED_FROM: Final = 0.01
@@ -217,9 +218,9 @@ def _times(error: float, band: float) -> float:
 def _direction(errors: Errors, otherwise: Direction) -> tuple[Direction, str]:
     """The direction that most of the error lies in, with what it means."""
     direction = otherwise
-    if (errors.guidance_share or 0) >= GUIDANCE_FROM:
+    if (errors.guidance_share or 0) >= NAMED_FROM:
         direction = Direction.GUIDANCE
-    if (errors.reuse_share or 0) >= REUSE_FROM:
+    if (errors.reuse_share or 0) >= NAMED_FROM:
         direction = Direction.REUSE
     if direction is Direction.GUIDANCE:
         return direction, f"as if the guidance scale were off by {errors.guidance:+.2g}"

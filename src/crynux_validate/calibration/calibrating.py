@@ -11,7 +11,6 @@ import numpy as np
 from crynux_validate.calibration.counting import (
     Counts,
     OnProgress,
-    PairCounts,
     count_cheat,
     count_honest,
     count_unrelated,
@@ -25,9 +24,6 @@ from crynux_validate.calibration.table import PLAIN, Integers, Table, classes_of
 from crynux_validate.encoding import check_flag, check_function, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.judging import GROUP_SIZES
-
-MOST_COMPARED: Final = 4_000
-"""So many honest pictures are compared with each other."""
 
 PLAIN_SHARE: Final = 0.05
 """From this share of degenerate hashes on a warning is given."""
@@ -74,7 +70,7 @@ def calibrate(
         Whether tasks have a safety checker (`CentreRule`).
     groups
         About so many groups are drawn for each cheat and number of accomplices, at least one of each picture and at
-        most 64. For unrelated pictures it is also the most that n can be.
+        most 64.
     seed
         Of all that is drawn; equal samples and seeds give equal calibrations.
     state
@@ -273,7 +269,7 @@ class _Made:
             {"picture": Clustering(events.astype(np.float64), weights, order=2)}
             for events in (self._below(found.distances), self._beyond(found.telling))
         )
-        touched = self._touched(found)
+        touched = found.nearest.cumsum()[np.array(self.thresholds) - 1]
         self.pairs[UNRELATED] = Curves(
             self._curve(found.pairs_of_pictures, below, [touched, touched], [pictures, pictures]),
             self._curve(pictures, beyond),  # one plain picture is far from none
@@ -285,26 +281,8 @@ class _Made:
                     self.table, unrelated.hashes, picture, some, self.size, self.drawn, self._rng(UNRELATED, some)
                 )
                 for some in self._accomplices
-            ],
-            (self._alike_honest(), touched / pictures),
+            ]
         )
-
-    def _touched(self, found: PairCounts) -> Integers:
-        """At each threshold, how many pictures agree with another one."""
-        touched: Integers = found.nearest.cumsum()[np.array(self.thresholds) - 1]
-        return touched
-
-    def _alike_honest(self) -> Floats:
-        """At each threshold, which share of the honest pictures agrees with another one, that of another task.
-
-        Where they are all alike, an unrelated picture agrees with all of them or with none.
-        """
-        _, task = np.unique(self.table.picture, return_index=True)
-        task = self._rng(HONEST, 1).permutation(task)[:MOST_COMPARED]
-        if len(task) < 2:
-            return np.ones(len(self.thresholds))
-        hashes = self.table.hashes[task, self.table.present[task].argmax(axis=1)]
-        return self._touched(count_unrelated(hashes, np.arange(len(task)))) / len(task)
 
     @property
     def _accomplices(self) -> range:
@@ -339,23 +317,13 @@ class _Made:
         found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, touched=touched, pictures=pictures)
         return curve(n, found)
 
-    def _judged(self, drawn: Drawn, *, honest: bool, alike: Sequence[Floats] = ()) -> Curves:
+    def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
         found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
-        touched = [
-            np.maximum(seen, np.ceil(share * of).astype(np.int64))
-            for seen, of, share in zip(found.touched, found.of, alike, strict=True)
-        ]
-        return Curves(
-            self._curve(drawn.pairs or drawn.pictures, found.passing, touched, found.of),
-            self._curve(drawn.pictures, found.slash),
-        )
+        return Curves(self._curve(drawn.pictures, found.passing), self._curve(drawn.pictures, found.slash))
 
-    def _worst(self, several: Iterable[Drawn], alike: Sequence[Floats] = ()) -> Curves:
-        """Over several numbers of accomplices: what is accepted most, and slashed least.
-
-        `alike` is for unrelated pictures: on each side of the pairs, the share that is known to agree with another one.
-        """
-        found = [self._judged(drawn, honest=False, alike=alike) for drawn in several]
+    def _worst(self, several: Iterable[Drawn]) -> Curves:
+        """Over several numbers of accomplices: what is accepted most, and slashed least."""
+        found = [self._judged(drawn, honest=False) for drawn in several]
         return Curves(
             _choose([one.passing for one in found], lambda rate: rate.high),
             _choose([one.slash for one in found], lambda rate: -rate.low),

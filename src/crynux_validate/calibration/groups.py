@@ -33,16 +33,14 @@ class Drawn:
         with -1 for none. Each group counts once, divided among its clusters. The first is by picture, all of them with
         the same number of groups.
     pictures
-        How many clusters there are, of the clustering that has fewest pictures.
-    pairs
-        Of unrelated pictures, how many pairs of a task's picture and an unrelated one there are; 0 otherwise.
+        How many there are, for the exact bound. Of unrelated pictures beside those of tasks the smaller number: where
+        all of one side are alike, only the other one says something.
     """
 
     hashes: Hashes
     judged: int
     clusters: dict[str, Integers]
     pictures: int
-    pairs: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +55,10 @@ class Judged:
     slash
         Clusterings of one rate for each threshold and each slash threshold from there on (`slash_place`): whether some
         member that it is about is ``INVALID``.
-    touched, of
-        Of unrelated pictures, for each clustering how many pictures passed with some other one, integers of shape
-        (thresholds,), and of how many; empty otherwise.
     """
 
     passing: dict[str, Clustering]
     slash: dict[str, Clustering]
-    touched: list[Integers]
-    of: list[int]
 
 
 def honest_groups(table: Table, size: int, groups: int, rng: np.random.Generator) -> Drawn:
@@ -113,7 +106,7 @@ def unrelated_groups(
     ids = table.picture[where]
     pictures = min(len(np.unique(ids)), len(np.unique(chosen)))
     clusters = {"picture": ids[:, None], "other picture": chosen[:, None]}
-    return Drawn(members, 1, clusters, pictures, len(np.unique(ids * len(sizes) + chosen)))
+    return Drawn(members, 1, clusters, pictures)
 
 
 def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_checker: bool, seed: int) -> Judged:
@@ -123,8 +116,6 @@ def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_chec
     homes = {name: _Home(ids, seed) for name, ids in drawn.clusters.items()}
     passing = {name: np.zeros((home.blocks, count)) for name, home in homes.items()}
     slash = {name: np.zeros((home.blocks, slash_place(count, count, count))) for name, home in homes.items()}
-    pairs = list(drawn.clusters.values()) if drawn.pairs else []
-    touched = [np.zeros(count, np.int64) for _ in pairs]
     for at, (_, valid, slashed_to) in enumerate(
         judge_thresholds(drawn.hashes, thresholds, safety_checker=safety_checker)
     ):
@@ -136,14 +127,12 @@ def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_chec
             passing[name][:, at] = home.sums(event)
             by_reach = home.table(reached, count + 1)
             slash[name][:, place : place + count - at] = by_reach[:, ::-1].cumsum(axis=1)[:, ::-1][:, at + 1 :]
-        for counts, ids in zip(touched, pairs, strict=True):
-            counts[at] = len(np.unique(ids[event]))
     weights = {name: home.sums(np.ones(len(drawn.hashes), np.bool_)) for name, home in homes.items()}
     of_passing, of_slash = (
         {name: Clustering(found[name], weights[name], home.order) for name, home in homes.items()}
         for found in (passing, slash)
     )
-    return Judged(of_passing, of_slash, touched, [len(np.unique(ids)) for ids in pairs])
+    return Judged(of_passing, of_slash)
 
 
 class _Home:

@@ -44,7 +44,9 @@ class ImageAnswer(Protocol):
         """The hash of each picture, with its margin."""
 
 
-def sample_of(answer: ImageAnswer, role: str = HONEST, *, kind: str | None = None) -> Sample:
+def sample_of(
+    answer: ImageAnswer, role: str = HONEST, *, kind: str | None = None, asked: ImageTask | None = None
+) -> Sample:
     """Return the sample of a result in memory.
 
     Parameters
@@ -55,11 +57,13 @@ def sample_of(answer: ImageAnswer, role: str = HONEST, *, kind: str | None = Non
         ``honest``, ``unrelated`` or ``cheat:<name>``.
     kind
         The name of the kind of machine; None for `kind_of` the result's environment.
+    asked
+        The task that was asked for, where a cheat ran another one; None for that which was run.
 
     Raises
     ------
     InvalidInputError
-        For what has no environment, without a kind.
+        For what is no result, or has no environment where no kind is given.
     """
     for name in ("task", "score", "hashes"):
         if not hasattr(answer, name):
@@ -68,7 +72,9 @@ def sample_of(answer: ImageAnswer, role: str = HONEST, *, kind: str | None = Non
             )
     if kind is None:
         kind = kind_of(getattr(answer, "environment", None))
-    return _sample(answer.task, answer.score, [found.margin for found in answer.hashes], role, kind)
+    if asked is not None:
+        check_type(asked, ImageTask, "asked", "an ImageTask")
+    return _sample(asked or answer.task, answer.score, [found.margin for found in answer.hashes], role, kind)
 
 
 def kind_of(environment: Environment | None) -> str:

@@ -39,7 +39,7 @@ class Rate:
     low, high
         Bounds of the interval. Each end alone holds with (1 + confidence) / 2.
     n
-        How many pictures it rests on; of unrelated pictures, how many pairs of pictures.
+        How many pictures it rests on; of unrelated pictures per pair, how many pairs of pictures.
     by
         What gave the upper bound, one of `BY`.
     """

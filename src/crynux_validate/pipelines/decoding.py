@@ -33,14 +33,16 @@ def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     """
     vae, dtype = pipeline.vae, latents.dtype
     is_xl = type(pipeline).__name__ == "StableDiffusionXLPipeline"
-    upcast = is_xl and vae.dtype == torch.float16 and vae.config.force_upcast
-    if upcast:
+    if is_xl and vae.dtype == torch.float16 and vae.config.force_upcast:
         # In float16 this decoder overflows.
-        vae.to(torch.float32)
-        latents = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype)
-    image = vae.decode(_unscaled(vae, latents, normalized=is_xl), return_dict=False)[0]
-    if upcast:
-        vae.to(torch.float16)
+        try:
+            vae.to(torch.float32)
+            wide = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype)
+            image = vae.decode(_unscaled(vae, wide, normalized=True), return_dict=False)[0]
+        finally:
+            vae.to(torch.float16)
+    else:
+        image = vae.decode(_unscaled(vae, latents, normalized=is_xl), return_dict=False)[0]
     if not is_xl:
         # It blanks the picture itself; its verdict changes nothing but the range of values, which is diffusers' way.
         image, unsafe = pipeline.run_safety_checker(image, image.device, dtype)

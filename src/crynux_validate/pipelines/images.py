@@ -264,9 +264,6 @@ def _draw(
     pipeline.scheduler = scheduler
     shape = (1, *latent_shape(pipeline, task))
     try:
-        if pipeline.vae.dtype != dtype:
-            # SDXL casts its decoder to float32 and back, and an earlier run was interrupted in between.
-            pipeline.vae.to(dtype)
         with attention_backend("native"):
             output = pipeline(
                 prompt=task.prompt,

@@ -12,7 +12,7 @@ import torch
 
 from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
-from crynux_validate.errors import PipelineError
+from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.generators import Untouched
 from crynux_validate.pipelines.image_models import LoadedModel
 from crynux_validate.pipelines.images import Noise, noise_tensor
@@ -116,6 +116,8 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
                 latents=latents[order[0]],
                 output_type="latent",
             )
+    except CrynuxValidateError:
+        raise
     except RUNNING as error:
         raise PipelineError(f"the steps {order} could not be computed: {type(error).__name__}: {error}") from error
     finally:
@@ -144,6 +146,8 @@ def advance(
         with Noise(task.seed, image, first=step + 1):
             given = (proved.prediction(step), scheduler.timesteps[step], proved.latent(step))
             after = scheduler.step(*given, return_dict=False)[0]
+    except CrynuxValidateError:
+        raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
     return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
