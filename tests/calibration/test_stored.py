@@ -125,7 +125,8 @@ def test_rates_that_were_made_better_are_found(enough: cv.Calibration) -> None:
 def test_files_that_are_no_calibration(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_bytes(content)
-    with pytest.raises(cv.InvalidInputError):
+    said = "calibration.json' is .*expected a file that" if content in (b"", b"{", b"\xff") else "calibration"
+    with pytest.raises(cv.InvalidInputError, match=said):
         cv.Calibration.load(path)
 
 

@@ -1,6 +1,7 @@
 """prove and audit of texts, from a node's folder to a finding."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,12 @@ def test_a_cheat_is_exit_code_1(folder: Path, model: ModelRef, capsys: pytest.Ca
     (folder / "cheat" / "answer.bin").write_bytes(TextScore.from_tokens(proof.token_ids).to_bytes())
     (folder / "cheat" / "proof.json").write_text(proof.to_json())
     assert audit(folder, model, "plain", "cheat/proof.json", answer="cheat") == 1
-    assert "finding      CHEAT" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "finding      CHEAT" in captured.out
+    assert "the proof says" not in captured.err, "a proof names no task"
+    shutil.copy(folder / "hot" / "answer.json", folder / "cheat")
+    assert audit(folder, model, "plain", "cheat/answer.json", answer="cheat") == 1
+    assert "the proof says that it is of the task" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

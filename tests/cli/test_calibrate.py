@@ -151,16 +151,16 @@ def test_stake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (("--cheat", "grey"), "'grey' was not measured; this calibration has half-steps, other-seed, noise"),
         (("--group-size", "5"), "made with --group-size 3, not 5"),
         (("--source", "binomial"), "--source is 'binomial', and there is a calibration"),
-        (("--text",), "text; a calibration is of images"),
+        (("--text",), "--calibration is of images, and --text of text tasks"),
         (("--plot", str(tmp_path / "p.png")), "--plot draws blind counterfeits"),
     ):
         code, out, err = call(capsys, *pool, *options)
         assert (code, out) == (2, "")
         assert problem in err
     code, _, err = call(capsys, "stake", "--honest", "90", "--dishonest", "10", "--cheat", "noise")
-    assert (code, "give one" in err) == (2, True)
+    assert (code, "--cheat 'noise' needs --calibration FILE" in err) == (2, True)
     code, _, err = call(capsys, *pool[:-1], tmp_path / "no.json")
-    assert (code, "no.json" in err) == (2, True)
+    assert (code, "no.json" in err, "Errno" in err, "expected a file that crynux" in err) == (2, True, False, True)
 
 
 @pytest.mark.long

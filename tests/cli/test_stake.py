@@ -245,7 +245,8 @@ def test_audits_that_a_group_decides(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["--detection", "0.9"], "--detection is 0.9, but nothing is audited; give --audits as well"),
         (["--steps", "5"], "--steps is 5, but nothing is audited"),
-        ([*AUDITS], "give detection alone, or steps and cheated"),
+        ([*AUDITS], "--audits needs --detection, or both --steps and --cheated"),
+        ([*AUDITS, "--steps", "5"], "--audits needs --detection, or both --steps and --cheated"),
         ([*AUDITS, "--detection", "0.9", "--steps", "5"], "there is --detection 0.9, --steps 5"),
         ([*AUDITS, "--detection", "1.5"], "--detection is 1.5; expected a chance"),
         ([*AUDITS, "--detection", "often"], "--detection is 'often'; expected a number such as 0.1"),

@@ -235,7 +235,9 @@ def _read_head(data: bytes, task: ImageTask) -> tuple[int, tuple[int, ...], bool
     """
     check_traced(task)
     if not data.startswith(_HEAD):
-        raise InvalidInputError(f"these {len(data)} bytes are no proof of a trace; Trace.prove makes one")
+        raise InvalidInputError(
+            f"these {len(data)} bytes are no proof of a trace; crynux-validate prove or Trace.prove makes one"
+        )
     at = len(_HEAD) + DIGEST_BYTES
     found = data[len(_HEAD) : at].hex()
     image, *latent, pixels, count = _numbers(data, at, _NUMBERS)

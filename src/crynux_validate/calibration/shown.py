@@ -1,6 +1,5 @@
 """A calibration as text: a table to decide from."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from crynux_validate.calibration.recommendation import Recommendation
@@ -30,7 +29,7 @@ def text_of(calibration: Calibration) -> str:
         f"% of groups at threshold {threshold} and slash threshold {slash}, {why}:",
         *_at(calibration, threshold, slash),
         "",
-        *(line for one in calibration.left_out for line in _left_out(one, calibration, threshold)),
+        *dict.fromkeys(_left_out(one, calibration, threshold) for one in calibration.left_out),
         *(f"note: {warning}" for warning in calibration.warnings),
         str(found),
     ])  # fmt: skip
@@ -54,10 +53,10 @@ def _at(calibration: Calibration, threshold: int, slash: int) -> list[str]:
     return _aligned(rows)
 
 
-def _left_out(one: Excluded, calibration: Calibration, threshold: int) -> Iterable[str]:
+def _left_out(one: Excluded, calibration: Calibration, threshold: int) -> str:
     at = calibration.place(threshold)
     agree = "agree" if one.role == "unrelated" else "do not agree"
-    yield (
+    return (
         f"leaving out what is {one.rule}: {one.excluded:,} of {one.pairs:,} {one.role} pairs, and of those that {agree}"
         f" at {threshold} {one.excluded_events[at]:,} of {one.events[at]:,}"
     )

@@ -21,6 +21,7 @@ SCHEMA: Final = "calibration/1"
 
 MAX_BYTES: Final = 64 * 2**20
 MAX_NAMES: Final = 10_000
+_EXPECTED: Final = "expected a file that crynux-validate calibrate --out or Calibration.save wrote"
 
 
 def to_dict(calibration: Calibration) -> dict[str, Any]:
@@ -109,8 +110,13 @@ def load(path: str | PathLike[str]) -> Calibration:
         with Path(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"the calibration {shorten(path)} cannot be read: {error}") from error
-    return from_dict(parse_json(content, "the calibration", MAX_BYTES))
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"the calibration {str(path)!r:.300} cannot be read: {reason}; {_EXPECTED}") from error
+    try:
+        value = parse_json(content, f"the calibration {str(path)!r:.300}", MAX_BYTES)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}; {_EXPECTED}") from error
+    return from_dict(value)
 
 
 def _curves_to_dict(curves: Curves) -> dict[str, Any]:

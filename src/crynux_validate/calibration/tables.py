@@ -107,7 +107,7 @@ def _sample(fields: Fields, where: str) -> Sample:
     try:
         values["score"] = parse_score(values["score"], "score", perceptual=True)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}") from error
+        raise InvalidInputError(f"{where}: {error}, 16 for each image") from error
     return Sample(**values)
 
 

@@ -15,7 +15,6 @@ from crynux_validate.audits.trace import Trace
 from crynux_validate.cli import audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
 from crynux_validate.cli.run import check_model, located
-from crynux_validate.encoding import parse_hex
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
@@ -50,7 +49,7 @@ def add_parser(commands: Commands) -> None:
     _add_draw(auditor)
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     auditor.add_argument(
-        "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine, as the file of bands has"
+        "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine in the file of bands"
     )
     audit_text.add_options(auditor)
     auditor.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
@@ -61,9 +60,11 @@ def add_parser(commands: Commands) -> None:
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--seed", metavar="HEX", help="what nobody knew when the answer was bound, 1 to 256 bytes; not for a text alone"
+        "--seed",
+        metavar="HEX",
+        help="what nobody knew when the answer was bound, 1 to 256 bytes; of texts only with binding top",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="how many steps of images the seed draws")
+    parser.add_argument("--steps", type=int, metavar="N", help="how many steps of all images together the seed draws")
     audit_text.add_positions(parser)
 
 
@@ -71,13 +72,15 @@ def prove(arguments: argparse.Namespace) -> int:
     """Write the proofs of drawn steps, or of a text."""
     folder = Path(arguments.folder)
     out = folder if arguments.out is None else Path(arguments.out)
+    if not (folder / "answer.bin").exists():
+        raise InvalidInputError(f"{folder} has no answer.bin; expected a folder that crynux-validate run --out wrote")
     asked = _task(str(folder / "task.json"), allow_unpinned=True)
     answer = _answer(str(folder / "answer.bin"))
     if isinstance(asked, TextTask):
         return audit_text.prove(arguments, asked, _of_text(answer), folder, out)
     task = check_traced(asked)
     _check_draw(arguments)
-    drawn = audit_steps(parse_hex(arguments.seed, "--seed"), task, _of_image(answer), arguments.steps)
+    drawn = audit_steps(audit_text.seed_of(arguments.seed), task, _of_image(answer), arguments.steps)
     trace = Trace.load(folder / "trace.bin", task)
     for image, steps in drawn.items():
         proof = trace.prove(image, steps)
@@ -102,7 +105,7 @@ def audit(arguments: argparse.Namespace) -> int:
     _check_draw(arguments)
     answer = _of_image(_answer(arguments.answer))
     proof = TraceProof.load(arguments.proof, task)
-    seed = parse_hex(arguments.seed, "--seed")
+    seed = audit_text.seed_of(arguments.seed)
     kinds = None if arguments.kinds is None else (arguments.kinds[0], arguments.kinds[1])
     found = _audited(arguments, task, answer, proof, seed, kinds)
     if arguments.json:

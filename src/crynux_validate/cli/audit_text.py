@@ -11,7 +11,7 @@ from crynux_validate.audits.text_proof import MAX_PROOF_BYTES, TextProof
 from crynux_validate.audits.top import OPENED, TopLogits, audit_positions
 from crynux_validate.cli.common import note, read_file, say, say_json
 from crynux_validate.cli.run import located
-from crynux_validate.encoding import parse_hex
+from crynux_validate.encoding import parse_hex, parse_json, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
 from crynux_validate.tasks import MAX_TASK_BYTES, TextTask, task_from_json
@@ -42,7 +42,9 @@ def prove(arguments: argparse.Namespace, task: TextTask, answer: TextScore, fold
 
 def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> int:
     """Audit a text; 0 where it is as an honest one, otherwise 1."""
-    proof = TextProof.from_json(read_file(arguments.proof, "the proof", MAX_PROOF_BYTES))
+    data = read_file(arguments.proof, "the proof", MAX_PROOF_BYTES)
+    proof = TextProof.from_json(data)
+    _note_other_task(data, task)
     settings: dict[str, Any] = {"seed": _seed(arguments, task), "count": arguments.positions, "against": None}
     settings["bands"] = _bands(arguments.bands)
     if arguments.against is not None:
@@ -65,6 +67,13 @@ def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> i
     return 0 if found.finding is AuditFinding.NOISE else 1
 
 
+def _note_other_task(data: bytes, task: TextTask) -> None:
+    """Say where a result's own file names another task: a text does not show by itself for which task it was made."""
+    named = parse_json(data, "the proof", MAX_PROOF_BYTES).get("task_digest")
+    if named is not None and named != task.digest:
+        note(f"the proof says that it is of the task {shorten(named)}; it is audited as an answer to {task.digest}")
+
+
 def _seed(arguments: argparse.Namespace, task: TextTask) -> bytes | None:
     if task.binding != "top":
         if arguments.seed is not None:
@@ -72,7 +81,12 @@ def _seed(arguments: argparse.Namespace, task: TextTask) -> bytes | None:
         return None
     if arguments.seed is None:
         raise InvalidInputError("--seed is missing: the task binds the largest logits, and a seed draws positions")
-    return parse_hex(arguments.seed, "--seed")
+    return seed_of(arguments.seed)
+
+
+def seed_of(text: str) -> bytes:
+    """Read a seed in hexadecimal digits, also after ``0x``, as beacons and chains write it."""
+    return parse_hex(text.removeprefix("0x"), "--seed")
 
 
 def _bands(path: str | None) -> TextBands | None:

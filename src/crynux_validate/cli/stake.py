@@ -98,6 +98,12 @@ def main(arguments: argparse.Namespace) -> int:
     }
     if arguments.dishonest == 0:
         raise InvalidInputError("--dishonest is 0; the node that would cheat is one of them: give at least 1")
+    if arguments.cheats and arguments.calibration is None:
+        raise InvalidInputError(
+            f"--cheat {shorten(arguments.cheats[0])} needs --calibration FILE, where it was measured"
+        )
+    if arguments.text and arguments.calibration is not None:
+        raise InvalidInputError("--calibration is of images, and --text of text tasks; leave one of them out")
     calibration = None if arguments.calibration is None else Calibration.load(arguments.calibration)
     threshold: Threshold = None if arguments.text else "default" if arguments.threshold is None else arguments.threshold
 

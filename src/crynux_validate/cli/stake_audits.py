@@ -49,6 +49,8 @@ def terms_of(arguments: argparse.Namespace) -> AuditTerms | None:
         for name in given:
             raise InvalidInputError(f"{name} is {shorten(given[name])}, but nothing is audited; give --audits as well")
         return None
+    if "detection" not in given and not {"steps", "cheated"} <= given.keys():
+        raise InvalidInputError("--audits needs --detection, or both --steps and --cheated: how often it finds a cheat")
     if "false_alarms" not in given:
         raise InvalidInputError("--audits needs --false-alarms: the upper bound, since no rate is known to be 0")
     return AuditTerms(**given, then=arguments.then)

@@ -116,7 +116,9 @@ def recommended(calibration: Calibration) -> Recommendation:
     """
     found = calibration.recommendation
     if not isinstance(found, Recommendation):
-        raise InvalidInputError(f"the calibration recommends no thresholds: {found}; choose a threshold yourself")
+        raise InvalidInputError(
+            f"the calibration recommends no thresholds: {found}; collect more answers, or choose a threshold yourself"
+        )
     return found
 
 
