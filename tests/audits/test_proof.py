@@ -1,6 +1,7 @@
 """Proofs of a trace: they fit the one answer that they are of, and anything else is named."""
 
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,27 @@ def test_a_trace_that_is_not_whole_proves_nothing() -> None:
 def test_places_that_do_not_exist_are_refused(image: int, steps: list[int], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         TRACE.prove(image, steps)
+
+
+def test_a_head_that_cannot_be_is_refused_before_the_rest_is_read(tmp_path: Path) -> None:
+    """Four bytes that say how many steps there are must not make a list of hundreds of millions of numbers."""
+    numbers = DATA.index(bytes.fromhex(TASK.digest)) + 32
+    many = DATA[: numbers + 20] + (10**7).to_bytes(4, "big") + bytes(4 * 10**7)
+    large = DATA[: numbers + 4] + b"".join(side.to_bytes(4, "big") for side in (64, 64, 64)) + DATA[numbers + 16 :]
+    other = DATA[: numbers - 32] + bytes(32) + bytes(2**26)
+    for data, said in (
+        (many, "10000000 steps; expected"),
+        (large, "one of these steps has"),
+        (other, "is of the task"),
+    ):
+        path = tmp_path / "proof.bin"
+        path.write_bytes(data)
+        with pytest.raises(InvalidInputError, match=said):
+            TraceProof.from_bytes(data, TASK)
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidInputError, match=said):
+                TraceProof.load(path, TASK)
+            assert tracemalloc.get_traced_memory()[1] < 2**22
+        finally:
+            tracemalloc.stop()

@@ -42,7 +42,9 @@ def test_a_proved_answer_is_audited(folder: Path, image_model: ModelRef, capsys:
         found = json.loads(capsys.readouterr().out)
         assert (found["image"], found["finding"]) == (image, "MATCH")
     assert audit(folder, image_model) == 0
-    assert "step 1       MATCH" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "step 1       MATCH" in said.out
+    assert "the seed draws steps of image 1 too" in said.err, "a node must not choose which image is audited"
 
 
 def test_what_does_not_fit_is_bad_input(

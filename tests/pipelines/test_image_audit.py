@@ -1,11 +1,15 @@
 """Audits of images: honest steps pass on any machine, and each false claim is found where it was made."""
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.audits import bands
@@ -16,7 +20,10 @@ from crynux_validate.audits.layout import Content, Leaf, leaves_of, step_count
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError, ModelError
+from crynux_validate.hashing import image_hash
+from crynux_validate.pipelines.image_audit import _along
 from crynux_validate.pipelines.runner import Runner
+from crynux_validate.pipelines.scheduling import make_scheduler
 from crynux_validate.tasks import ImageTask, ModelRef
 from tests.pipelines import jobs
 
@@ -198,6 +205,85 @@ def test_another_picture_is_found(runner: Any, drawn: Any) -> None:
     assert "the answer says another" in found.picture.reason
 
 
+def claimed(runner: Any, task: ImageTask, change: Callable[[int, Any], Any]) -> tuple[Any, Any]:
+    """Random predictions, and a trace of what the scheduler makes of them, where `change` has its way."""
+    scheduler = make_scheduler(runner._loaded.scheduler_settings, task)
+    scheduler.set_timesteps(task.steps)
+    numbers = torch.Generator().manual_seed(3)
+    latent, trace = torch.randn((1, 4, 8, 8), generator=numbers), Trace(task, (4, 8, 8))
+    for step, time in enumerate(scheduler.timesteps):
+        prediction = torch.randn(latent.shape, generator=numbers)
+        trace.append(latent.numpy().tobytes())
+        trace.append(prediction.numpy().tobytes())
+        latent = change(step + 1, scheduler.step(prediction, time, latent, return_dict=False)[0])
+    trace.append(latent.numpy().tobytes())
+    trace.append(bytes(64 * 64 * 3))
+    return cv.ImageScore(image_hash(Image.new("RGB", (64, 64)), task.algorithm).bits, trace.root), trace
+
+
+def test_a_short_step_may_be_rounded(runner: Any, traced: ImageTask) -> None:
+    """With many steps each of them moves the latent by little more than the rounding of its values."""
+    task = traced.replace(steps=499)
+    rounding = np.random.default_rng(1)
+
+    def rounded(_: int, latent: torch.Tensor) -> torch.Tensor:
+        return latent * (1 + 2.0**-23 * torch.from_numpy(rounding.integers(-1, 2, latent.shape)).float())
+
+    answer, trace = claimed(runner, task, rounded)
+    drawn_steps = audit_steps(b"later", task, answer, 20)[0]
+    found = runner.audit(task, answer, trace.prove(0, drawn_steps), seed=b"later", count=20)
+    allowed = bands.band_for("float32", task.scheduler)
+    assert allowed is not None
+    assert all(0 < step.errors.latent < allowed.latent / 5 for step in found.steps), str(found)
+
+
+def test_latents_of_which_nothing_can_be_computed_are_a_cheat(runner: Any, traced: ImageTask) -> None:
+    """Numbers, but so large that the model and the decoder overflow: no error of the auditor's."""
+
+    def huge(_: int, latent: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(latent, 3e38)
+
+    answer, trace = claimed(runner, traced, huge)
+    found = runner.audit(traced, answer, trace.prove(0, range(6)), **EVERY)
+    assert {step.finding for step in found.steps} == {AuditFinding.CHEAT}, str(found)
+    assert found.picture.finding is AuditFinding.CHEAT, str(found)
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["finding"] == "CHEAT"
+
+
+def test_a_direction_that_is_short_says_nothing(runner: Any, traced: ImageTask) -> None:
+    """Of equal prompts guidance is rounding alone, which no honest machine shares with the auditor."""
+    numbers = np.random.default_rng(4)
+    task = traced.replace(prompt="a red cat", negative_prompt="a red cat")
+    result = runner.run(task)
+
+    def noisy(leaf: Leaf, values: Any) -> Any:
+        if leaf.content is not Content.PREDICTION:
+            return values
+        return values * (1 + 1e-6 * numbers.standard_normal(values.shape, np.float32))
+
+    found = runner.audit(task, *rebound(result, noisy), **EVERY)
+    assert {step.errors.guidance for step in found.steps} == {None}, str(found)
+    error, whole = torch.full((4,), 1e-6, dtype=torch.float64), 2.0
+    assert _along(error, torch.full((4,), 1e-7, dtype=torch.float64), whole) == (None, None)
+    assert _along(error, torch.full((4,), 0.1, dtype=torch.float64), whole)[0] == pytest.approx(1e-5)
+
+
+@pytest.mark.usefixtures("band")
+@pytest.mark.parametrize("name", ["DDIMScheduler", "EulerAncestralDiscreteScheduler"])
+def test_a_copied_trace_shows_in_one_step_or_by_its_noise_in_all(runner: Any, traced: ImageTask, name: str) -> None:
+    """The first latent of this seed, and all else from an older answer to the same prompt."""
+    task = traced.replace(scheduler=name)
+    old = runner.run(task.replace(seed=99))
+    own = whole(runner.run(task)).array(Content.LATENT, 0)
+    first = Leaf(0, Content.LATENT, 0)
+    found = runner.audit(task, *rebound(old, lambda leaf, values: own if leaf == first else values, task), **EVERY)
+    false = [step.step for step in found.steps if step.finding is AuditFinding.CHEAT]
+    # The last step of Euler ancestral adds no noise.
+    assert false == ([0] if name == "DDIMScheduler" else [0, 1, 2, 3, 4])
+    assert found.first.finding is AuditFinding.MATCH
+    assert found.picture.finding is AuditFinding.MATCH
+
+
 HONEST = Errors(equal=False, prediction=0.0, latent=0.0, guidance=0.0, reuse=0.0, guidance_share=0.0, reuse_share=0.0)
 NARROW = Band(prediction=0.1, latent=0.01, guidance=0.05, reuse=0.02, picture=1.0, peak=1.0, calibrated=True)
 
@@ -217,6 +303,8 @@ NARROW = Band(prediction=0.1, latent=0.01, guidance=0.05, reuse=0.02, picture=1.
         ({"prediction": 9.0, "guidance_share": 0.997, "reuse_share": 0.9996}, AuditFinding.CHEAT, Direction.OTHER),
         ({"guidance": None, "reuse": None}, AuditFinding.NOISE, None),
         ({"equal": True}, AuditFinding.MATCH, None),
+        ({"prediction": math.nan}, AuditFinding.CHEAT, Direction.OTHER),
+        ({"latent": math.nan}, AuditFinding.CHEAT, Direction.SCHEDULER),
     ],
 )
 def test_a_step_is_judged_by_its_errors(

@@ -16,6 +16,7 @@ from crynux_validate.audits.text_bands import TextBands, shipped_bands
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import TopLogits, audit_positions, entries, row_of
 from crynux_validate.pipelines import reference
+from crynux_validate.pipelines.noise import gumbel, token_uniform
 from crynux_validate.pipelines.passes import Passes
 from crynux_validate.pipelines.prompts import input_ids
 from crynux_validate.pipelines.sampling import choose, warpers
@@ -123,7 +124,6 @@ def test_who_samples_in_another_way_is_found(
     found = auditor.audit(asked, result.score, TextProof(result.token_ids))
     assert found.finding is AuditFinding.CHEAT, found
     assert found.tokens <= found.of
-    assert found.margins > found.limit
 
 
 def test_an_audit_stops_early(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
@@ -195,6 +195,20 @@ def test_a_text_that_goes_on_after_its_end(writer: Runner, auditor: TextAuditor,
     found = auditor.audit(ends, result.score, TextProof(result.token_ids))
     assert found.finding is AuditFinding.CHEAT, found
     assert "goes on after its end" in found.reason
+
+
+@pytest.mark.parametrize("at", [0, 7])
+def test_one_token_of_the_nodes_own_choice_is_found(
+    writer: Runner, auditor: TextAuditor, task: TextTask, at: int
+) -> None:
+    """An end that nothing led to saves all the work, and one word can turn an answer around."""
+    asked = task.replace(binding="tokens", eos_token_ids=[2])
+    honest = writer.run(asked.replace(eos_token_ids=[])).token_ids[0]
+    ended = [[*honest[:at], 2]]
+    found = auditor.audit(asked, cv.TextScore.from_tokens(ended), TextProof(ended))  # type: ignore[arg-type]
+    assert found.finding is AuditFinding.CHEAT, found
+    assert f"token {at} of sequence 0 is further from the reference's choice than any honest one" in found.reason
+    assert found.tokens == at + 1
 
 
 def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
@@ -322,6 +336,31 @@ def test_a_bound_row_of_tokens_that_the_model_does_not_have(
     assert "tokens that the model does not" in found.reason
 
 
+def test_bound_rows_of_nonsense_are_found_without_a_band_of_the_model(
+    writer: Runner, auditor: TextAuditor, task: TextTask
+) -> None:
+    """Right tokens, and rows that were made up to lead to them."""
+    result = writer.run(task)
+    ids = result.token_ids[0]
+    made_up = [row_of([(ids[at], 90.0), *((1400 + other, -float(other)) for other in range(7))]) for at in range(50)]
+    top = TopLogits(task, [made_up])
+    score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
+    proof = TextProof(result.token_ids, top.open(audit_positions(SEED, task, score, result.token_ids)))
+    unknown = TextBands(shipped_bands().bands, {})
+    found = auditor.audit(task, score, proof, seed=SEED, bands=unknown)
+    assert (found.finding, found.calibrated) == (AuditFinding.CHEAT, False), found
+    assert "nothing to do with the reference's" in found.reason
+    assert audited(auditor, result, bands=unknown).finding is AuditFinding.NOISE
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity"])
+def test_a_band_is_of_numbers(number: str) -> None:
+    text = shipped_bands().to_json().replace("0.276", number)
+    assert number in text
+    with pytest.raises(cv.InvalidInputError):
+        TextBands.from_json(text)
+
+
 def test_the_distance_of_a_row() -> None:
     logits = np.linspace(3, -3, 20).astype(np.float32)
     row = entries(top_row(logits))
@@ -364,6 +403,36 @@ def test_what_a_node_chose_never_contradicts_its_row(task: TextTask, changes: di
         found += contradicts(asked, bound, seen, 0, step, (token + 1) % 60)
     with_unknown_cuts = asked.repetition_penalty != 1.0 and asked.top_p < 1.0
     assert with_unknown_cuts == (found == 0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.05}, {"repetition_penalty": 1.3}], ids=str
+)
+def test_no_honest_choice_contradicts_its_row_where_scores_are_large(task: TextTask, changes: dict[str, Any]) -> None:
+    """At low temperatures float32 rounds scores by more than what parts two tokens."""
+    asked = task.replace(**{"temperature": 0.01, "top_k": 0} | changes)
+    rng, seen = np.random.default_rng(1), np.array([1, 2, 3])
+    for step in range(300):
+        logits = (rng.standard_normal(20) - 60).astype(np.float32)
+        first, second = rng.choice(20, 2, replace=False)
+        logits[first] = 40 + rng.standard_normal()
+        logits[second] = logits[first] + np.float32(0.01) * rng.standard_normal() * 3
+        tied = _evened(asked, logits, int(first), int(second), step)
+        for one in tied:
+            token = choose(asked, warpers(asked), one, seen, 0, step)
+            assert not contradicts(asked, entries(top_row(one)), seen, 0, step, token)
+
+
+def _evened(task: TextTask, logits: Any, first: int, second: int, step: int) -> list[Any]:
+    """Logits around the one at which the choice between two tokens turns."""
+    noise = gumbel(token_uniform(task.seed, sequence=0, step=step, tokens=np.array([first, second])))
+    centre = np.float32(logits[first] + task.temperature * (noise[0] - noise[1]))
+    found = []
+    for away in range(-3, 4):
+        moved = logits.copy()
+        moved[second] = centre + away * np.spacing(centre)
+        found.append(moved)
+    return found
 
 
 def test_the_second_look_is_skipped_where_the_first_says_it(monkeypatch: pytest.MonkeyPatch, task: TextTask) -> None:

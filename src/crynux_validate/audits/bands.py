@@ -24,7 +24,8 @@ class Band:
     prediction
         The distance of two predictions, as a share of the length of the auditor's.
     latent
-        The distance of two latents that follow from the same prediction, as a share of what the step moved.
+        The distance of two latents that follow from the same prediction, as a share of their length, or of what the
+        step moved where that is more.
     guidance
         The error along the direction of guidance, as a difference of guidance scales.
     reuse

@@ -18,6 +18,13 @@ guidance (0.997).
 """
 
 
+DIRECTED_FROM: Final = 0.01
+"""A direction is looked at where it has at least this share of the prediction's length.
+
+Where both prompts are nearly the same, or two steps, honest noise is many times the way between their predictions.
+"""
+
+
 class Direction(StrEnum):
     """In which direction a step that is no honest one is off."""
 
@@ -42,11 +49,14 @@ class Errors:
     prediction
         Distance of the predictions, as a share of the length of the auditor's.
     latent
-        Distance of the latents that follow, both from the node's prediction, as a share of what the step moved.
+        Distance of the latents that follow, both from the node's prediction, as a share of the auditor's length, or of
+        what the step moved where that is more.
     guidance
-        How much larger the node's guidance scale would have to be; None without guidance.
+        How much larger the node's guidance scale would have to be; None without guidance, and where it changes little
+        (`DIRECTED_FROM`).
     reuse
-        How far the node's prediction is on the way to that of the step before, 0 to 1; None in the first step.
+        How far the node's prediction is on the way to that of the step before, 0 to 1; None in the first step, and
+        where these two are nearly the same.
     guidance_share, reuse_share
         Which share of the square of the prediction's error lies in these directions; None where there is no such.
     """
@@ -178,14 +188,14 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
             step, AuditFinding.INCOMPARABLE, errors, None, "other bits, and no band for this dtype and scheduler"
         )
     aside = max(_aside(errors, band), key=lambda one: one[0], default=(0.0, Direction.OTHER))
-    if errors.prediction > band.prediction or aside[0] > 1:
+    if not errors.prediction <= band.prediction or aside[0] > 1:
         direction, how = _direction(errors, aside[1] if errors.prediction <= band.prediction else Direction.OTHER)
         said = (
             f"the prediction is off by {errors.prediction:.2g} of its length, honest machines by {band.prediction:.2g}"
         )
         return StepAudit(step, AuditFinding.CHEAT, errors, direction, f"{said}; {how}")
-    if errors.latent > band.latent:
-        said = f"{errors.latent:.2g} of what the step moves, honest machines by {band.latent:.2g}"
+    if not errors.latent <= band.latent:
+        said = f"{errors.latent:.2g} of its length, honest machines by {band.latent:.2g}"
         reason = f"the latent does not follow from the prediction: off by {said}"
         return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason)
     return StepAudit(step, AuditFinding.NOISE, errors, None, f"off by {errors.prediction:.2g}, as honest machines are")
@@ -231,8 +241,8 @@ def _step(step: StepAudit) -> dict[str, Any]:
     return {
         "step": step.step,
         "finding": step.finding.value,
-        "prediction": step.errors.prediction,
-        "latent": step.errors.latent,
+        "prediction": _number(step.errors.prediction),
+        "latent": _number(step.errors.latent),
         "direction": None if step.direction is None else step.direction.value,
         "guidance": step.errors.guidance,
         "reuse": step.errors.reuse,
@@ -240,4 +250,9 @@ def _step(step: StepAudit) -> dict[str, Any]:
     }
 
 
-__all__ = ["Direction", "Errors", "ImageAudit", "PartAudit", "StepAudit", "judge_step"]
+def _number(value: float) -> float | None:
+    """A number as JSON has it: none that is infinite."""
+    return value if math.isfinite(value) else None
+
+
+__all__ = ["DIRECTED_FROM", "Direction", "Errors", "ImageAudit", "PartAudit", "StepAudit", "judge_step"]

@@ -20,6 +20,7 @@ from crynux_validate.audits.layout import (
     leaves_of,
     needed_leaves,
     size_of,
+    step_count,
 )
 from crynux_validate.audits.tree import count_of_siblings, root_from
 from crynux_validate.encoding import DIGEST_BYTES, check_integer, check_type, length_prefixed, shorten, summary
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_PROOF_BYTES: Final = 2**30
 """The largest proof that is read."""
+
+_AT_ONCE: Final = 2**20
 
 _HEAD: Final = length_prefixed("crynux-validate/trace-proof/1")
 _NUMBERS: Final = 6
@@ -158,41 +161,18 @@ class TraceProof:
         InvalidInputError
             For a proof of another task, one that is cut off or has more, and values that are no finite numbers.
         """
-        check_traced(task)
         check_type(data, bytes, "the proof", "bytes, as TraceProof.to_bytes returns them")
-        if len(data) > MAX_PROOF_BYTES:
-            raise InvalidInputError(f"the proof has {len(data)} bytes; at most {MAX_PROOF_BYTES} are read")
-        if not data.startswith(_HEAD):
-            raise InvalidInputError(
-                f"these {len(data)} bytes are no proof of a trace; crynux-validate prove or Trace.prove makes one"
-            )
-        at = len(_HEAD) + DIGEST_BYTES
-        found = data[len(_HEAD) : at].hex()
-        image, *latent, pixels, count = _numbers(data, at, _NUMBERS)
-        if found != task.digest:
-            raise InvalidInputError(f"the proof is of the task {found[:16]}..., not of {task.digest[:16]}...")
-        at += 4 * _NUMBERS
-        if pixels > 1 or count > len(data):
-            raise InvalidInputError(f"the proof says pixels {pixels} and {count} steps; expected 0 or 1, and its steps")
-        steps = _numbers(data, at, count)
-        at += 4 * count
-        if (image, steps) != check_place(task, image, steps):
-            raise InvalidInputError(f"the steps of the proof are {shorten(list(steps))}; expected them ascending")
-        shape = tuple(latent)
-        check_shape(task, shape)
-        wanted = needed_leaves(task, image, steps, pixels=bool(pixels))
-        sizes = [size_of(task, leaf, shape) for leaf in wanted]
-        leaves = leaves_of(task)
-        siblings = count_of_siblings(len(leaves), _places(leaves, dict.fromkeys(wanted)))
-        end = at + sum(sizes) + siblings * DIGEST_BYTES
+        image, steps, pixels, shape, at, end = _read_head(data, task)
         if len(data) != end:
             raise InvalidInputError(f"the proof has {len(data)} bytes; one of these steps has {end}")
+        wanted = needed_leaves(task, image, steps, pixels=pixels)
+        sizes = [size_of(task, leaf, shape) for leaf in wanted]
         contents = {}
         for leaf, size in zip(wanted, sizes, strict=True):
             contents[leaf] = data[at : at + size]
             at += size
         nodes = tuple(data[start : start + DIGEST_BYTES] for start in range(at, end, DIGEST_BYTES))
-        return cls(task, image, steps, bool(pixels), shape, contents, nodes)
+        return cls(task, image, steps, pixels, shape, contents, nodes)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to a file, whole or not at all; raises `InvalidInputError` where that is impossible."""
@@ -204,9 +184,17 @@ class TraceProof:
     @classmethod
     def load(cls, path: str | PathLike[str], task: ImageTask) -> Self:
         """Read a file that `save` wrote; errors as for `from_bytes`, and `InvalidInputError` for no readable file."""
+        check_traced(task)
         try:
             with Path(path).open("rb") as stream:
-                data = stream.read(MAX_PROOF_BYTES + 1)
+                parts = [stream.read(_head_size(step_count(task)))]
+                *_, end = _read_head(parts[0], task)
+                left = end - len(parts[0]) + 1
+                # Part by part: a read of much takes the memory for it, also where the file is short.
+                while left > 0 and (part := stream.read(min(left, _AT_ONCE))):
+                    parts.append(part)
+                    left -= len(part)
+                data = b"".join(parts)
         except (OSError, TypeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InvalidInputError(f"the proof {shorten(path)} cannot be read: {reason}") from error
@@ -228,8 +216,47 @@ def proof_size(task: ImageTask, image: int, steps: list[int], latent: Shape, *, 
     number, found = check_place(check_traced(task), image, steps)
     wanted, leaves = needed_leaves(task, number, found, pixels=pixels), leaves_of(task)
     siblings = count_of_siblings(len(leaves), _places(leaves, dict.fromkeys(wanted)))
-    head = len(_HEAD) + DIGEST_BYTES + 4 * (_NUMBERS + len(found))
-    return head + sum(size_of(task, leaf, latent) for leaf in wanted) + siblings * DIGEST_BYTES
+    return _head_size(len(found)) + sum(size_of(task, leaf, latent) for leaf in wanted) + siblings * DIGEST_BYTES
+
+
+def _head_size(steps: int) -> int:
+    return len(_HEAD) + DIGEST_BYTES + 4 * (_NUMBERS + steps)
+
+
+def _read_head(data: bytes, task: ImageTask) -> tuple[int, tuple[int, ...], bool, Shape, int, int]:
+    """Read what stands before the contents, so that nothing large is read that cannot be a proof of the task.
+
+    Returns
+    -------
+    image, steps, pixels, latent
+        As of a `TraceProof`.
+    start, end
+        Where the contents start, and how long the proof is.
+    """
+    check_traced(task)
+    if not data.startswith(_HEAD):
+        raise InvalidInputError(
+            f"these {len(data)} bytes are no proof of a trace; crynux-validate prove or Trace.prove makes one"
+        )
+    at = len(_HEAD) + DIGEST_BYTES
+    found = data[len(_HEAD) : at].hex()
+    image, *latent, pixels, count = _numbers(data, at, _NUMBERS)
+    if found != task.digest:
+        raise InvalidInputError(f"the proof is of the task {found[:16]}..., not of {task.digest[:16]}...")
+    if pixels > 1 or count > step_count(task):
+        raise InvalidInputError(
+            f"the proof says pixels {pixels} and {count} steps; expected 0 or 1, and at most {step_count(task)}"
+        )
+    start = _head_size(count)
+    steps = _numbers(data, start - 4 * count, count)
+    if (image, steps) != check_place(task, image, steps):
+        raise InvalidInputError(f"the steps of the proof are {shorten(list(steps))}; expected them ascending")
+    shape = tuple(latent)
+    check_shape(task, shape)
+    end = proof_size(task, image, list(steps), shape, pixels=bool(pixels))
+    if end > MAX_PROOF_BYTES:
+        raise InvalidInputError(f"the proof would have {end} bytes; at most {MAX_PROOF_BYTES} are read")
+    return image, steps, bool(pixels), shape, start, end
 
 
 def _places(leaves: list[Leaf], shown: Mapping[Leaf, Any]) -> dict[int, Any]:

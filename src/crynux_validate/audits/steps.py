@@ -69,7 +69,7 @@ def draw_places(start: bytes, wanted: int, total: int) -> set[int]:
 
 
 def steps_needed(share: float, rate: float) -> int:
-    """Return how many steps find a cheat that left out a share of them, at least at a rate.
+    """Return how many steps find a cheat that made false claims in a share of them, at least at a rate.
 
     One drawn step finds it with probability `share`, and k steps with 1 - (1 - share)^k: a little more, since no step
     is drawn twice.
@@ -77,7 +77,8 @@ def steps_needed(share: float, rate: float) -> int:
     Parameters
     ----------
     share
-        The share of the steps that were not computed as the task says, above 0, at most 1.
+        The share of the steps of which something false is claimed, above 0, at most 1. Steps that are copied from
+        another run of the same prompt are right: then it can be as small as one step (docs/audits.md).
     rate
         The wanted probability of finding it, 0 to 1, exclusive.
 

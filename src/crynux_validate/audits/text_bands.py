@@ -21,6 +21,9 @@ from crynux_validate.tasks import DTYPES, TextTask
 FORMAT: Final = "crynux-validate/text-bands/1"
 MAX_BYTES: Final = 1_000_000
 
+_ALONE: Final = 4.0
+"""How many times what one token counts its margin may be: honest ones stay below once."""
+
 
 @dataclass(frozen=True)
 class TextBand:
@@ -29,7 +32,7 @@ class TextBand:
     Parameters
     ----------
     clip
-        The most that one token counts; less than `start`, so that no single token condemns a text.
+        The most that one token counts in the sum; less than `start`, so that no odd honest token condemns a text.
     slope, start, rate
         Of the sum of clipped margins, in logits; `rate` is one over logits.
     top_mean, top_between, top_within
@@ -51,6 +54,14 @@ class TextBand:
     def most(self, tokens: int) -> float:
         """The largest honest sum of the margins of so many tokens."""
         return self.start + self.slope * tokens
+
+    @property
+    def alone(self) -> float:
+        """The largest margin of a single token: far above any honest one, so that no token is the node's free choice.
+
+        The sum alone would let one token of any margin pass, since it counts as `clip`: an end at the start, for one.
+        """
+        return _ALONE * self.clip
 
     @property
     def against(self) -> float:

@@ -127,6 +127,11 @@ def _audited(
     from crynux_validate.pipelines.image_audit import check_proof
 
     check_proof(task, answer, proof, seed, arguments.steps, kinds)
+    others = [str(image) for image in audit_steps(seed, task, answer, arguments.steps) if image != proof.image]
+    if others:
+        note(
+            f"this is image {proof.image} alone: the seed draws steps of image {', '.join(others)} too; audit its proof"
+        )
     task = located(arguments, task)
     note(f"loading {task.model} ...")
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:

@@ -1,5 +1,6 @@
 """The audit of an image: the drawn steps, the first latent and the picture, computed again and compared."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +11,17 @@ from PIL import Image
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import Band, band_for
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.image import Errors, ImageAudit, PartAudit, StepAudit, judge_step
+from crynux_validate.audits.image import DIRECTED_FROM, Errors, ImageAudit, PartAudit, StepAudit, judge_step
 from crynux_validate.audits.layout import Content, Leaf, check_traced, step_count
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.encoding import check_type, shorten
-from crynux_validate.errors import InvalidInputError
+from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
 from crynux_validate.pipelines.decoding import decode
 from crynux_validate.pipelines.image_models import LoadedModel
 from crynux_validate.pipelines.images import check_prompts, latent_shape, tensor_bytes
-from crynux_validate.pipelines.loading import DTYPES, quiet
+from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.recomputing import Prediction, Proved, advance, first_latent, predict
 from crynux_validate.tasks import ImageTask
 
@@ -87,13 +88,15 @@ def _step(
     missed = _norm(_difference(proved.latent(step + 1), after))
     if corrected is not None:
         missed = float(np.hypot(missed, _norm(_difference(proved.corrected(step), corrected))))
-    guidance, guidance_share = _along(off, None if again.guidance is None else again.guidance.cpu().double())
+    whole = _norm(again.value)
+    guidance, guidance_share = _along(off, None if again.guidance is None else again.guidance.cpu().double(), whole)
     before_it = _difference(proved.prediction(step - 1), again.value) if step > 0 else None
-    reuse, reuse_share = _along(off, before_it)
+    reuse, reuse_share = _along(off, before_it, whole)
     errors = Errors(
         equal=equal,
-        prediction=_share(_norm(off), _norm(again.value)),
-        latent=_share(missed, _norm(_difference(after, before)) or _norm(after)),
+        prediction=_share(_norm(off), whole),
+        # A short step moves a latent by little more than it is rounded by.
+        latent=_share(missed, max(_norm(_difference(after, before)), _norm(after))),
         guidance=guidance,
         reuse=reuse,
         guidance_share=guidance_share,
@@ -123,7 +126,13 @@ def _picture(
     size = len(found)
     if found != answer.hashes[proof.image * size : (proof.image + 1) * size]:
         return PartAudit(AuditFinding.CHEAT, 0.0, f"its hash is {found.hex()}, and the answer says another")
-    again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
+    try:
+        again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
+    except PipelineError as error:
+        finding = AuditFinding.INCOMPARABLE if band is None else AuditFinding.CHEAT
+        return PartAudit(finding, None, f"the last latent gives no picture: {error}")
+    except RUNNING as error:
+        raise PipelineError(f"the picture could not be decoded: {type(error).__name__}: {error}") from error
     apart = np.abs(shown.astype(np.float64) - again)
     off, peak = float(np.sqrt(np.mean(apart**2))), int(apart.max())
     if peak == 0:
@@ -142,6 +151,8 @@ def _picture(
 
 
 def _same(proof: TraceProof, content: Content, step: int, again: torch.Tensor) -> bool:
+    if not torch.isfinite(again).all():
+        return False  # a proof holds numbers alone
     return proof.contents[Leaf(proof.image, content, step)] == tensor_bytes(again, DTYPES[proof.task.dtype])
 
 
@@ -154,17 +165,21 @@ def _norm(values: torch.Tensor) -> float:
 
 
 def _share(part: float, whole: float) -> float:
+    """A part of a whole; infinite where the auditor got no numbers, or nothing."""
     if part == 0:
         return 0.0
-    return part / whole if whole else float("inf")
+    return part / whole if whole and math.isfinite(part) and math.isfinite(whole) else math.inf
 
 
-def _along(error: torch.Tensor, direction: torch.Tensor | None) -> tuple[float | None, float | None]:
-    """How many times a direction is in an error, and which share of the error's square that is."""
-    if direction is None:
+def _along(error: torch.Tensor, direction: torch.Tensor | None, whole: float) -> tuple[float | None, float | None]:
+    """How many times a direction is in an error, and which share of the error's square that is.
+
+    None where the direction is short against the whole prediction: rounding would be many times it.
+    """
+    if direction is None or not _norm(direction) >= DIRECTED_FROM * whole:
         return None, None
     length, size = float((direction * direction).sum()), float((error * error).sum())
-    if not length or not size:
+    if not size:
         return 0.0, 0.0
     inner = float((error * direction).sum())
     return inner / length, inner * inner / (length * size)

@@ -99,7 +99,7 @@ class TextAuditor:
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
-            finding, reason = _by_rows(looked.top, limits)
+            finding, reason = _by_rows(looked.top, limits, band)
         return TextAudit(
             task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
             looked.margins, band.most(looked.tokens), looked.top, limits, other,
@@ -217,6 +217,7 @@ class _Look:
     margins: float = 0.0
     logs: list[float] = field(default_factory=list)
     why: str | None = None
+    """What is wrong with a single token."""
 
     @property
     def top(self) -> float | None:
@@ -232,10 +233,10 @@ class _Look:
             if wrong := self._wrong_end(sequence, ids, most):
                 return AuditFinding.CHEAT, wrong
         for _ in self.each():
-            if self.margins > self.band.most(self.tokens):
-                return AuditFinding.CHEAT, "the tokens are further from the reference's choice than honest ones"
             if self.why is not None:
                 return AuditFinding.CHEAT, self.why
+            if self.margins > self.band.most(self.tokens):
+                return AuditFinding.CHEAT, "the tokens are further from the reference's choice than honest ones"
         return AuditFinding.NOISE, "the tokens are as far from the reference's choice as honest ones"
 
     def _wrong_end(self, sequence: int, ids: tuple[int, ...], most: int) -> str | None:
@@ -261,8 +262,11 @@ class _Look:
             margins = Margins(self.task, sequence)
             seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
             for step, logits in enumerate(reference.rows(self.loaded, prompt, ids)):
-                found = margins.of(logits, seen[: len(prompt) + step], step, ids[step], self.band.clip)
-                self.tokens, self.odd, self.margins = self.tokens + 1, self.odd + (found > 0), self.margins + found
+                found = margins.of(logits, seen[: len(prompt) + step], step, ids[step], self.band.alone)
+                self.tokens, self.odd = self.tokens + 1, self.odd + (found > 0)
+                self.margins += min(found, self.band.clip)
+                if found >= self.band.alone:
+                    self.why = f"{told((sequence, step))} is further from the reference's choice than any honest one"
                 if (sequence, step) in shown:
                     self._compare(
                         (sequence, step), shown[sequence, step], logits, seen[: len(prompt) + step], ids[step]
@@ -301,7 +305,10 @@ def row_distance(bound: list[tuple[int, float]], logits: Float32s) -> float:
     return math.sqrt(float((apart**2).sum() + (left_out[np.argsort(-left_out)[:LARGEST]] ** 2).sum()) / len(values))
 
 
-def _by_rows(found: float, limits: tuple[float, float] | None) -> tuple[AuditFinding, str]:
+def _by_rows(found: float, limits: tuple[float, float] | None, band: TextBand) -> tuple[AuditFinding, str]:
+    if found > math.log(band.alone):
+        # On any model: logits that are off by so much would have shown in the tokens.
+        return AuditFinding.CHEAT, "the bound logits have nothing to do with the reference's"
     if limits is None:
         return AuditFinding.NOISE, (
             "the tokens are as far from the reference's choice as honest ones; the bound logits were not judged, since "

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from crynux_validate.audits.top import LARGEST
-from crynux_validate.pipelines.elementary import Float64s
+from crynux_validate.pipelines.elementary import Float64s, exp
 from crynux_validate.pipelines.noise import gumbel, token_uniform
-from crynux_validate.pipelines.sampling import Float32s, TokenIds
+from crynux_validate.pipelines.sampling import Candidates, Float32s, TokenIds, warpers
 from crynux_validate.tasks import TextTask
 
 _ENTRY: Final = np.dtype([("id", "<u4"), ("logit", "<f4")])
-_ROUNDING: Final = 1e-4
-"""More than what the sampler's float32 makes of a score."""
+_ROUNDING: Final = 1e-9
+"""More than what sums of probabilities are off in double precision, as a share."""
 
 
 def top_row(logits: Float32s) -> bytes:
@@ -50,36 +50,37 @@ def contradicts(
     sequence, step, token
         Which token of which sequence.
     """
-    ids, raw = np.array([found for found, _ in bound]), np.array([logit for _, logit in bound], dtype=np.float64)
+    ids = np.array([found for found, _ in bound], dtype=np.int64)
+    raw = np.array([logit for _, logit in bound], dtype=np.float32)
+    if task.repetition_penalty != 1.0 and (task.top_k or task.top_p < 1.0 or task.min_p):
+        return False  # which tokens were cut depends on the logits that are not in the row
+    kept = ids[_surely_kept(task, raw)]
     if token not in ids:  # its logit is the least of the row at most
         ids, raw = np.append(ids, token), np.append(raw, raw[-1])
-    if task.repetition_penalty != 1.0:
-        if task.top_k or task.top_p < 1.0 or task.min_p:
-            return False  # which tokens were cut depends on the logits that are not in the row
-        again = np.isin(ids, seen)
-        raw[again] = np.where(
-            raw[again] < 0, raw[again] * task.repetition_penalty, raw[again] / task.repetition_penalty
-        )
-    scores = raw
+    # The sampler's own steps, in float32: a limit for rounding would be wrong where the temperature is low.
+    found = Candidates(ids, raw)
+    for warper in warpers(task.replace(top_k=0, top_p=1.0, min_p=0.0)):
+        found = warper(found, seen)
+    scores = found.scores.astype(np.float64)
     if task.do_sample:
-        noise = gumbel(token_uniform(task.seed, sequence=sequence, step=step, tokens=ids))
-        scores = raw / task.temperature + noise
+        scores += gumbel(token_uniform(task.seed, sequence=sequence, step=step, tokens=ids))
     own = scores[np.flatnonzero(ids == token)[0]]
-    return bool((scores[: len(bound)][_surely_kept(task, raw[: len(bound)])] > own + _ROUNDING).any())
+    return bool((scores[np.isin(ids, kept)] > own).any())
 
 
-def _surely_kept(task: TextTask, raw: Float64s) -> npt.NDArray[np.bool_]:
+def _surely_kept(task: TextTask, raw: Float32s) -> npt.NDArray[np.bool_]:
     """Which tokens of a row no cut can have left out: top-p cuts the less, the more the other tokens have."""
 
     def weights(cut: str) -> Float64s:
         hot = task.warper_order.index("temperature") < task.warper_order.index(cut)
-        return np.asarray(np.exp((raw - raw[0]) / (task.temperature if hot else 1.0)))
+        scores = (raw / np.float32(task.temperature if hot else 1.0)).astype(np.float64)
+        return exp(scores - scores[0])
 
     kept = np.ones(len(raw), dtype=np.bool_)
     if task.top_k:
         kept &= np.arange(len(raw)) < task.top_k
     if task.min_p:
-        kept &= weights("min_p") >= task.min_p * (1 + _ROUNDING)
+        kept &= weights("min_p") >= task.min_p
     if task.top_p < 1.0:
         likely = weights("top_p")
         kept &= np.cumsum(likely) - likely < task.top_p * likely[kept].sum() * (1 - _ROUNDING)
