@@ -75,7 +75,8 @@ def spoiled(value: Any) -> Any:
     if isinstance(value, str):
         return value[:-1] + ("1" if value[-1:] == "0" else "0")
     if isinstance(value, dict):
-        name = next(name for name, item in value.items() if isinstance(item, str | dict))
+        texts = [name for name, item in value.items() if isinstance(item, str | dict)]
+        name = next(iter(texts or value))
         return value | {name: spoiled(value[name])}
     if isinstance(value, int):
         return value ^ 1
@@ -145,6 +146,8 @@ def test_every_vector_can_fail(vector: Any) -> None:
         value = vector.content[name]
         if (vector.kind, name) == ("text-score", "algorithm"):
             continue
+        if (vector.id, name) == ("top/ties", "logits"):
+            continue  # the last one is not among the eight largest, and not bound
         broken = type(vector)(vector.id, vector.reason, vector.flags, vector.content | {name: spoiled(value)}, None)
         assert check_vector(broken) is not None, name
         missing = {key: item for key, item in vector.content.items() if key != name}

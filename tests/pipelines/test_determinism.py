@@ -322,6 +322,7 @@ def test_hooks_of_every_module_are_off_inside() -> None:
     finally:
         for handle in handles:
             handle.remove()
+        modules._global_forward_hooks_with_kwargs.clear()  # torch forgets to, and warns of hooks from then on
     assert layer(torch.ones(1)).item() == 1
 
 
