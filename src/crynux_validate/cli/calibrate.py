@@ -70,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
     _check_apart(arguments)
     rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
     samples = read_samples(*arguments.paths)
-    note(f"read {samples!r}")
+    note(f"read {len(samples):,} answers")
     shown = _Shown()
     try:
         found = calibrate(
