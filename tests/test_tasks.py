@@ -17,6 +17,7 @@ from crynux_validate import (
     ImageTask,
     InvalidInputError,
     InvalidTaskError,
+    Lora,
     ModelError,
     ModelRef,
     task_from_json,

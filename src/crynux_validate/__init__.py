@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, task_from_json
 
 _HOME = {
     "answers": (
@@ -178,7 +178,7 @@ _HOME = {
         "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
         "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -249,6 +249,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LocalBeacon",
+    "Lora",
     "Malformed",
     "Matches",
     "Member",
@@ -262,6 +263,7 @@ __all__ = [
     "NotEnoughNodes",
     "Opening",
     "Outcome",
+    "Parts",
     "PerceptualHash",
     "PipelineError",
     "Policy",

@@ -127,9 +127,7 @@ class Runner:
             return cls(task.model, "text", task.dtype, device)
         if not isinstance(task, ImageTask):
             raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
-        return cls(
-            task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts
-        )
+        return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts)
 
     @overload
     def run(

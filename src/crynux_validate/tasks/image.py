@@ -15,6 +15,7 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
+from crynux_validate.tasks.crynux_parts import Named
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import COMPONENTS, MAX_PARTS, Lora, Parts, read_component, read_list
 
@@ -110,6 +111,7 @@ class ImageTask(BaseTask):
         value: str | bytes | Mapping[str, Any],
         *,
         revision: str,
+        parts: Mapping[str, Named] | None = None,
         algorithm: ImageAlgorithm = "phash-go/1",
         allow_unpinned: bool = False,
     ) -> Self:
@@ -129,6 +131,10 @@ class ImageTask(BaseTask):
         revision
             The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
             weights.
+        parts
+            What pins ``lora``, ``vae`` and ``unet`` where the arguments name them, by these names: a `ModelRef` of the
+            same repository with its commit, or of a folder by its digest, which is the only way to name what is
+            downloaded from an address. A `Lora` also says which file, where the arguments do not.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned
@@ -138,11 +144,11 @@ class ImageTask(BaseTask):
         ------
         InvalidTaskError
             Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (``lora``, ``controlnet``,
-            ``vae``, ``unet``, ``refiner``, ``textual_inversion``, other arguments of a scheduler).
+            another type, one that nobody knows, and one that cannot be carried over (``controlnet``, ``refiner``,
+            ``textual_inversion``, other arguments of a scheduler).
         """
         return crynux_image.image_task(
-            cls, value, revision=revision, algorithm=algorithm, allow_unpinned=allow_unpinned
+            cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
         )
 
     def _complete(self) -> None:

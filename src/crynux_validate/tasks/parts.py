@@ -56,7 +56,9 @@ class Part:
         if not isinstance(self.model, ModelRef):
             raise InvalidTaskError("model", f"is {shorten(self.model)}; expected a ModelRef")
         if self.model.variant is not None:
-            raise InvalidTaskError("model.variant", f"is {shorten(self.model.variant)}; leave it out, and name the file")
+            raise InvalidTaskError(
+                "model.variant", f"is {shorten(self.model.variant)}; leave it out, and name the file"
+            )
         _check_file(self.file)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class Part:
 
 
 def _part_schema(title: str, about: str, file: Mapping[str, Any], **others: Mapping[str, Any]) -> dict[str, Any]:
-    name = {"type": "string", "minLength": 1, "maxLength": MAX_FILE_NAME} | file
+    name = {"type": "string", "minLength": 1, "maxLength": MAX_FILE_NAME, **file}
     properties = {"model": dict(MODEL_SCHEMA), "file": name, **others}
     return {
         "title": title,
@@ -182,7 +184,7 @@ def read_component(name: str, value: object, read: Callable[[Any], ModelRef]) ->
         raise InvalidTaskError(name + error.field.removeprefix("model"), error.problem, error.code) from error
 
 
-def read_part(name: str, value: object, read: Callable[[Any], T]) -> T:
+def read_part(name: str, value: Any, read: Callable[[Any], T]) -> T:
     """Read one; what it refuses is named after the field."""
     try:
         return read(value)

@@ -168,7 +168,7 @@ def draw_images(
     recipe = {
         **loaded.recipe,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "guidance": "one batch of two" if task.guidance_scale > 1 else "none",
+        "guidance": "one batch of two" if guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
 
@@ -177,6 +177,11 @@ def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
     """The shape of a task's latents: channels, height, width."""
     side = pipeline.vae_scale_factor
     return pipeline.unet.config.in_channels, task.height // side, task.width // side
+
+
+def guided(pipeline: Any, task: ImageTask) -> bool:
+    """Whether each step predicts with the prompt and without; a UNet that is told the scale needs one prediction."""
+    return task.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
 class Noise(TorchFunctionMode):
