@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidInputError, InvalidTaskError, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate import (
+    ImageTask,
+    InvalidInputError,
+    InvalidTaskError,
+    Lora,
+    ModelRef,
+    TextTask,
+    TextualInversion,
+    task_from_json,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE: dict[str, Any] = {"base_model": "crynux-network/sdxl-turbo", "prompt": "a red cat", "task_config": {}}
@@ -163,6 +172,7 @@ def test_the_callers_choices() -> None:
         ({"unet": "owner/unet"}, "unet", "unsupported"),
         ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
         ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
+        ({"textual_inversion": 1}, "textual_inversion", "schema"),
         ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet", "unsupported"),
         ({"unknown": 1}, "unknown", "unsupported"),
         ({"version": "two"}, "version", "schema"),
@@ -255,6 +265,14 @@ def test_a_lora_is_carried_over_where_it_is_pinned(lora: Any, part: Any, expecte
     assert task_from_json(task.to_json()) == task
 
 
+def test_a_textual_inversion_is_carried_over_with_its_file_and_its_token() -> None:
+    found = TextualInversion(ModelRef("sd-concepts-library/cat-toy", revision="5" * 40), token="<cat-toy>")
+    task = beside({"textual_inversion": found}, textual_inversion="sd-concepts-library/cat-toy")
+    assert task.textual_inversions == (found,)
+    with pytest.raises(InvalidInputError, match="expected a TextualInversion"):
+        beside({"textual_inversion": found.model}, textual_inversion="sd-concepts-library/cat-toy")
+
+
 def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
     vae, unet = ModelRef("a/vae", revision="3" * 40), ModelRef("latent-consistency/lcm-sdxl", revision="4" * 40)
     task = beside({"vae": vae, "unet": unet}, vae="a/VAE", unet="latent-consistency/lcm-sdxl")
@@ -285,7 +303,7 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
     ("parts", "message"),
     [
         ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
-        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora"),
+        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
         ({"vae": Lora(PINNED)}, "expected a ModelRef"),

@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, TextualInversion, task_from_json
 
 _HOME = {
     "answers": (
@@ -178,7 +178,7 @@ _HOME = {
         "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
         "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "TextualInversion", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -290,6 +290,7 @@ __all__ = [
     "TextResult",
     "TextScore",
     "TextTask",
+    "TextualInversion",
     "Token",
     "Totals",
     "Transfer",

@@ -40,7 +40,7 @@ _SCHEDULERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The live network's schedulers, with those of their arguments that can be carried over."""
 
-_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner", "textual_inversion")
+_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner")
 
 _IMAGE: Final = (
     "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,
@@ -78,6 +78,7 @@ def image_task(
     names |= {"scheduler": "scheduler.method", "scheduler_args": "scheduler.args"}
     names |= {
         "loras": "lora",
+        "textual_inversions": "textual_inversion",
         "model.repository": where,
         "model.variant": "base_model.variant",
         "model.revision": "revision",

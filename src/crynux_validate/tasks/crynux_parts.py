@@ -8,12 +8,12 @@ from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.tasks.crynux import object_of, text_of, typed
 from crynux_validate.tasks.model import ModelRef
-from crynux_validate.tasks.parts import Lora, Part, read_part
+from crynux_validate.tasks.parts import Lora, Part, TextualInversion, read_part
 
 Named = ModelRef | Part
 """What a caller names for a part: where it lies, or also which file of it."""
 
-FIELDS: Final = ("unet", "vae", "lora")
+FIELDS: Final = ("unet", "vae", "lora", "textual_inversion")
 """The live network's fields that have a counterpart here."""
 
 
@@ -39,7 +39,10 @@ def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) 
     lora = arguments.get("lora")
     if lora is not None:
         found["loras"] = (read_part("lora", lora, lambda value: _lora(value, pinned)),)
-    unused = sorted(set(pinned) - {*found, *(("lora",) if "loras" in found else ())})
+    inversion = arguments.get("textual_inversion")
+    if inversion not in (None, ""):
+        found["textual_inversions"] = (_inversion(typed(inversion, "textual_inversion", str), pinned),)
+    unused = sorted(name for name in pinned if name not in found and f"{name}s" not in found)
     if unused:
         raise InvalidInputError(f"parts names {unused[0]!r}, and the arguments do not; leave it out")
     return found
@@ -48,7 +51,7 @@ def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) 
 def _checked(parts: Mapping[str, Named] | None) -> Mapping[str, Named]:
     if parts is None:
         return {}
-    if not isinstance(parts, Mapping) or not all(isinstance(each, ModelRef | Lora) for each in parts.values()):
+    if not isinstance(parts, Mapping) or not all(isinstance(each, ModelRef | Part) for each in parts.values()):
         raise InvalidInputError(f"parts is {shorten(parts)}; expected ModelRefs by the live network's fields")
     for name in parts:
         if name not in FIELDS:
@@ -59,7 +62,11 @@ def _checked(parts: Mapping[str, Named] | None) -> Mapping[str, Named]:
 def _lora(value: Any, pinned: Mapping[str, Named]) -> Lora:
     object_of(value, "", ("model", "weight_file_name", "weight"))
     source = _pinned("lora", text_of(value, "model"), pinned, "model")
-    lora = source if isinstance(source, Lora) else Lora(source)  # type: ignore[arg-type]  # checked: no other Part
+    if isinstance(source, ModelRef):
+        source = Lora(source)
+    if not isinstance(source, Lora):
+        raise InvalidInputError(f"parts['lora'] is {shorten(source)}; expected a ModelRef or a Lora")
+    lora = source
     file = value.get("weight_file_name")
     if file not in (None, ""):
         typed(file, "weight_file_name", str)
@@ -69,6 +76,16 @@ def _lora(value: Any, pinned: Mapping[str, Named]) -> Lora:
             raise InvalidTaskError("weight_file_name", error.problem, error.code) from error
     weight = value.get("weight")
     return replace(lora, weight=1.0 if weight is None else _fraction("weight", weight))
+
+
+def _inversion(there: str, pinned: Mapping[str, Named]) -> TextualInversion:
+    found = _pinned("textual_inversion", there, pinned)
+    if not isinstance(found, TextualInversion):
+        raise InvalidInputError(
+            f"parts['textual_inversion'] is {shorten(found)}; expected a TextualInversion, which says the file and the "
+            "token as well: there they come from the file"
+        )
+    return found
 
 
 def _fraction(name: str, value: Any) -> float:

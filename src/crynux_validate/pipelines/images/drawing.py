@@ -121,9 +121,12 @@ def check_prompts(pipeline: Any, task: ImageTask) -> None:
     for name in ("tokenizer", "tokenizer_2"):
         tokenizer = getattr(pipeline, name, None)
         for field in ("prompt", "negative_prompt"):
-            if tokenizer is None:
+            prompt = getattr(task, field)
+            if tokenizer is None or prompt is None:
                 continue
-            count = len(tokenizer(getattr(task, field), truncation=False, padding=False).input_ids)
+            # A word of a textual inversion can stand for several tokens.
+            written = pipeline.maybe_convert_prompt(prompt, tokenizer)
+            count = len(tokenizer(written, truncation=False, padding=False).input_ids)
             window = tokenizer.model_max_length
             if count > window:
                 frame = tokenizer.num_special_tokens_to_add()
