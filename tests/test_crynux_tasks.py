@@ -273,6 +273,68 @@ def test_a_textual_inversion_is_carried_over_with_its_file_and_its_token() -> No
         beside({"textual_inversion": found.model}, textual_inversion="sd-concepts-library/cat-toy")
 
 
+EXAMPLES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    (
+        {
+            "version": "2.0.0",
+            "base_model": {"name": "emilianJR/chilloutmix_NiPrunedFp32Fix", "variant": None},
+            "prompt": "best quality, ultra high res, photorealistic++++, 1girl, off-shoulder sweater, smiling",
+            "negative_prompt": "paintings, sketches, worst quality+++++, low quality+++++, normal quality+++++, lowres",
+            "task_config": {"num_images": 9, "safety_checker": False, "steps": 40},
+            "lora": {"model": "https://civitai.com/api/download/models/31284", "weight": 70},
+        },
+        {"lora": FOLDER},
+        {"loras": (Lora(FOLDER, weight=0.7),), "steps": 40, "images": 9},
+    ),
+    (
+        {
+            "version": "2.0.0",
+            "base_model": {"name": "stabilityai/sdxl-turbo"},
+            "scheduler": {"method": "EulerAncestralDiscreteScheduler", "args": {"timestep_spacing": "trailing"}},
+            "prompt": "toy_face of a hacker with a hoodie, pixel art",
+            "negative_prompt": "",
+            "task_config": {"num_images": 9, "steps": 1, "cfg": 0},
+            "lora": {"model": "CiroN2022/toy-face"},
+        },
+        {"lora": Lora(ModelRef("CiroN2022/toy-face", revision="6" * 40), "toy_face_sdxl.safetensors")},
+        {"loras": (Lora(ModelRef("ciron2022/toy-face", revision="6" * 40), "toy_face_sdxl.safetensors"),)},
+    ),
+    (
+        {
+            "version": "2.0.0",
+            "base_model": {"name": "runwayml/stable-diffusion-v1-5"},
+            "prompt": "a grafitti in a favela wall with a <cat-toy> on it",
+            "textual_inversion": "sd-concepts-library/cat-toy",
+            "task_config": {"num_images": 9, "steps": 40},
+        },
+        {"textual_inversion": TextualInversion(FOLDER, token="<cat-toy>")},
+        {"textual_inversions": (TextualInversion(FOLDER, token="<cat-toy>"),)},
+    ),
+    (
+        {
+            "version": "2.0.0",
+            "base_model": {"name": "stabilityai/stable-diffusion-xl-base-1.0"},
+            "unet": "latent-consistency/lcm-sdxl",
+            "prompt": "Self-portrait oil painting, a beautiful cyborg with golden hair, 8k",
+            "negative_prompt": "",
+            "task_config": {"num_images": 9, "steps": 4, "cfg": 5},
+            "scheduler": {"method": "LCMScheduler"},
+        },
+        {"unet": ModelRef("latent-consistency/lcm-sdxl", revision="7" * 40)},
+        {"unet": ModelRef("latent-consistency/lcm-sdxl", revision="7" * 40), "scheduler": "LCMScheduler"},
+    ),
+]
+"""The values of example tasks of the live network's task runner."""
+
+
+@pytest.mark.parametrize(("arguments", "parts", "expected"), EXAMPLES)
+def test_example_tasks_of_the_live_network(arguments: Any, parts: Any, expected: Any) -> None:
+    task = ImageTask.from_crynux(arguments, revision=COMMIT, parts=parts)
+    assert {name: getattr(task, name) for name in expected} == expected
+    assert task.prompt == arguments["prompt"]
+    assert task_from_json(task.to_json()) == task
+
+
 def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
     vae, unet = ModelRef("a/vae", revision="3" * 40), ModelRef("latent-consistency/lcm-sdxl", revision="4" * 40)
     task = beside({"vae": vae, "unet": unet}, vae="a/VAE", unet="latent-consistency/lcm-sdxl")
