@@ -157,8 +157,8 @@ def _unchanged(_: Any) -> AbstractContextManager[None]:
 
 def _asked(runner: Runner, task: ImageTask) -> float:
     """Return the predicted values that a task asks for, counted as `_Work` does."""
-    from crynux_validate.pipelines.loading import quiet
-    from crynux_validate.pipelines.scheduling import make_scheduler
+    from crynux_validate.pipelines.images.scheduling import make_scheduler
+    from crynux_validate.pipelines.models.loading import quiet
 
     pipeline = _pipeline(runner)
     with quiet("diffusers"):

@@ -12,8 +12,8 @@ from crynux_validate import ImageResult, ImageTask
 from crynux_validate.audits.layout import Content, leaves_of, step_count
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
-from crynux_validate.pipelines.images import tensor_bytes
-from crynux_validate.pipelines.loading import DTYPES
+from crynux_validate.pipelines.images.drawing import tensor_bytes
+from crynux_validate.pipelines.models.loading import DTYPES
 
 
 def bound(task: ImageTask, result: ImageResult, pixels: Sequence[Picture]) -> Trace:

@@ -14,9 +14,9 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from crynux_validate.errors import CrynuxValidateError
-from crynux_validate.pipelines import passes
-from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.loading import quiet
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.models.loading import quiet
+from crynux_validate.pipelines.text import passes
 
 VOCABULARY: Final = 512
 LARGEST: Final = 30_000_000

@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from benchmarks.divergence.tables import table
-from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.noise import normal
 from crynux_validate.testing.gpu.arithmetic import ARCHITECTURES, SPLITS, multiply
 

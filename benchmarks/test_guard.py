@@ -17,8 +17,8 @@ diffusers = pytest.importorskip("diffusers")
 
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 
-from crynux_validate.pipelines.determinism import deterministic  # noqa: E402
-from crynux_validate.pipelines.loading import quiet  # noqa: E402
+from crynux_validate.pipelines.guard.determinism import deterministic  # noqa: E402
+from crynux_validate.pipelines.models.loading import quiet  # noqa: E402
 from crynux_validate.pipelines.noise import normal  # noqa: E402
 from crynux_validate.pipelines.runner import Runner  # noqa: E402
 from crynux_validate.tasks import ImageTask  # noqa: E402

@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from crynux_validate.answers import logits_digest  # noqa: E402
-from crynux_validate.pipelines.loading import quiet  # noqa: E402
+from crynux_validate.pipelines.models.loading import quiet  # noqa: E402
 from crynux_validate.pipelines.runner import Runner  # noqa: E402
-from crynux_validate.pipelines.sampling import choose, warpers  # noqa: E402
+from crynux_validate.pipelines.text.sampling import choose, warpers  # noqa: E402
 from crynux_validate.tasks import TextTask  # noqa: E402
 from crynux_validate.testing import tiny_text_model  # noqa: E402
 

@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import audit_positions
 from crynux_validate.pipelines.runner import Runner
-from crynux_validate.pipelines.text_audit import TextAuditor
+from crynux_validate.pipelines.text.audit import TextAuditor
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import tiny_text_model
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crynux_validate.errors import FakeHardwareError
-from crynux_validate.pipelines.process import prepare_process
+from crynux_validate.pipelines.guard.process import prepare_process
 from crynux_validate.tasks import ModelRef
 from crynux_validate.testing import fake_hardware, tiny_image_model, tiny_text_model
 

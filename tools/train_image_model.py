@@ -20,7 +20,7 @@ from PIL import Image
 from tools.training import autoencoder, common, image, picture_check, pictures
 
 import crynux_validate as cv
-from crynux_validate.pipelines.loading import quiet
+from crynux_validate.pipelines.models.loading import quiet
 from crynux_validate.testing import tiny_base
 
 # Its functions have no types.

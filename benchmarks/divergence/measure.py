@@ -103,7 +103,7 @@ def _texts(work: Work, model: ModelRef, way: str) -> Iterator[tuple[int, TextTas
 @contextmanager
 def _listening() -> Iterator[list[Float32s]]:
     """Keep the logits that the decoding loop chooses from."""
-    from crynux_validate.pipelines.sampling import choose
+    from crynux_validate.pipelines.text.sampling import choose
 
     rows: list[Float32s] = []
 
@@ -111,14 +111,14 @@ def _listening() -> Iterator[list[Float32s]]:
         rows.append(logits.copy())
         return choose(task, chain, logits, *rest)
 
-    with mock.patch("crynux_validate.pipelines.text.choose", keep):
+    with mock.patch("crynux_validate.pipelines.text.generating.choose", keep):
         yield rows
 
 
 def two_best(task: TextTask, logits: Float32s, step: int) -> tuple[int, float]:
     """Return the token that the task chooses at a step, and how far the second best was behind."""
     from crynux_validate.pipelines.noise import gumbel, token_uniform
-    from crynux_validate.pipelines.sampling import Candidates, warpers
+    from crynux_validate.pipelines.text.sampling import Candidates, warpers
 
     found = Candidates(np.arange(len(logits), dtype=np.int64), logits)
     for warper in warpers(task):

@@ -10,8 +10,8 @@ from attacks.machine import Machine
 import crynux_validate as cv
 from crynux_validate.audits.layout import step_count
 from crynux_validate.audits.proof import TraceProof
-from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.image_audit import audit_image
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.images.audit import audit_image
 
 
 def draw(task: cv.ImageTask, cheat: str | None) -> tuple[bytes, bytes]:

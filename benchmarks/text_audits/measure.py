@@ -65,10 +65,10 @@ def read(file: Path) -> Measured:
 def _measured(
     what: Text, model: ModelRef, rounded: ModelRef, tokens: list[int], bound: list[Any]
 ) -> dict[str, Float64s]:
-    from crynux_validate.pipelines import reference
-    from crynux_validate.pipelines.margins import Margins
-    from crynux_validate.pipelines.prompts import input_ids
-    from crynux_validate.pipelines.text_audit import row_distance
+    from crynux_validate.pipelines.text import reference
+    from crynux_validate.pipelines.text.audit import row_distance
+    from crynux_validate.pipelines.text.margins import Margins
+    from crynux_validate.pipelines.text.prompts import input_ids
 
     task = what.task(model)
     asked = {"margins": task, **_hypotheses(what, task)}
@@ -108,7 +108,7 @@ _REFERENCES: dict[tuple[ModelRef, Dtype], Any] = {}
 def _reference(model: ModelRef, dtype: Dtype) -> Any:
     import torch
 
-    from crynux_validate.pipelines import reference
+    from crynux_validate.pipelines.text import reference
 
     if (model, dtype) not in _REFERENCES:
         _REFERENCES[model, dtype] = reference.load(model, dtype, torch.device("cpu"))

@@ -104,12 +104,12 @@ if TYPE_CHECKING:
     from crynux_validate.machines.roster import Draw, Node
     from crynux_validate.pipelines.auditing import audit
     from crynux_validate.pipelines.canary import canary
-    from crynux_validate.pipelines.determinism import deterministic
-    from crynux_validate.pipelines.images import ImageResult
-    from crynux_validate.pipelines.probe import local_environment, local_gpu
+    from crynux_validate.pipelines.guard.determinism import deterministic
+    from crynux_validate.pipelines.guard.probe import local_environment, local_gpu
+    from crynux_validate.pipelines.images.drawing import ImageResult
     from crynux_validate.pipelines.runner import Progress, Runner, run
-    from crynux_validate.pipelines.text import TextResult, Token
-    from crynux_validate.pipelines.text_audit import TextAuditor
+    from crynux_validate.pipelines.text.audit import TextAuditor
+    from crynux_validate.pipelines.text.generating import TextResult, Token
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
         AuditedGain,
@@ -168,12 +168,12 @@ _HOME = {
     "machines.roster": ("Draw", "Node"),
     "pipelines.auditing": ("audit",),
     "pipelines.canary": ("canary",),
-    "pipelines.determinism": ("deterministic",),
-    "pipelines.images": ("ImageResult",),
-    "pipelines.probe": ("local_environment", "local_gpu"),
+    "pipelines.guard.determinism": ("deterministic",),
+    "pipelines.images.drawing": ("ImageResult",),
+    "pipelines.guard.probe": ("local_environment", "local_gpu"),
     "pipelines.runner": ("Progress", "Runner", "run"),
-    "pipelines.text": ("TextResult", "Token"),
-    "pipelines.text_audit": ("TextAuditor",),
+    "pipelines.text.generating": ("TextResult", "Token"),
+    "pipelines.text.audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
         "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",

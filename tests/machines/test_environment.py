@@ -219,7 +219,7 @@ def test_a_card_that_torch_cannot_use_is_found_through_the_driver(
 def test_a_driver_that_does_not_answer_is_no_driver(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crynux_validate.pipelines import probe
+    from crynux_validate.pipelines.guard import probe
 
     monkeypatch.setattr(probe, "_SMI_SECONDS", 0.3)
     smi(tmp_path, monkeypatch, script)
@@ -242,7 +242,7 @@ def test_the_memory_of_a_card_is_the_drivers(
     name: str, uuid: str, expected: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    from crynux_validate.pipelines import probe
+    from crynux_validate.pipelines.guard import probe
 
     card = SimpleNamespace(name=name, total_memory=150_000_000_000, uuid=uuid)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
@@ -266,7 +266,7 @@ def test_the_driver_is_what_the_kernel_says_or_nvidia_smi(
     kernel_says: str | None, script: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
-    from crynux_validate.pipelines import probe
+    from crynux_validate.pipelines.guard import probe
 
     version = tmp_path / "version"
     if kernel_says is not None:
@@ -278,7 +278,7 @@ def test_the_driver_is_what_the_kernel_says_or_nvidia_smi(
 
 def test_cuda_is_the_current_device(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from crynux_validate.pipelines.probe import find_device
+    from crynux_validate.pipelines.guard.probe import find_device
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
@@ -302,7 +302,7 @@ def test_without_a_card_it_is_the_processor_and_its_memory(monkeypatch: pytest.M
 
 def test_a_processors_name_is_made_printable(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from crynux_validate.pipelines import probe
+    from crynux_validate.pipelines.guard import probe
 
     for name, expected in (
         ("  Intel\u00ae Core\u2122 i7\t@ 2.80GHz\0", "Intel Core i7 @ 2.80GHz"),
@@ -319,7 +319,7 @@ def test_the_platform_is_what_nodes_of_the_live_network_call_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
-    from crynux_validate.pipelines import probe
+    from crynux_validate.pipelines.guard import probe
 
     mark, group = tmp_path / "mark", tmp_path / "cgroup"
     monkeypatch.setattr(probe, "_DOCKER_MARK", mark)

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from crynux_validate.errors import DeterminismError, PipelineError
-from crynux_validate.pipelines import determinism, process
-from crynux_validate.pipelines import switches as guard_table
-from crynux_validate.pipelines.determinism import Switch, deterministic, numerics, switches
-from crynux_validate.pipelines.precision import _PLACES
+from crynux_validate.pipelines.guard import determinism, process
+from crynux_validate.pipelines.guard import switches as guard_table
+from crynux_validate.pipelines.guard.determinism import Switch, deterministic, numerics, switches
+from crynux_validate.pipelines.guard.precision import _PLACES
 
 core = torch._C
 
@@ -493,7 +493,7 @@ def test_diffusers_that_was_imported_with_another_backend_is_refused() -> None:
     code = """
 import diffusers.utils.constants
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.guard.determinism import deterministic
 try:
     with deterministic():
         print("entered")
@@ -508,7 +508,7 @@ except DeterminismError as error:
 def test_preparing_needs_no_torch() -> None:
     code = """
 import os, sys
-from crynux_validate.pipelines.process import prepare_process
+from crynux_validate.pipelines.guard.process import prepare_process
 prepare_process()
 assert not {"torch", "numpy", "diffusers", "transformers"} & set(sys.modules)
 print(os.environ["TORCH_DISABLE_NATIVE_JIT"])

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.end_tokens import end_tokens
+from crynux_validate.pipelines.text.end_tokens import end_tokens
 from crynux_validate.tasks import ModelRef
 from tests.pipelines.test_text_models import edit, write
 

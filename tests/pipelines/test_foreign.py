@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines import foreign
-from crynux_validate.pipelines.determinism import allow_mode, deterministic
+from crynux_validate.pipelines.guard import foreign
+from crynux_validate.pipelines.guard.determinism import allow_mode, deterministic
 
 library: Any = torch.library
 """Without the types that torch does not give."""

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines import determinism, holding
-from crynux_validate.pipelines.determinism import Switch, deterministic, switches
+from crynux_validate.pipelines.guard import determinism, holding
+from crynux_validate.pipelines.guard.determinism import Switch, deterministic, switches
 from tests.pipelines.test_determinism import OTHER, state
 
 CHILD_SECONDS = 60.0

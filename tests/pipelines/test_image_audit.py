@@ -21,9 +21,9 @@ from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError, ModelError
 from crynux_validate.hashing import image_hash
-from crynux_validate.pipelines.image_audit import _along
+from crynux_validate.pipelines.images.audit import _along
+from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.runner import Runner
-from crynux_validate.pipelines.scheduling import make_scheduler
 from crynux_validate.tasks import ImageTask, ModelRef
 from tests.pipelines import jobs
 
@@ -56,7 +56,7 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
 def band(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band for every dtype and scheduler."""
     found = Band(prediction=1e-4, latent=1e-5, guidance=1e-3, reuse=1e-3, picture=2.0, peak=3.0, calibrated=False)
-    monkeypatch.setattr("crynux_validate.pipelines.image_audit.band_for", lambda *_: found)
+    monkeypatch.setattr("crynux_validate.pipelines.images.audit.band_for", lambda *_: found)
 
 
 def whole(result: Any, image: int = 0) -> Any:

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crynux_validate import ModelRef, TextTask
-from crynux_validate.pipelines.margins import Margins, incomparable
 from crynux_validate.pipelines.noise import gumbel, token_uniform
-from crynux_validate.pipelines.sampling import choose, warpers
+from crynux_validate.pipelines.text.margins import Margins, incomparable
+from crynux_validate.pipelines.text.sampling import choose, warpers
 from crynux_validate.tasks import WARPERS
 
 MODEL = ModelRef("owner/name", revision="0" * 40)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines import packages
-from crynux_validate.pipelines.determinism import deterministic, numerics
-from crynux_validate.pipelines.packages import HIDDEN, recorded_packages
-from crynux_validate.pipelines.probe import local_environment
+from crynux_validate.pipelines.guard import packages
+from crynux_validate.pipelines.guard.determinism import deterministic, numerics
+from crynux_validate.pipelines.guard.packages import HIDDEN, recorded_packages
+from crynux_validate.pipelines.guard.probe import local_environment
 
 MODEL = "transformers.models.lfm2.modeling_lfm2"
 KERNELS = """

@@ -11,10 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crynux_validate.errors import ModelError, PipelineError
-from crynux_validate.pipelines import passes
-from crynux_validate.pipelines.loading import quiet
-from crynux_validate.pipelines.passes import Calls, Passes, calls_of
+from crynux_validate.pipelines.models.loading import quiet
 from crynux_validate.pipelines.runner import Runner
+from crynux_validate.pipelines.text import passes
+from crynux_validate.pipelines.text.passes import Calls, Passes, calls_of
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import tiny_text_model
 

@@ -19,9 +19,10 @@ from PIL import Image
 from crynux_validate.answers import ErrorReport, answer_from_bytes
 from crynux_validate.errors import InvalidInputError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.machines.environment import Environment
-from crynux_validate.pipelines import decoding, loading
-from crynux_validate.pipelines.determinism import numerics, switches
-from crynux_validate.pipelines.probe import default_device, find_device, local_environment
+from crynux_validate.pipelines.guard.determinism import numerics, switches
+from crynux_validate.pipelines.guard.probe import default_device, find_device, local_environment
+from crynux_validate.pipelines.images import decoding
+from crynux_validate.pipelines.models import loading
 from crynux_validate.pipelines.runner import Progress, Runner, run
 from crynux_validate.tasks import ImageTask, ModelRef, task_from_json
 from crynux_validate.testing import tiny_image_model

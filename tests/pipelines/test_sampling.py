@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from transformers.generation import logits_process
 
 from crynux_validate import ModelRef, PipelineError, TextTask
-from crynux_validate.pipelines import sampling
 from crynux_validate.pipelines.elementary import exp, log
 from crynux_validate.pipelines.noise import Purpose, gumbel, token_uniform, uniform
-from crynux_validate.pipelines.sampling import Candidates, choose, warpers
+from crynux_validate.pipelines.text import sampling
+from crynux_validate.pipelines.text.sampling import Candidates, choose, warpers
 from crynux_validate.tasks import WARPERS
 
 MODEL = ModelRef("owner/name", revision="0" * 40)

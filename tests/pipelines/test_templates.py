@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines import template_values, templates
+from crynux_validate.pipelines.text.templates import rendering as templates
+from crynux_validate.pipelines.text.templates import values as template_values
 from tests.pipelines import chat_templates
 
 TOOLS: list[dict[str, Any]] = [

@@ -14,10 +14,11 @@ import torch
 import crynux_validate as cv
 from crynux_validate.answers import answer_from_bytes, check_answer, logits_digest
 from crynux_validate.errors import InvalidInputError, PipelineError, PromptTooLongError
-from crynux_validate.pipelines import prompts, text
-from crynux_validate.pipelines.end_tokens import EndTokens
 from crynux_validate.pipelines.runner import Runner, run
-from crynux_validate.pipelines.text import TextResult, Token
+from crynux_validate.pipelines.text import generating as text
+from crynux_validate.pipelines.text import prompts
+from crynux_validate.pipelines.text.end_tokens import EndTokens
+from crynux_validate.pipelines.text.generating import TextResult, Token
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import fake_hardware
 from tests.pipelines import jobs

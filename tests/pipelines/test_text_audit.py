@@ -15,13 +15,13 @@ from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.text_bands import TextBands, shipped_bands
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import TopLogits, audit_positions, entries, row_of
-from crynux_validate.pipelines import reference
 from crynux_validate.pipelines.noise import gumbel, token_uniform
-from crynux_validate.pipelines.passes import Passes
-from crynux_validate.pipelines.prompts import input_ids
-from crynux_validate.pipelines.sampling import choose, warpers
-from crynux_validate.pipelines.text_audit import TextAuditor, audit_text, row_distance
-from crynux_validate.pipelines.top import contradicts, top_row
+from crynux_validate.pipelines.text import reference
+from crynux_validate.pipelines.text.audit import TextAuditor, audit_text, row_distance
+from crynux_validate.pipelines.text.passes import Passes
+from crynux_validate.pipelines.text.prompts import input_ids
+from crynux_validate.pipelines.text.sampling import choose, warpers
+from crynux_validate.pipelines.text.top import contradicts, top_row
 from crynux_validate.testing import fake_hardware, tiny_text_model
 from tests.pipelines import jobs
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from crynux_validate.errors import ModelError, PipelineError
-from crynux_validate.pipelines import prompts
-from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.loading import quiet
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.models.loading import quiet
 from crynux_validate.pipelines.runner import Runner, run
-from crynux_validate.pipelines.text import TextResult
+from crynux_validate.pipelines.text import prompts
+from crynux_validate.pipelines.text.generating import TextResult
 from crynux_validate.tasks import ModelRef, TextTask
 
 ASKED = [{"role": "user", "content": "what is the sea?"}]

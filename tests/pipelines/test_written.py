@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crynux_validate.pipelines.written import Written
+from crynux_validate.pipelines.text.written import Written
 from crynux_validate.tasks import ModelRef
 
 LETTERS = "ab\n"

@@ -161,7 +161,7 @@ def product(dtype: str = "float16") -> tuple[bytes, Any]:
     """The bits of a product, and what the record says of its arithmetic."""
     import torch
 
-    from crynux_validate.pipelines.determinism import numerics
+    from crynux_validate.pipelines.guard.determinism import numerics
 
     left, right = (torch.from_numpy(normal(seed, shape=(64, 2000))).to(getattr(torch, dtype)) for seed in (1, 2))
     return (left @ right.T).view(torch.int16).numpy().tobytes(), numerics()["tensor_cores"]

@@ -17,7 +17,7 @@ import torch as typed_torch
 
 import crynux_validate as cv
 from crynux_validate.errors import DeterminismError, FakeHardwareError, InvalidInputError
-from crynux_validate.pipelines.determinism import deterministic, numerics
+from crynux_validate.pipelines.guard.determinism import deterministic, numerics
 from crynux_validate.tasks import ModelRef
 from crynux_validate.testing import tensor_cores, tiny_image_model, tiny_sdxl_model, tiny_text_model
 from crynux_validate.testing.gpu import products

@@ -124,7 +124,7 @@ def _audited(
     seed: bytes,
     kinds: tuple[str, str] | None,
 ) -> ImageAudit:
-    from crynux_validate.pipelines.image_audit import check_proof
+    from crynux_validate.pipelines.images.audit import check_proof
 
     check_proof(task, answer, proof, seed, arguments.steps, kinds)
     others = [str(image) for image in audit_steps(seed, task, answer, arguments.steps) if image != proof.image]

@@ -49,7 +49,7 @@ def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> i
     settings["bands"] = _bands(arguments.bands)
     if arguments.against is not None:
         settings["against"] = _other_task(arguments)
-    from crynux_validate.pipelines.text_audit import TextAuditor, prepared
+    from crynux_validate.pipelines.text.audit import TextAuditor, prepared
 
     _, _, found = prepared(task, answer, proof, **settings)
     if found is None:

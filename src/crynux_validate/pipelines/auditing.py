@@ -91,7 +91,7 @@ def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | 
     check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
     if isinstance(task, TextTask):
         with needed_for("audit", "text"):
-            from crynux_validate.pipelines.text_audit import audit_text
+            from crynux_validate.pipelines.text.audit import audit_text
         return audit_text(task, answer, proof, **settings)
     return _audit_image(task, answer, proof, **settings)
 
@@ -107,7 +107,7 @@ def _audit_image(
     device: "str | torch.device | None" = None,
 ) -> ImageAudit:
     with needed_for("audit", "image"):
-        from crynux_validate.pipelines.image_audit import check_proof
+        from crynux_validate.pipelines.images.audit import check_proof
     check_proof(task, answer, proof, seed, count, kinds)
     with Runner.for_task(task, device) as runner:
         return runner.audit(task, answer, proof, seed=seed, count=count, kinds=kinds)

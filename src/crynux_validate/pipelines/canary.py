@@ -30,9 +30,9 @@ from torch.nn import functional
 from crynux_validate.encoding import check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.machines.classes import check_digest
-from crynux_validate.pipelines.determinism import deterministic
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.guard.probe import find_device
 from crynux_validate.pipelines.noise import Purpose, normal
-from crynux_validate.pipelines.probe import find_device
 
 MAX_CHALLENGE: Final = 256
 """The most bytes of a challenge; a beacon's value has 32."""

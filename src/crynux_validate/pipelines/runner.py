@@ -12,9 +12,9 @@ from crynux_validate.encoding import check_flag, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
-from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.foreign import emulated
-from crynux_validate.pipelines.probe import find_device, local_environment
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.guard.foreign import emulated
+from crynux_validate.pipelines.guard.probe import find_device, local_environment
 from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, TextTask
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.proof import TraceProof
-    from crynux_validate.pipelines.image_models import LoadedModel
-    from crynux_validate.pipelines.images import ImageResult
-    from crynux_validate.pipelines.text import TextResult, Token
-    from crynux_validate.pipelines.text_models import LoadedText
+    from crynux_validate.pipelines.images.drawing import ImageResult
+    from crynux_validate.pipelines.images.models import LoadedModel
+    from crynux_validate.pipelines.text.generating import TextResult, Token
+    from crynux_validate.pipelines.text.models import LoadedText
 
 _LOG = log.getChild("runner")
 
@@ -177,7 +177,7 @@ class Runner:
         kinds: tuple[str, str] | None = None,
     ) -> "ImageAudit":
         """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`."""
-        from crynux_validate.pipelines.image_audit import audit_image, check_proof
+        from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
         check_proof(task, answer, proof, seed, count, kinds)
         self._check(task)
@@ -194,17 +194,17 @@ class Runner:
         try:
             with deterministic():
                 if self.kind == "text":
-                    from crynux_validate.pipelines import text_models
+                    from crynux_validate.pipelines.text import models as text_models
 
                     return text_models.load(self.model, self.dtype, self.device)
-                from crynux_validate.pipelines import image_models
+                from crynux_validate.pipelines.images import models as image_models
 
                 return image_models.load(self.model, self.dtype, self.device, safety_checker=self.safety_checker)
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"a Runner for {self.kind}", self.kind, error.name or "transformers") from error
 
     def _draw(self, task: ImageTask, on_step: Callable[[Progress], None] | None) -> "ImageResult":
-        from crynux_validate.pipelines.images import ImageResult, draw_images
+        from crynux_validate.pipelines.images.drawing import ImageResult, draw_images
 
         def report(image: int, step: int, steps: int) -> None:
             if on_step is not None:
@@ -222,7 +222,7 @@ class Runner:
         return ImageResult(task, tuple(images), score, replace(machine, recipe=recipe), seconds, trace)
 
     def _generate(self, task: TextTask, on_token: "Callable[[Token], None] | None") -> "TextResult":
-        from crynux_validate.pipelines.text import TextResult, generate
+        from crynux_validate.pipelines.text.generating import TextResult, generate
 
         loaded: Any = self._loaded
         start = time.perf_counter()

@@ -125,7 +125,7 @@ def _quietly(build: Callable[[Path], None], extra: str) -> Callable[[Path], None
 
     def quietly(folder: Path) -> None:
         try:
-            from crynux_validate.pipelines.loading import quiet
+            from crynux_validate.pipelines.models.loading import quiet
 
             with quiet(*_LIBRARIES[extra]):
                 build(folder)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from crynux_validate.errors import FakeHardwareError
-from crynux_validate.pipelines.foreign import allow_mode
+from crynux_validate.pipelines.guard.foreign import allow_mode
 from crynux_validate.testing.gpu.arithmetic import check_splits, find_architecture
 from crynux_validate.testing.gpu.elsewhere import refused_elsewhere
 from crynux_validate.testing.gpu.plain import has_no_product

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines.attention import watched
-from crynux_validate.pipelines.generators import Untouched
-from crynux_validate.pipelines.loading import RUNNING, first_line
-from crynux_validate.pipelines.recipe import TextRan
-from crynux_validate.pipelines.sampling import check_finite
-from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.guard.attention import watched
+from crynux_validate.pipelines.guard.generators import Untouched
+from crynux_validate.pipelines.models.loading import RUNNING, first_line
+from crynux_validate.pipelines.models.recipe import TextRan
+from crynux_validate.pipelines.text.models import LoadedText
+from crynux_validate.pipelines.text.sampling import check_finite
 from crynux_validate.tasks import TextTask
 
 

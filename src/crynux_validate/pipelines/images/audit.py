@@ -18,11 +18,11 @@ from crynux_validate.audits.steps import audit_steps
 from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
-from crynux_validate.pipelines.decoding import decode
-from crynux_validate.pipelines.image_models import LoadedModel
-from crynux_validate.pipelines.images import check_prompts, latent_shape, tensor_bytes
-from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
-from crynux_validate.pipelines.recomputing import Prediction, Proved, advance, first_latent, predict
+from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.drawing import check_prompts, latent_shape, tensor_bytes
+from crynux_validate.pipelines.images.models import LoadedModel
+from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, first_latent, predict
+from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.tasks import ImageTask
 
 

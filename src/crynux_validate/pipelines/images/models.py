@@ -15,9 +15,18 @@ import torch
 
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.files import CONFIG, PREPROCESSOR, TOKENIZER, check_cached, check_files, read_object
-from crynux_validate.pipelines.hub_names import spelled
-from crynux_validate.pipelines.loading import (
+from crynux_validate.pipelines.guard.process import require
+from crynux_validate.pipelines.images.scheduling import check_settings
+from crynux_validate.pipelines.models.files import (
+    CONFIG,
+    PREPROCESSOR,
+    TOKENIZER,
+    check_cached,
+    check_files,
+    read_object,
+)
+from crynux_validate.pipelines.models.hub_names import spelled
+from crynux_validate.pipelines.models.loading import (
     DTYPES,
     READING,
     check_complete,
@@ -28,9 +37,7 @@ from crynux_validate.pipelines.loading import (
     quiet,
     reading,
 )
-from crynux_validate.pipelines.process import require
-from crynux_validate.pipelines.recipe import plain, recipe_of
-from crynux_validate.pipelines.scheduling import check_settings
+from crynux_validate.pipelines.models.recipe import plain, recipe_of
 from crynux_validate.tasks import Dtype, ModelRef
 
 require("diffusers", "transformers")

@@ -1,7 +1,7 @@
 """Generating a task's tokens with transformers: the same task gives the same tokens on the same kind of machine.
 
 A decoding loop of our own runs over the model's forward pass: one sequence at a time, without padding, with a cache
-that grows, and none of the repository's generation defaults. `crynux_validate.pipelines.sampling` chooses the tokens.
+that grows, and none of the repository's generation defaults. `pipelines.text.sampling` chooses the tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +20,17 @@ from crynux_validate.encoding import summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
-from crynux_validate.pipelines.attention import watched
-from crynux_validate.pipelines.beams import search
-from crynux_validate.pipelines.generators import Untouched
-from crynux_validate.pipelines.loading import RUNNING, first_line, quiet
-from crynux_validate.pipelines.passes import Passes
-from crynux_validate.pipelines.prompts import input_ids, new_tokens
-from crynux_validate.pipelines.recipe import TextRan
-from crynux_validate.pipelines.sampling import Float32s, check_finite, choose, warpers
-from crynux_validate.pipelines.text_models import LoadedText
-from crynux_validate.pipelines.top import top_row
-from crynux_validate.pipelines.written import Written
+from crynux_validate.pipelines.guard.attention import watched
+from crynux_validate.pipelines.guard.generators import Untouched
+from crynux_validate.pipelines.models.loading import RUNNING, first_line, quiet
+from crynux_validate.pipelines.models.recipe import TextRan
+from crynux_validate.pipelines.text.beams import search
+from crynux_validate.pipelines.text.models import LoadedText
+from crynux_validate.pipelines.text.passes import Passes
+from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.text.sampling import Float32s, check_finite, choose, warpers
+from crynux_validate.pipelines.text.top import top_row
+from crynux_validate.pipelines.text.written import Written
 from crynux_validate.tasks import TextTask
 
 Finish = Literal["end", "stop", "length"]
@@ -218,7 +218,7 @@ def first_end(loaded: LoadedText, task: TextTask, ids: Sequence[int], most: int)
     ids
         New tokens of the vocabulary.
     most
-        As many as it can have (`crynux_validate.pipelines.prompts.new_tokens`).
+        As many as it can have (`crynux_validate.pipelines.text.prompts.new_tokens`).
     """
     end = _end(loaded, task)
     written = Written(lambda window: _text(loaded, window), task.stop)

@@ -13,9 +13,9 @@ from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.machines.gpu import PLATFORMS, GpuModel
 from crynux_validate.machines.gpu_names import usual
-from crynux_validate.pipelines.determinism import numerics
-from crynux_validate.pipelines.packages import recorded_packages
-from crynux_validate.pipelines.process import RECORDED_CPU, RECORDED_CUDA, prepare_process, require
+from crynux_validate.pipelines.guard.determinism import numerics
+from crynux_validate.pipelines.guard.packages import recorded_packages
+from crynux_validate.pipelines.guard.process import RECORDED_CPU, RECORDED_CUDA, prepare_process, require
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,11 @@ import torch
 from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
-from crynux_validate.pipelines.generators import Untouched
-from crynux_validate.pipelines.image_models import LoadedModel
-from crynux_validate.pipelines.images import Noise, noise_tensor
-from crynux_validate.pipelines.loading import DTYPES, RUNNING
-from crynux_validate.pipelines.scheduling import make_scheduler
+from crynux_validate.pipelines.guard.generators import Untouched
+from crynux_validate.pipelines.images.drawing import Noise, noise_tensor
+from crynux_validate.pipelines.images.models import LoadedModel
+from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
 from crynux_validate.tasks import ImageTask
 
 

@@ -1,7 +1,7 @@
 """How far a reference's logits are from choosing a claimed token: the smallest change of logits that explains it.
 
 The margin of a token is the least e for which there are logits, none further than e from the reference's, from which
-the task's own sampler (`crynux_validate.pipelines.sampling`, with its noise) chooses that token. It is 0 for the token
+the task's own sampler (`pipelines.text.sampling`, with its noise) chooses that token. It is 0 for the token
 that the reference itself chooses, and small where the choice was nearly even or a token stood at the edge of a cut:
 there honest machines differ.
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from crynux_validate.pipelines.elementary import Float64s
 from crynux_validate.pipelines.noise import gumbel, token_uniform
-from crynux_validate.pipelines.sampling import Candidates, Float32s, TokenIds, choose, warpers
+from crynux_validate.pipelines.text.sampling import Candidates, Float32s, TokenIds, choose, warpers
 from crynux_validate.tasks import TextTask
 
 PRECISION: Final = 1e-3

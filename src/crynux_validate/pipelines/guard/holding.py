@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines.switch import Switch
+from crynux_validate.pipelines.guard.switch import Switch
 
 Saved = list[tuple[Switch, Any]]
 """Switches with what they were before, in the order in which they were set."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from crynux_validate.errors import PipelineError, PromptTooLongError
 from crynux_validate.frozen import thaw
-from crynux_validate.pipelines.loading import first_line
-from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.models.loading import first_line
+from crynux_validate.pipelines.text.models import LoadedText
 from crynux_validate.tasks import TextTask
 
 _REFUSED: Final = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
@@ -52,7 +52,7 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     PipelineError
         For messages to a model without a chat template, messages that its template refuses, tools that it ignores, a
         template that asks for the date where the task names none or that does not give every node the same text (see
-        `crynux_validate.pipelines.templates`), an empty input, and ids beyond the vocabulary.
+        `crynux_validate.pipelines.text.templates.rendering`), an empty input, and ids beyond the vocabulary.
     """
     if task.messages is not None:
         ids = _of_messages(loaded, task)
@@ -120,7 +120,7 @@ def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
 
 def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
     """Fill in the chat template, with the variables that transformers gives it."""
-    from crynux_validate.pipelines.templates import render
+    from crynux_validate.pipelines.text.templates.rendering import render
 
     try:
         source = str(tokenizer.get_chat_template(tools=tools))

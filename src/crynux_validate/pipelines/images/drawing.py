@@ -25,13 +25,13 @@ from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptToo
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
-from crynux_validate.pipelines.decoding import decode
-from crynux_validate.pipelines.generators import Untouched
-from crynux_validate.pipelines.image_models import LoadedModel
-from crynux_validate.pipelines.loading import DTYPES, RUNNING, quiet
+from crynux_validate.pipelines.guard.generators import Untouched
+from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.models import LoadedModel
+from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
+from crynux_validate.pipelines.models.recipe import plain
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.pipelines.recipe import plain
-from crynux_validate.pipelines.scheduling import make_scheduler
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError
-from crynux_validate.pipelines.loading import RUNNING
+from crynux_validate.pipelines.models.loading import RUNNING
 from crynux_validate.schedulers import SCHEDULERS, check_scheduler
 from crynux_validate.tasks import ImageTask
 

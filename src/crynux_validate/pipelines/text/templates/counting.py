@@ -9,7 +9,7 @@ from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines.template_values import STEP
+from crynux_validate.pipelines.text.templates.values import STEP
 
 
 class Generation(Extension):

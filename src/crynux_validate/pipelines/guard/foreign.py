@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines.process import loaded
+from crynux_validate.pipelines.guard.process import loaded
 
 Mode = TypeVar("Mode", bound=type)
 

@@ -9,7 +9,7 @@ import jinja2
 from jinja2 import filters, tests
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines.template_values import (
+from crynux_validate.pipelines.text.templates.values import (
     MAX_DIGITS,
     MAX_WIDTH,
     STEP,

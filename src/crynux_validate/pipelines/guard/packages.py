@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from crynux_validate.errors import DeterminismError
-from crynux_validate.pipelines.switch import Switch
+from crynux_validate.pipelines.guard.switch import Switch
 
 HIDDEN: Final = ("causal_conv1d", "fla", "mamba_ssm", "xielu")
 """Packages, by the name they are imported as, that cannot be imported under the guard: every use of them in

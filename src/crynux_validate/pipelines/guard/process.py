@@ -158,8 +158,8 @@ def prepare_process() -> None:
         if reason is not None:
             raise DeterminismError(
                 f"{variable.name} must be {variable.wanted!r} ({variable.why}), but {reason}. Export "
-                f"{variable.name}={variable.wanted} before Python starts, or call crynux_validate.pipelines.process."
-                "prepare_process() first thing in the program"
+                f"{variable.name}={variable.wanted} before Python starts, or call "
+                "crynux_validate.pipelines.guard.process.prepare_process() first thing in the program"
             )
     for variable in VARIABLES:
         os.environ[variable.name] = variable.wanted

@@ -18,16 +18,16 @@ from crynux_validate.audits.text_result import TextAudit
 from crynux_validate.audits.top import LARGEST, OPENED, Place, audit_positions, entries, told
 from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError, PipelineError
-from crynux_validate.pipelines import reference
-from crynux_validate.pipelines.determinism import deterministic
-from crynux_validate.pipelines.loading import quiet
-from crynux_validate.pipelines.margins import Margins, incomparable
-from crynux_validate.pipelines.probe import find_device
-from crynux_validate.pipelines.prompts import input_ids, new_tokens
-from crynux_validate.pipelines.sampling import Float32s, TokenIds
-from crynux_validate.pipelines.text import first_end
-from crynux_validate.pipelines.text_models import LoadedText
-from crynux_validate.pipelines.top import contradicts
+from crynux_validate.pipelines.guard.determinism import deterministic
+from crynux_validate.pipelines.guard.probe import find_device
+from crynux_validate.pipelines.models.loading import quiet
+from crynux_validate.pipelines.text import reference
+from crynux_validate.pipelines.text.generating import first_end
+from crynux_validate.pipelines.text.margins import Margins, incomparable
+from crynux_validate.pipelines.text.models import LoadedText
+from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.text.sampling import Float32s, TokenIds
+from crynux_validate.pipelines.text.top import contradicts
 from crynux_validate.tasks import DTYPES, Dtype, ModelRef, TextTask
 
 _LEAST: Final = 1e-9

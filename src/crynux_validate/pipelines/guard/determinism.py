@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from crynux_validate.pipelines.foreign import allow_mode, emulated, refuse_modes, refuse_replacements
-from crynux_validate.pipelines.holding import HOLDER, Entry
-from crynux_validate.pipelines.process import VARIABLES, prepare_process, require
-from crynux_validate.pipelines.switch import Switch
-from crynux_validate.pipelines.switches import switches
+from crynux_validate.pipelines.guard.foreign import allow_mode, emulated, refuse_modes, refuse_replacements
+from crynux_validate.pipelines.guard.holding import HOLDER, Entry
+from crynux_validate.pipelines.guard.process import VARIABLES, prepare_process, require
+from crynux_validate.pipelines.guard.switch import Switch
+from crynux_validate.pipelines.guard.switches import switches
 
 __all__ = ["Switch", "allow_mode", "deterministic", "numerics", "prepare_process", "switches"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.files import listed_files
+from crynux_validate.pipelines.models.files import listed_files
 from crynux_validate.tasks import ModelRef, TextTask
 
 FILES: Final = ("generation_config.json", "config.json")

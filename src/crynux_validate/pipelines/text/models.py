@@ -11,10 +11,10 @@ import torch
 
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.end_tokens import EndTokens, end_tokens
-from crynux_validate.pipelines.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
-from crynux_validate.pipelines.hub_names import spelled
-from crynux_validate.pipelines.loading import (
+from crynux_validate.pipelines.guard.process import require
+from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
+from crynux_validate.pipelines.models.hub_names import spelled
+from crynux_validate.pipelines.models.loading import (
     DTYPES,
     READING,
     check_complete,
@@ -25,9 +25,9 @@ from crynux_validate.pipelines.loading import (
     quiet,
     reading,
 )
-from crynux_validate.pipelines.passes import Calls, calls_of
-from crynux_validate.pipelines.process import require
-from crynux_validate.pipelines.recipe import digest_of, dtypes_of, plain, versions
+from crynux_validate.pipelines.models.recipe import digest_of, dtypes_of, plain, versions
+from crynux_validate.pipelines.text.end_tokens import EndTokens, end_tokens
+from crynux_validate.pipelines.text.passes import Calls, calls_of
 from crynux_validate.tasks import Dtype, ModelRef
 
 require("transformers")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from crynux_validate.pipelines.packages import hidden_packages, model_kernels
-from crynux_validate.pipelines.precision import FULL_PRECISION, float32_precision
-from crynux_validate.pipelines.process import WORKSPACE_BYTES, loaded
-from crynux_validate.pipelines.switch import Switch
+from crynux_validate.pipelines.guard.packages import hidden_packages, model_kernels
+from crynux_validate.pipelines.guard.precision import FULL_PRECISION, float32_precision
+from crynux_validate.pipelines.guard.process import WORKSPACE_BYTES, loaded
+from crynux_validate.pipelines.guard.switch import Switch
 
 
 @functools.cache

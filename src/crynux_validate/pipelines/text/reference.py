@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines import text_models
-from crynux_validate.pipelines.loading import RUNNING, first_line
-from crynux_validate.pipelines.passes import Passes
-from crynux_validate.pipelines.sampling import Float32s, check_finite
-from crynux_validate.pipelines.text_models import LoadedText
+from crynux_validate.pipelines.models.loading import RUNNING, first_line
+from crynux_validate.pipelines.text import models
+from crynux_validate.pipelines.text.models import LoadedText
+from crynux_validate.pipelines.text.passes import Passes
+from crynux_validate.pipelines.text.sampling import Float32s, check_finite
 from crynux_validate.tasks import Dtype, ModelRef
 
 _FIRST: Final = 32
@@ -25,8 +25,8 @@ _LATER: Final = 256
 
 
 def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
-    """Load a reference; enter the guard first. Errors as of `text_models.load`."""
-    loaded = text_models.load(model, dtype, device)
+    """Load a reference; enter the guard first. Errors as of `models.load`."""
+    loaded = models.load(model, dtype, device)
     return replace(loaded, model=loaded.model.float())
 
 

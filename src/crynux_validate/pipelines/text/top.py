@@ -8,7 +8,7 @@ import numpy.typing as npt
 from crynux_validate.audits.top import LARGEST
 from crynux_validate.pipelines.elementary import Float64s, exp
 from crynux_validate.pipelines.noise import gumbel, token_uniform
-from crynux_validate.pipelines.sampling import Candidates, Float32s, TokenIds, warpers
+from crynux_validate.pipelines.text.sampling import Candidates, Float32s, TokenIds, warpers
 from crynux_validate.tasks import TextTask
 
 _ENTRY: Final = np.dtype([("id", "<u4"), ("logit", "<f4")])

@@ -20,10 +20,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines.loading import first_line
-from crynux_validate.pipelines.template_counting import Counting, Generation
-from crynux_validate.pipelines.template_filters import filters_of, tests_of
-from crynux_validate.pipelines.template_values import (
+from crynux_validate.pipelines.models.loading import first_line
+from crynux_validate.pipelines.text.templates.counting import Counting, Generation
+from crynux_validate.pipelines.text.templates.filters import filters_of, tests_of
+from crynux_validate.pipelines.text.templates.values import (
     CALLABLE,
     MAX_DEPTH,
     MAX_WIDTH,

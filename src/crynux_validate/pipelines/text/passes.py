@@ -14,8 +14,8 @@ from typing import Any, Final
 import torch
 
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.generators import Untouched
-from crynux_validate.pipelines.loading import RUNNING, first_line
+from crynux_validate.pipelines.guard.generators import Untouched
+from crynux_validate.pipelines.models.loading import RUNNING, first_line
 
 _STATES: Final = ("past_key_values", "cache_params", "state")
 """What families call that which they keep between passes: attention, Mamba and xLSTM, RWKV."""

@@ -1,0 +1,1 @@
+"""Image tasks: loading a pipeline, drawing, and drawing again for an audit."""

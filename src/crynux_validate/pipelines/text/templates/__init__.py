@@ -1,0 +1,1 @@
+"""Chat templates of strangers: the same text on every node, or an error."""
