@@ -18,7 +18,7 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.cli import demo as demo_command
-from crynux_validate.cli import demo_network, demo_node, demo_output, demo_text, main
+from crynux_validate.cli import demo_network, demo_node, demo_output, demo_text, demo_words, main
 from crynux_validate.cli.demo_processes import Processes
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.testing import fake_hardware
@@ -160,10 +160,10 @@ def check_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_it_says_what_the_model_knows_and_what_it_never_saw() -> None:
-    said = demo_command.describe_model(demo_network.PROMPTS)
+    said = demo_words.describe_model(demo_network.PROMPTS)
     assert "heart" in said
     assert "never saw" not in said, "the demo's own prompts are within what the model knows"
-    assert "it never saw 'cat', 'moon'" in demo_command.describe_model(["a red cat", "a small blue moon on sand"])
+    assert "it never saw 'cat', 'moon'" in demo_words.describe_model(["a red cat", "a small blue moon on sand"])
 
 
 @pytest.mark.parametrize("cheat", [name for name in demo_node.CHEATS if name != "none"])
