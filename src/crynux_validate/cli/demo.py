@@ -30,8 +30,8 @@ def add_parser(commands: Commands) -> None:
         "run image tasks with a small Stable Diffusion model that draws coloured shapes; the fourth cheats. "
         "Against a cheat that the hash often lets pass an auditor computes five steps of every answer again. Shows "
         "distances, verdicts, audits and stakes, and writes a picture that explains them. With --kind text seven "
-        "processes of two numeric kinds let a small Llama continue Bible verses under two declared GPU models, and one declares a "
-        "model that it does not have. Needs no GPU, no download and no network.",
+        "processes of two numeric kinds let a small Llama continue Bible verses under two declared GPU models, and one "
+        "declares a model that it does not have. Needs no GPU, no download and no network.",
         epilog="cheats: " + "; ".join(f"{name}: {words}" for name, (words, _) in CHEATS.items()),
     )
     parser.add_argument("--kind", choices=("image", "text"), default="image", help="default: %(default)s")

@@ -137,7 +137,7 @@ def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str, *, au
             (
                 rows[4],
                 "the audit",
-                "some steps, drawn when\nall had answered, were\ncomputed again by a\nfourth machine",
+                "steps drawn when all\nhad answered, and\ncomputed again by a\nfourth machine",
             )
         )
     for top, name, words in texts:
@@ -204,7 +204,7 @@ def _lines(done: "Round", cheat: "DemoNode | None") -> list[str]:
     """What stands below, line by line."""
     policy = done.group.policy
     lines = [
-        "Honest machines with different hardware get slightly different pixels, but nearly the same hash. So "
+        "Honest machines with different hardware can get slightly different pixels, but nearly the same hash. So "
         "the hashes are compared, not the pixels:",
         f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the "
         f"group is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
@@ -217,7 +217,9 @@ def _lines(done: "Round", cheat: "DemoNode | None") -> list[str]:
     if cheat is not None:
         really = f"What {cheat.id} really ran: {_difference(done.task, CHEATS[cheat.cheat][1](done.task))}."
         if _passed(done, cheat):
-            really += " The hash hardly sees that." if done.audits else " It passed all the same."
+            really += (
+                " The hash hardly sees that. What it did not compute, it made up." if done.audits else " It passed."
+            )
         lines.append(really)
     return lines
 
