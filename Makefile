@@ -38,7 +38,7 @@ demo-text: $(VENV)/.installed-run
 	@$(BIN)/crynux-validate demo --kind text --out demo-output
 
 # The checks that take seconds come first, and the count of passed tests last.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 test: lint
 	@$(PYTEST) -m "not long"
