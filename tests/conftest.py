@@ -31,8 +31,11 @@ with contextlib.suppress(ModuleNotFoundError):  # what needs nothing but the bas
     settings.load_profile("no time limits")
 
 
-SHARED = "fake_hardware_workers"
-"""The fixture whose tests all run in one process."""
+SHARED = frozenset({"fake_hardware_workers", "card_workers"})
+"""The fixtures whose tests all run in one process."""
+
+TOGETHER = "together"
+"""How that process is called, and the file which names those tests."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -41,15 +44,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Loading the libraries of each kind takes longest.
     """
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: SHARED not in getattr(item, "fixturenames", ()))
-        found = [item.nodeid for item in items if SHARED in getattr(item, "fixturenames", ())]
-        Path(config.workerinput[SHARED]).write_text("\n".join(found), "utf-8")
+        together = {item.nodeid for item in items if not SHARED.isdisjoint(getattr(item, "fixturenames", ()))}
+        items.sort(key=lambda item: item.nodeid not in together)
+        Path(config.workerinput[TOGETHER]).write_text("\n".join(sorted(together)), "utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Name the file in which a process that shares the tests tells what must stay together."""
-    node.workerinput[SHARED] = str(_kept_together(node.config))
+    node.workerinput[TOGETHER] = str(_kept_together(node.config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,7 +66,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             if nodeid in self.together:
-                return SHARED
+                return TOGETHER
             return nodeid.partition("::")[0]
 
         @cached_property
@@ -81,7 +84,7 @@ def _kept_together(config: pytest.Config) -> Path:
     if _FILE not in config.stash:
         folder = tempfile.TemporaryDirectory()
         config.add_cleanup(folder.cleanup)
-        config.stash[_FILE] = Path(folder.name) / "together"
+        config.stash[_FILE] = Path(folder.name) / TOGETHER
     return config.stash[_FILE]
 
 
@@ -114,6 +117,14 @@ def fake_hardware_workers() -> Iterator[fake_hardware.Workers]:
     except FakeHardwareError as error:
         pytest.skip(str(error))
     with workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
+def card_workers() -> Iterator[fake_hardware.Workers]:
+    """Workers that compute as cards do, by the name of their architecture, started in the same way."""
+    need("text", "torch")
+    with fake_hardware.Workers(fake_hardware.gpu_kinds()) as workers:
         yield workers
 
 
