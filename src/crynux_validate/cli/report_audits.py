@@ -62,8 +62,8 @@ def audits_of(audits: Mapping[str, Sequence[ToldAudit]]) -> str:
     return (
         "<h2>Audits</h2><p>An audit does a part of the work again, from what the node showed of it, and says "
         "how far the node's numbers are from the auditor's. The ledger knows nothing of it: the files were given to "
-        "this command, and say what follows. They name this task and this answer. Whoever has the node's proof can repeat an audit "
-        f"with `crynux-validate audit`.</p>{''.join(parts)}"
+        "this command, and say what follows. They name this task and this answer. Whoever has the node's proof can "
+        f"repeat an audit with `crynux-validate audit`.</p>{''.join(parts)}"
     )
 
 
