@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from crynux_validate.audits.findings import AuditFinding
@@ -118,14 +119,15 @@ def told_audit(value: Mapping[str, Any]) -> ToldAudit:
 
 
 def _of_image(value: Mapping[str, Any]) -> list[ToldPart]:
-    band = {} if value["band"] is None else dict(value["band"])
-    parts = [_part("first latent", value["first"], {})]
+    band = value.get("band") or {}
+    parts = [_part("first latent", value["first"])]
     for step in value["steps"]:
         if type(step["step"]) is not int:
             raise TypeError("a step has no number")
         parts.append(_part(f"step {step['step']}", step, band))
-    # The root mean square of a picture is limited as `picture`, and stands as `off` beside it.
-    return [*parts, _part("picture", value["picture"] | {"picture": value["picture"]["off"]}, band)]
+    if value.get("together") is not None:
+        parts.append(_part("steps together", value["together"]))
+    return [*parts, _part("picture", value["picture"], band)]
 
 
 def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
@@ -137,23 +139,31 @@ def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
     return [ToldPart(f"tokens, {tokens} of {of}", AuditFinding(value["finding"]), reason, times)]
 
 
-def _part(name: str, value: Mapping[str, Any], band: Mapping[str, Any]) -> ToldPart:
-    """One part; each limit of the band is of the number of the same name."""
+def _part(name: str, value: Mapping[str, Any], band: Mapping[str, Any] = MappingProxyType({})) -> ToldPart:
     finding = AuditFinding(value["finding"])
-    numbers = [_times(value[limit], band[limit]) for limit in band if limit in value and value[limit] is not None]
-    if band and any(value.get(limit, 0) is None for limit in ("prediction", "latent")):
-        numbers.append(math.inf)  # JSON has no infinite number
-    return ToldPart(name, finding, _text(value, "reason"), max(numbers, default=None))
+    times = value["times"] if "times" in value else _by_band(value, band)
+    if times is None and finding is AuditFinding.CHEAT:
+        times = math.inf  # JSON has no infinite number
+    elif times is not None:
+        times = _times(times, 1)
+    return ToldPart(name, finding, _text(value, "reason"), times)
+
+
+def _by_band(value: Mapping[str, Any], band: Mapping[str, Any]) -> float | None:
+    """The largest multiple, where numbers are told, and limits of the same names; a picture's is called ``off``."""
+    numbers = {**value, "picture": value.get("off")}
+    told = [name for name in band if name in numbers and numbers[name] is not None]
+    return max((_times(abs(numbers[name]), band[name]) for name in told), default=None)
 
 
 def _times(number: object, limit: object) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not isinstance(limit, int | float):
         raise TypeError(f"{shorten(number)} or {shorten(limit)} is no number")
-    if not math.isfinite(number) or not math.isfinite(limit) or limit < 0:
-        raise ValueError(f"{number} or {limit} is no finite number")
+    if number < 0 or limit < 0:
+        raise ValueError(f"{number} or {limit} is less than 0")
     if number == 0:
         return 0.0
-    return abs(number) / limit if limit else math.inf
+    return number / limit if limit else math.inf
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:
