@@ -182,12 +182,17 @@ def tail(ways: Sequence[float]) -> Tail:
 
 
 def _fitted(found: npt.NDArray[np.float64]) -> tuple[float, float, float, float, float]:
-    """Threshold, shape, scale, and the rate beyond 1 of this tail and of an exponential one."""
+    """Threshold, shape, scale, and the rate beyond 1 of this tail and of an exponential one.
+
+    By probability-weighted moments (Hosking and Wallis, Technometrics 29, 1987), which hold for few texts too.
+    """
     from scipy.stats import genpareto
 
     threshold = float(np.quantile(found, TAIL_FROM))
-    beyond = found[found > threshold] - threshold
-    share = len(beyond) / len(found)
-    shape, _, scale = genpareto.fit(beyond, floc=0.0)
-    rate = share * float(genpareto.sf(1.0 - threshold, shape, 0.0, scale))
-    return threshold, float(shape), float(scale), rate, share * math.exp(-(1.0 - threshold) / float(beyond.mean()))
+    beyond = np.sort(found[found > threshold]) - threshold
+    count = len(beyond)
+    mean = float(beyond.mean())
+    weighted = float((beyond * (count - 0.65 - np.arange(count)) / count).mean())
+    shape, scale = 2 - mean / (mean - 2 * weighted), 2 * mean * weighted / (mean - 2 * weighted)
+    rate = count / len(found) * float(genpareto.sf(1.0 - threshold, shape, 0.0, scale))
+    return threshold, shape, scale, rate, count / len(found) * math.exp(-(1.0 - threshold) / mean)

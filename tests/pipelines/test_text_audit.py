@@ -107,6 +107,26 @@ def test_a_node_of_another_kind_is_honest(
     assert found.finding is AuditFinding.NOISE, found
 
 
+def test_texts_that_are_written_at_once_are_honest(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
+    """What measurements of false alarms are made of: alone to the bit as a node writes, and beside others as honest."""
+    from benchmarks.text_audits.together import together
+
+    longer = task.replace(messages=[{"role": "user", "content": "Hear the words of the king." * 3}], seed=8)
+    longer = longer.replace(max_new_tokens=30, repetition_penalty=1.1)
+    loaded: Any = writer._loaded
+    with cv.deterministic():
+        ((ids, rows),) = together(loaded, [task])
+        assert (tuple(ids), tuple(rows)) == (writer.run(task).token_ids[0], writer.run(task).top.rows[0])  # type: ignore[union-attr]
+        found = together(loaded, [task, longer])
+    for asked, (ids, rows) in zip([task, longer], found, strict=True):
+        top = TopLogits(asked, [rows])
+        assert len(ids) == asked.max_new_tokens
+        score = cv.TextScore.from_tokens([ids], top=top.root)
+        places = audit_positions(SEED, asked, score, [ids])
+        audit = auditor.audit(asked, score, TextProof(asked.digest, [ids], top.open(places)), seed=SEED)  # type: ignore[arg-type]
+        assert audit.finding is AuditFinding.NOISE, audit
+
+
 @pytest.mark.parametrize(
     "done",
     [
