@@ -44,14 +44,14 @@ def test_no_text_is_judged_by_a_band_of_its_own_kind_or_half() -> None:
 def test_a_tail_says_what_lies_beyond_the_limit() -> None:
     rng = np.random.default_rng(2)
     true = float(np.exp(-1 / 0.15))
-    fit = tail(rng.exponential(0.15, 3_000))
+    fit = tail(list(rng.exponential(0.15, 3_000)))
     assert (fit.texts, fit.beyond) == (3_000, 300)
     assert abs(fit.shape) < 0.2
     assert true / 5 < fit.flat < 5 * true
     assert fit.flat <= fit.flat_most
     assert fit.rate <= fit.most
     assert fit.most > true
-    short = tail(rng.uniform(0, 0.2, 1_000))
+    short = tail(list(rng.uniform(0, 0.2, 1_000)))
     assert short.rate == 0.0, "a tail that ends before the limit"
     assert short.flat < 1e-6
 

@@ -33,6 +33,9 @@ def main() -> int:
         "--cards", type=int, default=0, help="how many texts of emulated cards and in float16, cheats among them"
     )
     parser.add_argument(
+        "--alone", type=int, default=420, help="texts with less numbers are written one by one, the others many at once"
+    )
+    parser.add_argument(
         "--minutes", type=float, default=1e9, help="stop writing after so many, and looking a little later"
     )
     parser.add_argument("--model", type=Path, metavar="DIR", help="without it the model of tiny_text_model")
@@ -42,7 +45,7 @@ def main() -> int:
     model = tiny_text_model(folder / "model") if arguments.model is None else ModelRef.local(arguments.model)
     end = time.monotonic() + 60 * arguments.minutes
     wanted = [*planned(arguments.texts), *(text(CARDS_FROM + number) for number in range(arguments.cards))]
-    _write_missing(folder, model, wanted, end)
+    _write_missing(folder, model, wanted, end, arguments.alone)
     found = _measured(folder, model, wanted, end)
     if not found:
         print("nothing was measured yet", file=sys.stderr)
@@ -63,7 +66,7 @@ def planned(honest: int) -> list[Text]:
     return found
 
 
-def _write_missing(folder: Path, model: ModelRef, wanted: Sequence[Text], end: float) -> None:
+def _write_missing(folder: Path, model: ModelRef, wanted: Sequence[Text], end: float, alone: int) -> None:
     """Write what is not there, in the order of the plan, a chunk of each kind at a time."""
     copies, texts = folder / "copies", str(folder / "texts")
     missing = [each for each in wanted if not file_of(texts, each.number).exists()]
@@ -80,7 +83,7 @@ def _write_missing(folder: Path, model: ModelRef, wanted: Sequence[Text], end: f
             if time.monotonic() > end:
                 return
             begun = time.monotonic()
-            _run(group[0].kind, write, group, model, str(copies), texts, name)
+            _run(group[0].kind, write, group, model, str(copies), texts, name, alone)
             _say(f"written: {len(group)} of {name} in {time.monotonic() - begun:.0f} s; missing were {len(missing)}")
 
 

@@ -39,8 +39,6 @@ _CARD_ROUND: Final = 20
 """Of so many texts three are of cards in bfloat16, three of cards in float16, ten of processors, and four cheats'."""
 _CARD_CHEATS: Final = ("int8", "int4", "temperature 1.1", "float32")
 
-ALONE: Final = 420
-"""Texts with less numbers are written one by one, as a `Runner` writes; the others many at once."""
 AT_ONCE: Final = ", at once"
 """What is added to the name of a kind for texts that were written many at once."""
 ASKED: Final = 1_000

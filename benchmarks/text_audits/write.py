@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.divergence.copies import rounded_copy
-from benchmarks.text_audits.plan import ALONE, AT_ONCE, Text
+from benchmarks.text_audits.plan import AT_ONCE, Text
 from crynux_validate import ModelRef, Runner, TextTask, deterministic
 from crynux_validate.audits.top import entries
 from crynux_validate.encoding import shorten
@@ -27,12 +27,15 @@ def file_of(folder: str, number: int) -> Path:
     return Path(folder) / f"{number // 1000:04}" / f"{number:06}.npz"
 
 
-def write(texts: Sequence[Text], model: ModelRef, copies: str, folder: str, kind: str) -> int:
-    """Write some texts; each is kept once it is whole. Returns how many. Runs in a worker."""
+def write(texts: Sequence[Text], model: ModelRef, copies: str, folder: str, kind: str, alone: int) -> int:
+    """Write some texts; each is kept once it is whole. Returns how many. Runs in a worker.
+
+    Those with numbers less than `alone` are written one by one, by a `Runner`; the others many at once.
+    """
     groups: dict[tuple[ModelRef, Dtype], list[tuple[Text, TextTask]]] = defaultdict(list)
     for text in texts:
         task = _done_instead(text.who, text.task(model), copies)
-        if text.number < ALONE:
+        if text.number < alone:
             result = _runner(task.model, task.dtype).run(task.replace(binding="top"))
             assert result.top is not None
             _keep(file_of(folder, text.number), kind, result.token_ids[0], result.top.rows[0])
