@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import PREDICTION, Band
-from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
 
 DIRECTED_FROM: Final = 0.01
@@ -119,12 +120,16 @@ class PartAudit:
         Why, in words, where the finding alone does not say it.
     peak
         Of a picture the largest distance of a sample, in levels.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
     """
 
     finding: AuditFinding
     off: float | None
     reason: str = ""
     peak: int | None = None
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,9 @@ class StepAudit:
         Of a ``CHEAT``: in which direction it is off.
     reason
         Why, in words.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
     """
 
     step: int
@@ -150,6 +158,7 @@ class StepAudit:
     errors: Errors
     direction: Direction | None = None
     reason: str = ""
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,12 +175,16 @@ class TogetherAudit:
         Of a ``CHEAT``: in which direction their mean is off.
     reason
         Why, in words.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
     """
 
     finding: AuditFinding
     steps: int
     direction: Direction | None = None
     reason: str = ""
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,8 @@ class ImageAudit:
     ----------
     task
         The task's digest.
+    answer
+        The answer that was audited.
     image
         The number of the image.
     steps
@@ -193,11 +208,13 @@ class ImageAudit:
         Whether the first latent is that of the task's seed.
     picture
         Whether the picture is what the last latent decodes to, and its hash that of the answer.
-    calibrated
-        Whether the band was measured on this pair of kinds; otherwise it is the widest of its dtype and scheduler.
+    band
+        What honest machines may be apart; None where nothing was measured with this dtype and scheduler. Each of its
+        limits is of the number of the same name.
     """
 
     task: str
+    answer: ImageScore
     image: int
     steps: tuple[StepAudit, ...]
     together: TogetherAudit | None
@@ -219,6 +236,7 @@ class ImageAudit:
         """Return JSON values."""
         return {
             "task_digest": self.task,
+            "answer": answer_hex(self.answer),
             "image": self.image,
             "finding": self.finding.value,
             "calibrated": self.calibrated,
@@ -246,21 +264,24 @@ _GRAVEST_FIRST: Final = (AuditFinding.CHEAT, AuditFinding.INCOMPARABLE, AuditFin
 def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     """Say what a step's errors mean, with the band of its dtype, scheduler and pair of kinds."""
     if errors.equal:
-        return StepAudit(step, AuditFinding.MATCH, errors)
+        return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        return StepAudit(
-            step, AuditFinding.INCOMPARABLE, errors, None, "other bits, and no band for this dtype and scheduler"
-        )
+        reason = "other bits, and no band for this dtype and scheduler"
+        return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
     found = {name: value for name in PREDICTION if (value := errors.of(name)) is not None}
     worst = max(found, key=lambda name: band.times(name, found[name]))
-    if band.times(worst, found[worst]) > 1:
+    predicted, followed = band.times(worst, found[worst]), band.times("latent", errors.latent)
+    times = max(predicted, followed)
+    if predicted > 1:
         direction, how = _direction(errors, band)
-        return StepAudit(step, AuditFinding.CHEAT, errors, direction, f"{_said(worst, found[worst], band, 1)}; {how}")
-    if band.times("latent", errors.latent) > 1:
+        reason = f"{_said(worst, found[worst], band, 1)}; {how}"
+        return StepAudit(step, AuditFinding.CHEAT, errors, direction, reason, times)
+    if followed > 1:
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
         reason = f"the latent does not follow from the prediction: off by {said}"
-        return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason)
-    return StepAudit(step, AuditFinding.NOISE, errors, None, f"off by {errors.length:.2g}, as honest machines are")
+        return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason, times)
+    reason = f"off by {errors.length:.2g}, as honest machines are"
+    return StepAudit(step, AuditFinding.NOISE, errors, None, reason, times)
 
 
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
@@ -274,10 +295,10 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
         if values:
             means[name] = sum(values) / len(values), len(values)
     worst = max(means, key=lambda name: band.times(name, *means[name]))
-    said = _said(worst, means[worst][0], band, means[worst][1])
-    if band.times(worst, *means[worst]) > 1:
-        return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said)
-    return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are")
+    said, times = _said(worst, means[worst][0], band, means[worst][1]), band.times(worst, *means[worst])
+    if times > 1:
+        return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
+    return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are", times)
 
 
 _NAMED: Final = {"guidance": Direction.GUIDANCE, "reuse": Direction.REUSE, "against": Direction.AGAINST}
@@ -321,13 +342,20 @@ def _line(what: str, finding: AuditFinding, reason: str) -> str:
 
 
 def _part(part: PartAudit) -> dict[str, Any]:
-    return {"finding": part.finding.value, "off": part.off, "peak": part.peak, "reason": part.reason}
+    return {
+        "finding": part.finding.value,
+        "off": None if part.off is None else _number(part.off),
+        "peak": part.peak,
+        "times": _number(part.times),
+        "reason": part.reason,
+    }
 
 
 def _step(step: StepAudit) -> dict[str, Any]:
     return {
         "step": step.step,
         "finding": step.finding.value,
+        "times": _number(step.times),
         "length": _number(step.errors.length),
         "prediction": _number(step.errors.prediction),
         "smooth": _number(step.errors.smooth),
@@ -344,6 +372,7 @@ def _together(found: TogetherAudit) -> dict[str, Any]:
     return {
         "finding": found.finding.value,
         "steps": found.steps,
+        "times": _number(found.times),
         "direction": None if found.direction is None else found.direction.value,
         "reason": found.reason,
     }
@@ -353,9 +382,9 @@ def _along(along: Along | None) -> dict[str, Any] | None:
     return None if along is None else {"off": _number(along.off), "times": _number(along.times)}
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | None) -> float | None:
     """A number as JSON has it: none that is infinite."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 __all__ = [

@@ -93,7 +93,7 @@ def audit_image(
         picture = _picture(loaded, task, answer, proof, proved, band)
     together = judge_together((step.errors for step in steps), band)
     calibrated = band is not None and band.calibrated
-    return ImageAudit(task.digest, proof.image, tuple(steps), together, first, picture, calibrated)
+    return ImageAudit(task.digest, answer, proof.image, tuple(steps), together, first, picture, calibrated)
 
 
 def _computed(
@@ -157,12 +157,14 @@ def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: P
 def _first(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved) -> PartAudit:
     again = first_latent(loaded, task, proof.image, (1, *proof.latent))
     if _same(proof, Content.LATENT, 0, again):
-        return PartAudit(AuditFinding.MATCH, 0.0)
+        return PartAudit(AuditFinding.MATCH, 0.0, times=0.0)
     off = share(norm(wide(proved.latent(0)) - wide(again)), norm(again))
     # It is noise times a number: what two machines can differ by is the rounding of that number.
-    if off <= 4 * torch.finfo(DTYPES[task.dtype]).eps:
-        return PartAudit(AuditFinding.NOISE, off, f"off by {off:.2g}: rounding")
-    return PartAudit(AuditFinding.CHEAT, off, f"off by {off:.2g} of its length: not that of the task's seed")
+    times = off / (4 * torch.finfo(DTYPES[task.dtype]).eps)
+    if times <= 1:
+        return PartAudit(AuditFinding.NOISE, off, f"off by {off:.2g}: rounding", times=times)
+    reason = f"off by {off:.2g} of its length: not that of the task's seed"
+    return PartAudit(AuditFinding.CHEAT, off, reason, times=times)
 
 
 def _picture(
@@ -174,32 +176,32 @@ def _picture(
     found = image_hash(Image.fromarray(shown, "RGB"), task.algorithm).bits
     size = len(found)
     if found != answer.hashes[proof.image * size : (proof.image + 1) * size]:
-        return PartAudit(AuditFinding.CHEAT, 0.0, f"its hash is {found.hex()}, and the answer says another")
+        reason = f"its hash is {found.hex()}, and the answer says another"
+        return PartAudit(AuditFinding.CHEAT, 0.0, reason, times=math.inf)
     try:
         again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
     except PipelineError as error:
-        finding = AuditFinding.INCOMPARABLE if band is None else AuditFinding.CHEAT
-        return PartAudit(finding, None, f"the last latent gives no picture: {error}")
+        reason = f"the last latent gives no picture: {error}"
+        if band is None:
+            return PartAudit(AuditFinding.INCOMPARABLE, None, reason)
+        return PartAudit(AuditFinding.CHEAT, None, reason, times=math.inf)
     except RUNNING as error:
         raise PipelineError(f"the picture could not be decoded: {type(error).__name__}: {error}") from error
     apart = np.abs(shown.astype(np.float64) - again)
     off, peak = float(np.sqrt(np.mean(apart**2))), int(apart.max())
     if peak == 0:
-        return PartAudit(AuditFinding.MATCH, 0.0, peak=0)
+        return PartAudit(AuditFinding.MATCH, 0.0, peak=0, times=0.0)
     if task.safety_checker and (not shown.any() or not again.any()):
         return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
         reason = "other pixels, and no band for this dtype and scheduler"
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
-    if max(band.times("picture", off), band.times("peak", peak)) <= 1:
-        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak)
-    return PartAudit(
-        AuditFinding.CHEAT,
-        off,
-        f"{said}; honest machines by {band.most('picture'):.2g}, one by {band.most('peak'):.2g}",
-        peak,
-    )
+    times = max(band.times("picture", off), band.times("peak", peak))
+    if times <= 1:
+        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak, times)
+    reason = f"{said}; honest machines by {band.most('picture'):.2g}, one by {band.most('peak'):.2g}"
+    return PartAudit(AuditFinding.CHEAT, off, reason, peak, times)
 
 
 def _same(proof: TraceProof, content: Content, step: int, again: torch.Tensor) -> bool:
