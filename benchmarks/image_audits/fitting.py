@@ -90,7 +90,8 @@ def room(rows: Rows, dtype: str, honest: Spread) -> float:
 
 def spread(rows: Rows, name: str, least: float) -> dict[str, float]:
     """Return the fields of a `Spread` that honest audits have in one statistic."""
-    groups = [np.array(of) for row in rows if (of := list(_of(row, name)))]
+    found = [(picture_of(row), np.array(of)) for row in rows if (of := list(_of(row, name)))]
+    groups, pictures = [group for _, group in found], len({picture for picture, _ in found})
     if not groups:
         return {"centre": 0.0, "between": 0.0, "within": 0.0, "reach": 0.0, "least": least}
     every, means = np.concatenate(groups), np.array([group.mean() for group in groups])
@@ -98,7 +99,6 @@ def spread(rows: Rows, name: str, least: float) -> dict[str, float]:
     free = int((sizes - 1).sum())
     within = float(sum(((group - group.mean()) ** 2).sum() for group in groups) / free) if free else 0.0
     between = max(0.0, float(means.var(ddof=1)) - within * float((1 / sizes).mean())) if len(means) > 1 else 0.0
-    pictures = len({picture_of(row) for row in rows})
     reach = float(t.ppf(1 - RATE / 2, max(1, pictures - 1))) * math.sqrt(1 + 1 / pictures)
     deviation = math.sqrt(within + between)
     if deviation:

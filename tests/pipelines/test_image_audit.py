@@ -162,7 +162,9 @@ def test_in_bfloat16_another_guidance_scale_is_found_from_a_float32_reference(ha
 
 
 @pytest.mark.usefixtures("band")
-def test_a_second_hypothesis_names_the_model_that_was_used(runner: Any, model: ModelRef, traced: ImageTask) -> None:
+def test_a_second_hypothesis_names_the_model_that_was_used(
+    runner: Any, half: Any, model: ModelRef, traced: ImageTask
+) -> None:
     with Runner(model, device="cpu") as other, torch.no_grad():
         for weight in other._loaded.pipeline.unet.parameters():
             weight.copy_(weight.bfloat16())
@@ -170,8 +172,8 @@ def test_a_second_hypothesis_names_the_model_that_was_used(runner: Any, model: M
         found = runner.audit(traced, *rebound(result, unchanged), **EVERY, against=other)
         assert {step.direction for step in found.steps} == {Direction.AGAINST}, str(found)
         assert {round(step.errors.against.times, 2) for step in found.steps} == {1.0}
-        with pytest.raises(InvalidInputError, match="dtype"):
-            runner.audit(traced.replace(dtype="bfloat16"), *rebound(result, unchanged), **EVERY, against=other)
+    with pytest.raises(InvalidInputError, match="loaded bfloat16"):
+        runner.audit(traced, *rebound(result, unchanged), **EVERY, against=half)
     with pytest.raises(InvalidInputError, match="a Runner of the other model"):
         runner.audit(traced, *rebound(result, unchanged), **EVERY, against=model)
 
@@ -411,6 +413,8 @@ def test_what_cannot_be_audited_is_said_before_the_model_is_loaded(
         ((traced, "answer", proof), every, "expected an ImageScore"),
         ((traced, score, proof), {**every, "kinds": ("native",)}, "expected the names of two kinds"),
         ((traced, score, proof), {**every, "kinds": "native"}, "expected the names of two kinds"),
+        ((traced, score, proof), {**every, "against": "int8"}, "expected an ImageTask, or None"),
+        ((traced, score, proof), {**every, "against": traced.replace(steps=7)}, "in more than its model"),
     ]
     for arguments, settings, said in cases:
         with pytest.raises(InvalidInputError, match=said):
