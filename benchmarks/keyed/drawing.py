@@ -118,7 +118,9 @@ def fill(folder: Path, parts: Sequence[Part], model: ModelRef, about: Mapping[st
             if kind is not None:
                 busy[kind.name] -= 1
             if kind is None or not left[kind.name]:
-                kind = max((part.kind for part in missing), key=lambda one: left[one.name] / (1 + busy[one.name]), default=None)
+                kind = max(
+                    (part.kind for part in missing), key=lambda one: left[one.name] / (1 + busy[one.name]), default=None
+                )
             if kind is None:
                 return None
             busy[kind.name] += 1

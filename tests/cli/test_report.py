@@ -22,6 +22,8 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.audits import AuditFinding
+from crynux_validate.audits.bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step, judge_together
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
@@ -297,20 +299,23 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
     assert "the result of another task" in capsys.readouterr().err
 
 
+LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), calibrated=False)
+
+
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:
     """An audit's JSON, of a step that is off and of one that is not."""
     opening = dispute.group.openings[node]
-    return {
-        "task_digest": dispute.task.digest, "answer": opening.answer_bytes.hex(), "image": 0, "finding": "CHEAT",
-        "calibrated": False,
-        "first": {"finding": "MATCH", "off": 0.0, "peak": None, "times": 0.0, "reason": ""},
-        "steps": [
-            {"step": 3, "finding": "NOISE", "times": 0.025, "prediction": 5e-6, "reason": "off by 5e-06"},
-            {"step": 17, "finding": "CHEAT", "times": 500.0, "prediction": 0.1, "reason": "off by 0.1"},
-        ],
-        "together": {"finding": "CHEAT", "steps": 2, "times": 321.0, "reason": "on average"},
-        "picture": {"finding": "NOISE", "off": 0.01, "peak": 1, "times": 0.333, "reason": "off by 0.01 levels"},
-    }  # fmt: skip
+    answer = cv.answer_from_bytes(opening.answer_bytes)
+    assert isinstance(answer, cv.ImageScore)
+    honest = Errors(False, 5e-6, 5e-6, 1e-6, 0.0, Along(1e-6, 1e-5))
+    cheat = Errors(False, 0.05, 0.05, 0.01, 1e-6, Along(-0.04, -0.2), Along(0.01, 0.1))
+    steps = (judge_step(3, honest, BAND), judge_step(17, cheat, BAND))
+    together = judge_together((honest, cheat), BAND)
+    first, picture = PartAudit(AuditFinding.MATCH, 0.0, times=0.0), PartAudit(AuditFinding.NOISE, 0.01, "", 1, 1 / 3)
+    found = ImageAudit(dispute.task.digest, answer, 0, steps, together, first, picture, calibrated=False)
+    written: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
+    return written
 
 
 def audit_file(dispute: Dispute, value: object, name: str = "audit.json") -> str:
@@ -324,10 +329,10 @@ def test_an_audit_is_shown(dispute: Dispute) -> None:
     found = report(dispute, "--audit", f"{cheat}={audit_file(dispute, audited(dispute, cheat))}")
     assert f"<b>{cheat}</b>: " in found
     assert re.search(rf"<b>{cheat}</b>.*An audit of its answer says <span[^>]*>CHEAT</span>", found)
-    for part in ("first latent", "step 3", "step 17", "steps together", "picture"):
+    for part in ("first latent", "step 3", "step 17", "2 steps together", "picture"):
         assert found.count(f">{part}<") == 2, "in the drawing and in the table"
-    for times in ("0", "0.025", "500", "321", "0.333"):
-        assert f"<td>{times}</td>" in found
+    assert "<td>500</td>" in found, "0.05 is 500 times 1e-4, and -0.04 along guidance is 400 times"
+    assert "<td>0.333</td>" in found
     assert "Uncalibrated" in found
     assert not _Tags(found).open
     assert "<h2>Audits</h2>" not in report(dispute)
@@ -361,8 +366,7 @@ def test_strangers_cannot_write_into_an_audit(dispute: Dispute) -> None:
         (lambda value: value | {"steps": [3]}, "is no audit"),
         (lambda value: value | {"steps": [value["steps"][0] | {"step": "<b>"}]}, "a step has no number"),
         (lambda value: value | {"steps": [value["steps"][0] | {"times": "1"}]}, "is no number"),
-        (lambda value: value | {"first": value["first"] | {"times": -1}}, "is less than 0"),
-        (lambda value: value | {"together": {}}, "is no audit"),
+        (lambda value: value | {"together": value["together"] | {"steps": "<b>"}}, "have no number"),
         (lambda value: value | {"finding": "FINE"}, "is no audit"),
         (lambda value: value | {"calibrated": 1}, "calibrated is neither true nor false"),
         (lambda value: value | {"image": "0"}, "image is no number"),
@@ -396,13 +400,18 @@ def test_an_audit_of_a_text_is_told() -> None:
     assert told_audit(nothing.to_dict()).parts[0].times is None
 
 
-def test_what_has_no_number_is_infinitely_far(dispute: Dispute) -> None:
-    """JSON has no infinite number, and an audit writes null; where nothing can be said, it writes the same."""
-    value = audited(dispute, dispute.group.members[0])
-    value["steps"][1]["times"] = None
-    value["picture"] |= {"finding": "INCOMPARABLE", "times": None}
-    value["together"] = None
-    assert [part.times for part in told_audit(value).parts] == [0, 0.025, math.inf, None]
+def test_what_has_no_number_is_infinitely_far() -> None:
+    """JSON has no infinite number, and an image audit writes null."""
+    wild = judge_step(0, Errors(False, math.inf, math.inf, math.inf, 0.0), BAND)
+    first, hidden = (
+        PartAudit(AuditFinding.MATCH, 0.0, times=0.0),
+        PartAudit(AuditFinding.INCOMPARABLE, None, "not shown"),
+    )
+    score = cv.ImageScore(bytes(8), bytes(32))
+    found = ImageAudit("0" * 64, score, 0, (wild,), None, first, hidden, calibrated=True)
+    assert [part.times for part in told_audit(found.to_dict()).parts] == [0.0, math.inf, None]
+    without = ImageAudit("0" * 64, score, 0, (judge_step(0, wild.errors, None),), None, first, hidden, calibrated=False)
+    assert [part.times for part in told_audit(without.to_dict()).parts] == [0.0, None, None]
 
 
 def test_pixels_that_a_trace_binds(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def test_a_picture_of_larger_pixels_has_the_same_values(height: int, width: int)
     for number in range(3):
         values, again = Key(seed(number)).values(small), Key(seed(number)).values(large)
         assert max(bands_apart(again[: len(values)], values)) <= VALUES, "more than roundings"
-    finer = [numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > min(height, width)]
+    finer = [
+        numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > min(height, width)
+    ]
     assert all(not numbers.any() for numbers in finer)
 
 
@@ -118,13 +120,17 @@ def test_the_sum_of_squares_is_the_difference_of_the_pictures() -> None:
 def difference(a: Picture, b: Picture) -> Any:
     """The root mean square difference of each band, in grey levels."""
     both = features(Image.fromarray(a)), features(Image.fromarray(b))
-    return np.array([np.sqrt(((both[0][band][0] - both[1][band][0]) ** 2).mean()) / both[0][band][1] for band in both[0]])
+    return np.array(
+        [np.sqrt(((both[0][band][0] - both[1][band][0]) ** 2).mean()) / both[0][band][1] for band in both[0]]
+    )
 
 
 def test_the_closed_formula_holds_over_fifty_keys() -> None:
     """A spread difference of d grey levels is within tau with probability F_chi2,30(30 tau^2 / d^2)."""
     before = picture(128, 128)
-    after = np.clip(before.astype(int) + np.random.default_rng(9).integers(-12, 13, before.shape), 0, 255).astype(np.uint8)
+    after = np.clip(before.astype(int) + np.random.default_rng(9).integers(-12, 13, before.shape), 0, 255).astype(
+        np.uint8
+    )
     real = difference(before, after)
     for factor in (0.9, 1.0, 1.1):
         limits = [VALUES * (STEPS * factor * one) ** 2 for one in real]

@@ -197,7 +197,9 @@ def _answers(samples: Iterable[KeyedSample]) -> Mapping[tuple[str, str], dict[st
         sizes.setdefault(len(sample.score.score), sample.picture)
         scores = found.setdefault((sample.picture, sample.key), {})
         if sample.kind in scores:
-            raise InvalidInputError(f"samples[{at}]: {sample.kind} has answered {shorten(sample.picture)} with this key")
+            raise InvalidInputError(
+                f"samples[{at}]: {sample.kind} has answered {shorten(sample.picture)} with this key"
+            )
         scores[sample.kind] = sample.score
     if len(sizes) > 1:
         several = ", ".join(f"{size} bytes ({shorten(picture)})" for size, picture in sizes.items())

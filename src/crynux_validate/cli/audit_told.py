@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from crynux_validate.audits.findings import AuditFinding
@@ -119,15 +118,17 @@ def told_audit(value: Mapping[str, Any]) -> ToldAudit:
 
 
 def _of_image(value: Mapping[str, Any]) -> list[ToldPart]:
-    band = value.get("band") or {}
     parts = [_part("first latent", value["first"])]
     for step in value["steps"]:
         if type(step["step"]) is not int:
             raise TypeError("a step has no number")
-        parts.append(_part(f"step {step['step']}", step, band))
-    if value.get("together") is not None:
-        parts.append(_part("steps together", value["together"]))
-    return [*parts, _part("picture", value["picture"], band)]
+        parts.append(_part(f"step {step['step']}", step))
+    together = value["together"]
+    if together is not None:
+        if type(together["steps"]) is not int:
+            raise TypeError("the steps together have no number")
+        parts.append(_part(f"{together['steps']} steps together", together))
+    return [*parts, _part("picture", value["picture"])]
 
 
 def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
@@ -139,21 +140,12 @@ def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
     return [ToldPart(f"tokens, {tokens} of {of}", AuditFinding(value["finding"]), reason, times)]
 
 
-def _part(name: str, value: Mapping[str, Any], band: Mapping[str, Any] = MappingProxyType({})) -> ToldPart:
-    finding = AuditFinding(value["finding"])
-    times = value["times"] if "times" in value else _by_band(value, band)
-    if times is None and finding is AuditFinding.CHEAT:
-        times = math.inf  # JSON has no infinite number
-    elif times is not None:
-        times = _times(times, 1)
-    return ToldPart(name, finding, _text(value, "reason"), times)
-
-
-def _by_band(value: Mapping[str, Any], band: Mapping[str, Any]) -> float | None:
-    """The largest multiple, where numbers are told, and limits of the same names; a picture's is called ``off``."""
-    numbers = {**value, "picture": value.get("off")}
-    told = [name for name in band if name in numbers and numbers[name] is not None]
-    return max((_times(abs(numbers[name]), band[name]) for name in told), default=None)
+def _part(name: str, value: Mapping[str, Any]) -> ToldPart:
+    finding, told = AuditFinding(value["finding"]), value["times"]
+    if told is None:
+        # JSON has no infinite number.
+        return ToldPart(name, finding, _text(value, "reason"), math.inf if finding is AuditFinding.CHEAT else None)
+    return ToldPart(name, finding, _text(value, "reason"), _times(told, 1.0))
 
 
 def _times(number: object, limit: object) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
 from crynux_validate.audits.top import TopLogits
-from crynux_validate.encoding import check_flag, shorten
+from crynux_validate.encoding import check_flag, check_type, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
@@ -109,6 +109,7 @@ class Runner:
         self._machine = local_environment(self.device)
         start = time.perf_counter()
         self._loaded: LoadedModel | LoadedText | None = self._load()
+        self._reference: LoadedModel | None = None
         _LOG.info("loaded %s as %s on %s in %.1f s", model, dtype, self.device, time.perf_counter() - start)
 
     @classmethod
@@ -175,20 +176,40 @@ class Runner:
         seed: bytes,
         count: int,
         kinds: tuple[str, str] | None = None,
+        against: "Runner | None" = None,
     ) -> "ImageAudit":
-        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`."""
+        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`.
+
+        `against` is a runner that has loaded the other model, in the task's dtype. Of float16 and bfloat16 a copy of
+        each model in float32 is made where it is needed, and kept.
+        """
         from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
         check_proof(task, answer, proof, seed, count, kinds)
+        if against is not None:
+            check_type(against, Runner, "against", "a Runner of the other model")
+            against._check(task.replace(model=against.model))
         self._check(task)
         if self._loaded is None:
             raise PipelineError("this runner is closed; make a new one")
         loaded: Any = self._loaded
         start = time.perf_counter()
         with deterministic():
-            found = audit_image(loaded, task, answer, proof, kinds)
+            other = None if against is None else against._in_float32
+            found = audit_image(loaded, task, answer, proof, kinds, reference=self._in_float32, against=other)
         _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
         return found
+
+    def _in_float32(self) -> "LoadedModel":
+        """The image model in float32, made once."""
+        from crynux_validate.pipelines.images.recomputing import in_float32
+
+        if self._loaded is None:
+            raise PipelineError("this runner is closed; make a new one")
+        if self._reference is None:
+            loaded: Any = self._loaded
+            self._reference = in_float32(loaded)
+        return self._reference
 
     def _load(self) -> "LoadedModel | LoadedText":
         try:
@@ -254,7 +275,7 @@ class Runner:
         """Free the model and its memory. Closing twice is fine."""
         if self._loaded is None:
             return
-        self._loaded = None
+        self._loaded = self._reference = None
         gc.collect()
         import torch
 
