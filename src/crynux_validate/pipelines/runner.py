@@ -16,6 +16,7 @@ from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.foreign import emulated
 from crynux_validate.pipelines.guard.probe import find_device, local_environment
 from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, TextTask
+from crynux_validate.tasks.parts import NO_PARTS, Parts
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,9 @@ class Runner:
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the first that is there of cuda, mps, cpu.
     safety_checker
         Load the model's own safety checker, which must be there then; for images only.
+    parts
+        What is loaded beside the model (`ImageTask.parts`); for images only. It stays for all tasks of this runner,
+        and a task that names other parts is refused.
 
     Raises
     ------
@@ -91,6 +95,7 @@ class Runner:
         device: "str | torch.device | None" = None,
         *,
         safety_checker: bool = False,
+        parts: Parts = NO_PARTS,
     ) -> None:
         if not isinstance(model, ModelRef):
             raise InvalidInputError(f"model is {shorten(model)}; expected a ModelRef")
@@ -101,11 +106,15 @@ class Runner:
         check_flag(safety_checker, "safety_checker")
         if safety_checker and kind != "image":
             raise InvalidInputError("safety_checker is True; only image models have one")
+        check_type(parts, Parts, "parts", "the parts of an image task (task.parts)")
+        if parts != NO_PARTS and kind != "image":
+            raise InvalidInputError(f"parts are {shorten(parts)}; only image models have some")
         self.model = model
         self.kind = kind
         self.dtype = dtype
         self.device = find_device(device)
         self.safety_checker = safety_checker
+        self.parts = parts
         self._machine = local_environment(self.device)
         start = time.perf_counter()
         self._loaded: LoadedModel | LoadedText | None = self._load()
@@ -119,7 +128,9 @@ class Runner:
             return cls(task.model, "text", task.dtype, device)
         if not isinstance(task, ImageTask):
             raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
-        return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker)
+        return cls(
+            task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts
+        )
 
     @overload
     def run(
@@ -220,7 +231,9 @@ class Runner:
                     return text_models.load(self.model, self.dtype, self.device)
                 from crynux_validate.pipelines.images import models as image_models
 
-                return image_models.load(self.model, self.dtype, self.device, safety_checker=self.safety_checker)
+                return image_models.load(
+                    self.model, self.dtype, self.device, safety_checker=self.safety_checker, beside=self.parts
+                )
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"a Runner for {self.kind}", self.kind, error.name or "transformers") from error
 
@@ -303,6 +316,7 @@ class Runner:
             "model": (task.model, self.model),
             "dtype": (task.dtype, self.dtype),
             "safety_checker": (isinstance(task, ImageTask) and task.safety_checker, self.safety_checker),
+            "parts": (task.parts if isinstance(task, ImageTask) else NO_PARTS, self.parts),
         }
         for name, (wanted, loaded) in asked.items():
             if wanted != loaded:
