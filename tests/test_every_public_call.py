@@ -46,6 +46,7 @@ NOT_CALLED = {
         "CheckedEvidence",
         "ClassFacts",
         "ExpectedGain",
+        "AuditedGain",
         "AuditedStake",
         "ImageAudit",
         "RequiredStake",

@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.text.generating import TextResult, Token
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedGain,
         AuditedStake,
         AuditTerms,
         ExpectedGain,
@@ -175,8 +176,8 @@ _HOME = {
     "pipelines.text.audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
-        "false_accept_rate", "required_stake",
+        "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
+        "expected_gain", "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -213,6 +214,7 @@ __all__ = [
     "Answer",
     "Attestation",
     "AuditTerms",
+    "AuditedGain",
     "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",

@@ -96,6 +96,7 @@ COMPUTED = {
     "verdict": ["verdict"],
     "settlement": ["members", "outcome", "findings", "delivered_by", "transfers"],
     "stake": ["p", "b", "c", "f", "e", "x", "s", "slash", "per_fee", "gains"],
+    "audited-stake": ["d", "a", "e", "x", "y", "v", "s", "slash", "fee", "cost", "per_fee", "gains"],
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "keyed": ["draw_digest", "nonces", "token_ids", "seed", "score", "answer"],

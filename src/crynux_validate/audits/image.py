@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import Band
-from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
 
 NAMED_FROM: Final = 0.9999
@@ -126,6 +127,8 @@ class ImageAudit:
     ----------
     task
         The task's digest.
+    answer
+        The answer that was audited.
     image
         The number of the image.
     steps
@@ -134,16 +137,23 @@ class ImageAudit:
         Whether the first latent is that of the task's seed.
     picture
         Whether the picture is what the last latent decodes to, and its hash that of the answer.
-    calibrated
-        Whether the band was measured on this pair of kinds; otherwise it is the widest of its dtype and scheduler.
+    band
+        What honest machines may be apart; None where nothing was measured with this dtype and scheduler. Each of its
+        limits is of the number of the same name.
     """
 
     task: str
+    answer: ImageScore
     image: int
     steps: tuple[StepAudit, ...]
     first: PartAudit
     picture: PartAudit
-    calibrated: bool
+    band: Band | None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the band is of this pair of kinds; otherwise it is the widest of its dtype and scheduler."""
+        return self.band is not None and self.band.calibrated
 
     @property
     def finding(self) -> AuditFinding:
@@ -158,9 +168,11 @@ class ImageAudit:
         """Return JSON values."""
         return {
             "task_digest": self.task,
+            "answer": answer_hex(self.answer),
             "image": self.image,
             "finding": self.finding.value,
             "calibrated": self.calibrated,
+            "band": None if self.band is None else asdict(self.band),
             "first": _part(self.first),
             "steps": [_step(step) for step in self.steps],
             "picture": _part(self.picture),

@@ -67,7 +67,7 @@ def audit_image(
         steps = tuple(_step(loaded, task, proof, proved, step, predictions, band) for step in proof.steps)
         first = _first(loaded, task, proof, proved)
         picture = _picture(loaded, task, answer, proof, proved, band)
-    return ImageAudit(task.digest, proof.image, steps, first, picture, band is not None and band.calibrated)
+    return ImageAudit(task.digest, answer, proof.image, steps, first, picture, band)
 
 
 def _step(

@@ -123,7 +123,7 @@ class TextAuditor:
         elif looked.top is not None and finding is AuditFinding.NOISE:
             finding, reason = _by_rows(looked.top, limits, band)
         return TextAudit(
-            task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
+            task, answer, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
             looked.margins, band.most(looked.tokens), looked.top, limits, other,
             None if other is None else band.against, time.perf_counter() - start,
         )  # fmt: skip
@@ -191,8 +191,8 @@ def prepared(
     if reason is None and found is not None:
         return *found, None
     length = sum(map(len, proof.token_ids))
-    audit = TextAudit(task, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length, odd=0,
-                      margins=0.0, limit=0.0)  # fmt: skip
+    audit = TextAudit(task, answer, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length,
+                      odd=0, margins=0.0, limit=0.0)  # fmt: skip
     return TextBand(1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0), False, audit
 
 
