@@ -56,7 +56,9 @@ class Part:
         if not isinstance(self.model, ModelRef):
             raise InvalidTaskError("model", f"is {shorten(self.model)}; expected a ModelRef")
         if self.model.variant is not None:
-            raise InvalidTaskError("model.variant", f"is {shorten(self.model.variant)}; leave it out, and name the file")
+            raise InvalidTaskError(
+                "model.variant", f"is {shorten(self.model.variant)}; leave it out, and name the file"
+            )
         _check_file(self.file)
 
     def to_dict(self) -> dict[str, Any]:

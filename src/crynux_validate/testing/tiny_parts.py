@@ -52,9 +52,7 @@ def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> L
     return Lora(ModelRef.local(path))
 
 
-def _shapes(
-    caller: str, model: ModelRef, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _shapes(caller: str, model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     """Give the component, the name and the shape of each tensor of some components of a model."""
     check_type(model, ModelRef, "model", "a ModelRef, as tiny_image_model returns it")
     if model.path is None:

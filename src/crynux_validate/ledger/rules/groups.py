@@ -42,7 +42,9 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     check_integer(action.beacon_round, "the beacon's next round")
     for name, model in action.task.references().items():
         if not model.pinned:
-            raise InvalidTaskError(f"{name}.revision", "can move: a ledger takes only tasks that pin what is loaded (T1)")
+            raise InvalidTaskError(
+                f"{name}.revision", "can move: a ledger takes only tasks that pin what is loaded (T1)"
+            )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
     if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:

@@ -28,12 +28,24 @@ from crynux_validate.pipelines.text.models import LoadedText
 from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
 from crynux_validate.pipelines.text.sampling import Float32s, TokenIds
 from crynux_validate.pipelines.text.top import contradicts
-from crynux_validate.tasks import DTYPES, Dtype, ModelRef, TextTask
+from crynux_validate.tasks import DTYPES, Dtype, ModelRef, QuantizeBits, TextTask
+from crynux_validate.tasks.text import check_bits
 
 _LEAST: Final = 1e-9
 """A difference of rows that counts as none: its logarithm must be a number."""
 
-_SAME: Final = ("messages", "prompt", "token_ids", "tools", "date", "seed", "sequences", "max_new_tokens", "do_sample")
+_SAME: Final = (
+    "messages",
+    "prompt",
+    "token_ids",
+    "tools",
+    "template_args",
+    "date",
+    "seed",
+    "sequences",
+    "max_new_tokens",
+    "do_sample",
+)
 """What a second hypothesis has as the task has it: the same input, noise and length."""
 
 
@@ -47,7 +59,9 @@ class TextAuditor:
     dtype
         The dtype of the tasks: the reference is made from the weights as they are in it.
     device
-        As for `Runner`. The reference needs four bytes for each weight.
+        As for `Runner`. The reference needs four bytes for each weight that is not quantized.
+    quantize_bits
+        That of the tasks: the reference has the same weights of 4 or 8 bits, and computes with them in float32.
 
     Raises
     ------
@@ -55,19 +69,27 @@ class TextAuditor:
         As for `Runner`.
     """
 
-    def __init__(self, model: ModelRef, dtype: Dtype = "bfloat16", device: "str | torch.device | None" = None) -> None:
+    def __init__(
+        self,
+        model: ModelRef,
+        dtype: Dtype = "bfloat16",
+        device: "str | torch.device | None" = None,
+        *,
+        quantize_bits: QuantizeBits = None,
+    ) -> None:
         check_type(model, ModelRef, "model", "a ModelRef")
         if dtype not in DTYPES:
             raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
         self.model, self.dtype, self.device = model, dtype, find_device(device)
+        self.quantize_bits = check_bits(quantize_bits)
         with deterministic():
-            self._loaded: LoadedText | None = reference.load(model, dtype, self.device)
+            self._loaded: LoadedText | None = reference.load(model, dtype, self.device, quantize_bits)
 
     @classmethod
     def for_task(cls, task: TextTask, device: "str | torch.device | None" = None) -> Self:
         """Load the reference of a task; parameters and errors as for the class."""
         check_type(task, TextTask, "the task", "a TextTask")
-        return cls(task.model, task.dtype, device)
+        return cls(task.model, task.dtype, device, quantize_bits=task.quantize_bits)
 
     def audit(
         self,
@@ -111,12 +133,15 @@ class TextAuditor:
 
     def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
         """The sum of the margins under a second hypothesis."""
-        if (against.model, against.dtype) == (self.model, self.dtype) and self._loaded is not None:
+        wanted = (against.model, against.dtype, against.quantize_bits)
+        if wanted == (self.model, self.dtype, self.quantize_bits) and self._loaded is not None:
             return _summed(self._loaded, against, proof, band)
-        return _summed(reference.load(against.model, against.dtype, self.device), against, proof, band)
+        other = reference.load(against.model, against.dtype, self.device, against.quantize_bits)
+        return _summed(other, against, proof, band)
 
     def _check(self, task: TextTask) -> None:
-        for name, wanted, loaded in (("model", task.model, self.model), ("dtype", task.dtype, self.dtype)):
+        for name in ("model", "dtype", "quantize_bits"):
+            wanted, loaded = getattr(task, name), getattr(self, name)
             if wanted != loaded:
                 raise InvalidInputError(
                     f"the task asks for {name} {wanted}, but this auditor has loaded {loaded}; use"
