@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crynux_validate.calibration.intervals import Clustering, blocks_of
-from crynux_validate.calibration.result import slash_place
+from crynux_validate.calibration.rates import slash_place
 from crynux_validate.calibration.samples import Bools, Floats, Hashes
 from crynux_validate.calibration.table import Integers, Table
 from crynux_validate.judging.bulk import judge_thresholds

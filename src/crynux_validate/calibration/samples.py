@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS
-from crynux_validate.calibration.result import CHEAT_NAME
+from crynux_validate.calibration.fields import CHEAT_NAME
 from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_IMAGES
