@@ -18,13 +18,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BITS
-from crynux_validate.calibration.intervals import blocks_of
-from crynux_validate.calibration.samples import Bools, Floats, Hashes
-from crynux_validate.calibration.table import PLAIN, Classes, Integers, Table
+from crynux_validate.algorithms import HASH_BITS
+from crynux_validate.calibration.intervals import Floats, Integers, blocks_of
+from crynux_validate.calibration.table import PLAIN, Classes, Table
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
+from crynux_validate.judging.bulk import Hashes, is_telling
 
 DISTANCES: Final = HASH_BITS + 1
 """How many different distances there are, 0 to 64."""
@@ -76,14 +76,6 @@ class HonestCounts(Counts):
 
     by_pair: Floats
     telling_by_pair: Floats
-
-
-def is_telling(hashes: Hashes) -> Bools:
-    """Which hashes are not degenerate (A2)."""
-    fewest, most = DEGENERATE_OUTSIDE
-    weight = np.bitwise_count(hashes)
-    telling: Bools = (weight >= fewest) & (weight <= most)
-    return telling
 
 
 def count_honest(table: Table, *, safety_checker: bool, seed: int) -> HonestCounts:

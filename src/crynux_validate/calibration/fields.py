@@ -11,6 +11,15 @@ from crynux_validate.encoding import MAX_SAFE_INTEGER
 CHEAT_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
 """What names of cheats look like, ``unrelated`` among them: a regular expression."""
 
+HONEST: Final = "honest"
+"""The role of what a machine answered that did what was asked."""
+
+UNRELATED: Final = "unrelated"
+"""The role of a picture that has nothing to do with any task; also the name of the cheat that hands one in."""
+
+CHEAT: Final = "cheat:"
+"""What the role of a cheat begins with; its name follows."""
+
 MAX_NAMES: Final = 10_000
 MAX_TEXT: Final = 10_000
 
