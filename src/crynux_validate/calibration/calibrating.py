@@ -8,13 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from crynux_validate.calibration.counting import (
-    Counts,
-    OnProgress,
-    count_cheat,
-    count_honest,
-    count_unrelated,
-)
+from crynux_validate.calibration.counting import Counts, count_cheat, count_honest
 from crynux_validate.calibration.fields import CHEAT, HONEST, UNRELATED
 from crynux_validate.calibration.groups import Drawn, cheat_groups, honest_groups, judged, unrelated_groups
 from crynux_validate.calibration.intervals import (
@@ -30,6 +24,7 @@ from crynux_validate.calibration.recommendation import recommended
 from crynux_validate.calibration.result import Calibration, Excluded
 from crynux_validate.calibration.samples import Samples
 from crynux_validate.calibration.table import PLAIN, Table, classes_of, margin_cuts, pictures_of
+from crynux_validate.calibration.unrelated import OnProgress, count_unrelated
 from crynux_validate.encoding import check_flag, check_function, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.judging import GROUP_SIZES
