@@ -73,11 +73,11 @@ def test_the_ratios(runner: Runner, auditor: TextAuditor, task: TextTask, reques
     plain, full = runner.run(task), runner.run(bound)
     assert full.top is not None
     places = audit_positions(SEED, bound, full.score, full.token_ids)
-    proof = TextProof(full.token_ids, full.top.open(places))
+    proof = TextProof(bound.digest, full.token_ids, full.top.open(places))
     ways: dict[str, Callable[[], Any]] = {
         "writing": lambda: runner.run(task),
         "writing, top bound": lambda: runner.run(bound),
-        "audit": lambda: auditor.audit(task, plain.score, TextProof(plain.token_ids)),
+        "audit": lambda: auditor.audit(task, plain.score, TextProof(task.digest, plain.token_ids)),
         "audit, top bound": lambda: auditor.audit(bound, full.score, proof, seed=SEED),
     }
     times = [[seconds(way) for way in ways.values()] for _ in range(rounds)]

@@ -100,6 +100,7 @@ COMPUTED = {
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "keyed": ["draw_digest", "nonces", "token_ids", "seed", "score", "answer"],
+    "keyed-values": ["picture_seed", "seed", "score", "answer"],
     "signature": [
         "secret", "commitment", "draw", "node", "draw_digest", "public_key", "signed", "signature",
     ],

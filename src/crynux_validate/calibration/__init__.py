@@ -9,6 +9,7 @@ import crynux_validate.lazy as _lazy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.calibration.calibrating import calibrate
+    from crynux_validate.calibration.keyed import BandRates, KeyedCalibration, KeyedSample, calibrate_keyed
     from crynux_validate.calibration.plot import draw_plot
     from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
     from crynux_validate.calibration.recommendation import NotEnough, Recommendation
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from crynux_validate.calibration.tables import write_samples
 
 _MODULE_OF = {
+    "BandRates": "keyed",
+    "KeyedCalibration": "keyed",
+    "KeyedSample": "keyed",
     "calibrate": "calibrating",
+    "calibrate_keyed": "keyed",
     "NotEnough": "recommendation",
     "Recommendation": "recommendation",
     "Sample": "samples",
@@ -46,18 +51,22 @@ _MODULE_OF = {
 
 _NEEDS = {
     "calibrate": ("calibration", ("numpy", "scipy")),
+    "calibrate_keyed": ("calibration", ("numpy", "scipy")),
     **dict.fromkeys(
         ("Sample", "Samples", "kind_of", "read_samples", "sample_of", "write_samples"), ("calibration", ("numpy",))
     ),
 }
 
 __all__ = [
+    "BandRates",
     "Calibration",
     "CheatRates",
     "Curve",
     "Curves",
     "Excluded",
     "HonestRates",
+    "KeyedCalibration",
+    "KeyedSample",
     "NotEnough",
     "PairRates",
     "Rate",
@@ -66,6 +75,7 @@ __all__ = [
     "Sample",
     "Samples",
     "calibrate",
+    "calibrate_keyed",
     "draw_plot",
     "kind_of",
     "read_samples",

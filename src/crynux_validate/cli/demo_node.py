@@ -50,7 +50,7 @@ class _Process:
 
 def load(task: ImageTask) -> str:
     """Load the task's model; returns the digest of this process's kernels, as hexadecimal digits."""
-    _Process.runner = cv.Runner.for_task(task, "cpu")
+    _Process.runner, _Process.stock = cv.Runner.for_task(task, "cpu"), None
     return cv.local_environment("cpu").kernel_digest.hex()
 
 
