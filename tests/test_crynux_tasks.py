@@ -18,6 +18,7 @@ from crynux_validate import (
     TextualInversion,
     task_from_json,
 )
+from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE: dict[str, Any] = {"base_model": "crynux-network/sdxl-turbo", "prompt": "a red cat", "task_config": {}}
@@ -32,6 +33,36 @@ def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
 def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
     value = arguments | changes if isinstance(arguments, dict) else arguments
     return TextTask.from_crynux(value, revision=COMMIT, model_defaults=model_defaults)
+
+
+# ------------------------------------------------------------------------------------------------ examples
+
+
+@pytest.mark.parametrize("example", [*crynux_examples.TEXT, *crynux_examples.IMAGE], ids=lambda found: found.name)
+def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
+    kind = TextTask if example in crynux_examples.TEXT else ImageTask
+    settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if not example.field:
+        if kind is ImageTask:
+            settings["parts"] = parts_of(example.arguments)
+        task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
+        assert task_from_json(task.to_json()) == task
+        return
+    with pytest.raises(InvalidTaskError) as caught:
+        kind.from_crynux(example.arguments, revision=COMMIT, **settings)
+    assert (caught.value.field, caught.value.code) == (example.field, "unsupported")
+    assert example.says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_the_examples_say_reaches_the_tasks() -> None:
+    found = {example.name: example.arguments for example in crynux_examples.TEXT}
+    task = text(found["deepseek_v31_tool_call_example"])
+    assert (task.template_args, task.max_new_tokens, task.repetition_penalty) == ({"thinking": False}, 32768, 1.1)
+    assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
+    assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
+    assert text(found["chat_template_example"]).quantize_bits == 4
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -273,66 +304,35 @@ def test_a_textual_inversion_is_carried_over_with_its_file_and_its_token() -> No
         beside({"textual_inversion": found.model}, textual_inversion="sd-concepts-library/cat-toy")
 
 
-EXAMPLES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
-    (
-        {
-            "version": "2.0.0",
-            "base_model": {"name": "emilianJR/chilloutmix_NiPrunedFp32Fix", "variant": None},
-            "prompt": "best quality, ultra high res, photorealistic++++, 1girl, off-shoulder sweater, smiling",
-            "negative_prompt": "paintings, sketches, worst quality+++++, low quality+++++, normal quality+++++, lowres",
-            "task_config": {"num_images": 9, "safety_checker": False, "steps": 40},
-            "lora": {"model": "https://civitai.com/api/download/models/31284", "weight": 70},
-        },
-        {"lora": FOLDER},
-        {"loras": (Lora(FOLDER, weight=0.7),), "steps": 40, "images": 9},
-    ),
-    (
-        {
-            "version": "2.0.0",
-            "base_model": {"name": "stabilityai/sdxl-turbo"},
-            "scheduler": {"method": "EulerAncestralDiscreteScheduler", "args": {"timestep_spacing": "trailing"}},
-            "prompt": "toy_face of a hacker with a hoodie, pixel art",
-            "negative_prompt": "",
-            "task_config": {"num_images": 9, "steps": 1, "cfg": 0},
-            "lora": {"model": "CiroN2022/toy-face"},
-        },
-        {"lora": Lora(ModelRef("CiroN2022/toy-face", revision="6" * 40), "toy_face_sdxl.safetensors")},
-        {"loras": (Lora(ModelRef("ciron2022/toy-face", revision="6" * 40), "toy_face_sdxl.safetensors"),)},
-    ),
-    (
-        {
-            "version": "2.0.0",
-            "base_model": {"name": "runwayml/stable-diffusion-v1-5"},
-            "prompt": "a grafitti in a favela wall with a <cat-toy> on it",
-            "textual_inversion": "sd-concepts-library/cat-toy",
-            "task_config": {"num_images": 9, "steps": 40},
-        },
-        {"textual_inversion": TextualInversion(FOLDER, token="<cat-toy>")},
-        {"textual_inversions": (TextualInversion(FOLDER, token="<cat-toy>"),)},
-    ),
-    (
-        {
-            "version": "2.0.0",
-            "base_model": {"name": "stabilityai/stable-diffusion-xl-base-1.0"},
-            "unet": "latent-consistency/lcm-sdxl",
-            "prompt": "Self-portrait oil painting, a beautiful cyborg with golden hair, 8k",
-            "negative_prompt": "",
-            "task_config": {"num_images": 9, "steps": 4, "cfg": 5},
-            "scheduler": {"method": "LCMScheduler"},
-        },
-        {"unet": ModelRef("latent-consistency/lcm-sdxl", revision="7" * 40)},
-        {"unet": ModelRef("latent-consistency/lcm-sdxl", revision="7" * 40), "scheduler": "LCMScheduler"},
-    ),
-]
-"""The values of example tasks of the live network's task runner."""
+def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What pins the parts that an example names: a commit, or a folder for what comes from an address."""
+
+    def pin(name: str) -> ModelRef:
+        return FOLDER if "://" in name else ModelRef(name, revision="8" * 40)
+
+    found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
+    if arguments.get("lora"):
+        found["lora"] = pin(arguments["lora"]["model"])
+    if arguments.get("textual_inversion"):
+        found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")
+    return found
 
 
-@pytest.mark.parametrize(("arguments", "parts", "expected"), EXAMPLES)
-def test_example_tasks_of_the_live_network(arguments: Any, parts: Any, expected: Any) -> None:
-    task = ImageTask.from_crynux(arguments, revision=COMMIT, parts=parts)
-    assert {name: getattr(task, name) for name in expected} == expected
-    assert task.prompt == arguments["prompt"]
-    assert task_from_json(task.to_json()) == task
+def test_the_parts_of_the_examples_reach_the_tasks() -> None:
+    found = {each.name: each.arguments for each in crynux_examples.IMAGE}
+
+    def taken(name: str) -> ImageTask:
+        return ImageTask.from_crynux(found[name], revision=COMMIT, parts=parts_of(found[name]))
+
+    assert taken("sd15_lora").loras == (Lora(FOLDER, weight=0.7),)
+    assert taken("sdxl_turbo_lora_hf").loras == (Lora(ModelRef("ciron2022/toy-face", revision="8" * 40)),)
+    assert taken("sdxl_lcm").unet == ModelRef("latent-consistency/lcm-sdxl", revision="8" * 40)
+    (inversion,) = taken("sd15_textual_inversion").textual_inversions
+    assert (inversion.token, inversion.model.repository) == ("<cat-toy>", "sd-concepts-library/cat-toy")
+    for name in ("sd15_lora", "sdxl_lcm", "sd15_textual_inversion"):
+        with pytest.raises(InvalidTaskError, match=r"pass parts={") as caught:
+            image(found[name])
+        assert len(str(caught.value)) < 300
 
 
 def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
@@ -410,11 +410,13 @@ def test_every_field_of_a_text_task() -> None:
         },
         "seed": 42,
         "dtype": "float16",
-        "quantize_bits": None,
+        "quantize_bits": 8,
+        "template_args": {"enable_thinking": False, "tags": ["a", 1]},
     }  # fmt: skip
     task = text(arguments)
     assert task == TextTask(
-        model=ModelRef("owner/model", revision=COMMIT), tools=tools, seed=42, dtype="float16", max_new_tokens=30,
+        model=ModelRef("owner/model", revision=COMMIT), tools=tools, quantize_bits=8,
+        template_args={"tags": ["a", 1], "enable_thinking": False}, seed=42, dtype="float16", max_new_tokens=30,
         do_sample=True, temperature=0.7, typical_p=0.9, top_k=20, top_p=0.95, min_p=0.05, repetition_penalty=1.1,
         sequences=3, stop=["END"],
         messages=[
@@ -559,8 +561,13 @@ def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "code"),
     [
-        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
-        ({"template_args": {"enable_thinking": False}}, "template_args", "unsupported"),
+        ({"quantize_bits": 5}, "quantize_bits", "schema"),
+        ({"quantize_bits": "4"}, "quantize_bits", "schema"),
+        ({"quantize_bits": True}, "quantize_bits", "schema"),
+        ({"template_args": [1]}, "template_args", "schema"),
+        ({"template_args": {"tools": []}}, "template_args.tools", "unsupported"),
+        ({"template_args": {"chat_template": "{{ messages }}"}}, "template_args.chat_template", "unsupported"),
+        ({"template_args": {"enable thinking": True}}, "template_args.enable thinking", "limits"),
         ({"stream": True}, "stream", "unsupported"),
         ({"model": ""}, "model", "limits"),
         ({"model": "a b"}, "model", "schema"),

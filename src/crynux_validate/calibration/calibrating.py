@@ -8,19 +8,23 @@ from typing import Final
 
 import numpy as np
 
-from crynux_validate.calibration.counting import (
-    Counts,
-    OnProgress,
-    count_cheat,
-    count_honest,
-    count_unrelated,
-)
+from crynux_validate.calibration.counting import Counts, count_cheat, count_honest
+from crynux_validate.calibration.fields import CHEAT, HONEST, UNRELATED
 from crynux_validate.calibration.groups import Drawn, cheat_groups, honest_groups, judged, unrelated_groups
-from crynux_validate.calibration.intervals import Bounds, Clustering, bounds, check_confidence
-from crynux_validate.calibration.recommendation import NotEnough, Recommendation, lowest, more_pictures
-from crynux_validate.calibration.result import BY, Calibration, Curve, Curves, Excluded, Rate, reps_of, slash_place
-from crynux_validate.calibration.samples import CHEAT, HONEST, UNRELATED, Floats, Samples
-from crynux_validate.calibration.table import PLAIN, Integers, Table, classes_of, margin_cuts, pictures_of
+from crynux_validate.calibration.intervals import (
+    Bounds,
+    Clustering,
+    Floats,
+    Integers,
+    bounds,
+    check_confidence,
+)
+from crynux_validate.calibration.rates import BY, Curve, Curves, Rate, reps_of
+from crynux_validate.calibration.recommendation import recommended
+from crynux_validate.calibration.result import Calibration, Excluded
+from crynux_validate.calibration.samples import Samples
+from crynux_validate.calibration.table import PLAIN, Table, classes_of, margin_cuts, pictures_of
+from crynux_validate.calibration.unrelated import OnProgress, count_unrelated
 from crynux_validate.encoding import check_flag, check_function, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.judging import GROUP_SIZES
@@ -136,35 +140,6 @@ def calibrate(
         versions=_versions(),
         seed=seed,
     )
-
-
-def recommended(
-    honest: Curves, thresholds: tuple[int, ...], false_reject_rate: float, false_slash_rate: float, confidence: float
-) -> Recommendation | NotEnough:
-    """Return the lowest thresholds that keep both rates, or how many more pictures it takes."""
-    places = {threshold: at for at, start in enumerate(thresholds) for threshold in range(start, 65)}
-
-    def reject(threshold: int) -> Rate:
-        return honest.passing.at(places[threshold])
-
-    def slash(at: int, to: int) -> Rate:
-        return honest.slash.at(slash_place(len(thresholds), places[at], places[to]))
-
-    threshold = lowest(reject, false_reject_rate)
-    slash_threshold = (
-        None if threshold is None else lowest(lambda to: slash(threshold, to), false_slash_rate, threshold)
-    )
-    if threshold is not None and slash_threshold is not None:
-        return Recommendation(threshold, slash_threshold)
-    failed = {
-        "false_reject_rate": (reject(64), false_reject_rate),
-        "false_slash_rate": (slash(threshold or 64, 64), false_slash_rate),
-    }
-    needed = {
-        what: more_pictures(rate, limit, confidence) for what, (rate, limit) in failed.items() if rate.high > limit
-    }
-    what = max(needed, key=lambda name: math.inf if (more := needed[name]) is None else more)
-    return NotEnough(what, honest.passing.n, needed[what])
 
 
 class _Made:

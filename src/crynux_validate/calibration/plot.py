@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from crynux_validate.calibration.rates import Rate
 from crynux_validate.calibration.recommendation import Recommendation
-from crynux_validate.calibration.result import Calibration, Rate
+from crynux_validate.calibration.result import Calibration
 from crynux_validate.encoding import check_type
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.files import write_whole

@@ -7,10 +7,12 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.calibration.samples import Bools, Hashes, Labels, Samples
+from crynux_validate.calibration.columns import linked
+from crynux_validate.calibration.intervals import Integers
+from crynux_validate.calibration.samples import Samples
 from crynux_validate.errors import InvalidInputError, needed_for
+from crynux_validate.judging.bulk import Bools, Hashes
 
-Integers: TypeAlias = npt.NDArray[np.int64]
 Classes: TypeAlias = npt.NDArray[np.uint8]
 
 MARGIN_SHARES: Final = (0.01, 0.05, 0.10)
@@ -152,32 +154,25 @@ def components(nodes: int, left: Integers, right: Integers) -> Integers:
     return found
 
 
-def linked(values: Integers) -> tuple[Integers, Integers]:
-    """Return links between the places of equal values, as two arrays of places."""
-    order = np.argsort(values, kind="stable")
-    same = values[order][1:] == values[order][:-1]
-    return order[:-1][same], order[1:][same]
-
-
 def pictures_of(samples: Samples, *, by_hash: bool = False) -> Integers:
     """Number the pictures of unrelated samples: rows of one task, and rows with equal pixels, are one picture.
 
     With `by_hash` also rows with equal hashes where the pixels of one are not known. That is right for how many
     pictures there are, and would be wrong for how often two of them agree.
     """
-    links = [linked(samples.tasks.codes.astype(np.int64)), _same(samples.hashes, samples.pixels.codes, by_hash=by_hash)]
+    tasks = linked(samples.tasks.codes, np.arange(len(samples)))
+    links = [tasks, _same(samples.hashes, samples.pixels.codes, by_hash=by_hash)]
     return components(len(samples), *(np.concatenate(ends) for ends in zip(*links, strict=True)))
 
 
 def _same(hashes: Hashes, pixels: npt.NDArray[np.signedinteger], *, by_hash: bool) -> tuple[Integers, Integers]:
     """Return links between rows that show the same: equal pixels, or equal hashes where pixels are not known."""
     known = np.flatnonzero(pixels >= 0)
-    left, right = (known[ends] for ends in linked(pixels[known].astype(np.int64)))
+    left, right = linked(pixels, known)
     if not by_hash or len(known) == len(pixels):
         return left, right
     same = np.unique(hashes, axis=0, return_inverse=True)[1].reshape(-1)
-    rows = np.flatnonzero(np.isin(same, same[pixels < 0]))
-    more_left, more_right = (rows[ends] for ends in linked(same[rows]))
+    more_left, more_right = linked(same, np.flatnonzero(np.isin(same, same[pixels < 0])))
     return np.concatenate([left, more_left]), np.concatenate([right, more_right])
 
 
@@ -242,6 +237,3 @@ def _warnings(
             f" counts as a kind of its own, which makes honest rates look lower than they are{same}"
         )
     return tuple(said)
-
-
-__all__ = ["MARGIN_SHARES", "PLAIN", "Labels", "Table", "classes_of", "components", "margin_cuts", "pictures_of"]

@@ -55,11 +55,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):
             raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
-    if policy.second_algorithm is not None and not isinstance(action.task, TextTask):
-        raise InvalidInputError(
-            f"the policy's second answers ({policy.second_algorithm}) compare results bit for bit, and the images of "
-            "honest nodes differ: give the ledger text tasks, or a policy without second_algorithm"
-        )
+    policy.keyed_limits(action.task)  # refuses a task that the second round is not for
     _check_new(state, action.task)
     charge(state, change, action.creator, action.fee, "the fee")
     nodes = tuple(state.joined_nodes())

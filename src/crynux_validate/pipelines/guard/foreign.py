@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
+import crynux_validate
 from crynux_validate.errors import DeterminismError
 from crynux_validate.pipelines.guard.process import loaded
 
@@ -85,7 +86,7 @@ def _modes() -> Iterator[str]:
         yield "torch.jit.trace is active; run the task outside of the traced function"
 
 
-_HOOKS: Final = Path(__file__).parents[1] / "testing" / "gpu" / "elsewhere.py"
+_HOOKS: Final = Path(crynux_validate.__file__).parent / "testing" / "gpu" / "elsewhere.py"
 """This library's own hooks, which compute nothing."""
 
 _known: set[str] = set()
