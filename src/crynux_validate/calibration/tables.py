@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from crynux_validate.calibration.samples import Sample, Samples
 from crynux_validate.encoding import check_type, parse_json, parse_score, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 
 NEEDED: Final = ("kind", "task", "model", "role", "algorithm", "score")
 """The columns that every table has."""
@@ -75,11 +75,7 @@ def write_samples(samples: Samples, path: str | PathLike[str]) -> Path:
     check_type(path, (str, PathLike), "path", "the name of a file")
     target = Path(path)
     _, _, write = _FORMATS[suffix_of(target)]
-    content = write(_rows(samples))
-    try:
-        write_whole(target, content)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
+    write_or_refuse(target, write(_rows(samples)))
     return target
 
 

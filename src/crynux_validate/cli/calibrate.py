@@ -10,6 +10,7 @@ from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_j
 from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.plots import plot_path
 
 
 def add_parser(commands: Commands) -> None:
@@ -60,8 +61,7 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Calibrate, print, and write what is asked for."""
-    from crynux_validate.calibration import calibrate, read_samples  # numpy: only here
-    from crynux_validate.calibration.plot import draw_plot, plot_path
+    from crynux_validate.calibration import calibrate, draw_plot, read_samples  # numpy: only here
 
     if arguments.plot:
         plot_path(arguments.plot)
