@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crynux_validate import ImageTask, InvalidTaskError, ModelRef, TextTask, task_from_json
+from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE: dict[str, Any] = {"base_model": "crynux-network/sdxl-turbo", "prompt": "a red cat", "task_config": {}}
@@ -23,6 +24,34 @@ def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
 def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
     value = arguments | changes if isinstance(arguments, dict) else arguments
     return TextTask.from_crynux(value, revision=COMMIT, model_defaults=model_defaults)
+
+
+# ------------------------------------------------------------------------------------------------ examples
+
+
+@pytest.mark.parametrize("example", [*crynux_examples.TEXT, *crynux_examples.IMAGE], ids=lambda found: found.name)
+def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
+    kind = TextTask if example in crynux_examples.TEXT else ImageTask
+    settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if not example.field:
+        task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
+        assert task_from_json(task.to_json()) == task
+        return
+    with pytest.raises(InvalidTaskError) as caught:
+        kind.from_crynux(example.arguments, revision=COMMIT, **settings)
+    assert (caught.value.field, caught.value.code) == (example.field, "unsupported")
+    assert example.says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_the_examples_say_reaches_the_tasks() -> None:
+    found = {example.name: example.arguments for example in crynux_examples.TEXT}
+    task = text(found["deepseek_v31_tool_call_example"])
+    assert (task.template_args, task.max_new_tokens, task.repetition_penalty) == ({"thinking": False}, 32768, 1.1)
+    assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
+    assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
+    assert text(found["chat_template_example"]).quantize_bits == 4
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -254,11 +283,13 @@ def test_every_field_of_a_text_task() -> None:
         },
         "seed": 42,
         "dtype": "float16",
-        "quantize_bits": None,
+        "quantize_bits": 8,
+        "template_args": {"enable_thinking": False, "tags": ["a", 1]},
     }  # fmt: skip
     task = text(arguments)
     assert task == TextTask(
-        model=ModelRef("owner/model", revision=COMMIT), tools=tools, seed=42, dtype="float16", max_new_tokens=30,
+        model=ModelRef("owner/model", revision=COMMIT), tools=tools, quantize_bits=8,
+        template_args={"tags": ["a", 1], "enable_thinking": False}, seed=42, dtype="float16", max_new_tokens=30,
         do_sample=True, temperature=0.7, typical_p=0.9, top_k=20, top_p=0.95, min_p=0.05, repetition_penalty=1.1,
         sequences=3, stop=["END"],
         messages=[
@@ -403,8 +434,13 @@ def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "code"),
     [
-        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
-        ({"template_args": {"enable_thinking": False}}, "template_args", "unsupported"),
+        ({"quantize_bits": 5}, "quantize_bits", "schema"),
+        ({"quantize_bits": "4"}, "quantize_bits", "schema"),
+        ({"quantize_bits": True}, "quantize_bits", "schema"),
+        ({"template_args": [1]}, "template_args", "schema"),
+        ({"template_args": {"tools": []}}, "template_args.tools", "unsupported"),
+        ({"template_args": {"chat_template": "{{ messages }}"}}, "template_args.chat_template", "unsupported"),
+        ({"template_args": {"enable thinking": True}}, "template_args.enable thinking", "limits"),
         ({"stream": True}, "stream", "unsupported"),
         ({"model": ""}, "model", "limits"),
         ({"model": "a b"}, "model", "schema"),

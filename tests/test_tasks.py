@@ -81,6 +81,9 @@ def test_every_field_counts() -> None:
         "scheduler_args": {"steps_offset": 1},
         "dtype": "float16",
         "safety_checker": True,
+        "vae": ModelRef("owner/name", revision="1" * 40),
+        "unet": ModelRef("owner/name", revision="1" * 40),
+        "loras": [Lora(ModelRef("owner/name", revision="1" * 40))],
         "binding": "trace",
     }
     assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"

@@ -67,12 +67,13 @@ if TYPE_CHECKING:
         Member,
         Outcome,
         Rule,
+        TwoAnswers,
         Verdict,
         Withheld,
         judge,
     )
     from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
-    from crynux_validate.keyed import KeyedScore
+    from crynux_validate.keyed import KeyedScore, KeyedTolerance
     from crynux_validate.ledger.base import StoringLedger
     from crynux_validate.ledger.beacon import LocalBeacon
     from crynux_validate.ledger.evidence import CheckedEvidence, Evidence, verify_evidence
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.text.generating import TextResult, Token
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedGain,
         AuditedStake,
         AuditTerms,
         ExpectedGain,
@@ -143,13 +145,13 @@ _HOME = {
         "hashes_within", "image_hash", "image_hashes", "nearest_hashes",
     ),
     "judging": (
-        "Absent", "CentreRule", "CrynuxRelayRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "Verdict",
-        "Withheld", "judge",
+        "Absent", "CentreRule", "CrynuxRelayRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "TwoAnswers",
+        "Verdict", "Withheld", "judge",
     ),
     "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
     "ledger.base": ("StoringLedger",),
     "ledger.beacon": ("LocalBeacon",),
-    "keyed": ("KeyedScore",),
+    "keyed": ("KeyedScore", "KeyedTolerance"),
     "ledger.evidence": ("CheckedEvidence", "Evidence", "verify_evidence"),
     "ledger.interface": (
         "LEDGER_VERSION", "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Round", "Signature",
@@ -175,8 +177,8 @@ _HOME = {
     "pipelines.text.audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
-        "false_accept_rate", "required_stake",
+        "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
+        "expected_gain", "false_accept_rate", "required_stake",
     ),
     "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
 }  # fmt: skip
@@ -213,6 +215,7 @@ __all__ = [
     "Answer",
     "Attestation",
     "AuditTerms",
+    "AuditedGain",
     "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
@@ -246,6 +249,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidTaskError",
     "KeyedScore",
+    "KeyedTolerance",
     "Ledger",
     "LedgerError",
     "LocalBeacon",
@@ -291,6 +295,7 @@ __all__ = [
     "Token",
     "Totals",
     "Transfer",
+    "TwoAnswers",
     "Verdict",
     "Verdicts",
     "Withheld",

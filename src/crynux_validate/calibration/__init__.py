@@ -13,17 +13,21 @@ from crynux_validate.calibration.result import Calibration, Excluded
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.calibration.calibrating import calibrate
+    from crynux_validate.calibration.keyed import BandRates, KeyedCalibration, KeyedSample, calibrate_keyed
     from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
     from crynux_validate.calibration.samples import Sample, Samples
     from crynux_validate.calibration.tables import write_samples
 
 __all__ = [
+    "BandRates",
     "Calibration",
     "CheatRates",
     "Curve",
     "Curves",
     "Excluded",
     "HonestRates",
+    "KeyedCalibration",
+    "KeyedSample",
     "NotEnough",
     "PairRates",
     "Rate",
@@ -32,6 +36,7 @@ __all__ = [
     "Sample",
     "Samples",
     "calibrate",
+    "calibrate_keyed",
     "draw_plot",
     "kind_of",
     "read_samples",
@@ -40,9 +45,12 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "calibrate": "calibrating", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
+    "BandRates": "keyed", "KeyedCalibration": "keyed", "KeyedSample": "keyed", "calibrate": "calibrating",
+    "calibrate_keyed": "keyed", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
     "Sample": "samples", "Samples": "samples", "write_samples": "tables",
 }  # fmt: skip
-_NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",))) | {"calibrate": ("calibration", ("numpy", "scipy"))}
+_NEEDS = {
+    name: ("calibration", ("numpy", "scipy") if name.startswith("calibrate") else ("numpy",)) for name in _MODULE_OF
+}
 
 __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)

@@ -102,6 +102,8 @@ def audit(arguments: argparse.Namespace) -> int:
     if isinstance(asked, TextTask):
         return audit_text.audit(arguments, asked, _of_text(_answer(arguments.answer)))
     task = check_traced(asked)
+    if arguments.against is not None:
+        raise InvalidInputError("--against is for texts; for an image use crynux_validate.audit(..., against=TASK)")
     _check_draw(arguments)
     answer = _of_image(_answer(arguments.answer))
     proof = TraceProof.load(arguments.proof, task)

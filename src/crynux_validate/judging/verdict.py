@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from crynux_validate.answers import Answer, ErrorReport, Score
 from crynux_validate.encoding import check_id, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.keyed import KeyedScore
 
 GROUP_SIZES: Final = (3, 5, 7, 9)
 
@@ -75,7 +76,24 @@ class Withheld:
         return "withheld"
 
 
-Member = Answer | Malformed | Absent | Withheld
+@dataclass(frozen=True)
+class TwoAnswers:
+    """A member gave a score, and then a keyed score with the seed of the second round (C5).
+
+    Parameters
+    ----------
+    first, second
+        What it revealed in either round.
+    """
+
+    first: Score
+    second: KeyedScore
+
+    def __str__(self) -> str:
+        return f"{self.first}, then {self.second}"
+
+
+Member = Answer | TwoAnswers | Malformed | Absent | Withheld
 """What a member of a group did."""
 
 
@@ -96,7 +114,7 @@ def check_members(members: object) -> None:
         if not isinstance(member, Member):
             raise InvalidInputError(
                 f"the answer of {node} is {shorten(member)}; expected a score (ImageScore, TextScore), an error report "
-                "(ErrorReport), or one of Malformed(), Absent() and Withheld()"
+                "(ErrorReport), or one of TwoAnswers(), Malformed(), Absent() and Withheld()"
             )
 
 

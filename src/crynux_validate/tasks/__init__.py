@@ -9,19 +9,21 @@ from crynux_validate.tasks.folder import DigestProgress, OnDigest, folder_digest
 from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.reading import Task, task_from_json
-from crynux_validate.tasks.text import MAX_SEQUENCES, WARPERS, TextTask
+from crynux_validate.tasks.text import MAX_SEQUENCES, QUANTIZE_BITS, WARPERS, QuantizeBits, TextTask
 
 __all__ = [
     "DTYPES",
     "MAX_IMAGES",
     "MAX_SEQUENCES",
     "MAX_TASK_BYTES",
+    "QUANTIZE_BITS",
     "WARPERS",
     "DigestProgress",
     "Dtype",
     "ImageTask",
     "ModelRef",
     "OnDigest",
+    "QuantizeBits",
     "Task",
     "TextTask",
     "folder_digest",

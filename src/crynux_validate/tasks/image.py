@@ -1,6 +1,9 @@
 """Image tasks: pictures to draw with Stable Diffusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as dataclass_replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field
@@ -12,6 +15,8 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
+from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.parts import COMPONENTS, MAX_PARTS, Lora, Parts, read_component, read_list
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -50,6 +55,11 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs; it can blank an image.
     algorithm
         The perceptual hash of the score.
+    vae, unet
+        Components that take the place of the model's own: a repository or a folder with their configuration and
+        weights. None for those of the model.
+    loras
+        Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -73,6 +83,7 @@ class ImageTask(BaseTask):
         "guidance_scale": in_range(0, 50),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
+        "loras": {"maxItems": MAX_PARTS},
     }
 
     prompt: str
@@ -88,6 +99,9 @@ class ImageTask(BaseTask):
     dtype: Dtype = "float32"
     safety_checker: bool = False
     algorithm: ImageAlgorithm = "phash/1"
+    vae: ModelRef | None = None
+    unet: ModelRef | None = None
+    loras: Sequence[Lora] = ()
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -136,6 +150,9 @@ class ImageTask(BaseTask):
             check_size(name, getattr(self, name), MAX_PROMPT_BYTES)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
+        self.__dict__["loras"] = tuple(self.loras)
+        if len(self.loras) > MAX_PARTS:
+            raise InvalidTaskError("loras", f"has {len(self.loras)}; expected at most {MAX_PARTS}", "limits")
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -145,6 +162,33 @@ class ImageTask(BaseTask):
                 )
         self._check_ranges()
 
+    @property
+    def parts(self) -> Parts:
+        """What is loaded beside the model."""
+        return Parts(self.vae, self.unet, tuple(self.loras))
+
+    def references(self) -> dict[str, ModelRef]:
+        """Return all that has to be loaded, by the field that names it."""
+        return super().references() | self.parts.references()
+
+    def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
+        components = {name: found.found(folders) for name in COMPONENTS if (found := getattr(self, name)) is not None}
+        loras = tuple(dataclass_replace(lora, model=lora.model.found(folders)) for lora in self.loras)
+        return super()._located(folders) | components | {"loras": loras}
+
+    @classmethod
+    def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:
+        def model(value: object) -> ModelRef:
+            return ModelRef.from_dict(value, allow_unpinned=allow_unpinned)
+
+        for name in COMPONENTS:
+            if fields.get(name) is not None:
+                fields[name] = read_component(name, fields[name], model)
+        if "loras" in fields:
+            fields["loras"] = read_list(
+                "loras", fields["loras"], partial(Lora.from_dict, allow_unpinned=allow_unpinned)
+            )
+
     def _told(self) -> tuple[str, ...]:
         many = f"{self.images} images of " if self.images > 1 else ""
         size = f"{many}{self.width}x{self.height}"
@@ -152,7 +196,9 @@ class ImageTask(BaseTask):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
-        return super().to_dict() | {"scheduler_args": dict(self.scheduler_args)}
+        components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
+        parts = components | {"loras": [lora.to_dict() for lora in self.loras]}
+        return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, validated again.

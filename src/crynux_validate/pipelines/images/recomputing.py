@@ -4,8 +4,9 @@ The pipeline itself runs, so that prompts, guidance and sizes are what they are 
 the latents that a proof shows, one after the other, and keeps what it is told of them.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +36,21 @@ class Prediction:
 
     value: torch.Tensor
     guidance: torch.Tensor | None
+
+
+def in_float32(loaded: LoadedModel) -> LoadedModel:
+    """Return a copy of a model that computes in float32 with the weights as they were rounded to its dtype.
+
+    It is what a node in float16 or bfloat16 is compared with: nearly all of the difference is the node's own rounding.
+    A model in float32 is returned itself.
+    """
+    if loaded.pipeline.unet.dtype == torch.float32:
+        return loaded
+    pipeline = copy.deepcopy(loaded.pipeline)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.float()
+    return replace(loaded, pipeline=pipeline)
 
 
 class Proved:
