@@ -45,12 +45,12 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "BandRates": "keyed", "KeyedCalibration": "keyed", "KeyedSample": "keyed", "calibrate": "calibrating",
-    "calibrate_keyed": "keyed", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
+    "BandRates": "keyed", "KeyedCalibration": "keyed", "KeyedSample": "keyed", "calibrate_keyed": "keyed",
+    "calibrate": "calibrating", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
     "Sample": "samples", "Samples": "samples", "write_samples": "tables",
 }  # fmt: skip
-_NEEDS = {
-    name: ("calibration", ("numpy", "scipy") if name.startswith("calibrate") else ("numpy",)) for name in _MODULE_OF
-}
+_NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",))) | dict.fromkeys(
+    ("calibrate", "calibrate_keyed"), ("calibration", ("numpy", "scipy"))
+)
 
 __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)
