@@ -53,7 +53,7 @@ def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
     try:
         write_whole(path, content)
     except (OSError, TypeError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"{_shown(path)} cannot be written: {_reason(error)}") from error
+        raise InvalidInputError(f"cannot write {_shown(path)}: {_reason(error)}") from error
 
 
 def read_limited(path: str | PathLike[str], most: int) -> bytes:
@@ -68,7 +68,7 @@ def read_limited(path: str | PathLike[str], most: int) -> bytes:
         with Path(path).open("rb") as stream:
             content = stream.read(most + 1)
     except (OSError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"{_shown(path)} cannot be read: {_reason(error)}") from error
+        raise InvalidInputError(f"cannot read {_shown(path)}: {_reason(error)}") from error
     if len(content) > most:
         raise InvalidInputError(f"{_shown(path)} has more than {most} bytes; another file was expected")
     return content

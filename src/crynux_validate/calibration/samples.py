@@ -201,8 +201,8 @@ class Samples:
     @property
     def degenerate(self) -> Bools:
         """Which rows have a degenerate hash (A2): bool of shape (rows,)."""
-        found: Bools = ~is_telling(self.hashes).all(axis=1)
-        return found
+        telling: Bools = np.logical_and.reduce(is_telling(self.hashes), axis=1)
+        return ~telling
 
     @property
     def cheats(self) -> tuple[str, ...]:
