@@ -22,8 +22,8 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.audits import AuditFinding
-from crynux_validate.audits.bands import Band
-from crynux_validate.audits.image import Errors, ImageAudit, PartAudit, judge_step
+from crynux_validate.audits.bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step, judge_together
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
@@ -299,18 +299,21 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
     assert "the result of another task" in capsys.readouterr().err
 
 
+LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), calibrated=False)
+
+
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:
     """An audit's JSON, of a step that is off and of one that is not."""
     opening = dispute.group.openings[node]
     answer = cv.answer_from_bytes(opening.answer_bytes)
     assert isinstance(answer, cv.ImageScore)
-    band = Band(prediction=2e-4, latent=3e-5, guidance=4e-4, reuse=2e-4, picture=0.2, peak=3, calibrated=False)
-    honest = Errors(False, 5e-6, 0.0, 1e-6, None, 0.1, None)
-    cheat = Errors(False, 0.05, 1e-6, -0.2, 0.1, 0.5, 0.2)
-    found = ImageAudit(
-        dispute.task.digest, answer, 0, (judge_step(3, honest, band), judge_step(17, cheat, band)),
-        PartAudit(AuditFinding.MATCH, 0.0), PartAudit(AuditFinding.NOISE, 0.01, "off by 0.01 levels", peak=1), band,
-    )  # fmt: skip
+    honest = Errors(False, 5e-6, 5e-6, 1e-6, 0.0, Along(1e-6, 1e-5))
+    cheat = Errors(False, 0.05, 0.05, 0.01, 1e-6, Along(-0.04, -0.2), Along(0.01, 0.1))
+    steps = (judge_step(3, honest, BAND), judge_step(17, cheat, BAND))
+    together = judge_together((honest, cheat), BAND)
+    first, picture = PartAudit(AuditFinding.MATCH, 0.0, times=0.0), PartAudit(AuditFinding.NOISE, 0.01, "", 1, 1 / 3)
+    found = ImageAudit(dispute.task.digest, answer, 0, steps, together, first, picture, calibrated=False)
     written: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
     return written
 
@@ -326,10 +329,10 @@ def test_an_audit_is_shown(dispute: Dispute) -> None:
     found = report(dispute, "--audit", f"{cheat}={audit_file(dispute, audited(dispute, cheat))}")
     assert f"<b>{cheat}</b>: " in found
     assert re.search(rf"<b>{cheat}</b>.*An audit of its answer says <span[^>]*>CHEAT</span>", found)
-    for part in ("first latent", "step 3", "step 17", "picture"):
+    for part in ("first latent", "step 3", "step 17", "2 steps together", "picture"):
         assert found.count(f">{part}<") == 2, "in the drawing and in the table"
-    assert "<td>500</td>" in found, "-0.2 along guidance is 500 times 4e-4, and 0.05 is 250 times 2e-4"
-    assert "<td>0.333</td>" in found, "a peak of 1 in 3"
+    assert "<td>500</td>" in found, "0.05 is 500 times 1e-4, and -0.04 along guidance is 400 times"
+    assert "<td>0.333</td>" in found
     assert "Uncalibrated" in found
     assert not _Tags(found).open
     assert "<h2>Audits</h2>" not in report(dispute)
@@ -362,8 +365,8 @@ def test_strangers_cannot_write_into_an_audit(dispute: Dispute) -> None:
         (lambda value: value | {"steps": "x"}, "is no audit"),
         (lambda value: value | {"steps": [3]}, "is no audit"),
         (lambda value: value | {"steps": [value["steps"][0] | {"step": "<b>"}]}, "a step has no number"),
-        (lambda value: value | {"steps": [value["steps"][0] | {"prediction": "1"}]}, "is no number"),
-        (lambda value: value | {"band": value["band"] | {"prediction": -1}}, "is no audit"),
+        (lambda value: value | {"steps": [value["steps"][0] | {"times": "1"}]}, "is no number"),
+        (lambda value: value | {"together": value["together"] | {"steps": "<b>"}}, "have no number"),
         (lambda value: value | {"finding": "FINE"}, "is no audit"),
         (lambda value: value | {"calibrated": 1}, "calibrated is neither true nor false"),
         (lambda value: value | {"image": "0"}, "image is no number"),
@@ -399,18 +402,16 @@ def test_an_audit_of_a_text_is_told() -> None:
 
 def test_what_has_no_number_is_infinitely_far() -> None:
     """JSON has no infinite number, and an image audit writes null."""
-    band = Band(prediction=2e-4, latent=3e-5, guidance=4e-4, reuse=2e-4, picture=0.2, peak=3, calibrated=True)
-    wild = judge_step(0, Errors(False, math.inf, math.inf, None, None, None, None), band)
-    found = ImageAudit(
-        "0" * 64, cv.ImageScore(bytes(8), bytes(32)), 0, (wild,), PartAudit(AuditFinding.MATCH, 0.0),
-        PartAudit(AuditFinding.INCOMPARABLE, None, "not shown"), band,
-    )  # fmt: skip
-    assert [part.times for part in told_audit(found.to_dict()).parts] == [None, math.inf, None]
-    without = ImageAudit(
-        "0" * 64, cv.ImageScore(bytes(8), bytes(32)), 0, (judge_step(0, wild.errors, None),),
-        PartAudit(AuditFinding.MATCH, 0.0), PartAudit(AuditFinding.MATCH, 0.0, peak=0), None,
-    )  # fmt: skip
-    assert [part.times for part in told_audit(without.to_dict()).parts] == [None, None, None]
+    wild = judge_step(0, Errors(False, math.inf, math.inf, math.inf, 0.0), BAND)
+    first, hidden = (
+        PartAudit(AuditFinding.MATCH, 0.0, times=0.0),
+        PartAudit(AuditFinding.INCOMPARABLE, None, "not shown"),
+    )
+    score = cv.ImageScore(bytes(8), bytes(32))
+    found = ImageAudit("0" * 64, score, 0, (wild,), None, first, hidden, calibrated=True)
+    assert [part.times for part in told_audit(found.to_dict()).parts] == [0.0, math.inf, None]
+    without = ImageAudit("0" * 64, score, 0, (judge_step(0, wild.errors, None),), None, first, hidden, calibrated=False)
+    assert [part.times for part in told_audit(without.to_dict()).parts] == [0.0, None, None]
 
 
 def test_pixels_that_a_trace_binds(tmp_path: Path) -> None:

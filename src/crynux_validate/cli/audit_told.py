@@ -118,14 +118,17 @@ def told_audit(value: Mapping[str, Any]) -> ToldAudit:
 
 
 def _of_image(value: Mapping[str, Any]) -> list[ToldPart]:
-    band = {} if value["band"] is None else dict(value["band"])
-    parts = [_part("first latent", value["first"], {})]
+    parts = [_part("first latent", value["first"])]
     for step in value["steps"]:
         if type(step["step"]) is not int:
             raise TypeError("a step has no number")
-        parts.append(_part(f"step {step['step']}", step, band))
-    # The root mean square of a picture is limited as `picture`, and stands as `off` beside it.
-    return [*parts, _part("picture", value["picture"] | {"picture": value["picture"]["off"]}, band)]
+        parts.append(_part(f"step {step['step']}", step))
+    together = value["together"]
+    if together is not None:
+        if type(together["steps"]) is not int:
+            raise TypeError("the steps together have no number")
+        parts.append(_part(f"{together['steps']} steps together", together))
+    return [*parts, _part("picture", value["picture"])]
 
 
 def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
@@ -137,23 +140,22 @@ def _of_text(value: Mapping[str, Any]) -> list[ToldPart]:
     return [ToldPart(f"tokens, {tokens} of {of}", AuditFinding(value["finding"]), reason, times)]
 
 
-def _part(name: str, value: Mapping[str, Any], band: Mapping[str, Any]) -> ToldPart:
-    """One part; each limit of the band is of the number of the same name."""
-    finding = AuditFinding(value["finding"])
-    numbers = [_times(value[limit], band[limit]) for limit in band if limit in value and value[limit] is not None]
-    if band and any(value.get(limit, 0) is None for limit in ("prediction", "latent")):
-        numbers.append(math.inf)  # JSON has no infinite number
-    return ToldPart(name, finding, _text(value, "reason"), max(numbers, default=None))
+def _part(name: str, value: Mapping[str, Any]) -> ToldPart:
+    finding, told = AuditFinding(value["finding"]), value["times"]
+    if told is None:
+        # JSON has no infinite number.
+        return ToldPart(name, finding, _text(value, "reason"), math.inf if finding is AuditFinding.CHEAT else None)
+    return ToldPart(name, finding, _text(value, "reason"), _times(told, 1.0))
 
 
 def _times(number: object, limit: object) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not isinstance(limit, int | float):
         raise TypeError(f"{shorten(number)} or {shorten(limit)} is no number")
-    if not math.isfinite(number) or not math.isfinite(limit) or limit < 0:
-        raise ValueError(f"{number} or {limit} is no finite number")
+    if number < 0 or limit < 0:
+        raise ValueError(f"{number} or {limit} is less than 0")
     if number == 0:
         return 0.0
-    return abs(number) / limit if limit else math.inf
+    return number / limit if limit else math.inf
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:

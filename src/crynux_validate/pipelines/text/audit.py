@@ -110,21 +110,24 @@ class TextAuditor:
         loaded = self._loaded
         if loaded is None:
             raise PipelineError("this auditor is closed; make a new one")
-        start = time.perf_counter()
+        start, without_margins = time.perf_counter(), incomparable(task)
         with deterministic(), quiet("transformers"):
             looked = _Look(loaded, task, proof, band)
             finding, reason = looked.all()
             other = None
-            if finding is AuditFinding.NOISE and against is not None:
+            if finding is AuditFinding.NOISE and against is not None and without_margins is None:
                 other = looked.margins - self._of(against, proof, band)
         limits = None if looked.top is None or not calibrated else band.top_limits(len(looked.logs))
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
             finding, reason = _by_rows(looked.top, limits, band)
+        if finding is AuditFinding.NOISE and without_margins is not None:
+            finding, reason = AuditFinding.INCOMPARABLE, f"{without_margins}; the bound logits show no cheat"
+        tokens = looked.tokens if without_margins is None else 0
         return TextAudit(
-            task, answer, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
-            looked.margins, band.most(looked.tokens), looked.top, limits, other,
+            task, answer, finding, reason, calibrated, tokens, sum(map(len, proof.token_ids)), looked.odd,
+            looked.margins, band.most(tokens), looked.top, limits, other,
             None if other is None else band.against, time.perf_counter() - start,
         )  # fmt: skip
 
@@ -185,7 +188,8 @@ def prepared(
     if against is not None:
         _check_against(task, against)
     found = bands_or_shipped(bands).of(task)
-    reason = incomparable(task) or (None if against is None else incomparable(against))
+    # Bound rows can be judged without margins.
+    reason = (incomparable(task) if proof.top is None else None) or (None if against is None else incomparable(against))
     if found is None:
         reason = f"the bands have none for {task.dtype}"
     if reason is None and found is not None:
@@ -284,18 +288,17 @@ class _Look:
         prompt = input_ids(self.loaded, self.task)
         shown = {} if self.proof.top is None else dict(zip(self.proof.top.places, self.proof.top.rows, strict=True))
         for sequence, ids in enumerate(self.proof.token_ids):
-            margins = Margins(self.task, sequence)
+            margins = Margins(self.task, sequence) if incomparable(self.task) is None else None
             seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
             for step, logits in enumerate(reference.rows(self.loaded, prompt, ids)):
-                found = margins.of(logits, seen[: len(prompt) + step], step, ids[step], self.band.alone)
+                before = seen[: len(prompt) + step]
+                found = 0.0 if margins is None else margins.of(logits, before, step, ids[step], self.band.alone)
                 self.tokens, self.odd = self.tokens + 1, self.odd + (found > 0)
                 self.margins += min(found, self.band.clip)
                 if found >= self.band.alone:
                     self.why = f"{told((sequence, step))} is further from the reference's choice than any honest one"
                 if (sequence, step) in shown:
-                    self._compare(
-                        (sequence, step), shown[sequence, step], logits, seen[: len(prompt) + step], ids[step]
-                    )
+                    self._compare((sequence, step), shown[sequence, step], logits, before, ids[step])
                 yield
 
     def _compare(self, place: Place, row: bytes, logits: Float32s, seen: TokenIds, token: int) -> None:
