@@ -211,13 +211,15 @@ def test_a_reference_has_the_same_small_weights(writers: dict[Any, Runner], task
             found = writers[which].run(asked.replace(quantize_bits=which))
             result = TopLogits(asked, found.top.rows)  # type: ignore[union-attr]
             score = cv.TextScore.from_tokens(found.token_ids, None, result.root)
-            proof = TextProof(found.token_ids, result.open(audit_positions(seed, asked, score, found.token_ids)))
+            proof = TextProof(
+                asked.digest, found.token_ids, result.open(audit_positions(seed, asked, score, found.token_ids))
+            )
             audit = auditor.audit(asked, score, proof, seed=seed)
             assert audit.finding is finding, (which, audit)
             assert not audit.calibrated
         plain = asked.replace(quantize_bits=None, binding="tokens")
         with pytest.raises(InvalidInputError, match="asks for quantize_bits None, but this auditor has loaded"):
-            auditor.audit(plain, cv.TextScore.from_tokens(found.token_ids), TextProof(found.token_ids))
+            auditor.audit(plain, cv.TextScore.from_tokens(found.token_ids), TextProof(plain.digest, found.token_ids))
 
 
 def test_what_a_runner_has_loaded_is_what_it_runs(writers: dict[Any, Runner], task: TextTask) -> None:
