@@ -115,8 +115,24 @@ def made(name: str, honest: Mapping[int, Picture], every: int) -> dict[int, Pict
 
 def chroma(picture: Picture) -> float:
     """Return the root mean square of a picture's colour differences in fields of 16 x 16, in grey levels."""
-    numbers, scale = next(found for band, found in features(Image.fromarray(picture)).items() if band.name == "chroma-16")
+    numbers, scale = next(
+        found for band, found in features(Image.fromarray(picture)).items() if band.name == "chroma-16"
+    )
     return float(np.sqrt((numbers.astype(np.float64) ** 2).mean()) / scale)
 
 
-__all__ = ["KEYS", "MADE", "Answers", "Apart", "Band", "Design", "Dtype", "Path", "apart", "chroma", "drawing", "made", "seeds"]
+__all__ = [
+    "KEYS",
+    "MADE",
+    "Answers",
+    "Apart",
+    "Band",
+    "Design",
+    "Dtype",
+    "Path",
+    "apart",
+    "chroma",
+    "drawing",
+    "made",
+    "seeds",
+]

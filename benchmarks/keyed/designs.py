@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from attacks.answer import Picture
 from PIL import Image
 
-from attacks.answer import Picture
 from crynux_validate.hashing.bands import STEPS, VALUES, Band, Key, bands_of, features
 
 Numbers = dict[Band, tuple[npt.NDArray[np.float64], int]]

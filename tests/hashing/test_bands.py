@@ -49,7 +49,7 @@ def test_a_band_exists_where_the_shorter_side_has_its_pixels(width: int, height:
     assert len(Key(seed(0)).values(picture(height, width))) == VALUES * len(names) <= 256
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 128), (96, 72), (8, 24)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 128), (96, 72), (10, 24)])
 def test_a_picture_of_larger_pixels_has_the_same_values(height: int, width: int) -> None:
     """So a band does not depend on how large the picture is, and what is finer than the pixels is zero."""
     small = picture(height, width)
@@ -57,8 +57,10 @@ def test_a_picture_of_larger_pixels_has_the_same_values(height: int, width: int)
     for number in range(3):
         values, again = Key(seed(number)).values(small), Key(seed(number)).values(large)
         assert max(bands_apart(again[: len(values)], values)) <= VALUES, "more than roundings"
-    finer = [numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > min(height, width)]
-    assert all(not numbers.any() for numbers in finer)
+    finer = [numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > height]
+    if height == width:  # in others the fields of the large picture cut pixels
+        assert finer
+        assert all(not numbers.any() for numbers in finer)
 
 
 def test_fields_are_the_whole_picture_in_pictures_that_are_not_square() -> None:
@@ -112,19 +114,24 @@ def test_the_sum_of_squares_is_the_difference_of_the_pictures() -> None:
         real = difference(before, after)
         found = np.mean([bands_apart(Key(seed(at)).values(before), Key(seed(at)).values(after)) for at in range(50)], 0)
         measured = np.sqrt(found / VALUES) / STEPS
-        assert np.allclose(measured, np.sqrt(real**2 + 1 / 6 / STEPS**2), rtol=0.15, atol=0.03), (measured, real)
+        rounding = np.where(real > 0, 1 / 6 / STEPS**2, 0)  # of two values, each by up to half a unit
+        assert np.allclose(measured, np.sqrt(real**2 + rounding), rtol=0.15), (measured, real)
 
 
 def difference(a: Picture, b: Picture) -> Any:
     """The root mean square difference of each band, in grey levels."""
     both = features(Image.fromarray(a)), features(Image.fromarray(b))
-    return np.array([np.sqrt(((both[0][band][0] - both[1][band][0]) ** 2).mean()) / both[0][band][1] for band in both[0]])
+    return np.array(
+        [np.sqrt(((both[0][band][0] - both[1][band][0]) ** 2).mean()) / both[0][band][1] for band in both[0]]
+    )
 
 
 def test_the_closed_formula_holds_over_fifty_keys() -> None:
     """A spread difference of d grey levels is within tau with probability F_chi2,30(30 tau^2 / d^2)."""
     before = picture(128, 128)
-    after = np.clip(before.astype(int) + np.random.default_rng(9).integers(-12, 13, before.shape), 0, 255).astype(np.uint8)
+    after = np.clip(before.astype(int) + np.random.default_rng(9).integers(-12, 13, before.shape), 0, 255).astype(
+        np.uint8
+    )
     real = difference(before, after)
     for factor in (0.9, 1.0, 1.1):
         limits = [VALUES * (STEPS * factor * one) ** 2 for one in real]

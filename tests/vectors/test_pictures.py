@@ -80,7 +80,10 @@ def keyed_values_by_the_book(picture: Any, seed: bytes) -> bytes:
 def overlaps(length: int, side: int) -> Any:
     """How much of each pixel, which is `side` long, lies in each field, which is `length` long."""
     rows = [
-        [max(0, min((pixel + 1) * side, (field + 1) * length) - max(pixel * side, field * length)) for pixel in range(length)]
+        [
+            max(0, min((pixel + 1) * side, (field + 1) * length) - max(pixel * side, field * length))
+            for pixel in range(length)
+        ]
         for field in range(side)
     ]
     return np.array(rows, dtype=np.int64)

@@ -147,7 +147,7 @@ def calibrate_keyed(
     apart = _apart(answers)
     if len(apart) < LEAST_PICTURES:
         raise InvalidInputError(
-            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed, half of them held out"
+            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed: half are held out"
         )
     names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
     fitted, held_out = names[::2], names[1::2]
@@ -197,7 +197,9 @@ def _answers(samples: Iterable[KeyedSample]) -> Mapping[tuple[str, str], dict[st
         sizes.setdefault(len(sample.score.score), sample.picture)
         scores = found.setdefault((sample.picture, sample.key), {})
         if sample.kind in scores:
-            raise InvalidInputError(f"samples[{at}]: {sample.kind} has answered {shorten(sample.picture)} with this key")
+            raise InvalidInputError(
+                f"samples[{at}]: {sample.kind} has answered {shorten(sample.picture)} with this key"
+            )
         scores[sample.kind] = sample.score
     if len(sizes) > 1:
         several = ", ".join(f"{size} bytes ({shorten(picture)})" for size, picture in sizes.items())
