@@ -147,7 +147,7 @@ def calibrate_keyed(
     apart = _apart(answers)
     if len(apart) < LEAST_PICTURES:
         raise InvalidInputError(
-            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed, half of them held out"
+            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed: half are held out"
         )
     names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
     fitted, held_out = names[::2], names[1::2]
