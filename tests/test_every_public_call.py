@@ -85,7 +85,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     trace = random_trace()
     shown = trace.prove(1, [2, 4])
     shown.save(folder / "proof.bin")
-    proof = audits.TextProof([[1, 2]])  # type: ignore[arg-type]
+    proof = audits.TextProof(TEXT.digest, [[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
     objects = {
@@ -141,8 +141,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
         "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": audits.TextBands({}, {}).to_json(),
-        "TextBands.of.task": TEXT, "TextProof.token_ids": [[1, 2]], "TextProof.check.task": TEXT,
-        "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]), "TextProof.from_json.data": proof.to_json(),
+        "TextBands.of.task": TEXT, "TextProof.task_digest": TEXT.digest, "TextProof.token_ids": [[1, 2]],
+        "TextProof.check.task": TEXT, "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]),
+        "TextProof.from_json.data": proof.to_json(),
         "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
         "TopLogits.from_bytes.data": top.to_bytes(), "TopLogits.from_bytes.task": top_task,
         "audit_steps.task": TRACED, "audit_steps.answer": answer_of(trace), "audit_steps.count": 3,

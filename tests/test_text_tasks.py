@@ -296,7 +296,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"dtype": "int8"}, "dtype", "unsupported"),
         ({"dtype": None}, "dtype", "schema"),
         ({"binding": "text"}, "binding", "unsupported"),
-        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
+        ({"quantize_bits": 3}, "quantize_bits", "schema"),
         ({"num_beams": 4}, "num_beams", "unsupported"),
         ({"messages": [{"role": "user", "content": "a" * 1_100_000}]}, "", "limits"),
     ],

@@ -16,7 +16,7 @@ from tools.vectors.common import Vector
 from tools.vectors.draws import draw_vectors, drawn_vectors, pool_vectors
 from tools.vectors.logs import event_vectors
 from tools.vectors.machines import attestation_vectors, class_vectors
-from tools.vectors.pictures import picture_vectors
+from tools.vectors.pictures import keyed_value_vectors, picture_vectors
 from tools.vectors.policies import policy_vectors
 from tools.vectors.settlements import settlement_vectors
 from tools.vectors.signatures import attestation_signature_vectors, key_vectors, signature_vectors
@@ -41,6 +41,7 @@ MAKERS: Final[Mapping[str, Callable[[], list[Vector]]]] = {
     "classes": class_vectors,
     "attestations": attestation_vectors,
     "keyed": keyed_vectors,
+    "keyed-values": keyed_value_vectors,
     "signatures": signature_vectors,
     "attestation-signatures": attestation_signature_vectors,
     "keys": key_vectors,

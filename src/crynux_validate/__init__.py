@@ -67,12 +67,13 @@ if TYPE_CHECKING:
         Member,
         Outcome,
         Rule,
+        TwoAnswers,
         Verdict,
         Withheld,
         judge,
     )
     from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
-    from crynux_validate.keyed import KeyedScore
+    from crynux_validate.keyed import KeyedScore, KeyedTolerance
     from crynux_validate.ledger.base import StoringLedger
     from crynux_validate.ledger.beacon import LocalBeacon
     from crynux_validate.ledger.evidence import CheckedEvidence, Evidence, verify_evidence
@@ -122,7 +123,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, TextualInversion, task_from_json
 
 _HOME = {
     "answers": (
@@ -144,13 +145,13 @@ _HOME = {
         "hashes_within", "image_hash", "image_hashes", "nearest_hashes",
     ),
     "judging": (
-        "Absent", "CentreRule", "CrynuxRelayRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "Verdict",
-        "Withheld", "judge",
+        "Absent", "CentreRule", "CrynuxRelayRule", "Finding", "Malformed", "Member", "Outcome", "Rule", "TwoAnswers",
+        "Verdict", "Withheld", "judge",
     ),
     "judging.bulk": ("MemberKind", "Verdicts", "judge_many"),
     "ledger.base": ("StoringLedger",),
     "ledger.beacon": ("LocalBeacon",),
-    "keyed": ("KeyedScore",),
+    "keyed": ("KeyedScore", "KeyedTolerance"),
     "ledger.evidence": ("CheckedEvidence", "Evidence", "verify_evidence"),
     "ledger.interface": (
         "LEDGER_VERSION", "Beacon", "Clock", "Epoch", "Event", "Group", "Ledger", "Policy", "Round", "Signature",
@@ -179,7 +180,7 @@ _HOME = {
         "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
         "expected_gain", "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "TextualInversion", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -248,9 +249,11 @@ __all__ = [
     "InvalidInputError",
     "InvalidTaskError",
     "KeyedScore",
+    "KeyedTolerance",
     "Ledger",
     "LedgerError",
     "LocalBeacon",
+    "Lora",
     "Malformed",
     "Matches",
     "Member",
@@ -264,6 +267,7 @@ __all__ = [
     "NotEnoughNodes",
     "Opening",
     "Outcome",
+    "Parts",
     "PerceptualHash",
     "PipelineError",
     "Policy",
@@ -290,9 +294,11 @@ __all__ = [
     "TextResult",
     "TextScore",
     "TextTask",
+    "TextualInversion",
     "Token",
     "Totals",
     "Transfer",
+    "TwoAnswers",
     "Verdict",
     "Verdicts",
     "Withheld",

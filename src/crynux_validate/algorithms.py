@@ -12,12 +12,12 @@ ImageAlgorithm = Literal["phash/1", "phash-go/1"]
 TextAlgorithm = Literal["tokens/1", "logits/1", "top/1"]
 """An id of a score of generated text (protocol A1)."""
 
-KeyedAlgorithm = Literal["digest/1"]
+KeyedAlgorithm = Literal["digest/1", "keyed/1"]
 """An id of a keyed score: an answer of the second round, made with a seed that nobody knew before (`keyed`)."""
 
 IMAGE_ALGORITHMS: Final[tuple[ImageAlgorithm, ...]] = ("phash/1", "phash-go/1")
 TEXT_ALGORITHMS: Final[tuple[TextAlgorithm, ...]] = ("tokens/1", "logits/1", "top/1")
-KEYED_ALGORITHMS: Final[tuple[KeyedAlgorithm, ...]] = ("digest/1",)
+KEYED_ALGORITHMS: Final[tuple[KeyedAlgorithm, ...]] = ("digest/1", "keyed/1")
 
 HASH_BYTES: Final = 8
 """Bytes of one perceptual hash: 64 bits, first bit highest."""

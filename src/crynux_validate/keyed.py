@@ -4,9 +4,9 @@ The seed comes from the nonces that open the first commitments. Whoever bound a 
 answer, and nobody could prepare a result for the seed.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, get_args
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
@@ -21,8 +21,19 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError
+from crynux_validate.hashing.bands import BANDS, VALUES, Key, bands_apart, bands_of
+from crynux_validate.hashing.images import Picture
+from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
+from crynux_validate.tasks.base import Dtype
 
 _KIND: Final = 4
+_MOST: Final = VALUES * len(BANDS) * MAX_IMAGES
+
+FAR: Final = 4
+"""Keyed values are far apart where a sum of squares is more than so many times its limit: twice the difference (J7)."""
+
+MAX_LIMIT: Final = VALUES * 32**2
+"""The largest limit of a band, four grey levels on average: far above it, unlike values agree by chance."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +43,12 @@ class KeyedScore:
     Parameters
     ----------
     score
-        32 bytes. Two keyed scores agree where they are equal.
+        ``digest/1``: 32 bytes. ``keyed/1``: for each image 30 bytes for each of its bands, coarse ones first.
     algorithm
-        ``digest/1``: SHA-256 over the seed and the bytes of the result. It shows that a node has the result and not
-        only its digest, among machines whose results are equal to the bit.
+        ``digest/1``: SHA-256 over the seed and the bytes of a text; two agree where they are equal. It shows that a
+        node has the result and not only its digest, among machines whose results are equal to the bit. ``keyed/1``:
+        values of pictures under the seed; two agree where they differ by no more than a calibrated limit in any band
+        (`keyed_agree`).
 
     Raises
     ------
@@ -47,12 +60,17 @@ class KeyedScore:
     algorithm: KeyedAlgorithm = "digest/1"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
-            found = f"{len(self.score)} bytes" if isinstance(self.score, bytes) else f"a {type(self.score).__name__}"
-            raise InvalidAnswerError(f"a keyed score has 32 bytes, not {found}")
         if self.algorithm not in KEYED_ALGORITHMS:
             known = ", ".join(KEYED_ALGORITHMS)
             raise InvalidAnswerError(f"no keyed score is called {shorten(self.algorithm)}; expected one of {known}")
+        found = f"{len(self.score)} bytes" if isinstance(self.score, bytes) else f"a {type(self.score).__name__}"
+        if self.algorithm == "digest/1":
+            if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
+                raise InvalidAnswerError(f"a keyed score of digest/1 has {DIGEST_BYTES} bytes, not {found}")
+        elif not isinstance(self.score, bytes) or len(self.score) % VALUES or not VALUES <= len(self.score) <= _MOST:
+            raise InvalidAnswerError(
+                f"a keyed score of keyed/1 has {VALUES} bytes for each band of each image, at most {_MOST}, not {found}"
+            )
 
     @classmethod
     def from_tokens(cls, seed: bytes, sequences: Sequence[Sequence[int]]) -> "KeyedScore":
@@ -69,6 +87,42 @@ class KeyedScore:
             raise InvalidAnswerError("a seed of the second round has 32 bytes; Group.second_seed gives it")
         return cls(digest("keyed-score", seed, length_prefixed(token_sequences_bytes(sequences))))
 
+    @classmethod
+    def from_images(cls, seed: bytes, images: "Sequence[Picture]") -> "KeyedScore":
+        """Score the images of a result, in order (protocol, "Keyed values").
+
+        Parameters
+        ----------
+        seed
+            32 bytes: `Group.second_seed`.
+        images
+            The very pixels that the node's first answer bound, each as `image_hash` takes it.
+
+        Raises
+        ------
+        InvalidAnswerError
+            For no image, more than 16, and images of which some have more bands than others.
+        InvalidImageError
+            As `image_hash`, and for an image below the smallest band, 8 pixels.
+        InvalidInputError
+            For a seed that is not 32 bytes.
+        """
+        key = Key(seed)
+        if isinstance(images, str | bytes) or not isinstance(images, Iterable):
+            raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures ([picture] for one)")
+        values = [key.values(image) for image in images]
+        if not 1 <= len(values) <= MAX_IMAGES or len({len(found) for found in values}) > 1:
+            bands = ", ".join(str(len(found) // VALUES) for found in values) or "none"
+            raise InvalidAnswerError(
+                f"the images of a keyed score are 1 to {MAX_IMAGES}, with as many bands each; bands found: {bands}"
+            )
+        return cls(b"".join(values), "keyed/1")
+
+    @classmethod
+    def from_hex(cls, text: str, algorithm: KeyedAlgorithm = "digest/1") -> "KeyedScore":
+        """Read a score from hexadecimal digits."""
+        return cls(parse_hex(text, "a keyed score"), algorithm)
+
     @property
     def hex(self) -> str:
         """The score as hexadecimal digits."""
@@ -84,9 +138,10 @@ class KeyedScore:
         if not isinstance(data, bytes):
             raise InvalidAnswerError(f"an answer of the second round is {shorten(data)}; expected bytes")
         for algorithm in KEYED_ALGORITHMS:
-            start = bytes([_KIND]) + length_prefixed(algorithm) + DIGEST_BYTES.to_bytes(4, "big")
-            if data.startswith(start) and len(data) == len(start) + DIGEST_BYTES:
-                return cls(data[len(start) :], algorithm)
+            start = bytes([_KIND]) + length_prefixed(algorithm)
+            size = len(data) - len(start) - 4
+            if size >= 0 and data.startswith(start + size.to_bytes(4, "big")):
+                return cls(data[len(start) + 4 :], algorithm)
         raise InvalidAnswerError(f"{len(data)} bytes are no answer of the second round; KeyedScore.to_bytes makes it")
 
     def __repr__(self) -> str:
@@ -94,6 +149,160 @@ class KeyedScore:
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.hex}"
+
+
+@dataclass(frozen=True)
+class KeyedTolerance:
+    """How far the keyed values of honest machines may be apart, for a model and a dtype, as a calibration found it.
+
+    Parameters
+    ----------
+    model
+        The model whose pictures were measured, as ``str(task.model)``.
+    dtype
+        What the machines computed in.
+    limits
+        For each band, coarse ones first, the largest sum of the squares of the 30 differences that agrees. Pictures
+        with more bands than were measured have no tolerance.
+    algorithm
+        Whose values were measured.
+
+    Raises
+    ------
+    InvalidInputError
+        For an algorithm without tolerances, a dtype that no task has, no limit, too many, and one out of range.
+    """
+
+    model: str
+    dtype: Dtype
+    limits: tuple[int, ...]
+    algorithm: KeyedAlgorithm = "keyed/1"
+
+    def __post_init__(self) -> None:
+        if self.algorithm != "keyed/1":
+            raise InvalidInputError(
+                f"the tolerance is of {shorten(self.algorithm)}, which has none; expected a calibration of keyed/1"
+            )
+        check_type(self.model, str, "the model of a tolerance", "its name, str(task.model)")
+        if self.dtype not in get_args(Dtype):
+            known = ", ".join(get_args(Dtype))
+            raise InvalidInputError(f"the dtype of a tolerance is {shorten(self.dtype)}; expected one of {known}")
+        check_limits(self.limits)
+        object.__setattr__(self, "limits", tuple(self.limits))
+
+    def for_task(self, task: ImageTask) -> tuple[int, ...]:
+        """Return the limits of the bands that the task's pictures have.
+
+        Raises
+        ------
+        InvalidInputError
+            Where its pictures have a band that was not measured.
+        """
+        bands = bands_of(task.width, task.height)
+        if len(bands) > len(self.limits):
+            raise InvalidInputError(
+                f"pictures of {task.width}x{task.height} have the band {bands[len(self.limits)].name}, for which the "
+                f"tolerance of {self.model} in {self.dtype} has no limit: calibrate on pictures of that size"
+            )
+        return self.limits[: len(bands)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**asdict(self), "limits": list(self.limits)}
+
+    @classmethod
+    def from_dict(cls, value: object) -> "KeyedTolerance":
+        """Read what `to_dict` writes; a field that is missing or unknown is refused."""
+        names = {"model", "dtype", "limits", "algorithm"}
+        if not isinstance(value, Mapping) or set(value) != names:
+            raise InvalidInputError(f"a keyed tolerance is {shorten(value)}; expected {', '.join(sorted(names))}")
+        return cls(**value)
+
+
+def check_limits(limits: object) -> None:
+    """Refuse what cannot be the limits of bands."""
+    if not isinstance(limits, tuple | list) or not 1 <= len(limits) <= len(BANDS):
+        raise InvalidInputError(f"the limits are {shorten(limits)}; expected 1 to {len(BANDS)} integers, one a band")
+    for band, limit in zip(BANDS, limits, strict=False):
+        if type(limit) is not int or not 0 <= limit <= MAX_LIMIT:
+            raise InvalidInputError(
+                f"the limit of the band {band.name} is {shorten(limit)}; expected an integer from 0 to {MAX_LIMIT}"
+            )
+
+
+def keyed_agree(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None = None) -> bool:
+    """Whether two second answers count as the same (protocol C5, J7).
+
+    Parameters
+    ----------
+    a, b
+        Those of another algorithm or length never agree.
+    limits
+        Of ``keyed/1``: `KeyedTolerance.for_task`. In every band of every image the sum of the squares of the
+        differences is at most the limit.
+
+    Raises
+    ------
+    InvalidInputError
+        For ``keyed/1`` without limits.
+    """
+    if not _comparable(a, b):
+        return False
+    return a.score == b.score if a.algorithm == "digest/1" else not any(_over(a, b, limits, 1))
+
+
+def keyed_far(
+    a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None = None, without: Collection[int] = ()
+) -> bool:
+    """Whether two second answers are so far apart that no noise explains it (protocol J7).
+
+    Parameters
+    ----------
+    a, b, limits
+        As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a sum of
+        squares is more than four times its limit.
+    without
+        Images that do not count, from 0.
+    """
+    if not _comparable(a, b) or a.algorithm == "digest/1":
+        return a != b
+    return any(over for image, over in enumerate(_over(a, b, limits, FAR)) if image not in without)
+
+
+def _comparable(a: KeyedScore, b: KeyedScore) -> bool:
+    for score in (a, b):
+        check_type(score, KeyedScore, "a second answer", "a KeyedScore")
+    return a.algorithm == b.algorithm and len(a.score) == len(b.score)
+
+
+def _over(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None, times: int) -> list[bool]:
+    """For each image whether a band is further apart than so many times its limit."""
+    check_limits(limits)
+    bands = len(limits)  # type: ignore[arg-type]  # checked
+    apart = bands_apart(a.score, b.score)
+    if len(apart) % bands:
+        raise InvalidInputError(f"the keyed scores have {len(apart)} bands, not a multiple of the {bands} limits")
+    over = [found > times * limits[at % bands] for at, found in enumerate(apart)]  # type: ignore[index]
+    return [any(over[at : at + bands]) for at in range(0, len(over), bands)]
+
+
+def check_keyed(task: Task, algorithm: KeyedAlgorithm, answer: KeyedScore) -> None:
+    """Say whether a second answer fits its task (protocol C5).
+
+    Raises
+    ------
+    InvalidAnswerError
+        For another algorithm than asked for, and another number of images or bands than the task's pictures have.
+    """
+    if answer.algorithm != algorithm:
+        raise InvalidAnswerError(f"the keyed score is a {answer.algorithm}; expected {algorithm}")
+    if isinstance(task, ImageTask):
+        expected = VALUES * len(bands_of(task.width, task.height)) * task.images
+        if len(answer.score) != expected:
+            raise InvalidAnswerError(
+                f"the keyed score has {len(answer.score)} bytes; the task's {task.images} images of "
+                f"{task.width}x{task.height} have {expected}"
+            )
 
 
 def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
@@ -116,4 +325,14 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 
 
-__all__ = ["KeyedScore", "keyed_seed"]
+__all__ = [
+    "FAR",
+    "MAX_LIMIT",
+    "KeyedScore",
+    "KeyedTolerance",
+    "check_keyed",
+    "check_limits",
+    "keyed_agree",
+    "keyed_far",
+    "keyed_seed",
+]

@@ -5,7 +5,7 @@ import pytest
 
 import crynux_validate as cv
 from crynux_validate.calibration.groups import Drawn, cheat_groups, honest_groups, judged, unrelated_groups
-from crynux_validate.calibration.result import reps_of, slash_place
+from crynux_validate.calibration.rates import reps_of, slash_place
 from crynux_validate.calibration.table import Table, classes_of, pictures_of
 from tests.calibration.worlds import world
 

@@ -135,10 +135,10 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     "no task": (".csv", HEADER + ROW.replace("task-1", ""), r"line 2: task is ''"),
     "mixed algorithms": (
         ".csv", HEADER + ROW + ROW.replace("phash/1", "phash-go/1"),
-        r"line 3 has phash-go/1 of 1 image, and .*table\.csv, line 2 has phash/1 of 1 image; calibrate each by itself",
+        r"line 3 has 1 x phash-go/1, and .*table\.csv, line 2 has 1 x phash/1; calibrate each by itself",
     ),
     "other lengths": (
-        ".csv", HEADER + ROW + ROW.replace("5a,1.5", "5aed82926d6d93925a,1.5"), r"line 3 has phash/1 of 2 images"
+        ".csv", HEADER + ROW + ROW.replace("5a,1.5", "5aed82926d6d93925a,1.5"), r"line 3 has 2 x phash/1"
     ),
     "two answers": (
         ".csv", HEADER + ROW + "\n" + ROW.replace("ed82", "ed83"), r"line 4 and .*line 2: .*two different honest"

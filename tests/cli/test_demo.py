@@ -150,14 +150,14 @@ def test_an_audit_finds_what_the_hash_lets_pass(
     assert "CHEAT" in capsys.readouterr().out
 
 
-def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_hardware.Workers(fake_hardware.gpu_kinds()) as cards:
-        monkeypatch.setattr(Processes, "_start", lambda _, kind: cards[kind.name])
-        check_the_text_demo(tmp_path, capsys)
-
-
-def check_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_demo(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    card_workers: fake_hardware.Workers,
+) -> None:
     """Seven nodes in two processes: one computes as each card does."""
+    monkeypatch.setattr(Processes, "_start", lambda _, kind: card_workers[kind.name])
     code, out, err = demo(capsys, "--kind", "text", "--out", tmp_path, "--tasks", 2, "--json")
     summary = json.loads(out)
     assert code == 0

@@ -38,3 +38,39 @@ def picture_vectors() -> list[Vector]:
         found = cv.image_hash(made_picture(**given), "phash/1").hex
         vectors.append(vector(f"picture/{name}", why, **given, phash=found))
     return vectors
+
+
+def keyed_value_vectors() -> list[Vector]:
+    """Keyed values of such pictures, under the same seed and another."""
+    cases = [
+        ("square", "every band, of fields of whole pixels", 512, 512, 3, 37, "0", 1),
+        ("other-seed", "the same picture under another seed", 512, 512, 3, 37, "0", 2),
+        ("as-large", "a field is a pixel", 256, 256, 3, 11, "1", 1),
+        ("cut", "fields of broken pixels in both directions", 300, 500, 3, 7, "2", 1),
+        ("wide", "the shorter side decides which bands there are; one direction of whole pixels", 600, 128, 3, 5, "3", 1),
+        ("tall", "as high, and the columns are cut", 100, 160, 3, 3, "4", 1),
+        ("without-its-last-band", "a pixel less than a band needs", 127, 127, 3, 9, "5", 1),
+        ("grey", "of one channel, as red, green and blue", 64, 64, 1, 5, "6", 1),
+        ("smallest", "one band, of 8 x 8", 8, 9, 3, 2, "7", 1),
+        ("flat", "one colour: no detail", 64, 64, 3, 64, "8", 1),
+    ]  # fmt: skip
+    vectors = []
+    for name, why, width, height, channels, grain, picture_seed, number in cases:
+        picture = made_picture(width=width, height=height, channels=channels, grain=grain, seed=picture_seed)
+        seed = bytes([number]) * 32
+        score = cv.KeyedScore.from_images(seed, [picture])
+        vectors.append(
+            vector(
+                f"keyed-values/{name}",
+                why,
+                width=width,
+                height=height,
+                channels=channels,
+                grain=grain,
+                picture_seed=picture_seed,
+                seed=seed.hex(),
+                score=score.hex,
+                answer=score.to_bytes().hex(),
+            )
+        )
+    return vectors

@@ -37,5 +37,10 @@ def policy_vectors() -> list[Vector]:
             PLAIN, group_size=9, min_stake=2**256 - 1, min_fee=2**256 - 1, weight_unit=2**256 - 1, min_class_stake=0)),
         ("second-round", "the second algorithm stands there only where there is one",
          replace(PLAIN, second_algorithm="digest/1")),
+        ("keyed", "the tolerances of keyed values stand there only where there are some", replace(
+            PLAIN, second_algorithm="keyed/1", keyed_tolerances=(
+                cv.KeyedTolerance("owner/name@" + "0" * 40, "bfloat16", (7, 6, 5, 4, 3, 2, 1, 0)),
+                cv.KeyedTolerance("owner/name@" + "0" * 40, "float32", (30_720,)),
+            ))),
     ]  # fmt: skip
     return [vector(f"policy/{name}", why, policy=policy.to_dict(), digest=policy.digest) for name, why, policy in cases]

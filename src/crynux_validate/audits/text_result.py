@@ -27,7 +27,8 @@ class TextAudit:
     calibrated
         Whether the bands were made from this model and dtype.
     tokens, of
-        How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat.
+        How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat. 0 where
+        the task's tokens have no margins.
     odd
         How many of them the reference would not have chosen.
     margins

@@ -8,11 +8,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.calibration.intervals import Clustering, blocks_of
-from crynux_validate.calibration.result import slash_place
-from crynux_validate.calibration.samples import Bools, Floats, Hashes
-from crynux_validate.calibration.table import Integers, Table
-from crynux_validate.judging.bulk import judge_thresholds
+from crynux_validate.calibration.intervals import Clustering, Floats, Integers, blocks_of
+from crynux_validate.calibration.rates import slash_place
+from crynux_validate.calibration.table import Table
+from crynux_validate.judging.bulk import Bools, Hashes, judge_thresholds
 
 MOST_PER_PICTURE: Final = 64
 """More groups of one picture say nothing more about pictures."""

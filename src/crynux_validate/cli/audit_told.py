@@ -151,11 +151,11 @@ def _part(name: str, value: Mapping[str, Any]) -> ToldPart:
 def _times(number: object, limit: object) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not isinstance(limit, int | float):
         raise TypeError(f"{shorten(number)} or {shorten(limit)} is no number")
-    if not math.isfinite(number) or not math.isfinite(limit) or limit < 0:
-        raise ValueError(f"{number} or {limit} is no finite number")
+    if number < 0 or limit < 0:
+        raise ValueError(f"{number} or {limit} is less than 0")
     if number == 0:
         return 0.0
-    return abs(number) / limit if limit else math.inf
+    return number / limit if limit else math.inf
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:

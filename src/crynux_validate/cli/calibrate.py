@@ -3,13 +3,14 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from crynux_validate.calibration.recommendation import NotEnough
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, number_of, say, say_json
 from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.plots import plot_path
 
 
 def add_parser(commands: Commands) -> None:
@@ -60,18 +61,20 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Calibrate, print, and write what is asked for."""
-    from crynux_validate.calibration import calibrate, read_samples  # numpy: only here
-    from crynux_validate.calibration.plot import draw_plot, plot_path
+    from crynux_validate.calibration import calibrate, draw_plot, read_samples  # numpy: only here
 
     if arguments.plot:
         plot_path(arguments.plot)
     for name in ("out", "plot", "state"):
         _check_folder(getattr(arguments, name), name)
     _check_apart(arguments)
-    rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
+    rates: dict[str, Any] = {
+        name: number_of(getattr(arguments, name), f"--{name.replace('_', '-')}")
+        for name in ("false_reject_rate", "false_slash_rate", "confidence")
+    }
     samples = read_samples(*arguments.paths)
     note(f"read {len(samples):,} answers")
-    shown = _Shown()
+    progress = Progress("comparing", 0, "pairs of pictures")
     try:
         found = calibrate(
             samples,
@@ -79,7 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
             safety_checker=arguments.safety_checker,
             seed=arguments.seed,
             state=arguments.state,
-            on_progress=shown.show,
+            on_progress=lambda done, total: progress.show(done, total=total),
             **rates,
         )
     except KeyboardInterrupt:
@@ -87,7 +90,7 @@ def main(arguments: argparse.Namespace) -> int:
             note(f"{arguments.state} holds what was compared; the same command goes on from there")
         raise
     finally:
-        shown.end()
+        progress.end()
     if arguments.out:
         found.save(arguments.out)
         note(f"wrote {arguments.out}")
@@ -98,16 +101,6 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         say(str(found))
     return 1 if isinstance(found.recommendation, NotEnough) else 0
-
-
-_NUMBERS: Final = ("false_reject_rate", "false_slash_rate", "confidence")
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{name} is {shorten(text)}; expected a number such as 0.01") from error
 
 
 def _check_folder(path: Path | None, name: str) -> None:
@@ -127,20 +120,3 @@ def _check_apart(arguments: argparse.Namespace) -> None:
             continue
         if (other := used.setdefault(os.path.realpath(path), f"is --{name}")) != f"is --{name}":
             raise InvalidInputError(f"--{name} is {shorten(str(path))}, which {other} as well; name another file")
-
-
-class _Shown:
-    """The line of progress, from the first call on."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many pairs of unrelated pictures were compared."""
-        self._progress = self._progress or Progress("comparing", total, "pairs of pictures")
-        self._progress.show(done)
-
-    def end(self) -> None:
-        """Wipe the line away."""
-        if self._progress is not None:
-            self._progress.end()

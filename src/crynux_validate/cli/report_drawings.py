@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from crynux_validate.algorithms import HASH_BITS
 
 if TYPE_CHECKING:
-    from crynux_validate.calibration.result import Curve
+    from crynux_validate.calibration.rates import Curve
 
 GOOD, BAD, UNSURE = "#1a7f4b", "#c0262d", "#8a5a00"
 INK, PALE, RULE = "#1c2430", "#5b6675", "#d5dae1"

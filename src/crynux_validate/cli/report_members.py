@@ -7,7 +7,7 @@ from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli import report_drawings
 from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, shown, stranger, table
-from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
+from crynux_validate.judging import Absent, Malformed, Member, TwoAnswers, Verdict, Withheld
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def _answer(answer: Member, delivered: ImageScore | None) -> str:
             return f"<p>{shown(answer.algorithm)}: <code>{shown(answer.hex)}</code></p>"
         case ErrorReport():
             return f"<p>Error report, code {stranger(answer.code)}: {stranger(answer.message)}</p>"
+        case TwoAnswers():
+            return f"{_answer(answer.first, delivered)}<p>Then {shown(answer.second)}.</p>"
         case Malformed():
             return f"<p>An answer that breaks the rules: {stranger(answer)}</p>"
         case Absent():

@@ -15,6 +15,7 @@ from crynux_validate.judging.verdict import (
     Member,
     Outcome,
     Rule,
+    TwoAnswers,
     Verdict,
     Withheld,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Member",
     "Outcome",
     "Rule",
+    "TwoAnswers",
     "Verdict",
     "Withheld",
     "judge",

@@ -8,7 +8,17 @@ from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, check_threshold, similarity_score
 from crynux_validate.encoding import check_flag
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging.verdict import Finding, Malformed, Member, Outcome, Verdict, check_members, unjudged
+from crynux_validate.judging.verdict import (
+    Finding,
+    Malformed,
+    Member,
+    Outcome,
+    TwoAnswers,
+    Verdict,
+    check_members,
+    unjudged,
+)
+from crynux_validate.keyed import KeyedScore, check_limits, keyed_agree, keyed_far
 
 DEFAULT_THRESHOLD: Final = 16
 """One pair of parts of unrelated photographs in 15,000 agrees; honest numeric noise was 0 to 2 (protocol J2).
@@ -40,15 +50,21 @@ class CentreRule:
         only the delivered score is not. A ledger sets it from the task. Where nobody says which task it was, True
         slashes no honest node, and no cheat that hands in a blank picture either.
 
+    keyed_limits
+        Where members answered twice with ``keyed/1``: `KeyedTolerance.for_task` (J7).
+
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64, a slash threshold below it, and a safety_checker that is neither True nor False.
+        For a threshold outside 1..64, a slash threshold below it, a safety_checker that is neither True nor False, and
+        limits that are none; when it judges, where some scores have a second answer and others have none, and for
+        ``keyed/1`` without limits.
     """
 
     threshold: int = DEFAULT_THRESHOLD
     slash_threshold: int | None = None
     safety_checker: bool = field(default=True, kw_only=True)
+    keyed_limits: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("threshold", "slash_threshold"):
@@ -58,6 +74,8 @@ class CentreRule:
             else:
                 check_threshold(value, name)
         check_flag(self.safety_checker, "safety_checker")
+        if self.keyed_limits is not None:
+            check_limits(self.keyed_limits)
         if self.slashes_from < self.threshold:
             raise InvalidInputError(
                 f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "
@@ -73,31 +91,40 @@ class CentreRule:
         """Return the verdict on the members of a group, as `judge` takes them."""
         check_members(members)
         quorum = len(members) // 2 + 1
-        scores = {node: member for node, member in members.items() if isinstance(member, ImageScore | TextScore)}
+        scores, seconds = _scores(members)
         if len(scores) >= quorum:
             apart = _apart(scores)
             neighbours = {
-                node: {other for other, distance in row.items() if distance is not None and distance < self.threshold}
+                node: {
+                    other
+                    for other, distance in row.items()
+                    if distance is not None and distance < self.threshold and self._agree_again(seconds, node, other)
+                }
                 for node, row in apart.items()
             }
             centres = [node for node, around in neighbours.items() if len(around) >= quorum]
             if centres:
-                return self._validated(members, scores, apart, neighbours, centres)
+                return self._validated(members, scores, seconds, apart, neighbours, centres)
         return self._without_centre(members, quorum)
+
+    def _agree_again(self, seconds: Mapping[str, KeyedScore], node: str, other: str) -> bool:
+        """Whether what two members said in the second round agrees as well, where there is one (J7)."""
+        return not seconds or keyed_agree(seconds[node], seconds[other], self.keyed_limits)
 
     def _validated(
         self,
         members: Mapping[str, Member],
         scores: Mapping[str, Score],
+        seconds: Mapping[str, KeyedScore],
         apart: Distances,
         neighbours: Mapping[str, set[str]],
         centres: list[str],
     ) -> Verdict:
-        def delivery_order(node: str) -> tuple[int, int, bytes]:
+        def delivery_order(node: str) -> tuple[int, int, bytes, bytes]:
             """J6: most agreements, then the smallest sum of similarity scores, then the smallest bytes."""
             total = sum(HASH_BITS if distance is None else distance for distance in apart[node].values())
-            own = scores[node]
-            return -len(neighbours[node]), total, own.hashes if isinstance(own, ImageScore) else own.score
+            own, again = scores[node], seconds[node].score if seconds else b""
+            return -len(neighbours[node]), total, own.hashes if isinstance(own, ImageScore) else own.score, again
 
         chosen = min(centres, key=delivery_order)
         delivered = scores[chosen]
@@ -105,10 +132,11 @@ class CentreRule:
         linked = _reach(valid, neighbours)
         findings: dict[str, Finding] = {}
         for node, member in members.items():
-            if isinstance(member, ImageScore | TextScore):
+            if node in scores:
+                far = self._is_far(scores[node], delivered) or self._is_far_again(scores, seconds, node, chosen)
                 if node in valid:
                     findings[node] = Finding.VALID
-                elif node not in linked and self._is_far(member, delivered):
+                elif node not in linked and far:
                     findings[node] = Finding.INVALID
                 else:
                     findings[node] = Finding.BORDERLINE
@@ -133,12 +161,34 @@ class CentreRule:
         pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
         return any((own ^ other).bit_count() >= self.slashes_from for at, (own, other) in pairs if at not in plain)
 
+    def _is_far_again(
+        self, scores: Mapping[str, Score], seconds: Mapping[str, KeyedScore], node: str, chosen: str
+    ) -> bool:
+        """J7: far enough in the second round; there a plain picture can be told from others, but not from a blank one
+        that a safety checker made."""
+        if not seconds:
+            return False
+        both = (scores[node], scores[chosen]) if self.safety_checker else ()
+        plain = {at for score in both if isinstance(score, ImageScore) for at in score.degenerate}
+        return keyed_far(seconds[node], seconds[chosen], self.keyed_limits, plain)
+
     @staticmethod
     def _without_centre(members: Mapping[str, Member], quorum: int) -> Verdict:
         codes = [m.code for m in members.values() if isinstance(m, ErrorReport) and m.invalid_task]
         fault = any(codes.count(code) >= quorum for code in codes)
         findings = {node: unjudged(member) for node, member in members.items()}
         return Verdict(Outcome.TASK_FAULT if fault else Outcome.NO_QUORUM, findings, None, {})
+
+
+def _scores(members: Mapping[str, Member]) -> tuple[dict[str, Score], dict[str, KeyedScore]]:
+    """The scores, and the second answers of the same members, if there was a second round."""
+    both = {node: member for node, member in members.items() if isinstance(member, TwoAnswers)}
+    if not both:
+        return {node: one for node, one in members.items() if isinstance(one, ImageScore | TextScore)}, {}
+    for node, member in members.items():
+        if isinstance(member, ImageScore | TextScore):
+            raise InvalidInputError(f"{node} has one answer and {next(iter(both))} has two; give all scores as many")
+    return {node: one.first for node, one in both.items()}, {node: one.second for node, one in both.items()}
 
 
 def _apart(scores: Mapping[str, Score]) -> Distances:

@@ -12,7 +12,7 @@ from crynux_validate.answers import ErrorReport, ImageScore, Score, TextScore, c
 from crynux_validate.encoding import check_id, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.frozen import FrozenMapping
-from crynux_validate.judging.verdict import Finding, Member, Outcome, Verdict, check_members
+from crynux_validate.judging.verdict import Finding, Member, Outcome, TwoAnswers, Verdict, check_members
 
 RELAY_THRESHOLD: Final = 24
 """What the live network has used since an honest node was slashed at 5."""
@@ -74,6 +74,8 @@ class CrynuxRelayRule:
                 f"the live network's rule judges groups of {RELAY_GROUP_SIZE}, not of {len(members)}; for others take"
                 " this library's rule, centre (CentreRule)"
             )
+        if any(isinstance(member, TwoAnswers) for member in members.values()):
+            raise InvalidInputError("the live network has one answering round; give its rule the first answers alone")
         order = self._finished_in_order(members)
         scores = {node: member for node in order if isinstance(member := members[node], ImageScore | TextScore)}
         _check_one_kind(scores)

@@ -8,8 +8,16 @@ from typing import Any, Final, Protocol
 from crynux_validate.answers import Answer, ErrorReport, Score
 from crynux_validate.encoding import check_id, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.keyed import KeyedScore
 
 GROUP_SIZES: Final = (3, 5, 7, 9)
+
+
+def check_group_size(value: object, what: str = "group_size") -> int:
+    """Return `value` if a group can have so many members; True is no number."""
+    if type(value) is not int or value not in GROUP_SIZES:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected one of {GROUP_SIZES}")
+    return value
 
 
 class Outcome(StrEnum):
@@ -68,7 +76,24 @@ class Withheld:
         return "withheld"
 
 
-Member = Answer | Malformed | Absent | Withheld
+@dataclass(frozen=True)
+class TwoAnswers:
+    """A member gave a score, and then a keyed score with the seed of the second round (C5).
+
+    Parameters
+    ----------
+    first, second
+        What it revealed in either round.
+    """
+
+    first: Score
+    second: KeyedScore
+
+    def __str__(self) -> str:
+        return f"{self.first}, then {self.second}"
+
+
+Member = Answer | TwoAnswers | Malformed | Absent | Withheld
 """What a member of a group did."""
 
 
@@ -89,7 +114,7 @@ def check_members(members: object) -> None:
         if not isinstance(member, Member):
             raise InvalidInputError(
                 f"the answer of {node} is {shorten(member)}; expected a score (ImageScore, TextScore), an error report "
-                "(ErrorReport), or one of Malformed(), Absent() and Withheld()"
+                "(ErrorReport), or one of TwoAnswers(), Malformed(), Absent() and Withheld()"
             )
 
 

@@ -216,6 +216,10 @@ class _Check:
             raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}, and its policy asks for {least} (L3)")
         if group.creator in group.pool.owners:
             raise BrokenEvidenceError(f"the pool of {group.id} has a node of its creator {group.creator} (P5)")
+        try:
+            group.policy.keyed_limits(group.task)
+        except InvalidInputError as error:
+            raise BrokenEvidenceError(f"{group.id} has a task that its policy refuses (C5): {error}") from error
         if isinstance(group.task, TextTask) != (group.gpu_class is not None):
             raise BrokenEvidenceError(f"{group.id} has a class and no text task, or a text task and no class (P2)")
 

@@ -11,7 +11,7 @@ from crynux_validate.encoding import check_id, check_integer, check_type, shorte
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError, NotAMemberError, TooEarlyError
 from crynux_validate.frozen import FrozenMapping, replace
 from crynux_validate.judging import Absent, Malformed, Member, Verdict, Withheld
-from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.keyed import KeyedScore, check_keyed, keyed_seed
 from crynux_validate.ledger.policy import Policy
 from crynux_validate.machines.classes import NodeClass
 from crynux_validate.machines.pool import Pool
@@ -279,10 +279,9 @@ class Group:
             return Withheld()
         try:
             answer = KeyedScore.from_bytes(self.rounds[1].openings[node].answer_bytes)
+            check_keyed(self.task, self.policy.second_algorithm, answer)  # type: ignore[arg-type]  # there are two rounds
         except InvalidAnswerError as error:
             return Malformed(f"in the second round: {error}")
-        if answer.algorithm != self.policy.second_algorithm:
-            return Malformed(f"the keyed score is a {answer.algorithm}; expected {self.policy.second_algorithm}")
         return answer
 
     def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002

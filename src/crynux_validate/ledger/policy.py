@@ -21,7 +21,9 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.judging import CentreRule
+from crynux_validate.judging.verdict import check_group_size
+from crynux_validate.keyed import KeyedTolerance
 from crynux_validate.stakes.counterfeits import recommended
 from crynux_validate.tasks import ImageTask, Task, TextTask
 
@@ -31,7 +33,7 @@ MAX_MONEY: Final = 2**256 - 1
 
 _POLICY_MONEY: Final = ("min_stake", "min_fee", "weight_unit", "min_class_stake")
 
-_OPTIONAL: Final = frozenset({"second_algorithm"})
+_OPTIONAL: Final = frozenset({"second_algorithm", "keyed_tolerances"})
 """Fields that a policy's JSON has only where they say something."""
 
 _LEAST: Final = {"min_fee": ", which is group_size,", "slash_per_fee": ", which is stake_per_fee,"}
@@ -172,6 +174,10 @@ class Policy:
         its own nodes is never slashed. Where fees are worth that, keep a list, and let size admit none.
     second_algorithm
         Of the answers in a second round, which are made with a seed that nobody knew before (C5); None for one round.
+        ``digest/1`` is for text tasks, ``keyed/1`` for image tasks.
+    keyed_tolerances
+        With ``keyed/1``: how far honest machines may be apart (J7), for each model and dtype that tasks may have; other
+        tasks are refused. `calibrate_keyed` finds them.
     """
 
     group_size: int = 3
@@ -200,10 +206,10 @@ class Policy:
     min_class_owners: int = 3
     min_class_stake: int | None = None
     second_algorithm: KeyedAlgorithm | None = None
+    keyed_tolerances: tuple[KeyedTolerance, ...] = ()
 
     def __post_init__(self) -> None:
-        if type(self.group_size) is not int or self.group_size not in GROUP_SIZES:
-            raise InvalidInputError(f"group_size is {shorten(self.group_size)}; expected one of {GROUP_SIZES}")
+        check_group_size(self.group_size)
         for name, low, high in (
             ("min_stake", 1, MAX_MONEY),
             ("min_fee", self.group_size, MAX_MONEY),
@@ -258,6 +264,7 @@ class Policy:
         if self.second_algorithm not in (None, *KEYED_ALGORITHMS):
             known = ", ".join(KEYED_ALGORITHMS)
             raise InvalidInputError(f"second_algorithm is {shorten(self.second_algorithm)}; expected {known} or None")
+        self._check_tolerances()
         if type(self.admitted_declarations) not in (tuple, list):
             found = shorten(self.admitted_declarations)
             raise InvalidInputError(f"admitted_declarations is {found}; expected a tuple of hexadecimal digests")
@@ -321,7 +328,56 @@ class Policy:
         """Return how a group with this task is judged (J2)."""
         check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
         checked = isinstance(task, ImageTask) and task.safety_checker
-        return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked)
+        limits = self.keyed_limits(task)
+        return CentreRule(self.threshold, self.slash_threshold, safety_checker=checked, keyed_limits=limits)
+
+    def keyed_limits(self, task: Task) -> tuple[int, ...] | None:
+        """Return how far apart second answers to a task may be, band by band; None where they must be equal (J7).
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that the second round of this policy is not for, and one of a model, a dtype or a size of
+            pictures without a tolerance.
+        """
+        if self.second_algorithm is None:
+            return None
+        if self.second_algorithm == "digest/1":
+            if not isinstance(task, TextTask):
+                raise InvalidInputError(
+                    "the policy's second answers (digest/1) compare results bit for bit, and the images of honest nodes "
+                    "differ: give the ledger text tasks, or a policy with second_algorithm='keyed/1'"
+                )
+            return None
+        if not isinstance(task, ImageTask):
+            raise InvalidInputError(
+                "the policy's second answers (keyed/1) are of pictures: give the ledger image tasks, or a policy with "
+                "second_algorithm='digest/1'"
+            )
+        wanted = str(task.model), task.dtype
+        found = next((one for one in self.keyed_tolerances if (one.model, one.dtype) == wanted), None)
+        if found is None:
+            known = ", ".join(f"{one.model} in {one.dtype}" for one in self.keyed_tolerances)
+            raise InvalidInputError(
+                f"the policy has no keyed tolerance for {wanted[0]} in {wanted[1]}, only for {known}: calibrate that "
+                "model in that dtype (calibrate_keyed)"
+            )
+        return found.for_task(task)
+
+    def _check_tolerances(self) -> None:
+        given = self.keyed_tolerances
+        if type(given) not in (tuple, list) or not all(isinstance(one, KeyedTolerance) for one in given):
+            raise InvalidInputError(f"keyed_tolerances is {shorten(given)}; expected a tuple of KeyedTolerance")
+        if (self.second_algorithm == "keyed/1") != bool(given):
+            raise InvalidInputError(
+                f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 needs "
+                "at least one, and nothing else has any"
+            )
+        names = [f"{one.model} in {one.dtype}" for one in given]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInputError(f"keyed_tolerances has two for {twice}; give one")
+        object.__setattr__(self, "keyed_tolerances", tuple(given))
 
     def __repr__(self) -> str:
         """What is always asked for, and what is not the default."""
@@ -371,6 +427,9 @@ class Policy:
         fields = {**asdict(self), "admitted_declarations": list(self.admitted_declarations)}
         if self.second_algorithm is None:
             del fields["second_algorithm"]
+        fields["keyed_tolerances"] = [one.to_dict() for one in self.keyed_tolerances]
+        if not self.keyed_tolerances:
+            del fields["keyed_tolerances"]
         money = {name: str(fields[name]) for name in _POLICY_MONEY if fields[name] is not None}
         return {**fields, **money}
 
@@ -387,4 +446,7 @@ class Policy:
                 raise InvalidInputError(f"the policy has {shorten(name)}, which no policy has")
         given = [name for name in _POLICY_MONEY if name != "min_class_stake" or value[name] is not None]
         money = {name: parse_decimal(value[name], name) for name in given}
-        return cls(**{**value, **money})
+        listed = value.get("keyed_tolerances", [])
+        check_type(listed, (list, tuple), "keyed_tolerances", "a list of them")
+        tolerances = tuple(map(KeyedTolerance.from_dict, listed))
+        return cls(**{**value, **money, "keyed_tolerances": tolerances})

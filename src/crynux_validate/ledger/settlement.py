@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crynux_validate.answers import ErrorReport
-from crynux_validate.judging import Finding, Malformed, Member, Outcome, Verdict, judge
+from crynux_validate.judging import Finding, Member, Outcome, TwoAnswers, Verdict, judge
 from crynux_validate.keyed import KeyedScore
 from crynux_validate.ledger.group import Group, Transfer
 from crynux_validate.ledger.policy import PPM, Policy
@@ -35,20 +35,14 @@ class Settlement:
 def members_of(group: Group) -> dict[str, Member]:
     """Return what each member did, in the order of the draw (C3, C4, C5).
 
-    Where there are second answers, a score counts only with the one that a quorum gave. Keyed scores agree where they
-    are equal, so there is at most one such; whoever gave another agrees with nobody who gave it, not even through
-    others.
+    Where there is a second round, who gave a score in the first is judged by both answers (J7).
     """
     members = {node: group.first_answer(node) for node in group.members}
     if len(group.rounds) < 2:
         return members
-    seconds = {node: group.second_answer(node) for node in group.asked(2)}
-    given = [answer for answer in seconds.values() if isinstance(answer, KeyedScore)]
-    for node, answer in seconds.items():
-        if not isinstance(answer, KeyedScore):
-            members[node] = answer
-        elif 2 * given.count(answer) <= len(members):
-            members[node] = Malformed("in the second round: no quorum gave this answer")
+    for node in group.asked(2):
+        first, second = members[node], group.second_answer(node)
+        members[node] = TwoAnswers(first, second) if isinstance(second, KeyedScore) else second  # type: ignore[arg-type]
     return members
 
 
@@ -123,6 +117,7 @@ def delivered_by(members: Mapping[str, Member], verdict: Verdict) -> str | None:
         return None
     delivered = (verdict.delivered_score.algorithm, verdict.delivered_score.hex)
     for node, member in members.items():
-        if verdict.findings[node] is Finding.VALID and (member.algorithm, member.hex) == delivered:  # type: ignore[union-attr]
+        score = member.first if isinstance(member, TwoAnswers) else member
+        if verdict.findings[node] is Finding.VALID and (score.algorithm, score.hex) == delivered:  # type: ignore[union-attr]
             return node
     return None

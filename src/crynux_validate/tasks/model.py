@@ -1,6 +1,7 @@
 """Which weights a task names: a hub repository at a commit, or a local folder by its content (protocol T1)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from os import PathLike
@@ -119,6 +120,12 @@ class ModelRef:
         if found != self.digest:
             raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
         return dataclass_replace(self, path=Path(path))
+
+    def found(self, folders: Mapping[str, Path]) -> "ModelRef":
+        """Return this reference with the folder of its digest, where that is among `folders`."""
+        if self.digest is None or self.digest not in folders:
+            return self
+        return dataclass_replace(self, path=folders[self.digest])
 
     def to_dict(self) -> dict[str, str | None]:
         """Return what is canonical of it."""

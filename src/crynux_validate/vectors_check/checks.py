@@ -37,6 +37,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "class": machines.node_class,
     "attestation": machines.attestation,
     "keyed": answers.keyed,
+    "keyed-values": pictures.keyed_values,
     "signature": signatures.signature,
     "attestation-signature": signatures.attestation_signature,
     "key": signatures.key,

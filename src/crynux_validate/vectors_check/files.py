@@ -31,6 +31,7 @@ FILES: Final[Mapping[str, str]] = {
     "class": "classes.json",
     "attestation": "attestations.json",
     "keyed": "keyed.json",
+    "keyed-values": "keyed-values.json",
     "signature": "signatures.json",
     "attestation-signature": "attestation-signatures.json",
     "key": "keys.json",

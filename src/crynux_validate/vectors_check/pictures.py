@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crynux_validate.errors import needed_for
 from crynux_validate.hashing import image_hash
+from crynux_validate.keyed import KeyedScore
 from crynux_validate.vectors_check.files import Vector
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ def made(vector: Vector) -> Iterator[tuple[str, Any]]:
     with needed_for("a vector of a picture", "hash"):
         picture = made_picture(**given)
     yield "phash", image_hash(picture, "phash/1").hex
+
+
+def keyed_values(vector: Vector) -> Iterator[tuple[str, Any]]:
+    """The keyed score of a picture that the vector describes."""
+    given = {name: vector.content[name] for name in ("width", "height", "channels", "grain")}
+    with needed_for("a vector of a picture", "hash"):
+        picture = made_picture(**given, seed=vector.content["picture_seed"])
+    score = KeyedScore.from_images(bytes.fromhex(vector.content["seed"]), [picture])
+    yield "score", score.hex
+    yield "answer", score.to_bytes().hex()
 
 
 def stored(vector: Vector) -> Iterator[tuple[str, Any]]:

@@ -40,23 +40,19 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     if type(action.task) not in get_args(Task):
         raise InvalidInputError(f"the task is {shorten(action.task)}; expected an ImageTask or a TextTask")
     check_integer(action.beacon_round, "the beacon's next round")
-    if not action.task.model.pinned:
-        raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
+    for name, model in action.task.references().items():
+        if not model.pinned:
+            raise InvalidTaskError(
+                f"{name}.revision", "can move: a ledger takes only tasks that pin what is loaded (T1)"
+            )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
-    if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
-        raise InvalidInputError(
-            f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
-        )
+    check_integer(action.min_memory_gib, "min_memory_gib", 0, MAX_MEMORY_GIB)
     if action.gpu_class is not None:
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):
             raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
-    if policy.second_algorithm is not None and not isinstance(action.task, TextTask):
-        raise InvalidInputError(
-            f"the policy's second answers ({policy.second_algorithm}) compare results bit for bit, and the images of "
-            "honest nodes differ: give the ledger text tasks, or a policy without second_algorithm"
-        )
+    policy.keyed_limits(action.task)  # refuses a task that the second round is not for
     _check_new(state, action.task)
     charge(state, change, action.creator, action.fee, "the fee")
     nodes = tuple(state.joined_nodes())

@@ -28,7 +28,8 @@ from crynux_validate.pipelines.models.loading import (
 from crynux_validate.pipelines.models.recipe import digest_of, dtypes_of, plain, versions
 from crynux_validate.pipelines.text.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.text.passes import Calls, calls_of
-from crynux_validate.tasks import Dtype, ModelRef
+from crynux_validate.pipelines.text.quantized import quantize
+from crynux_validate.tasks import Dtype, ModelRef, QuantizeBits
 
 require("transformers")
 
@@ -64,8 +65,8 @@ class LoadedText:
     recipe: Mapping[str, Any]
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
-    """Load a model with its tokenizer; enter the guard first.
+def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: QuantizeBits = None) -> LoadedText:
+    """Load a model with its tokenizer; enter the guard first. Weights are rounded to fewer bits as they are loaded.
 
     Raises
     ------
@@ -100,6 +101,8 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
             experts_implementation="eager",
         )
         check_complete("the model", where, info)
+        # Before they are moved: the device never holds more than the small weights.
+        small = None if quantize_bits is None else quantize(model, loaded, quantize_bits)
         loaded = reading("the model", where, lambda: own_memory(loaded.to(device).eval()))
         _forget_defaults(loaded, attention)
         text: Any = loaded.config.get_text_config(decoder=True)
@@ -107,7 +110,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         context = getattr(text, "max_position_embeddings", None)
         vocabulary = int(text.vocab_size)
         calls = calls_of(model, loaded, vocabulary, context, _meaningful(config, tokenizer))
-    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict()}
+    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict(), "quantized": small}
     return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, recipe)
 
 

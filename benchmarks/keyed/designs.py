@@ -1,0 +1,91 @@
+"""The two designs that were compared: values of projections (``keyed/1``), and signs of projections with a dither."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from attacks.answer import Picture
+from PIL import Image
+
+from crynux_validate.hashing.bands import STEPS, VALUES, Band, Key, bands_of, features
+
+Numbers = dict[Band, tuple[npt.NDArray[np.float64], int]]
+"""For each band its numbers, float64 of shape (pictures, places), all whole; and which number is one grey level."""
+
+Answers = dict[Band, npt.NDArray[Any]]
+"""For each band an array of shape (pictures, what an answer has of it)."""
+
+SIGNS: Final = 8 * VALUES
+"""Bits of a band: as many bytes as values have."""
+
+_TERMS: Final = 1024
+_FLOOR: Final = {"luma-8": 3, "chroma-16": 3, "chroma-64": 3}
+"""The dither, in grey levels; of other bands it is 2."""
+
+
+def numbers_of(pictures: Sequence[Picture]) -> Numbers:
+    """Return the numbers of pictures of one size."""
+    found = [features(Image.fromarray(picture)) for picture in pictures]
+    bands = bands_of(pictures[0].shape[1], pictures[0].shape[0])
+    return {band: (np.stack([one[band][0] for one in found]).astype(np.float64), found[0][band][1]) for band in bands}
+
+
+def values(numbers: Numbers, seed: bytes) -> Answers:
+    """Return what `Key.values` gives, of many pictures at once: products of whole numbers are exact in float64."""
+    key, found = Key(seed), {}
+    for band, (rows, scale) in numbers.items():
+        into, signs = key.words(band)
+        matrix = np.zeros((band.places, VALUES))
+        matrix[np.arange(band.places), into] = signs
+        sums = (rows @ matrix).astype(np.int64)
+        unit = int((scale * scale * band.places // VALUES) ** 0.5)
+        while unit * unit > scale * scale * band.places // VALUES:
+            unit -= 1
+        while (unit + 1) ** 2 <= scale * scale * band.places // VALUES:
+            unit += 1
+        found[band] = (((2 * STEPS * sums + unit) // (2 * unit)) & 255).astype(np.uint8)
+    return found
+
+
+def values_apart(a: Answers, b: Answers) -> npt.NDArray[np.float64]:
+    """Return the root mean square difference in grey levels, shape (pictures, bands)."""
+    apart = []
+    for band in a:
+        difference = (a[band] - b[band]).astype(np.int8).astype(np.float64)
+        apart.append(np.sqrt((difference**2).mean(1)) / STEPS)
+    return np.stack(apart, 1)
+
+
+def signs(numbers: Numbers, seed: bytes) -> Answers:
+    """Return bits: the signs of sums of up to 1,024 places of a band, with a dither, so that flat bands agree."""
+    found = {}
+    for band, (rows, scale) in numbers.items():
+        generator = np.random.default_rng(list(hashlib.sha256(seed + band.name.encode()).digest()))
+        terms = min(band.places, _TERMS)
+        matrix = np.zeros((band.places, SIGNS))
+        for bit in range(SIGNS):
+            places = np.arange(terms) if terms == band.places else generator.integers(0, band.places, terms)
+            np.add.at(matrix[:, bit], places, generator.choice((-1.0, 1.0), terms))
+        dither = generator.uniform(-1, 1, SIGNS) * np.sqrt(3 * terms) * _FLOOR.get(band.name, 2) * scale
+        found[band] = rows @ matrix > dither
+    return found
+
+
+def signs_apart(a: Answers, b: Answers) -> npt.NDArray[np.float64]:
+    """Return the share of bits that differ, shape (pictures, bands)."""
+    return np.stack([(a[band] != b[band]).mean(1) for band in a], 1)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A design: what a picture's answer under a seed is, and how far two are apart, band by band."""
+
+    name: str
+    answers: Callable[[Numbers, bytes], Answers]
+    apart: Callable[[Answers, Answers], npt.NDArray[np.float64]]
+
+
+DESIGNS: Final = (Design("values", values, values_apart), Design("signs", signs, signs_apart))

@@ -1,0 +1,221 @@
+"""How far apart the keyed values of honest machines are, for a model and a dtype (protocol J7).
+
+Half of the pictures set the limits: the largest sum of squares that was seen in a band, times the square of a margin.
+The other half, which had no part in that, says how often an honest pair is beyond them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Final
+
+from crynux_validate.calibration.intervals import exact
+from crynux_validate.encoding import check_integer, check_type, shorten, summary
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
+from crynux_validate.keyed import MAX_LIMIT, KeyedScore, KeyedTolerance
+from crynux_validate.tasks.base import Dtype
+
+MARGIN: Final = 1.5
+"""How many times the largest honest difference agrees: `docs/measurements.md` says what it costs."""
+
+LEAST_PICTURES: Final = 20
+
+
+@dataclass(frozen=True)
+class KeyedSample:
+    """The keyed score of an honest machine.
+
+    Parameters
+    ----------
+    kind
+        The kind of machine, by any name: machines of equal bits have one name.
+    picture
+        The result, by any name: the task's digest for choice.
+    key
+        The seed, by any name. A picture counts once, under however many keys.
+    score
+        ``KeyedScore.from_images(seed, images)``.
+    """
+
+    kind: str
+    picture: str
+    key: str
+    score: KeyedScore
+
+
+@dataclass(frozen=True)
+class BandRates:
+    """What was measured in one band.
+
+    Parameters
+    ----------
+    band
+        Its name.
+    limit
+        The largest sum of the squares of the 30 differences that agrees.
+    largest
+        The largest of the pictures that set the limit.
+    rejected
+        On how many held-out pictures two kinds are further apart than the limit, under any key.
+    """
+
+    band: str
+    limit: int
+    largest: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class KeyedCalibration:
+    """Limits for a model and a dtype, and how often they reject honest pictures that had no part in them.
+
+    Parameters
+    ----------
+    tolerance
+        For `Policy.keyed_tolerances`.
+    bands
+        Band by band.
+    kinds
+        The kinds of machines that were compared.
+    fitted, held_out
+        How many pictures set the limits, and how many were looked at with them.
+    rejected
+        Of the held-out pictures those on which two kinds do not agree in some band under more than half of the keys.
+    rejected_once
+        Those on which they do not under any key.
+    margin
+        How many times the largest difference agrees.
+    """
+
+    tolerance: KeyedTolerance
+    bands: tuple[BandRates, ...]
+    kinds: tuple[str, ...]
+    fitted: int
+    held_out: int
+    rejected: int
+    rejected_once: int
+    margin: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the exact interval of Clopper and Pearson for the share of pictures that are rejected."""
+        low, high = exact(self.rejected / self.held_out, self.held_out, confidence)
+        return float(low), float(high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, with the interval."""
+        return {
+            **vars(self),
+            "tolerance": self.tolerance.to_dict(),
+            "bands": [vars(band) for band in self.bands],
+            "kinds": list(self.kinds),
+            "interval": list(self.interval()),
+        }
+
+    def __repr__(self) -> str:
+        measured = f"{self.rejected} of {self.held_out} held-out pictures rejected"
+        return summary(self, f"{self.tolerance.model} in {self.tolerance.dtype}", measured)
+
+
+def calibrate_keyed(
+    samples: Iterable[KeyedSample], *, model: str, dtype: Dtype, margin: float = MARGIN
+) -> KeyedCalibration:
+    """Return limits for the keyed values of honest machines, with their error rate.
+
+    Parameters
+    ----------
+    samples
+        Of at least two kinds that differ, on at least 20 pictures of one size.
+    model, dtype
+        What was drawn, and in what: ``str(task.model)``, ``task.dtype``.
+    margin
+        From 1 to 10: how many times the largest honest difference agrees.
+
+    Raises
+    ------
+    InvalidInputError
+        For samples of another algorithm than ``keyed/1`` or of several sizes, fewer than 20 pictures that two kinds
+        drew, kinds that are all equal to the bit, a margin out of range, and machines so far apart that no limit holds.
+    MissingExtraError
+        Without numpy and scipy.
+    """
+    if type(margin) not in (int, float) or not 1 <= margin <= 10:
+        raise InvalidInputError(f"margin is {shorten(margin)}; expected a number from 1 to 10")
+    answers = _answers(samples)
+    kinds = sorted({kind for scores in answers.values() for kind in scores})
+    apart = _apart(answers)
+    if len(apart) < LEAST_PICTURES:
+        raise InvalidInputError(
+            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed, half of them held out"
+        )
+    names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
+    fitted, held_out = names[::2], names[1::2]
+    bands = BANDS[: len(apart[names[0]][0])]
+    largest = [max(pair[at] for name in fitted for pair in apart[name]) for at in range(len(bands))]
+    if not any(largest):
+        raise InvalidInputError(f"the kinds {', '.join(kinds)} gave equal values; give machines that differ")
+    limits = tuple(_limit(one, margin) for one in largest)
+    over = {name: [[d > at for d, at in zip(pair, limits, strict=True)] for pair in apart[name]] for name in held_out}
+    for band, limit in zip(bands, limits, strict=True):
+        if limit > MAX_LIMIT:
+            raise InvalidInputError(
+                f"in the band {band.name} honest machines are too far apart for a limit ({limit}, at most {MAX_LIMIT})"
+            )
+    rates = tuple(
+        BandRates(band.name, limits[at], largest[at], sum(any(pair[at] for pair in over[name]) for name in held_out))
+        for at, band in enumerate(bands)
+    )
+    failing = {name: [any(pair) for pair in over[name]] for name in held_out}
+    return KeyedCalibration(
+        KeyedTolerance(model, dtype, limits),
+        rates,
+        tuple(kinds),
+        len(fitted),
+        len(held_out),
+        rejected=sum(2 * sum(pairs) > len(pairs) for pairs in failing.values()),
+        rejected_once=sum(any(pairs) for pairs in failing.values()),
+        margin=margin,
+    )
+
+
+def _limit(largest: int, margin: float) -> int:
+    """The margin, and a unit for each value: rounding alone can move it so far."""
+    return int(largest * margin * margin) + VALUES
+
+
+def _answers(samples: Iterable[KeyedSample]) -> Mapping[tuple[str, str], dict[str, KeyedScore]]:
+    """The scores by picture and key, then by kind."""
+    check_type(samples, Iterable, "samples", "KeyedSample objects")
+    found: dict[tuple[str, str], dict[str, KeyedScore]] = {}
+    sizes: dict[int, str] = {}
+    for at, sample in enumerate(samples):
+        check_type(sample, KeyedSample, f"samples[{at}]", "a KeyedSample")
+        check_type(sample.score, KeyedScore, f"the score of samples[{at}]", "a KeyedScore")
+        if sample.score.algorithm != "keyed/1":
+            raise InvalidInputError(f"samples[{at}] is a {sample.score.algorithm}; only keyed/1 has tolerances")
+        sizes.setdefault(len(sample.score.score), sample.picture)
+        scores = found.setdefault((sample.picture, sample.key), {})
+        if sample.kind in scores:
+            raise InvalidInputError(
+                f"samples[{at}]: {sample.kind} has answered {shorten(sample.picture)} with this key"
+            )
+        scores[sample.kind] = sample.score
+    if len(sizes) > 1:
+        several = ", ".join(f"{size} bytes ({shorten(picture)})" for size, picture in sizes.items())
+        raise InvalidInputError(f"the scores have several sizes: {several}; calibrate pictures of one size, one each")
+    if sizes and next(iter(sizes)) > VALUES * len(BANDS):
+        check_integer(next(iter(sizes)), "the bytes of a score", VALUES, VALUES * len(BANDS))
+    return found
+
+
+def _apart(answers: Mapping[tuple[str, str], Mapping[str, KeyedScore]]) -> dict[str, list[list[int]]]:
+    """For each picture how far each two kinds are apart under each key, band by band."""
+    found: dict[str, list[list[int]]] = {}
+    for (picture, _), scores in answers.items():
+        for a, b in combinations(sorted(scores), 2):
+            found.setdefault(picture, []).append(bands_apart(scores[a].score, scores[b].score))
+    return found
+
+
+__all__ = ["BandRates", "KeyedCalibration", "KeyedSample", "calibrate_keyed"]

@@ -1,0 +1,234 @@
+"""``keyed/1``: values of a picture under a key that nobody knew before, band by band (protocol, "Keyed values").
+
+A band is the detail of one size: what a grid of n x n fields has, and one of half as many does not. The key adds the
+places of a band, each with a sign, into 30 sums. Nobody can make a picture for a key that is not known yet. What another
+picture differs by in a band shows in the sums, however it is spread.
+
+Everything is integers; reading this file needs neither numpy nor Pillow.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from crynux_validate.encoding import length_prefixed, shorten
+from crynux_validate.errors import InvalidImageError, InvalidInputError
+from crynux_validate.hashing.images import MAX_PIXELS, Picture, Reads, open_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+READS: Final = Reads(modes=("L", "RGB"))
+"""The modes that a result can have."""
+
+VALUES: Final = 30
+"""Values of a band, one byte each: sixteen pictures of eight bands fit an opening of 4 KiB."""
+
+STEPS: Final = 8
+"""A value counts eighths of a grey level, modulo 256."""
+
+_PRECISION: Final = 64
+_LUMA: Final = (77, 150, 29)
+_LARGEST: Final = 256
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a picture.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    side
+        The fields of its grid along each side. It exists where the picture's shorter side has as many pixels.
+    colour
+        Whether it is of the two differences of colours, or of the brightness.
+    base
+        Whether it is the grid itself, or what the grid of half as many fields lacks.
+    """
+
+    name: str
+    side: int
+    colour: bool = False
+    base: bool = False
+
+    @property
+    def places(self) -> int:
+        """How many numbers it has."""
+        return self.side**2 * (2 if self.colour else 1)
+
+
+BANDS: Final = (
+    Band("luma-8", 8, base=True),
+    Band("luma-16", 16),
+    Band("chroma-16", 16, colour=True, base=True),
+    Band("luma-32", 32),
+    Band("luma-64", 64),
+    Band("chroma-64", 64, colour=True),
+    Band("luma-128", 128),
+    Band("luma-256", 256),
+)
+"""All bands, coarse ones first: those of a picture are the first ones."""
+
+SMALLEST: Final = BANDS[0].side
+
+
+def bands_of(width: int, height: int) -> tuple[Band, ...]:
+    """Return the bands of a picture: those that it has pixels for on its shorter side.
+
+    Raises
+    ------
+    InvalidImageError
+        For a picture below the smallest band.
+    """
+    found = tuple(band for band in BANDS if band.side <= min(width, height))
+    if not found:
+        raise InvalidImageError(
+            f"the picture is {width}x{height}; keyed/1 needs at least {SMALLEST} pixels on each side: give a larger one"
+        )
+    return found
+
+
+class Key:
+    """Signs and sums of every place of every band, from a seed; make it once for all pictures of a group.
+
+    Parameters
+    ----------
+    seed
+        32 bytes: `Group.second_seed`.
+
+    Raises
+    ------
+    InvalidInputError
+        For anything but 32 bytes.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        if not isinstance(seed, bytes) or len(seed) != hashlib.sha256().digest_size:
+            raise InvalidInputError(f"the seed is {shorten(seed)}; expected 32 bytes, as Group.second_seed gives them")
+        self.seed = seed
+        self._words: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+
+    def words(self, band: Band) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        """Return for each place of a band into which sum it goes, 0 to 29, and its sign, 1 or -1."""
+        import numpy as np
+
+        if band.name not in self._words:
+            head = length_prefixed("crynux-validate/keyed-values/1") + self.seed + length_prefixed(band.name)
+            stream = hashlib.shake_128(head).digest(2 * band.places)
+            words = np.frombuffer(stream, ">u2").astype(np.int64)
+            self._words[band.name] = ((words >> 1) * VALUES) >> 15, 1 - 2 * (words & 1)
+        return self._words[band.name]
+
+    def values(self, image: Picture, *, max_pixels: int = MAX_PIXELS) -> bytes:
+        """Return the values of a picture: 30 bytes for each of its bands.
+
+        Parameters
+        ----------
+        image
+            As for `image_hash`, 8-bit grey or RGB, without alpha.
+        max_pixels
+            The largest width x height that is decoded.
+
+        Raises
+        ------
+        InvalidImageError
+            As `image_hash`, and for a picture below the smallest band.
+        """
+        import numpy as np
+
+        opened = open_picture(image, READS, background=None, max_pixels=max_pixels)
+        found = []
+        for band, (numbers, scale) in features(opened).items():
+            sums = np.zeros(VALUES, np.int64)
+            into, signs = self.words(band)
+            np.add.at(sums, into, signs * numbers)
+            unit = math.isqrt(scale * scale * band.places // VALUES)
+            found.append(((2 * STEPS * sums + unit) // (2 * unit)) & 255)
+        return bytes(np.concatenate(found).astype(np.uint8))
+
+
+def features(image: "Image.Image") -> "dict[Band, tuple[NDArray[np.int64], int]]":
+    """Return the numbers of each band of a picture, and which number is one grey level."""
+    import numpy as np
+
+    bands = bands_of(image.width, image.height)
+    side = 1 << (min(image.width, image.height, _LARGEST).bit_length() - 1)
+    fields = _fields(image, side)
+    luma = {side: sum(weight * fields[..., at] for at, weight in enumerate(_LUMA)) - 128 * 256 * _PRECISION}
+    chroma = {side: np.stack([fields[..., 0] - fields[..., 1], fields[..., 2] - fields[..., 1]])}
+    for sums in (luma, chroma):
+        for below in (side >> at for at in range(side.bit_length() - SMALLEST.bit_length())):
+            sums[below // 2] = _quartered(sums[below])
+    found = {}
+    for band in bands:
+        sums, level = (chroma, _PRECISION) if band.colour else (luma, _PRECISION * 256)
+        numbers, scale = sums[band.side], level * (side // band.side) ** 2
+        if not band.base:
+            numbers, scale = 4 * numbers - sums[band.side // 2].repeat(2, -2).repeat(2, -1), 4 * scale
+        found[band] = numbers.ravel(), scale
+    return found
+
+
+def _quartered(grid: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    """Return the sums of two by two fields."""
+    rows = grid[..., 0::2, :] + grid[..., 1::2, :]
+    return rows[..., 0::2] + rows[..., 1::2]
+
+
+def _fields(image: "Image.Image", side: int) -> "NDArray[np.int64]":
+    """Return the means of side x side equal fields in 64ths of a grey level, rounded, of red, green and blue.
+
+    A pixel that lies in several fields counts in each by its part.
+    """
+    import numpy as np
+
+    samples = np.asarray(image)
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    rows, tall = _along(samples, side, 0)
+    sums, wide = _along(rows, side, 1)
+    area = image.width * image.height * tall * wide // side**2  # what the sums of a picture of ones would be
+    rounded = (2 * _PRECISION * sums.astype(np.int64) + area) // (2 * area)
+    return rounded if rounded.shape[2] == 3 else rounded.repeat(3, 2)
+
+
+def _along(samples: "NDArray[np.integer]", side: int, axis: int) -> "tuple[NDArray[np.integer], int]":
+    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1 where fields are whole pixels,
+    otherwise `side`."""
+    import numpy as np
+
+    length = samples.shape[axis]
+    if length % side == 0:
+        step = length // side
+        every = [samples[at::step] if axis == 0 else samples[:, at::step] for at in range(step)]
+        summed = every[0].astype(np.int64 if samples.dtype == np.int64 else np.uint32)
+        for part in every[1:]:
+            summed += part
+        return summed, 1
+    pixel, part = np.divmod(length * np.arange(side + 1), side)
+    upto = np.insert(np.cumsum(samples, axis=axis, dtype=np.int64), 0, 0, axis=axis).take(pixel, axis)
+    inside = samples.take(np.minimum(pixel, length - 1), axis)  # the last part is 0
+    shape = [-1 if at == axis else 1 for at in range(samples.ndim)]
+    return np.diff(side * upto + part.reshape(shape) * inside, axis=axis), side
+
+
+def bands_apart(a: bytes, b: bytes) -> list[int]:
+    """Return for each band of two pictures' values the sum of the squares of their differences.
+
+    Differences are modulo 256, from -128 to 127.
+
+    Parameters
+    ----------
+    a, b
+        Of equal length, a multiple of 30.
+    """
+    squares = [(((x - y + 128) & 255) - 128) ** 2 for x, y in zip(a, b, strict=True)]
+    return [sum(squares[at : at + VALUES]) for at in range(0, len(squares), VALUES)]
+
+
+__all__ = ["BANDS", "SMALLEST", "STEPS", "VALUES", "Band", "Key", "bands_apart", "bands_of", "features"]
