@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w-]*)")
@@ -90,8 +90,25 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_every_document_can_be_found() -> None:
     index = ROOT / "docs" / "README.md"
     linked = {(index.parent / target).resolve() for target, _ in _LINK.findall(index.read_text("utf-8"))}
-    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {index, ROOT / "README.md"}
+    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {index, *DOCUMENTS[:2]}
     assert not pages - linked, "pages that docs/README.md does not link to"
+
+
+def test_the_parts_are_those_that_there_are() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("crynux_validate/\n")[2].partition("```")[0]
+    rooms = {
+        "": re.findall(r"^[├└]── (\S+)", tree, re.MULTILINE),
+        "pipelines": re.findall(r"^│ +[├└]── (\S+)", tree, re.MULTILINE),
+    }
+    for room, told in rooms.items():
+        there = sorted((ROOT / "src" / "crynux_validate" / room).iterdir())
+        wanted = {f"{path.name}/" for path in there if path.is_dir() and not path.name.startswith("__")}
+        wanted |= (
+            {path.name for path in there if path.suffix == ".py" and not path.name.startswith("__")}
+            if not room
+            else set()
+        )
+        assert set(told) == wanted, f"docs/architecture.md and src/crynux_validate/{room}"
 
 
 def test_blocks_keep_their_lines() -> None:

@@ -123,7 +123,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, TextualInversion, task_from_json
 
 _HOME = {
     "answers": (
@@ -180,7 +180,7 @@ _HOME = {
         "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
         "expected_gain", "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "TextualInversion", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -253,6 +253,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LocalBeacon",
+    "Lora",
     "Malformed",
     "Matches",
     "Member",
@@ -266,6 +267,7 @@ __all__ = [
     "NotEnoughNodes",
     "Opening",
     "Outcome",
+    "Parts",
     "PerceptualHash",
     "PipelineError",
     "Policy",
@@ -292,6 +294,7 @@ __all__ = [
     "TextResult",
     "TextScore",
     "TextTask",
+    "TextualInversion",
     "Token",
     "Totals",
     "Transfer",

@@ -14,7 +14,7 @@ from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.cli import audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
-from crynux_validate.cli.run import check_model, located
+from crynux_validate.cli.run import add_part_flag, check_model, located
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import read_limited
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
@@ -49,6 +49,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_draw(auditor)
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
+    add_part_flag(auditor)
     auditor.add_argument(
         "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine in the file of bands"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json, show_progress
-from crynux_validate.cli.demo_node import CHEATS, UNSEEN
+from crynux_validate.cli.demo_node import CHEATS
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.lazy import installed
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHEAT = "other-prompt"
 THRESHOLD = 16
 STEPS = 25
-CARD_STEPS = 4
+CARD_STEPS = 2
 """Of the pictures in the arithmetic of cards: some seconds each."""
 
 
@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
         help="strangers' machines, a cheat, and what becomes of it",
         description="With --kind image (the default) four processes that compute with different bits join a ledger and "
         "run image tasks with a small Stable Diffusion model that draws coloured shapes; the fourth cheats. "
-        "Against a cheat that the hash often lets pass an auditor computes five steps of every answer again. Shows "
+        "An auditor computes five steps of every answer again, which finds what the hash lets pass. Shows "
         "distances, verdicts, audits and stakes, and writes a picture that explains them. With --kind text seven "
         "processes of two numeric kinds let a small Llama continue Bible verses under two declared GPU models, and one "
         "declares a model that it does not have. Needs no GPU, no download and no network.",
@@ -79,14 +79,13 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     prompts = PROMPTS if arguments.prompt is None else (arguments.prompt,)
     tell("starting four nodes (no download) ...")
-    audited = cheat in UNSEEN
-    with Network(cheat, policy, out, tell, show_progress, audited=audited) as network:
+    with Network(cheat, policy, out, tell, show_progress) as network:
         model = network.fetch_model()
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...: {describe_model(prompts)}")
-        task = ImageTask(model=model, prompt=prompts[0], seed=1, steps=STEPS, width=SIDE, height=SIDE, dtype="bfloat16")
-        cards_task = task.replace(steps=CARD_STEPS)
-        if audited:  # audits tell a careful cheat from honest noise in float32
-            task = task.replace(dtype="float32", binding="trace")
+        task = ImageTask(
+            model=model, prompt=prompts[0], seed=1, steps=STEPS, width=SIDE, height=SIDE, dtype="bfloat16",
+            binding="trace",
+        )  # fmt: skip
         tell("the nodes load it and join the ledger:")
         network.join(task)
         rounds: list[Round] = []
@@ -97,9 +96,9 @@ def main(arguments: argparse.Namespace) -> int:
             for file in write_evidence(network.ledger, done.group, out.claim(done.group.id).joinpath):
                 evidence.append(file)
                 tell(f"  evidence that anybody can check: crynux-validate evidence {file}")
-        cards = cards_beside(network.draw_as_cards(cards_task))
+        cards = cards_beside(network.draw_as_cards(task.replace(steps=CARD_STEPS, binding="pixels")))
         tell(
-            "\nthe arithmetic of an RTX 4090 (Ada) and of an H100 (Hopper), in our order and in bfloat16: "
+            "\nthe arithmetic of an RTX 4090 (Ada) and of an H100 (Hopper), in our order: "
             f'"{task.prompt}", {CARD_STEPS} steps\n'
             f"  {cards['share']:.0%} of values differ, by {cards['mean']:.2f} on average and "
             f"{cards['most']} at most; hash distance {cards['distance']}"

@@ -82,7 +82,7 @@ class DemoNode:
 class Round:
     """What became of one task: the settled group, and of each member result, stakes before and after, and audit.
 
-    Where answers are audited, `seed` drew the steps when all answers were bound.
+    `seed` drew the audited steps when all answers were bound.
     """
 
     task: ImageTask
@@ -100,8 +100,6 @@ class Network(Processes):
     ----------
     cheat
         How the last node cheats; one of `demo_node.CHEATS`.
-    audited
-        Whether an auditor, in a process of its own, audits every answer; the tasks bind their trace then.
     policy
         The ledger's parameters.
     out
@@ -112,17 +110,13 @@ class Network(Processes):
         Called with a line that replaces the one before it.
     """
 
-    def __init__(
-        self, cheat: str, policy: Policy, out: Output, tell: Tell, progress: Tell, *, audited: bool = False
-    ) -> None:
+    def __init__(self, cheat: str, policy: Policy, out: Output, tell: Tell, progress: Tell) -> None:
         super().__init__(tell, progress)
         self.ledger = new_ledger(out, "demo", policy)
         self._running.callback(self.ledger.close)
         self.nodes: list[DemoNode] = []
         self.served: set[str] = set()
         self._cheat = cheat
-        self._audited = audited
-        self._auditor: fake_hardware.Worker | None = None
         self._out = out
 
     def _start_processes(self) -> None:
@@ -132,8 +126,7 @@ class Network(Processes):
             name = wanted if wanted in known else (spare.pop() if spare else "native")
             cheat = self._cheat if at == len(CARDS) else "none"
             self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, self._start(known[name])))
-        if self._audited:
-            self._auditor = self._start(known[AUDITOR])
+        self._auditor = self._start(known[AUDITOR])
 
     def fetch_model(self) -> ModelRef:
         """Put the small model into the output folder."""
@@ -144,7 +137,7 @@ class Network(Processes):
     def join(self, task: ImageTask) -> None:
         """Let every node load the task's model and join with a stake, and the creator deposit its money."""
         loading = [(node, node.worker.submit(demo_node.load, task)) for node in self.nodes]
-        auditor = None if self._auditor is None else self._auditor.submit(demo_node.load, task)
+        auditor = self._auditor.submit(demo_node.load, task)
         for node, kernels in loading:
             digest = kernels.result(WORK_SECONDS)
             self.ledger.deposit(node.owner, FUNDS)
@@ -152,9 +145,8 @@ class Network(Processes):
             how = demo_node.CHEATS[node.cheat][0] if node.cheat != "none" else "honest"
             self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
         self.ledger.deposit("creator", MAX_TASKS * FEE)
-        if auditor is not None:
-            auditor.result(WORK_SECONDS)
-            self._tell(f"  and an auditor, which is no node and computes as {AUDITOR}")
+        auditor.result(WORK_SECONDS)
+        self._tell(f"  and an auditor, which is no node and computes as {AUDITOR}")
 
     def rounds(self, task: ImageTask, prompts: Sequence[str], least: int) -> Iterator[Round]:
         """Run a task for one prompt after the other, until there were `least` and every node has served."""
@@ -183,12 +175,10 @@ class Network(Processes):
         settled = ledger.settle(group.id)
         stakes = {node: (before[node], ledger.node(node).stake) for node in before}
         seed = secrets.token_bytes(8)  # nobody knew it when the answers were bound
-        audits = {} if self._auditor is None else self._audit(self._auditor, group, task, members, results, seed)
-        return Round(task, settled, results, stakes, seed, audits)
+        return Round(task, settled, results, stakes, seed, self._audit(group, task, members, results, seed))
 
     def _audit(
         self,
-        auditor: fake_hardware.Worker,
         group: Group,
         task: ImageTask,
         members: Sequence[DemoNode],
@@ -202,7 +192,10 @@ class Network(Processes):
             {node.id: node.worker.submit(demo_node.prove, task, folders[node.id], drawn[node.id]) for node in members}
         )
         return self._results(
-            {node: auditor.submit(demo_node.audit, task, folder, seed, DRAWN_STEPS) for node, folder in folders.items()}
+            {
+                node: self._auditor.submit(demo_node.audit, task, folder, seed, DRAWN_STEPS)
+                for node, folder in folders.items()
+            }
         )
 
     def _draw(self, group: Group) -> Group:

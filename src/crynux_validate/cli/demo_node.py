@@ -37,9 +37,6 @@ CHEATS: Final[Mapping[str, tuple[str, Callable[[ImageTask], ImageTask]]]] = {
 }
 """The ways to cheat: in words, and the task that is run in place of the one that was asked."""
 
-UNSEEN: Final = ("other-seed", "fewer-steps")
-"""Those that a hash often lets pass: against them answers are audited."""
-
 
 class _Process:
     """What this process holds: a runner, loaded once, and the one picture that `other-picture` hands in every time."""

@@ -59,13 +59,13 @@ def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path
     cheat = next((node for node in shown if node.cheat != "none"), None)
     rows = [HEAD, HEAD + 64 + TILE + 30, HEAD + 64 + 2 * (TILE + 30), HEAD + 64 + 3 * (TILE + 30)]
     rows.append(rows[3] + 124)
-    end = rows[4] + max((audit_height(len(told.parts)) for told in audits.values()), default=-16)
+    end = rows[4] + max(audit_height(len(told.parts)) for told in audits.values())
     lines = _lines(done, cheat)
     width = LABEL + len(shown) * (TILE + GAP)
     canvas = Image.new("RGB", (width, end + 40 + LINE * len(lines)), PAPER)
     pen = ImageDraw.Draw(canvas)
     _head(pen, done, width, cheat)
-    _labels(pen, rows, reference, audited=bool(audits))
+    _labels(pen, rows, reference)
     original = done.results[reference].images[0].convert("RGB")
     for at, node in enumerate(shown):
         left = LABEL + at * (TILE + GAP)
@@ -82,8 +82,7 @@ def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path
         finding = verdict.findings[node.id]
         _finding(pen, left, rows[3], finding, distance, done, node.id)
         _frame(pen, left, rows[0] + 64, _colour(finding))
-        if node.id in audits:
-            draw_audit(pen, left, rows[4], audits[node.id])
+        draw_audit(pen, left, rows[4], audits[node.id])
     pen.line((24, end + 8, width - 24, end + 8), fill=RULE, width=2)
     for at, line in enumerate(lines):
         pen.text((24, end + 24 + LINE * at), line, fill=INK, font=_font(15))
@@ -112,7 +111,7 @@ def _what_happened(done: "Round", cheat: "DemoNode | None") -> str:
         return "All of them did it."
     if not _passed(done, cheat):
         return f"{cheat.id} did not do it."
-    if done.audits and done.audits[cheat.id].finding is AuditFinding.CHEAT:
+    if done.audits[cheat.id].finding is AuditFinding.CHEAT:
         return f"{cheat.id} passed, and an audit found it."
     return f"{cheat.id} did another, and passed."
 
@@ -121,7 +120,7 @@ def _passed(done: "Round", node: "DemoNode") -> bool:
     return done.group.verdict is not None and done.group.verdict.findings[node.id] is Finding.VALID
 
 
-def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str, *, audited: bool) -> None:
+def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> None:
     texts = [
         (rows[0] + 64, "the picture", "that each machine\nhanded in"),
         (
@@ -131,15 +130,8 @@ def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str, *, au
         ),
         (rows[2], "the hash", f"64 bits that sum up\nthe picture; red frame:\nnot as {reference}'s"),
         (rows[3], "the verdict", "by the number of bits\nthat differ"),
+        (rows[4], "the audit", "steps drawn when all\nhad answered, and\ncomputed again by a\nfourth machine"),
     ]
-    if audited:
-        texts.append(
-            (
-                rows[4],
-                "the audit",
-                "steps drawn when all\nhad answered, and\ncomputed again by a\nfourth machine",
-            )
-        )
     for top, name, words in texts:
         pen.text((24, top), name, fill=INK, font=_font(19))
         pen.multiline_text((24, top + 28), words, fill=PALE, font=_font(14), spacing=5)
@@ -209,17 +201,14 @@ def _lines(done: "Round", cheat: "DemoNode | None") -> list[str]:
         f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the "
         f"group is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
     ]
-    if done.audits:
-        lines.append(
-            "An audit does a part of the work again, from what each machine kept of its steps. Honest machines are off "
-            "by rounding alone, inside the green band."
-        )
+    lines.append(
+        "An audit does a part of the work again, from what each machine kept of its steps. Honest machines are off by "
+        "rounding alone, inside the green band."
+    )
     if cheat is not None:
         really = f"What {cheat.id} really ran: {_difference(done.task, CHEATS[cheat.cheat][1](done.task))}."
         if _passed(done, cheat):
-            really += (
-                " The hash hardly sees that. What it did not compute, it made up." if done.audits else " It passed."
-            )
+            really += " The hash hardly sees that. What it did not compute, it made up."
         lines.append(really)
     return lines
 

@@ -21,8 +21,8 @@ MEANS: Final = {
 _COLOURS: Final = {AuditFinding.MATCH: GOOD, AuditFinding.NOISE: GOOD, AuditFinding.CHEAT: BAD}
 
 WIDE: Final = 256
-_TOP, _ROW, _LABEL = 36, 22, 88
-_LEAST, _MOST = 1e-3, 1e4
+_TOP, _ROW, _LABEL = 36, 22, 106
+_LEAST, _MOST = 1e-2, 1e3
 """The ends of the scale, as multiples of the band."""
 
 
@@ -52,7 +52,7 @@ def draw_audit(pen: ImageDraw.ImageDraw, left: int, top: int, told: ToldAudit) -
         x = _at(left, part.times)
         pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=colour)
         if part.finding is AuditFinding.CHEAT and part.times > 1:
-            many = f"x{part.times:,.0f}" if math.isfinite(part.times) else "no number"
+            many = f"x{part.times:,.{0 if part.times >= 10 else 1}f}" if math.isfinite(part.times) else "no number"
             fits = x - 10 - pen.textlength(many, font=small) > _at(left, 1) + 2
             pen.text((x - 10 if fits else x + 10, y - 8), many, fill=colour, font=small, anchor="ra" if fits else "la")
     pen.line((_at(left, 1), first, _at(left, 1), bottom + 4), fill=PALE, width=2)

@@ -61,10 +61,9 @@ def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:
         f"  {group.id} drawn by beacon round {group.beacon_round} ({fair}): {', '.join(group.members)}",
     ]
     shown = [node for node in nodes if node.id in group.members]
-    wide = 8 if done.audits else 0
     lines.append(
         f"  {'node':<7} {'GPU model':<33} {'computes as':<15} {'distance to the others':<24} "
-        f"{'finding':<11} {'audit' if wide else '':<{wide}}{'stake':>5}"
+        f"{'finding':<11} {'audit':<7} {'stake':>5}"
     )
     for node in shown:
         own = done.results[node.id].score
@@ -75,14 +74,12 @@ def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:
         stake = f"{before}" if before == after else f"{before} -> {after}"
         lines.append(
             f"  {node.id:<7} {node.card!s:<33} {node.kind:<15} {apart:<24} {verdict.findings[node.id]:<11} "
-            f"{done.audits[node.id].finding if wide else '':<{wide}}{stake:>5}"
+            f"{done.audits[node.id].finding:<7} {stake:>5}"
         )
     lines += [f"  pixels: {text}" for text in honest_differences(done, shown)]
     for node in shown:
         if node.cheat != "none":
-            lines.append(f"  {describe_cheat(node, done)}")
-            if done.audits:
-                lines.append(f"  {describe_audit(node, done)}")
+            lines += [f"  {describe_cheat(node, done)}", f"  {describe_audit(node, done)}"]
     return "\n".join(lines)
 
 
@@ -130,8 +127,6 @@ def describe_audit(node: "DemoNode", done: "Round") -> str:
 
 def audit_again(out: Path, done: "Round", nodes: "list[DemoNode]") -> dict[str, str]:
     """Return the commands that audit the most telling answer again, and that show all of it on a page."""
-    if not done.audits:
-        return {}
     node = next((node.id for node in nodes if node.cheat != "none" and node.id in done.group.members), None)
     node = node or done.group.members[0]
     folder = out / done.group.id / node
@@ -202,9 +197,8 @@ def describe_summary(summary: dict[str, Any]) -> str:
     lines.append(f"  burnt {summary['burnt']}; accounts, stakes, fees and burnt money are {balanced}")
     lines.append(f"  {summary['events']} events, head {summary['log_head'][:16]}...; {replay}")
     lines.append(f"  the ledger is kept: crynux-validate ledger show {summary['ledger']}")
-    if summary["audit_again"]:
-        lines += [f"  to {what}: {command}" for what, command in summary["audit_again"].items()]
-    else:
+    lines += [f"  to {what}: {command}" for what, command in summary["audit_again"].items()]
+    if all(node["cheat"] != PASSES for node in summary["nodes"].values()):
         lines.append(f"  a cheat that the hash lets pass, and an audit finds: crynux-validate demo --cheat {PASSES}")
     lines.append(f"\nlook at {summary['picture']} ({summary['seconds']} s in all)")
     return "\n".join(lines)

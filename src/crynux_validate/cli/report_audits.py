@@ -24,7 +24,7 @@ MEANING: Final = {
     AuditFinding.CHEAT: "further off than honest machines are",
     AuditFinding.INCOMPARABLE: "it cannot be said",
 }
-_LEFT, _WIDTH, _ROW, _TOP = 96, 370, 24, 30
+_LEFT, _WIDTH, _ROW, _TOP = 112, 354, 24, 30
 _LEAST, _MOST = 1e-3, 1e4
 """The ends of the scale, as multiples of the band."""
 

@@ -120,10 +120,10 @@ class BaseTask(BaseModel):
         """
         found = {folder_digest(folder, on_progress): Path(folder) for folder in folders}
         wanted = {model.digest for model in self.references().values()}
-        for digest, folder in found.items():
-            if digest not in wanted:
+        for content, folder in found.items():
+            if content not in wanted:
                 names = ", ".join(f"{name} {model}" for name, model in self.references().items() if model.digest)
-                raise ModelError(f"the folder {folder} holds {digest}; the task asks for {names or 'no local folder'}")
+                raise ModelError(f"the folder {folder} holds {content}; the task asks for {names or 'no local folder'}")
         return self.replace(**self._located(found))
 
     def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pydantic_core import CoreSchema, core_schema
@@ -20,6 +20,9 @@ MAX_PARTS: Final = 16
 
 COMPONENTS: Final = ("vae", "unet")
 """The fields of a task whose model takes the place of a component."""
+
+LISTS: Final = ("loras", "textual_inversions")
+"""The fields of a task that are lists of parts."""
 
 MAX_FILE_NAME: Final = 256
 MAX_TOKEN: Final = 64
@@ -94,7 +97,7 @@ class Part:
 
 
 def _part_schema(title: str, about: str, file: Mapping[str, Any], **others: Mapping[str, Any]) -> dict[str, Any]:
-    name = {"type": "string", "minLength": 1, "maxLength": MAX_FILE_NAME} | file
+    name = {"type": "string", "minLength": 1, "maxLength": MAX_FILE_NAME, **file}
     properties = {"model": dict(MODEL_SCHEMA), "file": name, **others}
     return {
         "title": title,
@@ -141,6 +144,40 @@ class Lora(Part):
 
 
 @dataclass(frozen=True)
+class TextualInversion(Part):
+    """Vectors for a word that the model does not know (arXiv 2208.01618).
+
+    Parameters
+    ----------
+    model, file
+        Where it lies; `Part` says how.
+    token
+        The word that stands for the vectors in prompts, like ``<cat-toy>``: 1 to 64 printable characters without
+        spaces.
+    """
+
+    schema: ClassVar = _part_schema(
+        "TextualInversion",
+        "Vectors for a word that the model does not know.",
+        {"default": "learned_embeds.safetensors"},
+        token={"type": "string", "minLength": 1, "maxLength": MAX_TOKEN},
+    )
+
+    file: str = "learned_embeds.safetensors"
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        token = self.token
+        if not isinstance(token, str):
+            raise InvalidTaskError("token", f"is {shorten(token)}; expected a word like '<cat-toy>'")
+        if not 1 <= len(token) <= MAX_TOKEN or not token.isprintable() or " " in token:
+            raise InvalidTaskError(
+                "token", f"is {shorten(token)}; expected 1 to {MAX_TOKEN} printable characters without spaces", "limits"
+            )
+
+
+@dataclass(frozen=True)
 class Parts:
     """All that an image task loads beside its model.
 
@@ -150,16 +187,21 @@ class Parts:
         Components that take the place of the model's own; None for those of the model.
     loras
         In the order in which they are added.
+    textual_inversions
+        In the order in which the tokenizer learns their words.
     """
 
     vae: ModelRef | None = None
     unet: ModelRef | None = None
-    loras: tuple[Lora, ...] = field(default=())
+    loras: tuple[Lora, ...] = ()
+    textual_inversions: tuple[TextualInversion, ...] = ()
 
     def references(self) -> dict[str, ModelRef]:
         """Return what it names, by the field of the task."""
         found = {name: getattr(self, name) for name in COMPONENTS if getattr(self, name) is not None}
-        return found | {f"loras.{at}": lora.model for at, lora in enumerate(self.loras)}
+        for name in LISTS:
+            found |= {f"{name}.{at}": part.model for at, part in enumerate(getattr(self, name))}
+        return found
 
     def __str__(self) -> str:
         named = [f"{name} {model}" for name, model in self.references().items()]
@@ -184,7 +226,7 @@ def read_component(name: str, value: object, read: Callable[[Any], ModelRef]) ->
         raise InvalidTaskError(name + error.field.removeprefix("model"), error.problem, error.code) from error
 
 
-def read_part(name: str, value: object, read: Callable[[Any], T]) -> T:
+def read_part(name: str, value: Any, read: Callable[[Any], T]) -> T:
     """Read one; what it refuses is named after the field."""
     try:
         return read(value)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from crynux_validate.encoding import check_integer, check_type
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.tasks import ModelRef
-from crynux_validate.tasks.parts import Lora
+from crynux_validate.tasks.parts import Lora, TextualInversion
 
 _RANK = 4
 _GAIN = 0.5
@@ -40,7 +41,7 @@ def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> L
         Without the packages of the extra ``image``.
     """
     check_integer(seed, "seed", 0, 2**53 - 1)
-    shapes = _shapes("tiny_lora", model, lambda part: part.startswith(("unet", "text_encoder")))
+    shapes = _shapes(model, lambda part: part.startswith(("unet", "text_encoder")))
     named: dict[str, Any] = {}
     for part, name, shape in shapes:
         layer = name.removesuffix(".weight")
@@ -52,7 +53,48 @@ def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> L
     return Lora(ModelRef.local(path))
 
 
-def _shapes(caller: str, model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def tiny_textual_inversion(
+    path: str | PathLike[str],
+    model: ModelRef,
+    *,
+    token: str = "<thing>",  # noqa: S107 - a word
+    vectors: int = 2,
+    seed: int = 0,
+) -> TextualInversion:
+    """Write random vectors for a word of a small image model, and return them.
+
+    Parameters
+    ----------
+    path
+        A folder, made if it is not there; vectors in it are replaced.
+    model
+        What they are for: a model in a local folder.
+    token
+        The word.
+    vectors
+        How many it stands for, 1 to 75.
+    seed
+        Another seed is another thing.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `model` lies in no folder.
+    MissingExtraError
+        Without the packages of the extra ``image``.
+    """
+    check_integer(seed, "seed", 0, 2**53 - 1)
+    check_integer(vectors, "vectors", 1, 75)
+    shapes = _shapes(model, lambda part: part.startswith("text_encoder"))
+    widths = [shape[1] for _, name, shape in shapes if name.endswith("token_embedding.weight")]
+    names = [token] if len(widths) == 1 else ["clip_l", "clip_g"]
+    found = TextualInversion(ModelRef(digest="0" * 64), token=token)
+    named = {name: (vectors, width) for name, width in zip(names, widths, strict=True)}
+    _write(Path(path) / found.file, seed, named, 1.0)
+    return replace(found, model=ModelRef.local(path))
+
+
+def _shapes(model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     """Give the component, the name and the shape of each tensor of some components of a model."""
     check_type(model, ModelRef, "model", "a ModelRef, as tiny_image_model returns it")
     if model.path is None:
@@ -66,8 +108,8 @@ def _shapes(caller: str, model: ModelRef, wanted: Callable[[str], bool]) -> Iter
                     yield folder.name, name, tuple(tensor["shape"])
 
 
-def _write(file: Path, seed: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Write tensors of this library's noise, scaled so that a layer's outputs stay about as large as its inputs."""
+def _write(file: Path, seed: int, shapes: Mapping[str, tuple[int, ...]], gain: float | None = None) -> None:
+    """Write tensors of this library's noise, times `gain`, or so that a layer's outputs are as large as its inputs."""
     try:
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
@@ -77,6 +119,7 @@ def _write(file: Path, seed: int, shapes: Mapping[str, tuple[int, ...]]) -> None
     tensors = {}
     for draw, (name, shape) in enumerate(sorted(shapes.items())):
         noise = normal(seed, image=_RANK, draw=draw, shape=shape, purpose=Purpose.WEIGHTS)
-        tensors[name] = noise * noise.dtype.type(_GAIN / math.sqrt(math.prod(shape[1:])))
+        factor = _GAIN / math.sqrt(math.prod(shape[1:])) if gain is None else gain
+        tensors[name] = noise * noise.dtype.type(factor)
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, file, metadata={"format": "pt"})

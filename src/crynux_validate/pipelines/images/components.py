@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,9 +98,7 @@ def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, S
         if part.startswith(("unet", "text_encoder")):
             source, loader = sources[part], loader_of(library, class_name)
             check_files(part, source.folder, source.where, CONFIG)
-            found[part] = reading(
-                part, source.where, lambda loader=loader, source=source: _skeleton(loader, source.folder)
-            )
+            found[part] = reading(part, source.where, partial(_skeleton, loader, source.folder))
     return found
 
 

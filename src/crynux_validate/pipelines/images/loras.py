@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -136,7 +137,7 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
 def _in_diffusers_names(
     where: str, pipeline: str, file: PartFile, unet: nn.Module
 ) -> tuple[Mapping[str, torch.Tensor], dict[tuple[str, str], float]]:
-    """Return the matrices by diffusers' names, and the alpha of each layer that has one; other trainers' are renamed."""
+    """Return the matrices by diffusers' names, and the alpha of each layer that has one."""
     import diffusers
 
     for key in file.tensors:
@@ -181,7 +182,7 @@ def _settings(where: str, file: PartFile) -> dict[str, float]:
     for key, value in settings.items():
         component, _, name = key.partition(".")
         if name == "lora_alpha":
-            found[component] = reading(where, "the file", lambda value=value: float(value))
+            found[component] = reading(where, "the file", partial(float, value))
         elif name not in _PLAIN_SETTINGS and value not in (None, False, [], {}, "none", 0):
             raise ModelError(f"{where} was trained with {shorten(key)} {shorten(value)}, which is not supported")
     return found

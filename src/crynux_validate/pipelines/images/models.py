@@ -24,6 +24,7 @@ from crynux_validate.pipelines.images.components import (
     other_components,
     skeletons,
 )
+from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
 from crynux_validate.pipelines.images.loras import read_loras, updates_of
 from crynux_validate.pipelines.images.scheduling import check_settings
 from crynux_validate.pipelines.models.files import PREPROCESSOR, check_cached, check_files
@@ -112,7 +113,9 @@ def load(
             sources[part] = Source(folder / part, folder, model.variant)
         check_components(sources, others)
         sources |= others
-        loras = read_loras(name, beside.loras, skeletons(PIPELINES[name], sources) if beside.loras else {})
+        hollow = skeletons(PIPELINES[name], sources) if beside.loras or beside.textual_inversions else {}
+        loras = read_loras(name, beside.loras, hollow)
+        embeddings = read_embeddings(beside.textual_inversions, hollow)
         parts = {
             part: load_component(part, library, class_name, sources[part], dtype, device, updates_of(loras, part))
             for part, (library, class_name) in PIPELINES[name].items()
@@ -122,7 +125,11 @@ def load(
         settings = _scheduler_settings(folder, name)
         loaded = _assemble(name, parts, settings, index, model, folder)
         named = {part: getattr(beside, part).to_dict() for part in others}
-        record = named | {"loras": [lora.record for lora in loras]}
+        teach(loaded.pipeline, embeddings)
+        record = named | {
+            "loras": [lora.record for lora in loras],
+            "textual_inversions": [embedding.record for embedding in embeddings],
+        }
         return replace(loaded, recipe={**loaded.recipe, "parts": record})
 
 

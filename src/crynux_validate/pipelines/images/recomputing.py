@@ -15,7 +15,7 @@ from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
-from crynux_validate.pipelines.images.drawing import Noise, noise_tensor
+from crynux_validate.pipelines.images.drawing import Noise, guided, noise_tensor
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
@@ -111,7 +111,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
         return own_scaling(torch.cat([latents[at]] * len(given)), time)
 
     def step(prediction: torch.Tensor, _time: Any, latent: torch.Tensor, **_settings: Any) -> tuple[torch.Tensor]:
-        halves = raw.pop().chunk(2) if task.guidance_scale > 1 else None
+        halves = raw.pop().chunk(2) if guided(pipeline, task) else None
         at = order[len(found)]
         found[at] = Prediction(prediction, None if halves is None else halves[1] - halves[0])
         return (latent,)
