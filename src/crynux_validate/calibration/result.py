@@ -8,11 +8,21 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from crynux_validate.algorithms import ImageAlgorithm
 from crynux_validate.answers import check_threshold
-from crynux_validate.calibration.fields import MAX_NAMES, Count, Limit, Positive, Role, Text, Texts, Threshold
+from crynux_validate.calibration.fields import (
+    MAX_NAMES,
+    NO_OTHERS,
+    Count,
+    Limit,
+    Positive,
+    Role,
+    Text,
+    Texts,
+    Threshold,
+)
 from crynux_validate.calibration.rates import (
     CheatRates,
     Curves,
@@ -101,7 +111,7 @@ class Calibration:
         Of all that was drawn.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = NO_OTHERS
 
     algorithm: ImageAlgorithm
     images: Annotated[int, Field(strict=True, ge=1, le=MAX_IMAGES)]
