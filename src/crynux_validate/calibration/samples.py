@@ -37,7 +37,7 @@ class Sample:
     algorithm
         ``phash/1`` or ``phash-go/1``.
     score
-        The perceptual hashes, 8 bytes for each of 1 to 16 images, or as hexadecimal digits.
+        The perceptual hashes, 8 bytes for each of 1 to 16 images, or hexadecimal digits (also after ``0x``, ``p:``).
     model
         Which model was asked for; it may be empty where the picture is unrelated.
     margin
