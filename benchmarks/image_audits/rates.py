@@ -39,7 +39,7 @@ def held_out(rows: Rows) -> str:
                 rest = [row for row in rows if row["cheat"] is not None or _apart(row, kind, half, one_auditor)]
                 fit = fitted(rest, dtype)
                 if fit is not None:
-                    tested = [r for r in honest if r["node"] == kind and r["picture_number"] // 10 % 2 != half]
+                    tested = [r for r in honest if r["node"] == kind and r["picture_number"] % 2 != half]
                     judged += [(row, fit) for row in tested if row["scheduler"] in fit["latents"]]
         if judged:
             lines.append(_honest_line(dtype, "other kinds and prompts", judged))
@@ -51,7 +51,7 @@ def _apart(row: dict[str, Any], kind: str, half: int, one_auditor: bool) -> bool
 
     In float16 and bfloat16 one kind audits all others: it computes in float32, and is left in.
     """
-    return kind != row["node"] and (one_auditor or kind != row["auditor"]) and row["picture_number"] // 10 % 2 == half
+    return kind != row["node"] and (one_auditor or kind != row["auditor"]) and row["picture_number"] % 2 == half
 
 
 def cheats(rows: Rows) -> str:
