@@ -26,7 +26,7 @@ from crynux_validate import (
     TwoAnswers,
     judge,
 )
-from crynux_validate.hashing.bands import BANDS, VALUES, Key
+from crynux_validate.hashing.bands import BANDS, STEPS, VALUES, Key
 from crynux_validate.keyed import FAR, keyed_agree, keyed_far
 from crynux_validate.testing.conformance.network import NEAR
 from tests.ledger.helpers import HONEST, POLICY
@@ -110,7 +110,7 @@ def test_the_table_is_the_protocols() -> None:
 
 
 def test_a_chain_keeps_from_a_slash_only_where_both_rounds_agree() -> None:
-    """Each step is 18 eighths of a grey level in one value: the neighbours agree, and three steps are far apart."""
+    """Each step is 18 quarters of a grey level in one value: the neighbours agree, and three steps are far apart."""
     honest = TwoAnswers(HONEST, BASE)
     steps = [KeyedScore(bytes([18 * at]) + BASE.score[1:], "keyed/1") for at in (1, 2, 3)]
     rule = replace(RULE, keyed_limits=(18**2,) * 6)
@@ -181,7 +181,7 @@ def fitted_to(target: bytes, seed: bytes) -> Picture:
         if not band.base:
             halved = np.kron(np.eye(band.side // 2), np.full((2, 2), 0.5)) @ spread
             whole -= np.kron(halved, halved)
-        rows.append(8 * matrix @ whole / np.sqrt(band.places / VALUES))
+        rows.append(STEPS * matrix @ whole / np.sqrt(band.places / VALUES))
     change = np.linalg.lstsq(
         np.concatenate(rows), np.concatenate([wanted[at * VALUES : (at + 1) * VALUES] for at in luma])
     )[0]

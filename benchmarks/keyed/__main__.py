@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.keyed import drawing
+from benchmarks.keyed import drawing, tables
 from crynux_validate.errors import CrynuxValidateError
 from crynux_validate.testing import tiny_image_model
 from crynux_validate.testing.kinds import NumericKind, gpu_kinds, kinds
@@ -21,9 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--steps", type=int, default=drawing.STEPS, metavar="N", help="of drawing; default: %(default)s"
     )
+    parser.add_argument("--show", action="store_true", help="draw nothing, and print what is there")
     options = parser.parse_args(arguments)
     try:
-        draw(options.folder, options.pictures, options.steps)
+        if not options.show:
+            draw(options.folder, options.pictures, options.steps)
+        tables.show(options.folder)
     except (CrynuxValidateError, OSError) as error:
         print(f"benchmarks.keyed: {error}", file=sys.stderr)
         return 2

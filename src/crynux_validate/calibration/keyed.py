@@ -17,7 +17,7 @@ from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
 from crynux_validate.keyed import MAX_LIMIT, KeyedScore, KeyedTolerance
 from crynux_validate.tasks.base import Dtype
 
-MARGIN: Final = 1.5
+MARGIN: Final = 2.0
 """How many times the largest honest difference agrees: `docs/measurements.md` says what it costs."""
 
 LEAST_PICTURES: Final = 20

@@ -27,8 +27,8 @@ READS: Final = Reads(modes=("L", "RGB"))
 VALUES: Final = 30
 """Values of a band, one byte each: sixteen pictures of eight bands fit an opening of 4 KiB."""
 
-STEPS: Final = 8
-"""A value counts eighths of a grey level, modulo 256."""
+STEPS: Final = 4
+"""A value counts quarters of a grey level, modulo 256."""
 
 _PRECISION: Final = 64
 _LUMA: Final = (77, 150, 29)
@@ -198,7 +198,7 @@ def _fields(image: "Image.Image", side: int) -> "NDArray[np.int64]":
 
 
 def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any], int]":
-    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1, or `side` where some are cut."""
+    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1, or `side` where one is cut."""
     import numpy as np
 
     length = samples.shape[axis]
