@@ -241,13 +241,12 @@ class Samples:
             name: Labels.of([*getattr(self, name).list(), *getattr(other, name).list()])
             for name in ("kinds", "tasks", "models", "roles", "pixels")
         }
-        both = Samples(
+        return Samples(
             self.algorithm,
             hashes=np.concatenate([self.hashes, other.hashes]),
             margins=np.concatenate([self.margins, other.margins]),
             **joined,
-        )
-        return both._once()
+        )._once()
 
     def __repr__(self) -> str:
         counts = np.bincount(self.roles.codes, minlength=len(self.roles.names))
