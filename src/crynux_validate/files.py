@@ -43,32 +43,20 @@ def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> 
 
 
 def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file that a user named, as `write_whole` does.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it cannot be written. What was there before is unchanged then.
-    """
+    """Write a file that a user named, whole or not at all; raises `InvalidInputError` where that is impossible."""
     try:
         write_whole(path, content)
     except (OSError, TypeError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"{_shown(path)} cannot be written: {_reason(error)}") from error
+        raise InvalidInputError(f"cannot write {_shown(path)}: {_reason(error)}") from error
 
 
 def read_limited(path: str | PathLike[str], most: int) -> bytes:
-    """Read a file that a user named.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it cannot be read, or has more than `most` bytes.
-    """
+    """Read a file that a user named; raises `InvalidInputError` where it cannot or it has more than `most` bytes."""
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(most + 1)
     except (OSError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"{_shown(path)} cannot be read: {_reason(error)}") from error
+        raise InvalidInputError(f"cannot read {_shown(path)}: {_reason(error)}") from error
     if len(content) > most:
         raise InvalidInputError(f"{_shown(path)} has more than {most} bytes; another file was expected")
     return content

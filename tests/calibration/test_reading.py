@@ -150,7 +150,7 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     "a list": (".jsonl", "[1]\n", r"line 1 is \[1\]; expected an object"),
     "a long line": (".jsonl", LINE + "\n" + line(kind="x" * 70_000), r"line 2 has .* bytes; at most 65536"),
     "a number for a name": (".jsonl", line(kind=3), r"line 1: kind is 3; expected text"),
-    "a null name": (".jsonl", line(kind=None), r"line 1: kind is missing"),
+    "a null name": (".jsonl", line(kind=None), r"line 1: kind is None; expected text"),
     "a text for a margin": (".jsonl", line(margin="1"), r"line 1: margin is '1'"),
     "a number for a flag": (".jsonl", line(degenerate=0), r"line 1: degenerate is 0"),
     "another digest": (".jsonl", line(pixels="abc"), r"line 1: pixels is 'abc'"),
@@ -186,7 +186,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
     for columns, problem in (
         ({"margin": [float("nan")]}, "row 1: margin is nan"),
         ({"kind": [1]}, "row 1: kind is 1; expected text"),
-        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is missing"),
+        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is None; expected text"),
         ({"seconds": [1.0]}, "no column is called 'seconds'"),
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):
@@ -365,7 +365,7 @@ BAD_RESULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a report": (report, r"answer\.bin is a report \('failed: no memory'\) and no score"),
     "text": (text, "answers a text task"),
     "cut off": (lambda folder: os.truncate(folder / "answer.bin", 20), r"answer\.bin: an answer"),
-    "no task": (lambda folder: (folder / "task.json").unlink(), r"task\.json cannot be read"),
+    "no task": (lambda folder: (folder / "task.json").unlink(), r"cannot read .*task\.json"),
     "a broken task": (lambda folder: (folder / "task.json").write_text("{"), r"task\.json: .*not JSON"),
     "another task": (rewrite("task.json", seed=9), r"answer\.json: task_digest is .* of two runs"),
     "another score": (rewrite("answer.json", score="ed82926d6d93925a"), r"answer\.json: score is .* of two runs"),
@@ -373,7 +373,7 @@ BAD_RESULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "too many margins": (rewrite("answer.json", margins=[1, 2]), r"answer\.json: margins is \[1, 2\]"),
     "text for a margin": (rewrite("answer.json", margins=["1"]), r"margin is '1'"),
     "a list": (lambda folder: (folder / "answer.json").write_text("[]"), r"answer\.json: margins is None"),
-    "no environment": (lambda folder: (folder / "environment.json").unlink(), r"environment\.json cannot be read"),
+    "no environment": (lambda folder: (folder / "environment.json").unlink(), r"cannot read .*environment\.json"),
     "another environment": (rewrite("environment.json", kernel={}), r"environment\.json: the environment's kernel_d"),
 }
 

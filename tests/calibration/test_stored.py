@@ -81,6 +81,10 @@ def renamed(name: str) -> Change:
         (lambda value: value.pop("schema"), "schema is None"),
         (lambda value: value.pop("kinds"), "lacks the field kinds"),
         (put("more", 1), "unknown field more"),
+        (put("recommendation", "more", 1), "unknown field recommendation.more"),
+        (put("groups", "grey", "passing", "more", 1), "unknown field groups.grey.passing.more"),
+        (put("left_out", 0, "more", 1), "unknown field left_out.0.more"),
+        (put("versions", "scipy", b"1"), "versions.scipy is b"),
         (put("algorithm", "phash/2"), "algorithm is 'phash/2'"),
         (put("images", 0), "images is 0"),
         (put("group_size", 4), "group_size is 4"),
@@ -170,9 +174,9 @@ def test_files_that_are_no_calibration(content: bytes, tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_or_written(made: cv.Calibration, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", "a\0b"):
-        with pytest.raises(cv.InvalidInputError, match="cannot be read"):
+        with pytest.raises(cv.InvalidInputError, match="cannot read"):
             cv.Calibration.load(path)
-    with pytest.raises(cv.InvalidInputError, match="cannot be written"):
+    with pytest.raises(cv.InvalidInputError, match="cannot write"):
         made.save(tmp_path / "none" / "calibration.json")
 
 

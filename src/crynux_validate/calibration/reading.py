@@ -143,35 +143,27 @@ def read_samples(*paths: str | PathLike[str]) -> Samples:
 
 
 def role_of(folder: Path) -> str:
-    """Return the role that the folder above a result gives it.
-
-    Raises
-    ------
-    InvalidInputError
-        For a folder whose name is none.
-    """
+    """Return the role that the folder above a result gives it; raises `InvalidInputError` where it gives none."""
     name = Path(os.path.abspath(folder)).parent.name
-    if name in (HONEST, UNRELATED):
-        return name
-    found = _CHEAT_FOLDER.fullmatch(name)
-    if found is None:
+    role = _role(name)
+    if role is None:
         raise InvalidInputError(
             f"{folder} lies in a folder called {shorten(name)}; expected {HONEST}, {UNRELATED} or cheat-NAME: the"
             " folder above a result says what the result is"
         )
-    return CHEAT + found[1]
+    return role
 
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:
     try:
-        is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not is_there:
-        raise InvalidInputError(f"{path} is not there; name a table or a folder")
-    if not is_folder and not is_file:
-        raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
-    return _read_folder(path) if is_folder else read_rows(path)
+        if path.is_dir():
+            return _read_folder(path)
+        if path.is_file():
+            return read_rows(path)
+        kind = "a device or a pipe" if path.exists() else "not there"
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
+    raise InvalidInputError(f"{path} is {kind}; name a table or a folder")
 
 
 def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
@@ -183,7 +175,7 @@ def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
     for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         names.sort()
         real = os.path.realpath(folder)
-        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _is_role(part)}
+        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _role(part)}
         if real in seen:
             first, others = seen[real]
             if roles - others and others:
@@ -198,8 +190,11 @@ def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
             yield str(path), _result(path)
 
 
-def _is_role(name: str) -> bool:
-    return name in (HONEST, UNRELATED) or _CHEAT_FOLDER.fullmatch(name) is not None
+def _role(name: str) -> str | None:
+    """The role that a folder of this name gives; None where it gives none."""
+    if name in (HONEST, UNRELATED):
+        return name
+    return CHEAT + found[1] if (found := _CHEAT_FOLDER.fullmatch(name)) else None
 
 
 def _unreadable(error: OSError) -> None:

@@ -37,7 +37,7 @@ class Table:
     picture
         For each task the number of its picture. Tasks whose answers are the same picture share one.
     places
-        For each pair of places in the columns of models and tasks of the samples, the task's row.
+        For each model and task its row.
     kinds
         The names of the kinds.
     merged
@@ -50,7 +50,7 @@ class Table:
     present: Bools
     classes: Classes
     picture: Integers
-    places: Mapping[tuple[str, str], int]
+    places: Mapping[tuple[str | None, str | None], int]
     kinds: tuple[str, ...]
     merged: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
@@ -101,17 +101,17 @@ class Table:
             )
         picture = _pictures(hashes, present, pixels)
         kinds = tuple(name for name, there in zip(honest.kinds.names, left, strict=True) if there)
-        places = {
+        places: dict[tuple[str | None, str | None], int] = {
             (honest.models.names[a], honest.tasks.names[b]): at
             for at, (a, b) in enumerate(zip(model, task, strict=True))
         }
         warnings = _warnings(kinds, hashes, present, pixels, picture)
         return cls(hashes, present, marks, picture, places, kinds, merged, warnings)
 
-    @property
-    def pictures(self) -> int:
-        """How many different pictures there are."""
-        return int(self.picture.max()) + 1
+    def rows_of(self, answers: Samples) -> Integers:
+        """Return the row of each answer's task, -1 where no honest machine answered it."""
+        keys = zip(answers.models.list(), answers.tasks.list(), strict=True)
+        return np.array([self.places.get(key, -1) for key in keys], np.int64)
 
 
 def classes_of(samples: Samples, cuts: tuple[float, ...]) -> Classes:

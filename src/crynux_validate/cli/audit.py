@@ -16,6 +16,7 @@ from crynux_validate.cli import audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
 from crynux_validate.cli.run import add_part_flag, check_model, located
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import read_limited
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 _RIGHT: Final = (AuditFinding.MATCH, AuditFinding.NOISE)
@@ -164,12 +165,7 @@ def _of_text(answer: ImageScore | TextScore) -> TextScore:
 
 
 def _answer(path: str) -> ImageScore | TextScore:
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(MAX_ANSWER_BYTES + 1)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read the answer {path}: {error.strerror or error}") from error
-    found = answer_from_bytes(data)
+    found = answer_from_bytes(read_limited(path, MAX_ANSWER_BYTES))
     if not isinstance(found, ImageScore | TextScore):
         raise InvalidInputError(f"{path} is {str(found)[:80]!r}; only a score can be audited")
     return found

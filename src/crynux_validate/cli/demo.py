@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHEAT = "other-prompt"
 THRESHOLD = 16
 STEPS = 25
-CARD_STEPS = 4
+CARD_STEPS = 2
 """Of the pictures in the arithmetic of cards: some seconds each."""
 
 

@@ -22,7 +22,7 @@ _COLOURS: Final = {AuditFinding.MATCH: GOOD, AuditFinding.NOISE: GOOD, AuditFind
 
 WIDE: Final = 256
 _TOP, _ROW, _LABEL = 36, 22, 106
-_LEAST, _MOST = 1e-3, 1e4
+_LEAST, _MOST = 1e-2, 1e3
 """The ends of the scale, as multiples of the band."""
 
 

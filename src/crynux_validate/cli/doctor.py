@@ -7,7 +7,7 @@ from pathlib import Path
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, say, say_json
 from crynux_validate.cli.program import EXIT_DISAGREES, EXIT_DONE
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 
 
 def add_parser(commands: Commands) -> None:
@@ -37,10 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     report = examine(arguments.device, None if arguments.json else lambda check: say(str(check)))
     if arguments.out is not None:
         text = json.dumps(report.to_dict(), indent=2) + "\n"
-        try:
-            write_whole(arguments.out, text.encode("utf-8"))
-        except OSError as error:
-            raise InvalidInputError(f"--out {arguments.out} cannot be written: {error.strerror or error}") from error
+        write_or_refuse(arguments.out, text.encode("utf-8"))
     if arguments.json:
         say_json(report.to_dict())
     else:

@@ -8,7 +8,7 @@ from crynux_validate.cli.common import Commands, say
 from crynux_validate.cli.ledger import open_ledger
 from crynux_validate.encoding import check_id, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
@@ -84,11 +84,7 @@ def main(arguments: argparse.Namespace) -> int:
             node: [load_audit(group, node, file) for whose, file in given if whose == node] for node in group.members
         }
         text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results, calibration, audits)
-    try:
-        write_whole(arguments.out, text.encode("utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
+    write_or_refuse(arguments.out, text.encode("utf-8"))
     say(f"wrote {arguments.out}: {group.id} of ledger {ledger.id}, {group.verdict.outcome}")
     return 0
 

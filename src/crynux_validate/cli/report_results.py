@@ -10,6 +10,7 @@ from crynux_validate.answers import ImageScore, pixels_digest
 from crynux_validate.audits.layout import Content, Leaf, step_count
 from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import read_limited
 from crynux_validate.ledger.group import Group
 from crynux_validate.tasks import MAX_IMAGES, ImageTask
 
@@ -20,6 +21,7 @@ MAX_SIDE: Final = 512
 """Larger pictures are made smaller for the page."""
 
 _MAX_TEXT: Final = 100_000
+_MAX_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ def shown_result(group: Group, node: str, folder: Path) -> ShownResult:
     """
     if not (folder / "answer.bin").is_file():
         raise InvalidInputError(f"--result {node}={folder} has no answer.bin; expected a folder as `run` writes it")
-    if _read(folder / "task.json") != group.task.canonical_bytes:
+    if read_limited(folder / "task.json", _MAX_BYTES) != group.task.canonical_bytes:
         raise InvalidInputError(f"--result {node}={folder} is the result of another task than {group.id} has")
     opening = group.openings.get(node)
     if opening is None:
         fits, why = None, f"{node} revealed no answer, so nothing can be compared"
-    elif _read(folder / "answer.bin") == opening.answer_bytes:
+    elif read_limited(folder / "answer.bin", _MAX_BYTES) == opening.answer_bytes:
         fits, why = True, f"answer.bin is the answer that {node} revealed"
     else:
         fits, why = False, f"answer.bin is another answer than {node} revealed"
@@ -114,12 +116,4 @@ def _bound_pixels(
 
 def _texts(folder: Path) -> tuple[str, ...]:
     files = sorted(folder.glob("text-*.txt"), key=lambda file: (len(file.name), file.name))
-    return tuple(_read(file)[:_MAX_TEXT].decode("utf-8", "replace") for file in files)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(64 * 2**20)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {file}: {error.strerror or error}") from error
+    return tuple(read_limited(file, _MAX_BYTES)[:_MAX_TEXT].decode("utf-8", "replace") for file in files)

@@ -21,7 +21,8 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.judging import CentreRule
+from crynux_validate.judging.verdict import check_group_size
 from crynux_validate.keyed import KeyedTolerance
 from crynux_validate.stakes.counterfeits import recommended
 from crynux_validate.tasks import ImageTask, Task, TextTask
@@ -208,8 +209,7 @@ class Policy:
     keyed_tolerances: tuple[KeyedTolerance, ...] = ()
 
     def __post_init__(self) -> None:
-        if type(self.group_size) is not int or self.group_size not in GROUP_SIZES:
-            raise InvalidInputError(f"group_size is {shorten(self.group_size)}; expected one of {GROUP_SIZES}")
+        check_group_size(self.group_size)
         for name, low, high in (
             ("min_stake", 1, MAX_MONEY),
             ("min_fee", self.group_size, MAX_MONEY),
@@ -345,8 +345,8 @@ class Policy:
         if self.second_algorithm == "digest/1":
             if not isinstance(task, TextTask):
                 raise InvalidInputError(
-                    "the policy's second answers (digest/1) compare results bit for bit, and the images of honest nodes "
-                    "differ: give the ledger text tasks, or a policy with second_algorithm='keyed/1'"
+                    "the policy's second answers (digest/1) compare results bit for bit, and the images of honest "
+                    "nodes differ: give the ledger text tasks, or a policy with second_algorithm='keyed/1'"
                 )
             return None
         if not isinstance(task, ImageTask):
@@ -370,8 +370,8 @@ class Policy:
             raise InvalidInputError(f"keyed_tolerances is {shorten(given)}; expected a tuple of KeyedTolerance")
         if (self.second_algorithm == "keyed/1") != bool(given):
             raise InvalidInputError(
-                f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 needs "
-                "at least one, and nothing else has any"
+                f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 "
+                "needs at least one, and nothing else has any"
             )
         names = [f"{one.model} in {one.dtype}" for one in given]
         twice = next((name for name in names if names.count(name) > 1), None)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, get_args
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_integer, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes.groups import Quorums
 from crynux_validate.stakes.numbers import Number, exact
@@ -101,8 +101,7 @@ class AuditTerms:
         if self.detection is not None:
             _chance(self.detection, "detection")
         else:
-            if type(self.steps) is not int or not 1 <= self.steps <= MAX_STEPS:
-                raise InvalidInputError(f"steps is {shorten(self.steps)}; expected an integer from 1 to {MAX_STEPS}")
+            check_integer(self.steps, "steps", 1, MAX_STEPS)
             _chance(self.cheated, "cheated")
         exact(self.cost, "cost")
         if not _chance(self.saves, "saves"):

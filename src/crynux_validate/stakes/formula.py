@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from crynux_validate.calibration.result import Calibration
-from crynux_validate.encoding import check_type, shorten
+from crynux_validate.encoding import check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes.agreement import Source
 from crynux_validate.stakes.audited import Audited
@@ -233,9 +233,9 @@ class _Terms:
         away = self.absent = exact(absent, "absent")
         if away > 1:
             raise InvalidInputError(f"absent is {shorten(absent)}; expected a chance from 0 to 1")
-        self.slashed = Fraction(_integer(slash_ppm, "slash_ppm", PPM), PPM)
+        self.slashed = Fraction(check_integer(slash_ppm, "slash_ppm", 0, PPM), PPM)
         unbounded = slash_per_fee is None
-        self.bound = None if unbounded else _integer(slash_per_fee, "slash_per_fee", MOST_PER_FEE) * self.k
+        self.bound = None if unbounded else check_integer(slash_per_fee, "slash_per_fee", 0, MOST_PER_FEE) * self.k
         self.quorums = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
         self.given: dict[str, Any] = {
             "honest": honest,
@@ -335,12 +335,6 @@ class _Odds:
     def gain(self, slash: Fraction) -> float:
         k, r = self.terms.k, self.terms.r
         return as_float((1 - r) * k + r * (self.e * k - self.x * slash), "the expected gain")
-
-
-def _integer(value: object, what: str, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from 0 to {most}")
-    return value
 
 
 def _float_or_infinite(value: Fraction | None, what: str) -> float:

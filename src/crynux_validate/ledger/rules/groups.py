@@ -47,10 +47,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
             )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
-    if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
-        raise InvalidInputError(
-            f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
-        )
+    check_integer(action.min_memory_gib, "min_memory_gib", 0, MAX_MEMORY_GIB)
     if action.gpu_class is not None:
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):

@@ -215,9 +215,24 @@ def _check_config(model: ModelRef, config: Any) -> None:
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(f"{known} does not have as a causal language model, the only kind that is supported for text")
-    quantized = getattr(config, "quantization_config", None)
-    if quantized is not None:
-        raise ModelError(f"{model} holds quantized weights; supported are float32, float16 and bfloat16")
+    for part in (config, config.get_text_config(decoder=True)):
+        if (
+            getattr(part, "quantization_config", None) is not None
+            or getattr(part, "compression_config", None) is not None
+        ):
+            raise _is_quantized(model, part)
+
+
+def _is_quantized(model: ModelRef, config: Any) -> ModelError:
+    """Say which format of small weights a checkpoint has; none is read, and libraries read it if they can."""
+    settings = getattr(config, "quantization_config", None)
+    known = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
+    method = known.get("quant_method")
+    called = {"fp8": "FP8", "mxfp4": "MXFP4"}.get(str(getattr(method, "value", method)), shorten(method))
+    return ModelError(
+        f"{model} holds weights quantized as {called} (quantization_config in config.json), which are not supported; "
+        "name the same makers' checkpoint in bfloat16, and for fewer bits quantize_bits in the task"
+    )
 
 
 def _attention(config: Any) -> str:

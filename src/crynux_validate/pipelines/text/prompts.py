@@ -138,13 +138,14 @@ def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
         "add_generation_prompt": True,
     }  # fmt: skip
     given = thaw(task.template_args)
-    unread = sorted(given.keys() - reads(source))
+    text = render(source, variables | given, {"strftime_now": functools.partial(_strftime, task.date)})
+    unread = sorted(given.keys() - reads(source)) if given else None
     if unread:
         raise PipelineError(
             f"the model's chat template does not read {shorten(unread[0])} of template_args; leave it out, or choose a "
             "model that knows it"
         )
-    return render(source, variables | given, {"strftime_now": functools.partial(_strftime, task.date)})
+    return text
 
 
 def _strftime(date: str | None, form: str) -> str:

@@ -21,6 +21,12 @@ BLOCK: Final = 64
 _SIZES: Final = (0.0, 1 / 192, 2 / 3, 1.0, 1 / 3, 1 / 2, 1 / 6, 1 / 4)
 """The magnitudes of FP4 by their code; codes from 8 on are the same with a minus."""
 
+_ASCENDING: Final = (11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3)
+"""Codes by what they stand for, the least first; 8 is minus zero."""
+
+_LEAST: Final = 1e-30
+"""What a smaller scale counts as when weights are divided by it."""
+
 _ROWS: Final = 1 << 24
 """How many weights are rounded at once."""
 
@@ -75,7 +81,7 @@ def quantize(model: ModelRef, loaded: Any, bits: int) -> dict[str, Any]:
     output = loaded.get_output_embeddings()
     made: dict[int, SmallLinear] = {}
     for name, module in list(loaded.named_modules(remove_duplicate=False)):
-        for child_name, child in list(module.named_children()):
+        for child_name, child in list(module._modules.items()):
             if type(child) is not nn.Linear or child is output:
                 continue
             if not torch.isfinite(child.weight).all():
@@ -100,6 +106,10 @@ def _table(device: torch.device) -> torch.Tensor:
     return torch.tensor([*_SIZES, *(-size for size in _SIZES)], dtype=torch.float32, device=device)
 
 
+def _inverse(scales: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(scales) / scales.clamp(min=_LEAST)
+
+
 def rounded_4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Round weights to FP4.
 
@@ -113,13 +123,13 @@ def rounded_4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     flat = weight.reshape(-1)
     padded = functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
     table = _table(weight.device)
-    order = torch.argsort(table, stable=True)
+    order = torch.tensor(_ASCENDING, device=weight.device)
     middles = (table[order[:-1]] + table[order[1:]]) / 2
     codes, scales = [], []
     for block in torch.split(padded, _ROWS // BLOCK):
         values = block.float()
         largest = values.abs().amax(dim=1)
-        shares = (values * (1.0 / largest.clamp(min=1e-38)).unsqueeze(1)).clamp(-1, 1)
+        shares = (values * _inverse(largest).unsqueeze(1)).clamp(-1, 1)
         found = order[torch.bucketize(shares, middles)].to(torch.uint8).view(-1)
         codes.append(found[::2] * 16 + found[1::2])
         scales.append(largest)
@@ -149,7 +159,7 @@ def rounded_8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for rows in torch.split(weight, max(1, _ROWS // weight.shape[1])):
         values = rows.float()
         largest = values.abs().amax(dim=1, keepdim=True)
-        codes.append(torch.round(values * (127.0 / largest.clamp(min=1e-30))).to(torch.int8))
+        codes.append(torch.round(values * (_inverse(largest) * 127)).to(torch.int8))
         scales.append(largest)
     return torch.cat(codes), torch.cat(scales)
 

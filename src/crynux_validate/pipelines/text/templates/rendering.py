@@ -88,7 +88,7 @@ def reads(source: str) -> set[str]:
     try:
         return meta.find_undeclared_variables(_parsed(environment, source))
     except _RAISED as error:
-        raise PipelineError(f"the model's chat template is none: {first_line(error)}") from error
+        raise PipelineError(f"the model's chat template cannot be read: {first_line(error)}") from error
 
 
 def _parsed(environment: "_Environment", source: str) -> nodes.Template:
