@@ -123,7 +123,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Parts, Task, TextTask, TextualInversion, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Task, TextTask, TextualInversion, task_from_json
 
 _HOME = {
     "answers": (
@@ -180,7 +180,7 @@ _HOME = {
         "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
         "expected_gain", "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "Lora", "ModelRef", "Parts", "Task", "TextTask", "TextualInversion", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Task", "TextTask", "TextualInversion", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -267,7 +267,6 @@ __all__ = [
     "NotEnoughNodes",
     "Opening",
     "Outcome",
-    "Parts",
     "PerceptualHash",
     "PipelineError",
     "Policy",

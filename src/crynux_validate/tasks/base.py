@@ -24,7 +24,7 @@ from crynux_validate.encoding import (
 )
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, ReportCode
 from crynux_validate.tasks.folder import OnDigest, folder_digest
-from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.model import ModelRef, in_folder
 from crynux_validate.tasks.wire import CONSTRUCTING, describe, parsed, refused, wire_schema
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -128,7 +128,7 @@ class BaseTask(BaseModel):
 
     def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
         """The fields with references that lie in these folders, by their digests."""
-        return {"model": self.model.found(folders)}
+        return {"model": in_folder(self.model, folders)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:

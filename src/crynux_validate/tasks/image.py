@@ -16,7 +16,7 @@ from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument,
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
 from crynux_validate.tasks.crynux_parts import Named
-from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.model import ModelRef, in_folder
 from crynux_validate.tasks.parts import (
     COMPONENTS,
     LISTS,
@@ -201,9 +201,11 @@ class ImageTask(BaseTask):
         return super().references() | self.parts.references()
 
     def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
-        components = {name: found.found(folders) for name in COMPONENTS if (found := getattr(self, name)) is not None}
+        components = {
+            name: in_folder(found, folders) for name in COMPONENTS if (found := getattr(self, name)) is not None
+        }
         lists = {
-            name: tuple(dataclass_replace(part, model=part.model.found(folders)) for part in getattr(self, name))
+            name: tuple(dataclass_replace(part, model=in_folder(part.model, folders)) for part in getattr(self, name))
             for name in LISTS
         }
         return super()._located(folders) | components | lists

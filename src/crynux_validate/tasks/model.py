@@ -121,12 +121,6 @@ class ModelRef:
             raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
         return dataclass_replace(self, path=Path(path))
 
-    def found(self, folders: Mapping[str, Path]) -> "ModelRef":
-        """Return this reference with the folder of its digest, where that is among `folders`."""
-        if self.digest is None or self.digest not in folders:
-            return self
-        return dataclass_replace(self, path=folders[self.digest])
-
     def to_dict(self) -> dict[str, str | None]:
         """Return what is canonical of it."""
         if self.digest is not None:
@@ -174,3 +168,10 @@ class ModelRef:
     def _check(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise InvalidTaskError(f"model.{name}", f"is {shorten(value)}; expected {expected}")
+
+
+def in_folder(model: ModelRef, folders: Mapping[str, Path]) -> ModelRef:
+    """Return a reference with the folder of its digest, where that is among `folders`."""
+    if model.digest is None or model.digest not in folders:
+        return model
+    return dataclass_replace(model, path=folders[model.digest])

@@ -134,9 +134,9 @@ class Lora(Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
-        if not number or not math.isfinite(self.weight):
+        if not number or math.isnan(self.weight if isinstance(self.weight, float) else 0):
             raise InvalidTaskError("weight", f"is {shorten(self.weight)}; expected a number")
-        if abs(self.weight) > MAX_WEIGHT:
+        if not abs(self.weight) <= MAX_WEIGHT:
             raise InvalidTaskError(
                 "weight", f"is {shorten(self.weight)}; expected {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}", "limits"
             )
