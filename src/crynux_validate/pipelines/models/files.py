@@ -116,7 +116,7 @@ def _check_index(index: Path, names: set[str]) -> None:
 
 
 def check_stored(folder: Path, where: object, variant: str | None) -> None:
-    """Refuse weights of fewer than 16 bits, which libraries would read as numbers without the scales that belong to them.
+    """Refuse weights of fewer than 16 bits, which libraries would read as numbers, without their scales.
 
     Raises
     ------
