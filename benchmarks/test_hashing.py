@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.peers import medians, peer, peer_elsewhere, report
 from crynux_validate.hashing import block_distances, image_hash, image_hashes
+from crynux_validate.hashing.bands import BANDS, Key
 
 SIDES = [512, 1024]
 IMAGE_HASH = "imagehash.phash"
@@ -141,3 +142,22 @@ def test_block_distances(images: int, benchmark: Any) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.bytes(8 * images), rng.bytes(8 * images)
     assert len(benchmark(block_distances, a, b)) == images
+
+
+@pytest.mark.benchmark(group="keyed values")
+@pytest.mark.parametrize("side", SIDES)
+def test_keyed_values(side: int, benchmark: Any) -> None:
+    """Goal: at most 5 ms for a picture of 512x512."""
+    benchmark(Key(bytes(32)).values, picture(side))
+
+
+@pytest.mark.benchmark(group="keyed values")
+def test_a_key(benchmark: Any) -> None:
+    """Goal: at most 8 ms."""
+
+    def made() -> None:
+        key = Key(bytes(32))
+        for band in BANDS:
+            key.words(band)
+
+    benchmark(made)

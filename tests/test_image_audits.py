@@ -94,7 +94,7 @@ def test_a_dtype_has_room_for_other_machines_where_cheats_are_far_off() -> None:
 def test_rates_have_bounds_by_picture() -> None:
     rows = [*HONEST, *(row(100 + at, "native", "int8-weights", larger=3.0) for at in range(10))]
     own = false_alarms(rows).splitlines()[-1].split(" | ")
-    assert own[:6] == ["| bfloat16", "uncalibrated", "40", "2", "800", "0"]
+    assert own[:6] == ["| bfloat16", "from these", "40", "2", "800", "0"]
     assert float(own[6]) == pytest.approx(0.0046, rel=0.01), "0 of 800"
     assert float(own[7]) == pytest.approx(0.088, rel=0.01), "0 of 40 pictures"
     apart = held_out(rows).splitlines()[-1].split(" | ")

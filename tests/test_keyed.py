@@ -99,9 +99,9 @@ def test_bad_input() -> None:
     ):
         with pytest.raises(InvalidInputError, match=match):
             keyed_seed(draw, nonces)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="second_algorithm is 'keyed/9'; expected digest/1 or None"):
+    with pytest.raises(InvalidInputError, match="second_algorithm is 'keyed/9'; expected digest/1, keyed/1 or None"):
         replace(POLICY, second_algorithm="keyed/9")  # type: ignore[arg-type]
-    with pytest.raises(InvalidAnswerError, match="a keyed score has 32 bytes, not 3 bytes"):
+    with pytest.raises(InvalidAnswerError, match="a keyed score of digest/1 has 32 bytes, not 3 bytes"):
         KeyedScore(b"abc")
     with pytest.raises(InvalidAnswerError, match="no keyed score is called 'tokens/1'"):
         KeyedScore(bytes(32), "tokens/1")  # type: ignore[arg-type]
@@ -110,6 +110,9 @@ def test_bad_input() -> None:
     with pytest.raises(InvalidAnswerError, match="no token id"):
         KeyedScore.from_tokens(bytes(32), [[-1]])
     good = KeyedScore(bytes(32)).to_bytes()
-    for data in (b"", good[:-1], good + b"x", TextScore(bytes(32), bytes(32)).to_bytes(), b"\x04"):
+    for data in (good[:-1], good + b"x"):
+        with pytest.raises(InvalidAnswerError):
+            KeyedScore.from_bytes(data)
+    for data in (b"", TextScore(bytes(32), bytes(32)).to_bytes(), b"\x04"):
         with pytest.raises(InvalidAnswerError, match="no answer of the second round"):
             KeyedScore.from_bytes(data)

@@ -524,7 +524,7 @@ POOL: dict[str, Any] = {"honest": 90, "dishonest": 10}
         ({"source": "guess"}, "photographs, binomial"),
         ({"source": ["photographs"]}, "photographs, binomial"),
         ({"view": "mine"}, "drawn, network"),
-        ({"honest": 2**53}, "from 0 to 2\\^53 - 1"),
+        ({"honest": 2**53}, r"from 0 to 2\^53-1"),
         ({"honest": 10**9999}, "bits; expected an integer"),
         ({"group_size": 4}, r"group_size is 4; expected one of \(3, 5, 7, 9\)"),
         ({"group_size": 1}, "group_size is 1;"),

@@ -53,10 +53,11 @@ def bands(rows: Rows) -> str:
 
 def fitted(rows: Rows, dtype: str) -> dict[str, Any] | None:
     """Return the row of one dtype; None where there are no two honest pictures."""
-    honest = [row for row in rows if row["dtype"] == dtype and row["cheat"] is None]
+    honest = [row for row in honest_rows(rows, dtype) if row["node"] != row["auditor"]]  # equal kinds have equal bits
     if len({row["picture_number"] for row in honest}) < 2:
         return None
-    statistics = {name: spread(honest, name, LEAST[dtype].get(name, 0.0)) for name in (*PREDICTION, *PICTURE)}
+    names = [name for name in (*PREDICTION, *PICTURE) if any(True for row in honest for _ in _of(row, name))]
+    statistics = {name: spread(honest, name, LEAST[dtype].get(name, 0.0)) for name in names}
     schedulers = sorted({row["scheduler"] for row in honest})
     latents = {
         name: spread([row for row in honest if row["scheduler"] == name], "latent", LEAST[dtype]["latent"])
@@ -74,10 +75,15 @@ def fitted(rows: Rows, dtype: str) -> dict[str, Any] | None:
     return found | {"room": room(rows, dtype, Spread(**statistics["prediction"]))}
 
 
-def room(rows: Rows, dtype: str, honest: Spread) -> float:
-    """Return how many times as wide the limits are for kinds that were not measured: half the way to the nearest cheat.
+def honest_rows(rows: Rows, dtype: str) -> Rows:
+    """Those of honest pictures."""
+    return [row for row in rows if row["dtype"] == dtype and row["cheat"] is None]
 
-    The middle between them is that of their logarithms.
+
+def room(rows: Rows, dtype: str, honest: Spread) -> float:
+    """Return how many times as wide the limits are: half the way, in logarithms, from honest steps to the next cheat.
+
+    In float32 distances depend on the model, and there is much room. It is 1 where cheats are as near as noise.
     """
     false = [
         min(values(row["rows"], "prediction"), default=math.inf)
@@ -113,11 +119,11 @@ def picture_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("scheduler", "side", "count", "picture_number", "cheat"))
 
 
-def band_of(row: dict[str, Any], scheduler: str, *, calibrated: bool) -> Band:
+def band_of(row: dict[str, Any], scheduler: str) -> Band:
     """The band that a row of the file gives."""
     measured = {**row["statistics"], "latent": row["latents"][scheduler]}
-    room = 1.0 if calibrated else row["room"]
-    return Band({name: Spread(**of, room=1.0 if name == "peak" else room) for name, of in measured.items()}, calibrated)
+    rooms = {name: 1.0 if name == "peak" else row["room"] for name in measured}
+    return Band({name: Spread(**of, room=rooms[name]) for name, of in measured.items()}, calibrated=True)
 
 
 def _of(row: dict[str, Any], name: str) -> Iterable[float]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from attacks.scenes import prompts
+from attacks.scenes import MOST_PROMPTS, prompts
 
 import crynux_validate as cv
 from benchmarks.image_audits import work
@@ -32,13 +32,13 @@ class Plan:
 
     def cases(self) -> Iterator[tuple[dict[str, Any], cv.ImageTask]]:
         """The head of each row but for the auditor, and the task."""
-        asked = prompts(max(2, self.pictures.stop), seed=1)
+        asked = prompts(MOST_PROMPTS, seed=1)
         for number in self.pictures:
             scheduler = self.schedulers[number // len(self.nodes) % len(self.schedulers)]
             settings: Any = {"dtype": self.dtype, "scheduler": scheduler, "steps": self.steps}
             task = cv.ImageTask(
                 model=self.model,
-                prompt=asked[number],
+                prompt=asked[number % MOST_PROMPTS],
                 seed=number,
                 width=self.side,
                 height=self.side,

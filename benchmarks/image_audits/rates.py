@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.image_audits.fitting import Rows, band_of, fitted, picture_of
+from benchmarks.image_audits.fitting import Rows, band_of, fitted, honest_rows, picture_of
 from benchmarks.image_audits.rows import COLUMNS
 from crynux_validate.audits.bands import Band
 from crynux_validate.audits.findings import AuditFinding
@@ -25,9 +25,7 @@ def false_alarms(rows: Rows) -> str:
     for dtype, honest in _by_dtype(rows):
         fit = fitted(rows, dtype)
         assert fit is not None
-        for calibrated in (True, False):
-            name = "its own" if calibrated else "uncalibrated"
-            lines.append(_honest_line(dtype, name, [(row, fit, calibrated) for row in honest]))
+        lines.append(_honest_line(dtype, "from these", [(row, fit) for row in honest]))
     return "\n".join([*lines, ""])
 
 
@@ -41,8 +39,8 @@ def held_out(rows: Rows) -> str:
                 rest = [row for row in rows if row["cheat"] is not None or _apart(row, kind, half, one_auditor)]
                 fit = fitted(rest, dtype)
                 if fit is not None:
-                    tested = [r for r in honest if r["node"] == kind and r["picture_number"] // 10 % 2 != half]
-                    judged += [(row, fit, True) for row in tested if row["scheduler"] in fit["latents"]]
+                    tested = [r for r in honest if r["node"] == kind and r["picture_number"] % 2 != half]
+                    judged += [(row, fit) for row in tested if row["scheduler"] in fit["latents"]]
         if judged:
             lines.append(_honest_line(dtype, "other kinds and prompts", judged))
     return "\n".join([*lines, ""])
@@ -53,13 +51,13 @@ def _apart(row: dict[str, Any], kind: str, half: int, one_auditor: bool) -> bool
 
     In float16 and bfloat16 one kind audits all others: it computes in float32, and is left in.
     """
-    return kind != row["node"] and (one_auditor or kind != row["auditor"]) and row["picture_number"] // 10 % 2 == half
+    return kind != row["node"] and (one_auditor or kind != row["auditor"]) and row["picture_number"] % 2 == half
 
 
 def cheats(rows: Rows) -> str:
     """How many of the audits with k drawn steps find each cheat."""
     lines = [
-        "**Cheats, uncalibrated, k of all steps drawn**", "",
+        "**Cheats, k of all steps drawn**", "",
         "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | with the known rounding: k=1 | k=5 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -85,19 +83,19 @@ _HONEST: Final = (
 
 def _by_dtype(rows: Rows) -> Iterator[tuple[str, Rows]]:
     for dtype in ("float32", "float16", "bfloat16"):
-        honest = [row for row in rows if row["dtype"] == dtype and row["cheat"] is None]
+        honest = honest_rows(rows, dtype)
         if len({row["picture_number"] for row in honest}) > 1:
             yield dtype, honest
 
 
-def _honest_line(dtype: str, band: str, judged: Sequence[tuple[dict[str, Any], dict[str, Any], bool]]) -> str:
+def _honest_line(dtype: str, band: str, judged: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     pictures: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
     steps = alarms = audits = accused = 0
     pairs = set()
-    for row, fit, calibrated in judged:
+    for row, fit in judged:
         errors, band_here = (
             [errors_of(one) for one in row["rows"]],
-            band_of(fit, row["scheduler"], calibrated=calibrated),
+            band_of(fit, row["scheduler"]),
         )
         single = [judge_step(at, one, band_here).finding is AuditFinding.CHEAT for at, one in enumerate(errors)]
         drawn = [_accused(errors, single, chosen, band_here) for chosen in _draws(len(errors), 5)]
@@ -120,7 +118,7 @@ def _rate(rows: Rows, fit: dict[str, Any], count: int, *, against: bool) -> str:
         return ""
     pictures: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        band = band_of(fit, row["scheduler"], calibrated=False)
+        band = band_of(fit, row["scheduler"])
         errors = [errors_of(one, against=against) for one in row["rows"]]
         single = [judge_step(at, one, band).finding is AuditFinding.CHEAT for at, one in enumerate(errors)]
         found = [_accused(errors, single, chosen, band) for chosen in _draws(len(errors), count)]

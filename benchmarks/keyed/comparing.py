@@ -1,9 +1,9 @@
 """Both designs beside each other: how far honest pictures and cheats' are apart, under many keys."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,13 +12,11 @@ from attacks import fitted, less_work
 from attacks.answer import Picture
 from PIL import Image
 
-from benchmarks.keyed import drawing
 from benchmarks.keyed.designs import DESIGNS, Answers, Design, numbers_of
 from crynux_validate import image_hash
-from crynux_validate.hashing.bands import Band, features
-from crynux_validate.tasks import Dtype
+from crynux_validate.hashing.bands import features
 
-KEYS: Final = 9
+KEYS: Final = 5
 
 _CHUNK: Final = 200
 
@@ -44,21 +42,47 @@ def seeds(count: int = KEYS) -> list[bytes]:
     return [hashlib.sha256(f"key {number}".encode()).digest() for number in range(count)]
 
 
-def apart(ours: Mapping[int, Picture], theirs: Mapping[int, Picture], count: int = KEYS) -> Apart:
-    """Compare the pictures of the tasks that both have."""
-    both = sorted(set(ours) & set(theirs))
-    found: dict[str, list[npt.NDArray[np.float64]]] = {design.name: [] for design in DESIGNS}
-    for at in range(0, len(both), _CHUNK):
-        some = both[at : at + _CHUNK]
-        a, b = (numbers_of([one[number] for number in some]) for one in (ours, theirs))
-        for design in DESIGNS:
-            rows = [design.apart(design.answers(a, seed), design.answers(b, seed)) for seed in seeds(count)]
-            found[design.name].append(np.stack(rows, 1))
-    return Apart(both, {name: np.concatenate(rows) for name, rows in found.items()})
+@dataclass(frozen=True)
+class Answered:
+    """The answers of pictures, by the numbers of their tasks, for each design and seed."""
+
+    rows: Mapping[int, int]
+    answers: Mapping[str, list[Answers]]
 
 
-Made = Callable[[int, Mapping[int, Picture]], Picture | None]
-"""Makes the picture that a cheat hands in for a task from finished pictures, or None where it cannot."""
+def answered(pictures: Mapping[int, Picture], count: int = KEYS, designs: Sequence[Design] = DESIGNS) -> Answered:
+    """Answer with pictures under so many seeds."""
+    found: dict[str, list[list[Answers]]] = {design.name: [[] for _ in range(count)] for design in designs}
+    every = list(pictures)
+    for at in range(0, len(every), _CHUNK):
+        numbers = numbers_of([pictures[number] for number in every[at : at + _CHUNK]])
+        for design, (key, seed) in itertools.product(designs, enumerate(seeds(count))):
+            found[design.name][key].append(design.answers(numbers, seed))
+    whole = {
+        name: [{band: np.concatenate([part[band] for part in parts]) for band in parts[0]} for parts in keys]
+        for name, keys in found.items()
+    }
+    return Answered({number: row for row, number in enumerate(every)}, whole)
+
+
+def apart(ours: Answered, theirs: Answered) -> Apart:
+    """Compare the answers to the tasks that both have."""
+    both = sorted(set(ours.rows) & set(theirs.rows))
+    chosen = [[one.rows[number] for number in both] for one in (ours, theirs)]
+    found = {}
+    for design in DESIGNS:
+        if design.name in ours.answers and design.name in theirs.answers:
+            pairs = zip(ours.answers[design.name], theirs.answers[design.name], strict=True)
+            rows = [
+                design.apart(*({band: one[band][at] for band in one} for one, at in zip(pair, chosen, strict=True)))
+                for pair in pairs
+            ]
+            found[design.name] = np.stack(rows, 1)
+    return Apart(both, found)
+
+
+Made = Callable[[int, Mapping[int, Picture]], Picture]
+"""Makes the picture that a cheat hands in for a task from finished pictures."""
 
 
 def _enlarged(side: int) -> Made:
@@ -87,9 +111,7 @@ def _moved(number: int, honest: Mapping[int, Picture]) -> Picture:
     return fitted.moved(_other(number, honest), image_hash(honest[number]).bits, "phash/1")
 
 
-def _climbed(number: int, honest: Mapping[int, Picture]) -> Picture | None:
-    if number % 10:
-        return None  # it takes a thousand times as long as the others
+def _climbed(number: int, honest: Mapping[int, Picture]) -> Picture:
     return fitted.climbed(_other(number, honest), image_hash(honest[number]).bits, "phash/1", 16, 2_000)[0]
 
 
@@ -107,32 +129,27 @@ MADE: Final[Mapping[str, Made]] = {
 """What cheats make from finished pictures; what is fitted has the honest picture's plain hash."""
 
 
+LONG: Final = ("fitted: gradient", "fitted: hill climbing")
+"""Those that take a thousand times as long as the others."""
+
+
 def made(name: str, honest: Mapping[int, Picture], every: int) -> dict[int, Picture]:
     """Return what a cheat makes of every so many honest pictures."""
-    found = {number: MADE[name](number, honest) for number in honest if number % every == 0}
-    return {number: picture for number, picture in found.items() if picture is not None}
+    return {number: MADE[name](number, honest) for number in honest if number % every == 0}
 
 
 def chroma(picture: Picture) -> float:
     """Return the root mean square of a picture's colour differences in fields of 16 x 16, in grey levels."""
-    numbers, scale = next(
-        found for band, found in features(Image.fromarray(picture)).items() if band.name == "chroma-16"
-    )
-    return float(np.sqrt((numbers.astype(np.float64) ** 2).mean()) / scale)
+    return changed(picture, np.zeros_like(picture))
 
 
-__all__ = [
-    "KEYS",
-    "MADE",
-    "Answers",
-    "Apart",
-    "Band",
-    "Design",
-    "Dtype",
-    "Path",
-    "apart",
-    "chroma",
-    "drawing",
-    "made",
-    "seeds",
-]
+def changed(a: Picture, b: Picture) -> float:
+    """Return the root mean square by which the colours of fields of 16 x 16 differ, in grey levels."""
+    return float(differences(a, b)[[band.name for band in features(Image.fromarray(a))].index("chroma-16")])
+
+
+def differences(a: Picture, b: Picture) -> npt.NDArray[np.float64]:
+    """Return for each band the root mean square difference, in grey levels."""
+    ours, theirs = features(Image.fromarray(a)), features(Image.fromarray(b))
+    apart = [((ours[band][0] - theirs[band][0]).astype(np.float64), ours[band][1]) for band in ours]
+    return np.array([np.sqrt((numbers**2).mean()) / scale for numbers, scale in apart])

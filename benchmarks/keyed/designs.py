@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -59,18 +60,25 @@ def values_apart(a: Answers, b: Answers) -> npt.NDArray[np.float64]:
     return np.stack(apart, 1)
 
 
+@cache
+def _sign_matrix(band: Band, seed: bytes) -> npt.NDArray[np.float32]:
+    generator = np.random.default_rng(list(hashlib.sha256(seed + band.name.encode()).digest()))
+    terms = min(band.places, _TERMS)
+    matrix = np.zeros((band.places, SIGNS), np.float32)
+    for bit in range(SIGNS):
+        places = np.arange(terms) if terms == band.places else generator.integers(0, band.places, terms)
+        np.add.at(matrix[:, bit], places, generator.choice(np.array([-1, 1], np.float32), terms))
+    return matrix
+
+
 def signs(numbers: Numbers, seed: bytes) -> Answers:
     """Return bits: the signs of sums of up to 1,024 places of a band, with a dither, so that flat bands agree."""
     found = {}
     for band, (rows, scale) in numbers.items():
-        generator = np.random.default_rng(list(hashlib.sha256(seed + band.name.encode()).digest()))
-        terms = min(band.places, _TERMS)
-        matrix = np.zeros((band.places, SIGNS))
-        for bit in range(SIGNS):
-            places = np.arange(terms) if terms == band.places else generator.integers(0, band.places, terms)
-            np.add.at(matrix[:, bit], places, generator.choice((-1.0, 1.0), terms))
-        dither = generator.uniform(-1, 1, SIGNS) * np.sqrt(3 * terms) * _FLOOR.get(band.name, 2) * scale
-        found[band] = rows @ matrix > dither
+        generator = np.random.default_rng(list(hashlib.sha256(band.name.encode() + seed).digest()))
+        size = np.sqrt(3 * min(band.places, _TERMS)) * _FLOOR.get(band.name, 2)
+        dither = generator.uniform(-1, 1, SIGNS) * size
+        found[band] = (rows / scale).astype(np.float32) @ _sign_matrix(band, seed) > dither
     return found
 
 

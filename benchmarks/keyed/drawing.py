@@ -1,4 +1,4 @@
-"""Pictures of several kinds of machines and of cheats, kept in a folder: a file for some tasks of one dtype and kind."""
+"""Pictures of several kinds of machines and of cheats, in a folder: a file for some tasks of one dtype and kind."""
 
 import io
 import json
@@ -74,10 +74,10 @@ class Part:
         return folder / f"{self.dtype}-{self.name}-{self.first:04}.npz"
 
 
-def tasks(model: ModelRef, count: int, dtype: Dtype) -> list[ImageTask]:
+def tasks(model: ModelRef, count: int, dtype: Dtype, steps: int = STEPS) -> list[ImageTask]:
     """Return so many tasks, a prompt and a seed each; fewer are the first of more."""
     asked = scenes.tasks(model, count, SIDE)
-    return [task.replace(steps=STEPS, scheduler=SCHEDULER, dtype=dtype) for task in asked]
+    return [task.replace(steps=steps, scheduler=SCHEDULER, dtype=dtype) for task in asked]
 
 
 _MACHINES: list[Machine] = []
@@ -99,7 +99,7 @@ def _drawn(machine: Machine, name: str, task: ImageTask) -> Picture:
     return pixels_of(machine.honest(task))[0]
 
 
-def fill(folder: Path, parts: Sequence[Part], model: ModelRef, about: Mapping[str, str]) -> None:
+def fill(folder: Path, parts: Sequence[Part], model: ModelRef, about: Mapping[str, str], steps: int) -> None:
     """Draw what the folder lacks, in `PROCESSES` processes, each of one kind as long as that kind has work.
 
     Raises
@@ -136,7 +136,7 @@ def fill(folder: Path, parts: Sequence[Part], model: ModelRef, about: Mapping[st
                     if worker is not None:
                         worker.close()
                     worker = Worker(part.kind)
-                asked = tasks(model, part.first + part.count, part.dtype)[part.first :]
+                asked = tasks(model, part.first + part.count, part.dtype, steps)[part.first :]
                 content = io.BytesIO()
                 np.savez_compressed(content, pictures=worker.run(draw, part.name, asked))
                 write_whole(part.file(folder), content.getvalue())

@@ -43,13 +43,7 @@ def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> 
 
 
 def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file that a user named, as `write_whole` does.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it cannot be written. What was there before is unchanged then.
-    """
+    """Write a file that a user named, whole or not at all; raises `InvalidInputError` where that is impossible."""
     try:
         write_whole(path, content)
     except (OSError, TypeError, ValueError) as error:  # ValueError: a name that no file can have
@@ -57,13 +51,7 @@ def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
 
 
 def read_limited(path: str | PathLike[str], most: int) -> bytes:
-    """Read a file that a user named.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it cannot be read, or has more than `most` bytes.
-    """
+    """Read a file that a user named; raises `InvalidInputError` where it cannot or it has more than `most` bytes."""
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(most + 1)

@@ -33,7 +33,7 @@ FAR: Final = 4
 """Keyed values are far apart where a sum of squares is more than so many times its limit: twice the difference (J7)."""
 
 MAX_LIMIT: Final = VALUES * 32**2
-"""The largest limit of a band, four grey levels on average: far above it, unlike values agree by chance."""
+"""The largest limit of a band, eight grey levels on average: above it, unlike values would agree by chance."""
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,7 @@ def plot_path(path: str | PathLike[str]) -> Path:
 
 
 def save_figure(figure: "Figure", path: Path) -> Path:
-    """Write a figure, whole or not at all; returns the path.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it cannot be written.
-    """
+    """Write a figure, whole or not at all, and return the path; raises `InvalidInputError` where it cannot."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     write_or_refuse(path, drawn.getvalue())

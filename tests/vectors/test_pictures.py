@@ -73,7 +73,7 @@ def keyed_values_by_the_book(picture: Any, seed: bytes) -> bytes:
             word = int.from_bytes(words[2 * at : 2 * at + 2], "big")
             totals[word // 2 * 30 // 32768] += -number if word % 2 else number
         unit = math.isqrt(level * level * len(places) // 30)
-        values += bytes((16 * total + unit) // (2 * unit) % 256 for total in totals)
+        values += bytes((8 * total + unit) // (2 * unit) % 256 for total in totals)
     return values
 
 

@@ -47,7 +47,7 @@ def keyed_value_vectors() -> list[Vector]:
         ("other-seed", "the same picture under another seed", 512, 512, 3, 37, "0", 2),
         ("as-large", "a field is a pixel", 256, 256, 3, 11, "1", 1),
         ("cut", "fields of broken pixels in both directions", 300, 500, 3, 7, "2", 1),
-        ("wide", "the shorter side decides which bands there are; one direction of whole pixels", 600, 128, 3, 5, "3", 1),
+        ("wide", "the shorter side decides which bands there are; one direction is whole", 600, 128, 3, 5, "3", 1),
         ("tall", "as high, and the columns are cut", 100, 160, 3, 3, "4", 1),
         ("without-its-last-band", "a pixel less than a band needs", 127, 127, 3, 9, "5", 1),
         ("grey", "of one channel, as red, green and blue", 64, 64, 1, 5, "6", 1),

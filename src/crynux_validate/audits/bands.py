@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -37,7 +37,7 @@ class Spread:
     least
         No limit is narrower than this: what was never apart was not measured often enough.
     room
-        The limit is so many times as wide: 1 for kinds that were measured.
+        The limit is so many times as wide.
     """
 
     centre: float
@@ -80,7 +80,8 @@ class Band:
     Parameters
     ----------
     spreads
-        By the names of `PREDICTION`, ``latent`` and `PICTURE`.
+        By the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing was not
+        measured of honest machines, and is not judged.
     calibrated
         Whether the pair of kinds was measured.
     """
@@ -101,9 +102,9 @@ class Band:
 def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -> Band | None:
     """Return the band of a dtype and scheduler.
 
-    It is made from all pairs of kinds that were measured together. Kinds that are not among them get the same band,
-    marked as not calibrated, with the room that the dtype has: where all cheats are many times further off than
-    honest machines, its limits are wider.
+    It is made from all pairs of kinds that were measured together; kinds that are not among them get the same one,
+    marked as not calibrated. Where all cheats are many times further off than honest machines, in float32, the limits
+    are wider by the dtype's room: other models round otherwise.
 
     Parameters
     ----------
@@ -122,10 +123,9 @@ def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -
         return None
     measured = {**row["statistics"], "latent": row["latents"][scheduler]}
     calibrated = kinds is not None and sorted(kinds) in row["kinds"]
-    spreads = {name: Spread(**numbers) for name, numbers in measured.items()}
-    if not calibrated:
-        # One level of one sample is the same for every model.
-        spreads = {name: one if name == "peak" else replace(one, room=row["room"]) for name, one in spreads.items()}
+    # One level of one sample is the same for every model.
+    rooms = {name: 1.0 if name == "peak" else row["room"] for name in measured}
+    spreads = {name: Spread(**numbers, room=rooms[name]) for name, numbers in measured.items()}
     return Band(spreads, calibrated)
 
 

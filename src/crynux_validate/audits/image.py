@@ -268,13 +268,12 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     if band is None:
         reason = "other bits, and no band for this dtype and scheduler"
         return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
-    found = {name: value for name in PREDICTION if (value := errors.of(name)) is not None}
-    worst = max(found, key=lambda name: band.times(name, found[name]))
-    predicted, followed = band.times(worst, found[worst]), band.times("latent", errors.latent)
-    times = max(predicted, followed)
-    if predicted > 1:
+    found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
+    off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)
+    times, outside = max(*off.values(), followed), [name for name in found if off[name] > 1]
+    if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(worst, found[worst], band, 1)}; {how}"
+        reason = f"{_said(outside[0], found[outside[0]], band, 1)}; {how}"
         return StepAudit(step, AuditFinding.CHEAT, errors, direction, reason, times)
     if followed > 1:
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -290,7 +289,7 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
     if band is None or len(other) < 2:
         return None
     means: dict[str, tuple[float, int]] = {}
-    for name in PREDICTION:
+    for name in _judged(band):
         values = [value for errors in other if (value := errors.of(name)) is not None]
         if values:
             means[name] = sum(values) / len(values), len(values)
@@ -299,6 +298,11 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
     if times > 1:
         return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are", times)
+
+
+def _judged(band: Band) -> Iterable[str]:
+    """The statistics of a prediction that were measured of honest machines."""
+    return (name for name in PREDICTION if name in band.spreads)
 
 
 _NAMED: Final = {"guidance": Direction.GUIDANCE, "reuse": Direction.REUSE, "against": Direction.AGAINST}
@@ -322,7 +326,7 @@ def _direction(errors: Errors, band: Band) -> tuple[Direction, str]:
     found: list[tuple[float, str, Along]] = []
     for name in _NAMED:
         along: Along | None = getattr(errors, name)
-        if along is not None and band.times(name, along.off) > 1:
+        if along is not None and name in band.spreads and band.times(name, along.off) > 1:
             left = math.sqrt(max(errors.prediction**2 - along.off**2, 0.0))
             if not band.times("prediction", left) > 1:
                 found.append((abs(along.off), name, along))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from crynux_validate.algorithms import HASH_BYTES, IMAGE_ALGORITHMS
 from crynux_validate.calibration.fields import CHEAT, CHEAT_NAME, HONEST, UNRELATED
 from crynux_validate.calibration.intervals import Floats, Integers
-from crynux_validate.encoding import parse_hex, shorten
+from crynux_validate.encoding import parse_score, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.bulk import Bools, Hashes
 from crynux_validate.tasks import MAX_IMAGES
@@ -85,7 +85,7 @@ def check_algorithm(algorithm: object, what: str) -> None:
 
 def score_bytes(score: object, what: str) -> bytes:
     """Return the bytes of a score."""
-    found = parse_hex(score, what) if isinstance(score, str) else score
+    found = parse_score(score, what, perceptual=True) if isinstance(score, str) else score
     if not isinstance(found, bytes) or len(found) % HASH_BYTES or not 1 <= len(found) // HASH_BYTES <= MAX_IMAGES:
         raise InvalidInputError(
             f"{what} is {shorten(score)}; expected {HASH_BYTES} bytes for each of 1 to {MAX_IMAGES} images"

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.encoding import MAX_SAFE_INTEGER
@@ -19,6 +19,9 @@ UNRELATED: Final = "unrelated"
 
 CHEAT: Final = "cheat:"
 """What the role of a cheat begins with; its name follows."""
+
+NO_OTHERS: Final = ConfigDict(extra="forbid")
+"""Of a class that is read on its own, and of all in it: fields that it does not have are refused."""
 
 MAX_NAMES: Final = 10_000
 MAX_TEXT: Final = 10_000
@@ -41,7 +44,7 @@ Positive: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MAX_SAFE_INTEGE
 Threshold: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=HASH_BITS)]
 Share: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1)]
 Limit: TypeAlias = Annotated[float, Field(strict=True, gt=0, lt=1)]
-Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_printable)]
+Text: TypeAlias = Annotated[str, Field(strict=True, max_length=MAX_TEXT), AfterValidator(_printable)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(max_length=MAX_NAMES)]
-Role: TypeAlias = Annotated[str, AfterValidator(_role)]
+Role: TypeAlias = Annotated[str, Field(strict=True), AfterValidator(_role)]
 """``honest``, or the name of a cheat."""

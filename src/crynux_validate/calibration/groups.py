@@ -42,24 +42,6 @@ class Drawn:
     pictures: int
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What became of groups.
-
-    Parameters
-    ----------
-    passing
-        Clusterings of one rate for each threshold: of honest groups whether some member is not ``VALID``, of a cheat
-        whether it is.
-    slash
-        Clusterings of one rate for each threshold and each slash threshold from there on (`slash_place`): whether some
-        member that it is about is ``INVALID``.
-    """
-
-    passing: dict[str, Clustering]
-    slash: dict[str, Clustering]
-
-
 def honest_groups(table: Table, size: int, groups: int, rng: np.random.Generator) -> Drawn:
     """Draw groups of honest kinds of machines, of distinct ones as far as there are so many."""
     task = _draw_tasks(table.picture, table.present.sum(axis=1) >= 2, groups, rng)
@@ -108,8 +90,15 @@ def unrelated_groups(
     return Drawn(members, 1, clusters, pictures)
 
 
-def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_checker: bool, seed: int) -> Judged:
-    """Judge groups at every threshold."""
+def judged(
+    drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_checker: bool, seed: int
+) -> tuple[dict[str, Clustering], dict[str, Clustering]]:
+    """Judge groups at every threshold; returns two rates of events, each by every clustering.
+
+    First, at each threshold: of honest groups whether some member is not ``VALID``, of a cheat whether it is. Second,
+    at each threshold and each slash threshold from there on (`slash_place`): whether some member that it is about is
+    ``INVALID``.
+    """
     steps = np.array(thresholds)
     count = len(steps)
     homes = {name: _Home(ids, seed) for name, ids in drawn.clusters.items()}
@@ -131,7 +120,7 @@ def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_chec
         {name: Clustering(found[name], weights[name], home.order) for name, home in homes.items()}
         for found in (passing, slash)
     )
-    return Judged(of_passing, of_slash)
+    return of_passing, of_slash
 
 
 class _Home:

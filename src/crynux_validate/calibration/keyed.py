@@ -17,7 +17,7 @@ from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
 from crynux_validate.keyed import MAX_LIMIT, KeyedScore, KeyedTolerance
 from crynux_validate.tasks.base import Dtype
 
-MARGIN: Final = 1.5
+MARGIN: Final = 2.0
 """How many times the largest honest difference agrees: `docs/measurements.md` says what it costs."""
 
 LEAST_PICTURES: Final = 20
@@ -147,7 +147,7 @@ def calibrate_keyed(
     apart = _apart(answers)
     if len(apart) < LEAST_PICTURES:
         raise InvalidInputError(
-            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed, half of them held out"
+            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed: half are held out"
         )
     names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
     fitted, held_out = names[::2], names[1::2]

@@ -166,8 +166,8 @@ class Making:
         return _rounded(n, found)
 
     def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
-        found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
-        return self._curves(drawn.pictures, found.passing, found.slash)
+        rates = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
+        return self._curves(drawn.pictures, *rates)
 
     def _worst(self, several: Iterable[Drawn]) -> Curves:
         """Over several numbers of accomplices: what is accepted most, and slashed least."""

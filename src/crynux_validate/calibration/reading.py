@@ -143,13 +143,7 @@ def read_samples(*paths: str | PathLike[str]) -> Samples:
 
 
 def role_of(folder: Path) -> str:
-    """Return the role that the folder above a result gives it.
-
-    Raises
-    ------
-    InvalidInputError
-        For a folder whose name is none.
-    """
+    """Return the role that the folder above a result gives it; raises `InvalidInputError` where it gives none."""
     name = Path(os.path.abspath(folder)).parent.name
     role = _role(name)
     if role is None:

@@ -8,10 +8,10 @@ confidence.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from crynux_validate.algorithms import HASH_BITS
-from crynux_validate.calibration.fields import Positive, Threshold
+from crynux_validate.calibration.fields import NO_OTHERS, Positive, Threshold
 from crynux_validate.calibration.rates import Curves, Rate, place_of, slash_place
 from crynux_validate.encoding import MAX_SAFE_INTEGER
 
@@ -27,6 +27,8 @@ class Recommendation:
     slash_threshold
         The lowest from there on at which at most `false_slash_rate` of honest groups have a member that is slashed.
     """
+
+    __pydantic_config__: ClassVar = NO_OTHERS
 
     threshold: Threshold
     slash_threshold: Threshold
@@ -49,6 +51,8 @@ class NotEnough:
         How many more pictures it takes if they are like those that were measured; None where no number is enough, since
         the rate itself is too high.
     """
+
+    __pydantic_config__: ClassVar = NO_OTHERS
 
     what: Literal["false_reject_rate", "false_slash_rate"]
     pictures: Positive

@@ -8,11 +8,21 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from crynux_validate.algorithms import ImageAlgorithm
 from crynux_validate.answers import check_threshold
-from crynux_validate.calibration.fields import MAX_NAMES, Count, Limit, Positive, Role, Text, Texts, Threshold
+from crynux_validate.calibration.fields import (
+    MAX_NAMES,
+    NO_OTHERS,
+    Count,
+    Limit,
+    Positive,
+    Role,
+    Text,
+    Texts,
+    Threshold,
+)
 from crynux_validate.calibration.rates import (
     CheatRates,
     Curves,
@@ -101,7 +111,7 @@ class Calibration:
         Of all that was drawn.
     """
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = NO_OTHERS
 
     algorithm: ImageAlgorithm
     images: Annotated[int, Field(strict=True, ge=1, le=MAX_IMAGES)]
@@ -157,39 +167,21 @@ class Calibration:
         )
 
     def cheat(self, name: str, threshold: int, slash_threshold: int | None = None) -> CheatRates:
-        """Return the rates of one cheat per group.
-
-        Raises
-        ------
-        InvalidInputError
-            For a cheat that was not measured, with the names of those that were; and as of `rates`.
-        """
+        """Return the rates of one cheat per group; raises `InvalidInputError` for one that was not measured."""
         if name not in self.cheats:
             known = ", ".join(self.cheats) or "none"
             raise InvalidInputError(f"the cheat {shorten(name)} was not measured; this calibration has {known}")
         return self.rates(threshold, slash_threshold).cheats[name]
 
     def place(self, threshold: int) -> int:
-        """Return which of `thresholds` stands for a threshold, 1 to 64, counted from 0.
-
-        Raises
-        ------
-        InvalidInputError
-            For what is no threshold.
-        """
+        """Return which of `thresholds`, from 0, stands for a threshold; raises `InvalidInputError` for what is none."""
         check_threshold(threshold, "threshold")
         return place_of(self.thresholds, threshold)
 
     def check_fits(
         self, *, algorithm: str | None = None, group_size: int | None = None, images: int | None = None
     ) -> None:
-        """Refuse to be used for something else than was measured; what is None does not matter.
-
-        Raises
-        ------
-        InvalidInputError
-            Names what was measured, and what was asked for.
-        """
+        """Raise `InvalidInputError` where it is used for something else than was measured; None does not matter."""
         asked = {"algorithm": algorithm, "group_size": group_size, "images": images}
         for name, value in asked.items():
             own = getattr(self, name)
@@ -207,39 +199,20 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, value: object) -> "Calibration":
-        """Read what `to_dict` made.
-
-        Raises
-        ------
-        InvalidInputError
-            For another schema or version, fields that are missing, unknown or out of range, and numbers that
-            contradict each other.
-        """
+        """Read what `to_dict` made; raises `InvalidInputError` for fields or numbers that do not go together."""
         from crynux_validate.calibration.stored import from_dict
 
         return from_dict(value)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it as JSON; a file that was there is replaced when the new one is whole.
-
-        Raises
-        ------
-        InvalidInputError
-            Where the file cannot be written.
-        """
+        """Write it as JSON, whole or not at all; raises `InvalidInputError` where that is impossible."""
         from crynux_validate.calibration.stored import save
 
         save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Calibration":
-        """Read a file that `save` wrote.
-
-        Raises
-        ------
-        InvalidInputError
-            Where the file cannot be read, and as of `from_dict`.
-        """
+        """Read a file that `save` wrote; raises `InvalidInputError` where that is impossible, and as `from_dict`."""
         from crynux_validate.calibration.stored import load
 
         return load(path)

@@ -37,7 +37,7 @@ class Sample:
     algorithm
         ``phash/1`` or ``phash-go/1``.
     score
-        The perceptual hashes, 8 bytes for each of 1 to 16 images, or as hexadecimal digits.
+        The perceptual hashes, 8 bytes for each of 1 to 16 images, or hexadecimal digits (also after ``0x``, ``p:``).
     model
         Which model was asked for; it may be empty where the picture is unrelated.
     margin
@@ -241,13 +241,12 @@ class Samples:
             name: Labels.of([*getattr(self, name).list(), *getattr(other, name).list()])
             for name in ("kinds", "tasks", "models", "roles", "pixels")
         }
-        both = Samples(
+        return Samples(
             self.algorithm,
             hashes=np.concatenate([self.hashes, other.hashes]),
             margins=np.concatenate([self.margins, other.margins]),
             **joined,
-        )
-        return both._once()
+        )._once()
 
     def __repr__(self) -> str:
         counts = np.bincount(self.roles.codes, minlength=len(self.roles.names))

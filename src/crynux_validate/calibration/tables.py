@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from crynux_validate.calibration.samples import Sample, Samples
-from crynux_validate.encoding import check_type, parse_json, parse_score, shorten
+from crynux_validate.encoding import check_type, parse_json, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.files import write_or_refuse
 
@@ -41,15 +41,15 @@ def read_rows(path: Path) -> Iterator[tuple[str, Sample]]:
     Raises
     ------
     InvalidInputError
-        For another suffix, a file that cannot be read, columns that are missing or unknown, and values of other types.
+        For another suffix, a file that cannot be read, and columns that are missing or unknown.
     MissingExtraError
         For Parquet without the package pyarrow.
     """
     read, unit, _ = _FORMATS[suffix_of(path)]
     try:
         for number, fields in read(path):
-            where = f"{path}, {unit} {number}"
-            yield where, _sample(fields, where)
+            values: dict[str, Any] = {name: fields.get(name) for name in COLUMNS}
+            yield f"{path}, {unit} {number}", Sample(**values)
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -80,30 +80,11 @@ def write_samples(samples: Samples, path: str | PathLike[str]) -> Path:
 
 
 def suffix_of(path: Path) -> str:
-    """Return a table's suffix in lower case.
-
-    Raises
-    ------
-    InvalidInputError
-        For a suffix that no table has.
-    """
+    """Return a table's suffix in lower case; raises `InvalidInputError` for one that no table has."""
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise InvalidInputError(f"{path} is no table; expected a file name that ends in {', '.join(_FORMATS)}")
     return suffix
-
-
-def _sample(fields: Fields, where: str) -> Sample:
-    for name in NEEDED:
-        if fields.get(name) is None:
-            raise InvalidInputError(f"{where}: {name} is missing; every row has {', '.join(NEEDED)}")
-        check_type(fields[name], str, f"{where}: {name}", "text")
-    values: dict[str, Any] = {name: fields.get(name) for name in COLUMNS}
-    try:
-        values["score"] = parse_score(values["score"], "score", perceptual=True)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}, 16 for each image") from error
-    return Sample(**values)
 
 
 def _check_columns(names: Iterable[object], what: str) -> None:

@@ -79,14 +79,8 @@ def count_unrelated(
         Integers of shape (rows,): which picture each is a part of.
     classes
         As of `classes_of`; left out, none is left out.
-    safety_checker
-        Whether a slash takes two hashes that are not degenerate, or one.
-    seed
-        Of the blocks.
-    state
-        A file that keeps what was counted, every few seconds. Where it is there, counting goes on from it.
-    on_progress
-        Called every few seconds, and at the end.
+    safety_checker, seed, state, on_progress
+        As of `calibrate`.
 
     Raises
     ------

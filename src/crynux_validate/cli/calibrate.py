@@ -63,11 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Calibrate, print, and write what is asked for."""
     from crynux_validate.calibration import calibrate, draw_plot, read_samples  # numpy: only here
 
-    if arguments.plot:
-        plot_path(arguments.plot)
-    for name in ("out", "plot", "state"):
-        _check_folder(getattr(arguments, name), name)
-    _check_apart(arguments)
+    _check_outputs(arguments)
     rates: dict[str, Any] = {
         name: number_of(getattr(arguments, name), f"--{name.replace('_', '-')}")
         for name in ("false_reject_rate", "false_slash_rate", "confidence")
@@ -103,20 +99,19 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if isinstance(found.recommendation, NotEnough) else 0
 
 
-def _check_folder(path: Path | None, name: str) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path is not None and not path.parent.is_dir():
-        raise InvalidInputError(f"--{name} is {shorten(str(path))}; there is no folder {path.parent}")
-    if path is not None and path.is_dir():
-        raise InvalidInputError(f"--{name} is {shorten(str(path))}, which is a folder; name a file")
-
-
-def _check_apart(arguments: argparse.Namespace) -> None:
-    """Refuse to write over what is read, or over what is written as well."""
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse before the work what could not be written after it, or would be written over."""
+    if arguments.plot:
+        plot_path(arguments.plot)
     used = {os.path.realpath(path): "is read" for path in arguments.paths}
     for name in ("out", "plot", "state"):
         path = getattr(arguments, name)
         if path is None:
             continue
+        said = f"--{name} is {shorten(str(path))}"
+        if not path.parent.is_dir():
+            raise InvalidInputError(f"{said}; there is no folder {path.parent}")
+        if path.is_dir():
+            raise InvalidInputError(f"{said}, which is a folder; name a file")
         if (other := used.setdefault(os.path.realpath(path), f"is --{name}")) != f"is --{name}":
-            raise InvalidInputError(f"--{name} is {shorten(str(path))}, which {other} as well; name another file")
+            raise InvalidInputError(f"{said}, which {other} as well; name another file")

@@ -39,13 +39,7 @@ def add_json_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def number_of(text: str, option: str) -> float:
-    """Read the number that was given for an option.
-
-    Raises
-    ------
-    InvalidInputError
-        For what is none.
-    """
+    """Read the number that was given for an option; raises `InvalidInputError` for what is none."""
     try:
         return float(text)
     except ValueError as error:

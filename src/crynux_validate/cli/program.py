@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         env,
         evidence,
         judge,
+        keyed,
         ledger,
         report,
         run,
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="show the library's log on standard error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     parts = (
-        *(demo, run, audit, hash_command, compare, judge, calibrate, stake),
+        *(demo, run, audit, hash_command, compare, keyed, judge, calibrate, stake),
         *(ledger, evidence, report, vectors, schema, env, doctor),
     )
     for command in parts:

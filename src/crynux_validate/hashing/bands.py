@@ -1,8 +1,8 @@
 """``keyed/1``: values of a picture under a key that nobody knew before, band by band (protocol, "Keyed values").
 
 A band is the detail of one size: what a grid of n x n fields has, and one of half as many does not. The key adds the
-places of a band, each with a sign, into 30 sums. Nobody can make a picture for a key that is not known yet. What another
-picture differs by in a band shows in the sums, however it is spread.
+places of a band, each with a sign, into 30 sums. Nobody can make a picture for a key that is not known yet, and what
+another picture differs by in a band shows in the sums, however it is spread.
 
 Everything is integers; reading this file needs neither numpy nor Pillow.
 """
@@ -10,7 +10,7 @@ Everything is integers; reading this file needs neither numpy nor Pillow.
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from crynux_validate.encoding import length_prefixed, shorten
 from crynux_validate.errors import InvalidImageError, InvalidInputError
@@ -27,8 +27,8 @@ READS: Final = Reads(modes=("L", "RGB"))
 VALUES: Final = 30
 """Values of a band, one byte each: sixteen pictures of eight bands fit an opening of 4 KiB."""
 
-STEPS: Final = 8
-"""A value counts eighths of a grey level, modulo 256."""
+STEPS: Final = 4
+"""A value counts quarters of a grey level, modulo 256."""
 
 _PRECISION: Final = 64
 _LUMA: Final = (77, 150, 29)
@@ -159,7 +159,7 @@ def features(image: "Image.Image") -> "dict[Band, tuple[NDArray[np.int64], int]]
     bands = bands_of(image.width, image.height)
     side = 1 << (min(image.width, image.height, _LARGEST).bit_length() - 1)
     fields = _fields(image, side)
-    luma = {side: sum(weight * fields[..., at] for at, weight in enumerate(_LUMA)) - 128 * 256 * _PRECISION}
+    luma = {side: fields @ np.array(_LUMA, np.int64) - 128 * 256 * _PRECISION}
     chroma = {side: np.stack([fields[..., 0] - fields[..., 1], fields[..., 2] - fields[..., 1]])}
     for sums in (luma, chroma):
         for below in (side >> at for at in range(side.bit_length() - SMALLEST.bit_length())):
@@ -197,9 +197,8 @@ def _fields(image: "Image.Image", side: int) -> "NDArray[np.int64]":
     return rounded if rounded.shape[2] == 3 else rounded.repeat(3, 2)
 
 
-def _along(samples: "NDArray[np.integer]", side: int, axis: int) -> "tuple[NDArray[np.integer], int]":
-    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1 where fields are whole pixels,
-    otherwise `side`."""
+def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any], int]":
+    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1, or `side` where one is cut."""
     import numpy as np
 
     length = samples.shape[axis]

@@ -345,8 +345,8 @@ class Policy:
         if self.second_algorithm == "digest/1":
             if not isinstance(task, TextTask):
                 raise InvalidInputError(
-                    "the policy's second answers (digest/1) compare results bit for bit, and the images of honest nodes "
-                    "differ: give the ledger text tasks, or a policy with second_algorithm='keyed/1'"
+                    "the policy's second answers (digest/1) compare results bit for bit, and the images of honest "
+                    "nodes differ: give the ledger text tasks, or a policy with second_algorithm='keyed/1'"
                 )
             return None
         if not isinstance(task, ImageTask):
@@ -370,8 +370,8 @@ class Policy:
             raise InvalidInputError(f"keyed_tolerances is {shorten(given)}; expected a tuple of KeyedTolerance")
         if (self.second_algorithm == "keyed/1") != bool(given):
             raise InvalidInputError(
-                f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 needs "
-                "at least one, and nothing else has any"
+                f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 "
+                "needs at least one, and nothing else has any"
             )
         names = [f"{one.model} in {one.dtype}" for one in given]
         twice = next((name for name in names if names.count(name) > 1), None)

@@ -83,17 +83,16 @@ def audit_image(
         proved = Proved(proof, loaded.pipeline.unet.device)
         own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
         followed = {step: _followed(loaded, task, proof, proved, step) for step in proof.steps}
-        differ = [step for step in proof.steps if not (followed[step] == 0 and _predicted(proof, step, own[step]))]
+        equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
+        differ = [step for step in proof.steps if not equal[step] or followed[step] > 0]
         computed = _computed(task, proved, differ, own, reference, against)
-        steps = []
-        for step in proof.steps:
-            errors = SAME if step not in computed else _errors(proved, step, computed[step], followed[step])
-            steps.append(judge_step(step, errors, band))
+        errors = {step: _errors(proved, step, computed.get(step), followed[step]) for step in proof.steps}
         first = _first(loaded, task, proof, proved)
         picture = _picture(loaded, task, answer, proof, proved, band)
-    together = judge_together((step.errors for step in steps), band)
+    steps = tuple(judge_step(step, found, band) for step, found in errors.items())
+    together = judge_together(errors.values(), band)
     calibrated = band is not None and band.calibrated
-    return ImageAudit(task.digest, answer, proof.image, tuple(steps), together, first, picture, calibrated)
+    return ImageAudit(task.digest, answer, proof.image, steps, together, first, picture, calibrated)
 
 
 def _computed(
@@ -121,23 +120,11 @@ def _computed(
     }
 
 
-def _errors(proved: Proved, step: int, computed: Computed, followed: float) -> Errors:
+def _errors(proved: Proved, step: int, computed: Computed | None, followed: float) -> Errors:
+    if computed is None:
+        return SAME
     before = proved.prediction(step - 1) if step > 0 else None
-    off = compare(proved.prediction(step), before, computed)
-    return Errors(
-        equal=False,
-        length=off.length,
-        prediction=off.prediction,
-        smooth=off.smooth,
-        latent=followed,
-        guidance=off.guidance,
-        reuse=off.reuse,
-        against=off.against,
-    )
-
-
-def _predicted(proof: TraceProof, step: int, own: Prediction) -> bool:
-    return _same(proof, Content.PREDICTION, step, own.value)
+    return compare(proved.prediction(step), before, computed, followed)
 
 
 def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int) -> float:
@@ -150,7 +137,7 @@ def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: P
     missed = norm(wide(proved.latent(step + 1)) - wide(after))
     if corrected is not None:
         missed = float(np.hypot(missed, norm(wide(proved.corrected(step)) - wide(corrected))))
-    # A short step moves a latent by little more than it is rounded by.
+    # A short step moves a latent by little more than it is rounded by. Zeros of two signs are no distance apart.
     return share(missed, max(norm(wide(after) - wide(proved.latent(step))), norm(after))) or math.ulp(0.0)
 
 

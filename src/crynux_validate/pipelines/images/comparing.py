@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from crynux_validate.audits.image import DIRECTED_FROM, REUSED_FROM, Along
+from crynux_validate.audits.image import DIRECTED_FROM, REUSED_FROM, Along, Errors
 
 FIELD = 4
 """Values to a side of a field that is averaged."""
@@ -33,20 +33,8 @@ class Computed:
     other: torch.Tensor | None
 
 
-@dataclass(frozen=True)
-class Off:
-    """How far one prediction is from another; fields as of `Errors`."""
-
-    length: float
-    prediction: float
-    smooth: float
-    guidance: Along | None
-    reuse: Along | None
-    against: Along | None
-
-
-def compare(told: torch.Tensor, before: torch.Tensor | None, computed: Computed) -> Off:
-    """Compare a prediction with the auditor's.
+def compare(told: torch.Tensor, before: torch.Tensor | None, computed: Computed, latent: float) -> Errors:
+    """Compare a prediction with the auditor's, of which some bits are other than in the task's dtype.
 
     Parameters
     ----------
@@ -56,6 +44,8 @@ def compare(told: torch.Tensor, before: torch.Tensor | None, computed: Computed)
         The node's of the step before; None in the first step.
     computed
         The auditor's.
+    latent
+        How far the latent is off that follows.
     """
     again = wide(computed.again)
     off, length = wide(told) - again, norm(again)
@@ -70,10 +60,12 @@ def compare(told: torch.Tensor, before: torch.Tensor | None, computed: Computed)
         inner = float((off * direction).sum())
         return Along(share(inner / size, unit), inner / size**2)
 
-    return Off(
+    return Errors(
+        equal=False,
         length=share(norm(off), length),
         prediction=share(norm(off), unit),
         smooth=share(norm(smooth(off)) * FIELD, unit),
+        latent=latent,
         guidance=along(None if computed.guidance is None else wide(computed.guidance)),
         reuse=along(None if before is None else wide(before) - again, max(shortest, REUSED_FROM * rounding)),
         against=along(None if computed.other is None else wide(computed.other) - again, 0.0),
@@ -103,4 +95,4 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole and math.isfinite(part) and math.isfinite(whole) else math.inf
 
 
-__all__ = ["Computed", "Off", "compare", "norm", "share", "smooth", "wide"]
+__all__ = ["Computed", "compare", "norm", "share", "smooth", "wide"]

@@ -96,8 +96,9 @@ def part_folder(name: str, model: ModelRef, files: Sequence[str]) -> Iterator[Pa
         with local_folder(model) as folder:
             for file in files:
                 if not (folder / file).is_file():
-                    there = ", ".join(sorted(each.name for each in folder.iterdir() if each.is_file())[:3])
-                    raise ModelError(f"{folder} has no file {shorten(file)}, but {there or 'no files'}")
+                    names = sorted(each.name for each in folder.iterdir() if each.name[:1] != "." and each.is_file())
+                    there = ", ".join(names[:3]) or "no files"
+                    raise ModelError(f"{folder} has no file {shorten(file)}, but {there}")
             yield folder
     except ModelError as error:
         raise error if str(error).startswith(name) else ModelError(f"{name}: {error}") from error

@@ -1,0 +1,128 @@
+"""Tolerances of keyed values: what sets a limit, what counts as rejected, and what is refused."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crynux_validate import KeyedScore
+from crynux_validate.calibration import KeyedSample, calibrate_keyed
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
+from crynux_validate.keyed import keyed_agree
+
+
+def samples(
+    pictures: int = 40, bands: int = 3, keys: int = 3, noise: int = 2, kinds: tuple[str, ...] = ("a", "b", "c")
+) -> list[KeyedSample]:
+    """Values of pictures under keys, which kinds differ in by whole numbers up to `noise`."""
+    generator = np.random.default_rng(0)
+    found = []
+    for picture in range(pictures):
+        for key in range(keys):
+            base = generator.integers(0, 256, VALUES * bands)
+            for at, kind in enumerate(kinds):
+                moved = base + (generator.integers(-noise, noise + 1, base.size) if at else 0)
+                score = KeyedScore(bytes((moved % 256).astype(np.uint8)), "keyed/1")
+                found.append(KeyedSample(kind, f"picture {picture}", f"key {key}", score))
+    return found
+
+
+def calibrated(rows: list[KeyedSample], **change: Any) -> Any:
+    return calibrate_keyed(rows, **{"model": "owner/name@1", "dtype": "bfloat16", **change})
+
+
+def halves(rows: list[KeyedSample]) -> tuple[set[str], set[str]]:
+    names = sorted({row.picture for row in rows}, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(names[::2]), set(names[1::2])
+
+
+def largest(rows: list[KeyedSample], among: set[str]) -> list[int]:
+    pairs = [
+        bands_apart(one.score.score, other.score.score)
+        for one in rows
+        for other in rows
+        if one.picture in among and (one.picture, one.key) == (other.picture, other.key)
+    ]
+    return np.max(pairs, 0).tolist()
+
+
+@pytest.mark.parametrize("margin", [1, 1.5, 3])
+def test_half_of_the_pictures_set_the_limits(margin: float) -> None:
+    rows = samples()
+    found = calibrated(rows, margin=margin)
+    fitted, held_out = halves(rows)
+    expected = largest(rows, fitted)
+    assert found.tolerance.limits == tuple(int(one * margin**2) + VALUES for one in expected)
+    assert [band.largest for band in found.bands] == expected
+    assert [band.band for band in found.bands] == [band.name for band in BANDS[:3]]
+    assert (found.fitted, found.held_out, found.kinds) == (len(fitted), len(held_out), ("a", "b", "c"))
+    assert (found.tolerance.model, found.tolerance.dtype) == ("owner/name@1", "bfloat16")
+
+
+def test_the_other_half_says_how_often_the_honest_are_rejected() -> None:
+    """A picture counts as rejected where more than half of its pairs and keys are beyond a limit, in any band."""
+    rows = samples(keys=2, kinds=("a", "b"))
+    fitted, held_out = halves(rows)
+    always, once = sorted(held_out)[:2]
+
+    def spoiled(row: KeyedSample) -> KeyedSample:
+        if row.kind == "b" and (row.picture == always or (row.picture == once and row.key == "key 0")):
+            data = bytearray(row.score.score)
+            data[VALUES] ^= 128
+            return KeyedSample(row.kind, row.picture, row.key, KeyedScore(bytes(data), "keyed/1"))
+        return row
+
+    found = calibrated([spoiled(row) for row in rows])
+    assert found.tolerance == calibrated(rows).tolerance, "held-out pictures have no part in the limits"
+    assert (found.rejected, found.rejected_once) == (1, 2)
+    assert [band.rejected for band in found.bands] == [0, 2, 0]
+    low, high = found.interval()
+    assert low < 1 / 20 < high < 0.25
+    clean = calibrated(rows)
+    assert clean.rejected == 0
+    assert clean.interval()[0] == 0
+    assert 0.1 < clean.interval()[1] < 0.2, "nothing in 20 is not never"
+    assert all(band in fitted | held_out for band in [always, once])
+
+
+def test_order_and_repetition_of_the_work_change_nothing() -> None:
+    rows = samples()
+    assert calibrated(rows) == calibrated(rows[::-1])
+
+
+def test_what_was_calibrated_agrees() -> None:
+    rows = samples()
+    found = calibrated(rows)
+    limits = found.tolerance.limits
+    assert keyed_agree(rows[0].score, rows[1].score, limits)
+    assert not keyed_agree(rows[0].score, rows[3].score, limits)
+    assert found.to_dict()["tolerance"] == found.tolerance.to_dict()
+    assert "0 of 20 held-out pictures rejected" in repr(found)
+
+
+def test_bad_input() -> None:
+    rows = samples()
+    digest = KeyedSample("a", "p", "k", KeyedScore(bytes(32)))
+    longer = KeyedSample("a", "p", "k", KeyedScore(bytes(30), "keyed/1"))
+    wrong: list[tuple[Any, str]] = [
+        ([*rows, digest], r"samples\[360\] is a digest/1; only keyed/1 has tolerances"),
+        ([*rows, longer], r"several sizes: 90 bytes .*, 30 bytes"),
+        ([*rows, rows[0]], r"samples\[360\]: a has answered 'picture 0' with this key"),
+        (samples(pictures=19), "19 pictures were drawn by two kinds; at least 20"),
+        (samples(kinds=("a",)), "0 pictures were drawn by two kinds"),
+        (samples(noise=0), "the kinds a, b, c gave equal values; give machines that differ"),
+        (samples(noise=60), "too far apart for a limit"),
+        ([], "0 pictures"),
+        (None, "samples is None"),
+        ([b"x"], r"samples\[0\] is b'x'; expected a KeyedSample"),
+    ]
+    for given, match in wrong:
+        with pytest.raises(InvalidInputError, match=match):
+            calibrated(given)
+    for margin in (0.9, 11, "2", True):
+        with pytest.raises(InvalidInputError, match=r"margin is .*; expected a number from 1 to 10"):
+            calibrated(rows, margin=margin)
+    with pytest.raises(InvalidInputError, match="dtype of a tolerance is 'float64'"):
+        calibrated(rows, dtype="float64")
