@@ -78,6 +78,15 @@ def quantize(folder: Path, method: str, **settings: Any) -> None:
     edit(folder / "config.json", lambda config: config.update(quantization_config={"quant_method": method, **settings}))
 
 
+def store(folder: Path, dtype: torch.dtype) -> None:
+    """Store weights in 8 bits, and say nothing of it."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    small = {name: (10 * tensor).to(dtype) for name, tensor in tensors.items() if "proj" in name}
+    save_file({**tensors, **small}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "AutoTokenizer": ["own.Own", None]}
 
 
@@ -95,6 +104,8 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
         (lambda at: quantize(at, "fp8", weight_block_size=[128, 128]), "quantized as FP8 .*checkpoint in bfloat16"),
         (lambda at: quantize(at, "mxfp4"), "quantized as MXFP4 .*checkpoint in bfloat16"),
         (lambda at: quantize(at, "gptq", bits=4, group_size=128), "quantized as 'gptq'"),
+        (lambda at: store(at, torch.float8_e4m3fn), "stores .*proj.weight' as F8_E4M3; expected weights of F64, F32"),
+        (lambda at: store(at, torch.int8), "stores .*proj.weight' as I8; expected weights of F64, F32, F16, BF16"),
         (lambda at: quantize(at, "new"), "quantized as 'new'|the configuration in .* cannot be loaded"),
         (
             lambda at: edit(at / "config.json", lambda config: config.update(vocab_size=990)),

@@ -12,7 +12,7 @@ import torch
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.guard.process import require
-from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
+from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, check_cached, check_files, check_stored
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
     DTYPES,
@@ -123,7 +123,7 @@ def _source(model: ModelRef) -> Iterator[tuple[dict[str, Any], str]]:
     """
     if model.digest is not None:
         with local_folder(model) as folder:
-            _check_files(folder, folder)
+            _check_files(folder, folder, model.variant)
             yield {"pretrained_model_name_or_path": str(folder), "local_files_only": True}, str(folder)
         return
     name = spelled(model)
@@ -133,13 +133,14 @@ def _source(model: ModelRef) -> Iterator[tuple[dict[str, Any], str]]:
 
     found = cached_file(name, "config.json", revision=model.revision, local_files_only=True)
     snapshot = Path(str(found)).parent
-    _check_files(snapshot, model)
+    _check_files(snapshot, model, model.variant)
     check_cached(snapshot, model, [""])
 
 
-def _check_files(folder: Path, where: object) -> None:
+def _check_files(folder: Path, where: object, variant: str | None) -> None:
     check_files("the configuration", folder, where, CONFIG)
     check_files("the tokenizer", folder, where, FAST_TOKENIZER)
+    check_stored(folder, where, variant)
 
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
