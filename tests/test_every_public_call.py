@@ -88,11 +88,12 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     proof = audits.TextProof(TEXT.digest, [[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
+    tolerance = cv.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
     objects = {
         "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
-        "LocalBeacon": cv.LocalBeacon(b"x"), "Lora": cv.Lora(CHECKED.model),
+        "LocalBeacon": cv.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.TextualInversion(CHECKED.model, token="<a>"),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
@@ -124,6 +125,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "Calibration.save.path": folder / "saved.json", "required_stake.calibration": calibration,
         "expected_gain.calibration": calibration, "calibrate.groups": 3, "calibrate.seed": 0,
         "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
+        "KeyedScore.from_hex.text": "00" * 32, "KeyedTolerance.model": "a model", "KeyedTolerance.dtype": "float32",
+        "KeyedTolerance.limits": (1,), "KeyedTolerance.from_dict.value": tolerance.to_dict(),
+        "TwoAnswers.first": HONEST, "TwoAnswers.second": cv.KeyedScore.from_tokens(bytes(32), [[1]]),
+        "Group.from_dict.value": settled.to_dict(),
         "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
         "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
         "GpuModel.from_dict.value": CARD.to_dict(), "GpuModel.parse.text": "NVIDIA L4, 24 GiB",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import InvalidInputError, MemoryLedger, Policy
+from crynux_validate import InvalidInputError, KeyedTolerance, MemoryLedger, Policy
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +43,8 @@ EVERY_FIELD = Policy(
     admitted_declarations=("ab" * 32, "cd" * 32),
     min_class_owners=4,
     min_class_stake=10**25,
-    second_algorithm="digest/1",
+    second_algorithm="keyed/1",
+    keyed_tolerances=(KeyedTolerance("a model", "float16", (3, 5, 8)),),
 )
 """No field is the default's."""
 
@@ -88,7 +89,7 @@ def test_every_field_is_written_and_read() -> None:
         again = Policy.from_dict(json.loads(json.dumps(policy.to_dict())))
         assert again == policy
         assert again.digest == policy.digest
-        assert set(NAMES) - set(policy.to_dict()) <= {"second_algorithm"}
+        assert set(NAMES) - set(policy.to_dict()) <= {"second_algorithm", "keyed_tolerances"}
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -105,7 +106,8 @@ def test_a_field_is_an_integer_within_its_bounds(name: str) -> None:
 
 def test_other_fields() -> None:
     assert set(BOUNDS) | {"group_size", "threshold", "slash_threshold", "slash_account", "admitted_declarations"} | {
-        "second_algorithm"
+        "second_algorithm",
+        "keyed_tolerances",
     } == set(NAMES)
     changes: list[dict[str, Any]] = [
         {"group_size": 4},
@@ -126,6 +128,11 @@ def test_other_fields() -> None:
         {"second_algorithm": "digest/2"},
         {"second_algorithm": ["digest/1"]},
         {"second_algorithm": ""},
+        {"second_algorithm": "digest/1"},  # which has no tolerances
+        {"keyed_tolerances": ()},  # which keyed/1 needs
+        {"keyed_tolerances": None},
+        {"keyed_tolerances": ("a model",)},
+        {"keyed_tolerances": 2 * EVERY_FIELD.keyed_tolerances},
     ]
     for change in changes:
         with pytest.raises(InvalidInputError, match=next(iter(change))):
@@ -200,9 +207,11 @@ def test_a_policy_is_read_with_all_of_its_fields_and_no_other(name: str) -> None
     value = EVERY_FIELD.to_dict()
     del value[name]
     if name == "second_algorithm":
-        assert Policy.from_dict(value) == replace(EVERY_FIELD, second_algorithm=None)
+        del value["keyed_tolerances"]
+        assert Policy.from_dict(value) == replace(EVERY_FIELD, second_algorithm=None, keyed_tolerances=())
         return
-    with pytest.raises(InvalidInputError, match=f"lacks {name}"):
+    words = "0 keyed_tolerances" if name == "keyed_tolerances" else f"lacks {name}"
+    with pytest.raises(InvalidInputError, match=words):
         Policy.from_dict(value)
 
 
@@ -233,11 +242,13 @@ def test_the_digest_names_every_field() -> None:
         "slash_threshold": 41,
         "slash_account": None,
         "admitted_declarations": (),
-        "second_algorithm": None,
+        "keyed_tolerances": (KeyedTolerance("a model", "float16", (3, 5, 9)),),
     }
-    assert set(changes) == set(NAMES)
+    assert {*changes, "second_algorithm"} == set(NAMES)
     digests = {replace(EVERY_FIELD, **{name: value}).digest for name, value in changes.items()} | {EVERY_FIELD.digest}
-    assert len(digests) == len(NAMES) + 1
+    for second in (None, "digest/1"):
+        digests.add(replace(EVERY_FIELD, second_algorithm=second, keyed_tolerances=()).digest)
+    assert len(digests) == len(changes) + 3
     written = json.dumps(EVERY_FIELD.to_dict(), sort_keys=True, separators=(",", ":")).encode()
     tag = b"crynux-validate/policy/1"
     parts = b"".join(len(part).to_bytes(4, "big") + part for part in (tag, written))
