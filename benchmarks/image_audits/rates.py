@@ -51,7 +51,8 @@ def _apart(row: dict[str, Any], kind: str, half: int, one_auditor: bool) -> bool
 
     In float16 and bfloat16 one kind audits all others: it computes in float32, and is left in.
     """
-    return kind != row["node"] and (one_auditor or kind != row["auditor"]) and row["picture_number"] % 2 == half
+    apart = kind != row["node"] and (one_auditor or kind != row["auditor"])
+    return apart and int(row["picture_number"]) % 2 == half
 
 
 def cheats(rows: Rows) -> str:
@@ -124,8 +125,8 @@ def _rate(rows: Rows, fit: dict[str, Any], count: int, *, against: bool) -> str:
         found = [_accused(errors, single, chosen, band) for chosen in _draws(len(errors), count)]
         pictures.setdefault(picture_of(row), []).append(float(np.mean(found)))
     means = np.array([[np.mean(of)] for of in pictures.values()])
-    found = bounds(len(means), {"picture": Clustering(means, np.ones(len(means)))})
-    return f"{100 * found.rate[0]:.4g}% ({100 * found.low[0]:.3g} to {100 * found.high[0]:.3g})"
+    rate = bounds(len(means), {"picture": Clustering(means, np.ones(len(means)))})
+    return f"{100 * rate.rate[0]:.4g}% ({100 * rate.low[0]:.3g} to {100 * rate.high[0]:.3g})"
 
 
 def _draws(steps: int, count: int) -> list[tuple[int, ...]]:

@@ -165,7 +165,8 @@ def test_a_second_hypothesis_names_the_model_that_was_used(
     runner: Any, half: Any, model: ModelRef, traced: ImageTask
 ) -> None:
     with Runner(model, device="cpu") as other, torch.no_grad():
-        for weight in other._loaded.pipeline.unet.parameters():
+        loaded: Any = other._loaded
+        for weight in loaded.pipeline.unet.parameters():
             weight.copy_(weight.bfloat16())
         result = other.run(traced)
         found = runner.audit(traced, *rebound(result, unchanged), **EVERY, against=other)
@@ -458,8 +459,9 @@ def test_the_file_of_bands_names_what_it_was_made_with() -> None:
     assert bands.band_for("float32", "no such scheduler") is None
 
 
-def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself() -> None:
-    found = bands.band_for("bfloat16", "DDIMScheduler")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: str) -> None:
+    found = bands.band_for(dtype, "DDIMScheduler")
     assert found is not None
     assert 0.8 < found.spreads["prediction"].centre < 1.3
     for name in bands.SIGNED:
