@@ -87,8 +87,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     proof = audits.TextProof([[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
+    tolerance = cv.KeyedTolerance("owner/name", "float32", (1,) * 8)
     objects = {
-        "Calibration": calibration,
+        "Calibration": calibration, "KeyedTolerance": tolerance,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
         "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.LocalBeacon(b"x"), "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
@@ -127,6 +128,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageScore.from_hex.text": "f0" * 8, "ImageScore.from_images.images": [Image.new("RGB", (64, 64))],
         "ImageTask.from_crynux.value": {"base_model": {"name": "a/b"}, "prompt": "x"},
         "ImageTask.from_fields.value": CHECKED.to_dict(), "ImageTask.model_validate_json.json_data": CHECKED.to_json(),
+        "KeyedScore.from_hex.text": "f0" * 32, "KeyedTolerance.model": "owner/name", "KeyedTolerance.dtype": "float32",
+        "KeyedTolerance.limits": (1,) * 8, "KeyedTolerance.from_dict.value": tolerance.to_dict(),
+        "TwoAnswers.first": HONEST, "TwoAnswers.second": cv.KeyedScore(bytes(32)),
         "KeyedScore.from_bytes.data": cv.KeyedScore(bytes(32)).to_bytes(), "ModelRef.repository": "owner/name",
         "ModelRef.from_dict.value": CHECKED.model.to_dict(), "MemoryLedger.group": settled.id,
         "NodeClass.from_dict.value": node_class.to_dict(), "Opening.from_bytes.data": opening.to_bytes(),

@@ -25,7 +25,7 @@ Limits = Mapping[str, npt.NDArray[np.float64]]
 
 def passes(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Sequence[bool] | None = None) -> str:
     """Return how many pictures pass under more than half of the keys, of how many, and the interval."""
-    agree = (apart.distances[design] <= limits).all(2).mean(1) > 0.5
+    agree: npt.NDArray[np.bool_] = np.asarray((apart.distances[design] <= limits).all(2).mean(1) > 0.5)
     return _share(
         int(agree[among].sum() if among is not None else agree.sum()), len(agree) if among is None else sum(among)
     )

@@ -198,6 +198,7 @@ class KeyedTolerance:
         InvalidInputError
             Where its pictures have a band that was not measured.
         """
+        check_type(task, ImageTask, "the task", "an ImageTask")
         bands = bands_of(task.width, task.height)
         if len(bands) > len(self.limits):
             raise InvalidInputError(
