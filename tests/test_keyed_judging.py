@@ -197,8 +197,8 @@ def test_who_knows_seed_and_values_before_binding_passes_and_under_another_seed_
     both: Mapping[bytes, list[KeyedScore]] = {
         seed: [KeyedScore.from_images(seed, [one]) for one in (grey, fitted)] for seed in (early, real)
     }
-    assert keyed_agree(*both[early], LIMITS)
-    assert keyed_far(*both[real], LIMITS)
+    assert keyed_agree(both[early][0], both[early][1], LIMITS)
+    assert keyed_far(both[real][0], both[real][1], LIMITS)
 
 
 def test_policies() -> None:
@@ -229,7 +229,7 @@ def test_policies() -> None:
         ({"limits": ()}, "expected 1 to 8 integers"),
         ({"limits": (1,) * 9}, "expected 1 to 8 integers"),
         ({"limits": (1, -1)}, "limit of the band luma-16 is -1"),
-        ({"limits": (1, 30_721)}, "expected an integer from 0 to 30720"),
+        ({"limits": (1, 7_681)}, "expected an integer from 0 to 7680"),
         ({"limits": (True,)}, "limit of the band luma-8 is True"),
     ],
 )
@@ -267,7 +267,7 @@ def test_scores() -> None:
     with pytest.raises(InvalidAnswerError, match="bands found: none"):
         KeyedScore.from_images(seed, [])
     with pytest.raises(InvalidInputError, match="expected a list of pictures"):
-        KeyedScore.from_images(seed, "file.png")  # type: ignore[arg-type]
+        KeyedScore.from_images(seed, "file.png")
     for length in (0, 29, 31, 16 * 240 + 30):
         with pytest.raises(InvalidAnswerError, match="keyed/1 has 30 bytes for each band of each image"):
             KeyedScore(bytes(length), "keyed/1")

@@ -162,7 +162,7 @@ def _check(folder: Path, about: Mapping[str, str]) -> None:
 
 def read(folder: Path, dtype: Dtype, name: str) -> dict[int, Picture]:
     """Return the pictures of a kind or a cheat, by the number of the task."""
-    found = {}
+    found: dict[int, Picture] = {}
     for file in sorted(folder.glob(f"{dtype}-{name}-[0-9][0-9][0-9][0-9].npz")):
         first = int(file.stem[-4:])
         with np.load(file) as stored:

@@ -17,14 +17,15 @@ from crynux_validate.hashing.bands import VALUES
 from crynux_validate.tasks import Dtype
 
 MARGINS: Final = (1.0, 1.5, 2.0, 2.5)
-MARGIN: Final = 2.0
+MARGIN: Final = 1.0
+FAR: Final = 4.0
 
 Limits = Mapping[str, npt.NDArray[np.float64]]
 
 
 def passes(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Sequence[bool] | None = None) -> str:
     """Return how many pictures pass under more than half of the keys, of how many, and the interval."""
-    agree = (apart.distances[design] <= limits).all(2).mean(1) > 0.5
+    agree: npt.NDArray[np.bool_] = np.asarray((apart.distances[design] <= limits).all(2).mean(1) > 0.5)
     return _share(
         int(agree[among].sum() if among is not None else agree.sum()), len(agree) if among is None else sum(among)
     )
@@ -81,10 +82,10 @@ def _show(folder: Path, dtype: Dtype) -> None:
             print(f"| {name} | {design.name} | {' | '.join(row)} |", flush=True)
         if name in ("grey", "exchanged hues"):
             _show_by_colour(name, native, pictures, apart, MARGIN * limits["values"])
-        far = (apart.distances["values"] > 2 * MARGIN * limits["values"]).any(2).mean(1) > 0.5
-        print(f"| {name}: far apart, so slashed | values | | | {_share(int(far.sum()), len(far))} | |")
+        far = (apart.distances["values"] > FAR * MARGIN * limits["values"]).any(2).mean(1) > 0.5
+        print(f"| {name}: far apart, so slashed | values | {_share(int(far.sum()), len(far))} | | | |")
     _show_kinds(folder, dtype, limits)
-    _show_formula(native, drawing.read(folder, dtype, "half-the-steps") or other)
+    _show_formula(native, drawing.read(folder, dtype, "int8-weights") or other)
 
 
 def _cheats(folder: Path, dtype: Dtype, native: Mapping[int, Picture]) -> Iterator[tuple[str, dict[int, Picture]]]:
@@ -129,7 +130,7 @@ def _show_by_colour(
         size = [comparing.changed(native[number], pictures[number]) for number in apart.pictures]
     for low, high in ((0, 4), (4, 8), (8, 16), (16, 32), (32, 512)):
         among = [low <= one < high for one in size]
-        print(f"| {name}, {low} to {high} levels | values | | | {passes(apart, 'values', limits, among)} | |")
+        print(f"| {name}, {low} to {high} levels | values | {passes(apart, 'values', limits, among)} | | | |")
 
 
 def _show_formula(native: Mapping[int, Picture], others: Mapping[int, Picture]) -> None:

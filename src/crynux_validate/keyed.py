@@ -29,11 +29,11 @@ from crynux_validate.tasks.base import Dtype
 _KIND: Final = 4
 _MOST: Final = VALUES * len(BANDS) * MAX_IMAGES
 
-FAR: Final = 4
-"""Keyed values are far apart where a sum of squares is more than so many times its limit: twice the difference (J7)."""
+FAR: Final = 16
+"""Keyed values are far apart where a sum of squares is more than so many times its limit: four times as far (J7)."""
 
-MAX_LIMIT: Final = VALUES * 32**2
-"""The largest limit of a band, eight grey levels on average: above it, unlike values would agree by chance."""
+MAX_LIMIT: Final = VALUES * 16**2
+"""The largest limit of a band, four grey levels on average: modulo 256, four times as far can still be told."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def keyed_far(
     ----------
     a, b, limits
         As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a sum of
-        squares is more than four times its limit.
+        squares is more than sixteen times its limit.
     without
         Images that do not count, from 0.
     """

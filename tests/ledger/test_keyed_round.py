@@ -194,7 +194,7 @@ def test_evidence_is_checked_with_the_tolerances_of_its_policy() -> None:
     evidence = Evidence.from_json(network.ledger.evidence(settled.id, cheat).to_json())
     assert verify_evidence(evidence).finding is Finding.INVALID
     assert members_of(evidence.group) == members_of(settled)
-    wide = replace(KEYED, keyed_tolerances=(replace(TOLERANCE, limits=(30_000,) * 6),))
+    wide = replace(KEYED, keyed_tolerances=(replace(TOLERANCE, limits=(7_000,) * 6),))
     with pytest.raises(BrokenEvidenceError):
         verify_evidence(replace(evidence, group=replace(evidence.group, policy=wide)))
     other = replace(KEYED, keyed_tolerances=(replace(TOLERANCE, dtype="bfloat16"),))

@@ -17,8 +17,8 @@ from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
 from crynux_validate.keyed import MAX_LIMIT, KeyedScore, KeyedTolerance
 from crynux_validate.tasks.base import Dtype
 
-MARGIN: Final = 2.0
-"""How many times the largest honest difference agrees: `docs/measurements.md` says what it costs."""
+MARGIN: Final = 1.0
+"""How many times the largest honest difference agrees: `docs/measurements.md` says what more costs."""
 
 LEAST_PICTURES: Final = 20
 

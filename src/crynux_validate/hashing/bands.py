@@ -205,9 +205,9 @@ def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any]
     if length % side == 0:
         step = length // side
         every = [samples[at::step] if axis == 0 else samples[:, at::step] for at in range(step)]
-        summed = every[0].astype(np.int64 if samples.dtype == np.int64 else np.uint32)
+        summed: NDArray[Any] = every[0].astype(np.int64 if samples.dtype == np.int64 else np.uint32)
         for part in every[1:]:
-            summed += part
+            summed = summed + part
         return summed, 1
     pixel, part = np.divmod(length * np.arange(side + 1), side)
     upto = np.insert(np.cumsum(samples, axis=axis, dtype=np.int64), 0, 0, axis=axis).take(pixel, axis)

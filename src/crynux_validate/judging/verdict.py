@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from crynux_validate.answers import Answer, ErrorReport, Score
+from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, TextScore
 from crynux_validate.encoding import check_id, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.keyed import KeyedScore
@@ -84,10 +84,19 @@ class TwoAnswers:
     ----------
     first, second
         What it revealed in either round.
+
+    Raises
+    ------
+    InvalidInputError
+        For what is no score, or no keyed score.
     """
 
     first: Score
     second: KeyedScore
+
+    def __post_init__(self) -> None:
+        check_type(self.first, (ImageScore, TextScore), "the first answer", "an ImageScore or a TextScore")
+        check_type(self.second, KeyedScore, "the second answer", "a KeyedScore")
 
     def __str__(self) -> str:
         return f"{self.first}, then {self.second}"
