@@ -289,6 +289,15 @@ def test_errors_speak_of_options(arguments: list[str], words: list[str], capsys:
     assert "='" not in err
 
 
+@pytest.mark.usefixtures("place")
+def test_files_and_fields_are_no_options(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "out"]) == 2
+    assert "crynux-validate: out is not there" in capsys.readouterr().err
+    (place / "bare.json").write_text('{"schema": "crynux-validate/image-task/1", "prompt": "x"}')
+    assert main(["run", "bare.json", "--out", "r"]) == 2
+    assert "crynux-validate: model: is missing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("through", ["a file", "standard input"])
 def test_json_of_every_unicode_encoding(
