@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text test test-long lint bench bench-peers measure attacks thresholds soak clean
+.PHONY: help demo demo-text docs test test-long lint bench bench-peers measure attacks thresholds soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make test-long   the tests that take long, which make test leaves out"
+	@echo "make docs    build the documentation site into site/"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make attacks run every cheat, and print how often each passes (an hour); it goes on where it was stopped, as"
@@ -36,8 +37,8 @@ demo: $(VENV)/.installed-run
 demo-text: $(VENV)/.installed-run
 	@$(BIN)/crynux-validate demo --kind text --out demo-output
 
-# The checks that take seconds come first, and the count of passed tests last.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+# The checks that take seconds come first, and the count of passed tests last. Two processes on two cores: one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 test: lint
 	@$(PYTEST) -m "not long"
@@ -51,6 +52,11 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; false; }
 	@echo "ruff, mypy and import contracts: no problems"
+
+docs: $(VENV)/.installed-dev
+	@$(INSTALL) '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds

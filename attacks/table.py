@@ -8,8 +8,9 @@ from attacks import ATTACKS, BAD_FAITH
 from attacks.record import HONEST, NATIVE, Record, Row
 from crynux_validate import CentreRule, Finding, judge
 from crynux_validate.answers import ImageScore, similarity_score
+from crynux_validate.calibration.fields import CHEAT
 from crynux_validate.calibration.intervals import exact
-from crynux_validate.calibration.samples import CHEAT, Sample, Samples
+from crynux_validate.calibration.samples import Sample, Samples
 
 THRESHOLDS: Final = (8, 10, 12, 16, 20, 24)
 SLASH_THRESHOLD: Final = 24

@@ -4,7 +4,8 @@ For each setting a million tasks are worked by a cheat, and a million by an hone
 Some are audited. An audit draws steps, each for itself, and accuses a cheat where one of them was cheated; an
 honest node it accuses by chance. Then the node is slashed, or a group is drawn by the rule of ``draw/2``: colluders
 acquit their own and accuse all others, honest members find alike whatever they find, or are absent, and whoever more
-than half of the group names is paid or slashed. What is seen is compared with the formulas in standard errors. Groups
+than half of the group names is paid or slashed. The last column is what a cheat gains with half of that stake. What is
+seen is compared with the formulas in standard errors. Groups
 are counted as the formulas do: of a cheat those that have it among their members, of an honest node those of others.
 
 The second table counts groups of others than the cheat, as a ledger would draw them: there no cheat may keep more.
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stakes import Seen, drawn
-from crynux_validate import AuditedStake, AuditTerms, required_stake
+from crynux_validate import AuditedGain, AuditedStake, AuditTerms, expected_gain, required_stake
 from crynux_validate.stakes import PPM
 
 TASKS: Final = 1_000_000
@@ -117,7 +118,10 @@ def node(found: AuditedStake, tasks: int, *, cheat: bool, fresh: bool, source: n
 
 
 def compare(changes: dict[str, Any], tasks: int, seed: int, *, fresh: bool = False) -> list[Seen]:
-    """Simulate one setting: the chances of a cheat and of an honest node, and what each keeps, in prices."""
+    """Simulate one setting: the chances of a cheat and of an honest node, and what each keeps, in prices.
+
+    At the required stake; at last what a cheat gains with half of it.
+    """
     source = np.random.default_rng(seed)
     rules, terms = split(changes)
     found = required_stake(**rules, audits=AuditTerms(**terms))
@@ -131,14 +135,32 @@ def compare(changes: dict[str, Any], tasks: int, seed: int, *, fresh: bool = Fal
         chances = (often * slashed, 1 - often * (1 - paid))
         seen_slashed, seen_paid = node(found, tasks, cheat=cheat, fresh=fresh, source=source)
         slash, spends = found.s * found.slash_ppm / PPM, 1 - float(found.audits.saves) if cheat else 0.0
-        keeps = float(seen_paid.mean() * found.fee - seen_slashed.mean() * slash - spends)
-        spread = chances[0] * slash**2 + chances[1] * found.fee**2 - (chances[1] * found.fee - chances[0] * slash) ** 2
+        keeps = 0.0 if cheat else found.price
         seen += [
             _chance(f"{name} is slashed", chances[0], seen_slashed),
             _chance(f"{name} is paid", chances[1], seen_paid),
-            Seen(f"{name} keeps", 0.0 if cheat else found.price, keeps, float(np.sqrt(spread / tasks))),
+            _keeps(f"{name} keeps", keeps, (seen_slashed, seen_paid), chances, (slash, found.fee, spends)),
         ]
-    return seen
+        if cheat:
+            half = expected_gain(found.s / 2, **rules, audits=AuditTerms(**terms))
+            assert isinstance(half, AuditedGain)
+            last = _keeps("it gains with half", half.gain, (seen_slashed, seen_paid), chances,
+                          (half.slash, half.fee, spends))  # fmt: skip
+    return [*seen, last]
+
+
+def _keeps(
+    name: str,
+    formula: float,
+    seen: tuple[Flags, Flags],
+    chances: tuple[float, float],
+    money: tuple[float, float, float],
+) -> Seen:
+    """What a node keeps that is slashed and paid as often: the fee, less the slash and what it spends."""
+    slash, fee, spends = money
+    keeps = float(seen[1].mean() * fee - seen[0].mean() * slash - spends)
+    spread = chances[0] * slash**2 + chances[1] * fee**2 - (chances[1] * fee - chances[0] * slash) ** 2
+    return Seen(name, formula, keeps, float(np.sqrt(spread / len(seen[0]))))
 
 
 def _chance(name: str, formula: float, seen: Flags) -> Seen:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from crynux_validate.calibration import Samples, calibrate
-from crynux_validate.calibration.counting import PairCounts, count_unrelated
 from crynux_validate.calibration.table import classes_of, pictures_of
+from crynux_validate.calibration.unrelated import PairCounts, count_unrelated
 
 MOST_WITH_HONEST = 1e7
 """Up to so many pairs honest answers are made as well: their names take memory here."""

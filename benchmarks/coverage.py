@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.calibration.counting import count_unrelated
 from crynux_validate.calibration.intervals import Bounds, Clustering, bounds
+from crynux_validate.calibration.unrelated import count_unrelated
 
 RUNS = 2_000
 CONFIDENCE = 0.95

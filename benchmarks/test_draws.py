@@ -31,6 +31,14 @@ TASKS: dict[str, ImageTask | TextTask] = {
 }
 
 
+UNTIMED = 10_000
+"""The most nodes of a pool where nothing is timed."""
+
+
+def pool_for(benchmark: Any, nodes: int) -> Pool:
+    return pool_of_size(nodes if benchmark.enabled else min(nodes, UNTIMED))
+
+
 @cache
 def pool_of_size(nodes: int) -> Pool:
     ids = [f"node-{at:07}" for at in range(nodes)]
@@ -62,7 +70,7 @@ def network(nodes: int) -> MemoryLedger:
 @pytest.mark.benchmark(group="draws")
 @pytest.mark.parametrize("nodes", [1_000, 10_000, 100_000, 1_000_000])
 def test_draw(nodes: int, benchmark: Any) -> None:
-    pool = pool_of_size(nodes)
+    pool = pool_for(benchmark, nodes)
     found = benchmark(lambda: choose_members(pool, 3, ledger="l", group="g", beacon=b"beacon"))
     assert len(found.members) == 3
 
@@ -71,7 +79,7 @@ def test_draw(nodes: int, benchmark: Any) -> None:
 @pytest.mark.parametrize("nodes", [1_000, 1_000_000])
 def test_draw_with_unavailable_nodes(nodes: int, benchmark: Any) -> None:
     """With the weight of all that are unavailable, which is summed first."""
-    pool = pool_of_size(nodes)
+    pool = pool_for(benchmark, nodes)
     taken = dict.fromkeys(pool.ids[::100], "group-1")
 
     def drawn() -> int:
@@ -97,7 +105,7 @@ def test_draw_in_vain(benchmark: Any) -> None:
 @pytest.mark.benchmark(group="pools")
 @pytest.mark.parametrize("nodes", [1_000, 1_000_000])
 def test_build_a_pool(nodes: int, benchmark: Any) -> None:
-    pool = pool_of_size(nodes)
+    pool = pool_for(benchmark, nodes)
     ids, owners, weights = list(pool.ids), list(pool.owners), pool.weights.tolist()
     assert benchmark.pedantic(lambda: Pool.from_columns(ids, owners, weights), rounds=3) == pool
 

@@ -28,16 +28,19 @@ MODEL = "CRYNUX_VALIDATE_BENCHMARK_MODEL"
 
 SEED = b"a beacon's value"
 NEW_TOKENS = 200
+UNTIMED_TOKENS = 40
+"""How many are written where nothing is timed."""
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> TextTask:
-    """200 tokens, drawn."""
+def task(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> TextTask:
+    """A text, drawn."""
+    tokens = NEW_TOKENS if request.config.getoption("benchmark_enable") else UNTIMED_TOKENS
     folder = os.environ.get(MODEL)
     model = tiny_text_model(tmp_path_factory.mktemp("models") / "tiny") if folder is None else ModelRef.local(folder)
     asked = [{"role": "user", "content": "And the king said unto his servants,"}]
     return TextTask(
-        model=model, messages=asked, do_sample=True, temperature=0.8, top_k=40, max_new_tokens=NEW_TOKENS,
+        model=model, messages=asked, do_sample=True, temperature=0.8, top_k=40, max_new_tokens=tokens,
         eos_token_ids=[],
     )  # fmt: skip
 
@@ -70,11 +73,11 @@ def test_the_ratios(runner: Runner, auditor: TextAuditor, task: TextTask, reques
     plain, full = runner.run(task), runner.run(bound)
     assert full.top is not None
     places = audit_positions(SEED, bound, full.score, full.token_ids)
-    proof = TextProof(full.token_ids, full.top.open(places))
+    proof = TextProof(bound.digest, full.token_ids, full.top.open(places))
     ways: dict[str, Callable[[], Any]] = {
         "writing": lambda: runner.run(task),
         "writing, top bound": lambda: runner.run(bound),
-        "audit": lambda: auditor.audit(task, plain.score, TextProof(plain.token_ids)),
+        "audit": lambda: auditor.audit(task, plain.score, TextProof(task.digest, plain.token_ids)),
         "audit, top bound": lambda: auditor.audit(bound, full.score, proof, seed=SEED),
     }
     times = [[seconds(way) for way in ways.values()] for _ in range(rounds)]

@@ -5,8 +5,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,19 +31,61 @@ with contextlib.suppress(ModuleNotFoundError):  # what needs nothing but the bas
     settings.load_profile("no time limits")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the tests (``-n 2 --dist loadgroup``), keep together what shares a fixture.
+SHARED = frozenset({"fake_hardware_workers", "card_workers"})
+"""The fixtures whose tests all run in one process."""
 
-    All that needs other numeric kinds runs in one of them, which starts that first: loading the libraries of each kind
-    takes longest. Everything else stays with its file.
+TOGETHER = "together"
+"""How that process is called, and the file which names those tests."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests (``-n 2``), put first what needs other numeric kinds, and tell which.
+
+    Loading the libraries of each kind takes longest.
     """
-    if not getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
-        return
-    shared = "fake_hardware_workers"
-    items.sort(key=lambda item: shared not in getattr(item, "fixturenames", ()))
-    for item in items:
-        together = shared if shared in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(together))
+    if hasattr(config, "workerinput"):
+        together = {item.nodeid for item in items if not SHARED.isdisjoint(getattr(item, "fixturenames", ()))}
+        items.sort(key=lambda item: item.nodeid not in together)
+        Path(config.workerinput[TOGETHER]).write_text("\n".join(sorted(together)), "utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Name the file in which a process that shares the tests tells what must stay together."""
+    node.workerinput[TOGETHER] = str(_kept_together(node.config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep together what shares a fixture: all that needs other numeric kinds, and everything else with its file.
+
+    Marks of groups do not do it: pytest-xdist 3.8 writes their names into ids, which pytest 9.2 does not read.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            if nodeid in self.together:
+                return TOGETHER
+            return nodeid.partition("::")[0]
+
+        @cached_property
+        def together(self) -> frozenset[str]:
+            return frozenset(_kept_together(config).read_text("utf-8").splitlines())
+
+    return Scheduling(config, log)
+
+
+_FILE = pytest.StashKey[Path]()
+
+
+def _kept_together(config: pytest.Config) -> Path:
+    """A file of this run."""
+    if _FILE not in config.stash:
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        config.stash[_FILE] = Path(folder.name) / TOGETHER
+    return config.stash[_FILE]
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +117,14 @@ def fake_hardware_workers() -> Iterator[fake_hardware.Workers]:
     except FakeHardwareError as error:
         pytest.skip(str(error))
     with workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
+def card_workers() -> Iterator[fake_hardware.Workers]:
+    """Workers that compute as cards do, by the name of their architecture, started in the same way."""
+    need("text", "torch")
+    with fake_hardware.Workers(fake_hardware.gpu_kinds()) as workers:
         yield workers
 
 

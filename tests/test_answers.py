@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +27,13 @@ from crynux_validate import (
     agree,
     answer_from_bytes,
     check_answer,
+    errors,
     hamming,
     image_hash,
     similarity_score,
 )
 from crynux_validate.answers import pixels_digest
+from crynux_validate.errors import PipelineError
 
 digests = st.binary(min_size=32, max_size=32)
 image_scores = st.builds(
@@ -169,6 +173,20 @@ def test_a_report_says_why() -> None:
     assert ErrorReport.of(InvalidTaskError("steps", "is -1", "limits")) == ErrorReport("limits")
     assert ErrorReport.of(MemoryError("no room")) == ErrorReport("failed", "MemoryError: no room")
     assert ErrorReport.of(RuntimeError("é" * 2000)).to_bytes()
+
+
+def test_the_protocols_table_of_errors_is_what_a_node_reports() -> None:
+    """Every error that a run can end in, and every code of `InvalidTaskError`, with the report that is made of it."""
+    page = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
+    rows = re.findall(r"^  \| [^|]+ \| `(\w+Error)` \| `(\w+)`(?: `(\w+)`)? \|$", page, re.MULTILINE)
+    runs = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, PipelineError)}
+    assert {name for name, *_ in rows} == runs | {"InvalidTaskError", "MissingExtraError"}
+    assert {code for _, report, code in rows if report == "INVALID_TASK"} == {"schema", "limits", "unsupported"}
+    for name, report, code in rows:
+        kind = getattr(errors, name)
+        error = kind("steps", "is wrong", code) if kind is InvalidTaskError else Exception.__new__(kind)
+        found = ErrorReport.of(error)
+        assert (found.code, found.invalid_task) == (code or "failed", report == "INVALID_TASK"), name
 
 
 def test_score_of_pictures() -> None:

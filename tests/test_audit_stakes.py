@@ -12,7 +12,14 @@ from benchmarks.audit_stakes import SETTINGS, TASKS, compare
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import AuditedStake, AuditTerms, InvalidInputError, required_stake
+from crynux_validate import (
+    AuditedGain,
+    AuditedStake,
+    AuditTerms,
+    InvalidInputError,
+    expected_gain,
+    required_stake,
+)
 from crynux_validate.stakes import AUDITS_PRESUPPOSE, MOST_PER_FEE, Fates
 from crynux_validate.stakes.audits import ALONE, fates
 from crynux_validate.stakes.groups import quorums_beside
@@ -23,6 +30,12 @@ POOL: dict[str, Any] = {"honest": 90, "dishonest": 10, "sampling_rate": 0.1}
 def audited(rules: dict[str, Any] | None = None, **terms: Any) -> AuditedStake:
     found = required_stake(**POOL | (rules or {}), audits=AuditTerms(**{"false_alarms": 0} | terms))
     assert isinstance(found, AuditedStake)
+    return found
+
+
+def gains(stake: float, rules: dict[str, Any] | None = None, **terms: Any) -> AuditedGain:
+    found = expected_gain(stake, **POOL | (rules or {}), audits=AuditTerms(**{"false_alarms": 0} | terms))
+    assert isinstance(found, AuditedGain)
     return found
 
 
@@ -92,6 +105,60 @@ def test_a_cheat_keeps_no_more_than_its_work_is_worth_and_an_honest_node_the_pri
         assert keeps(found.d, found.e, found.x, 0.9 * found.s) > work - scale
     else:
         assert cheat <= work + scale
+
+
+@given(pools, found_by, few, decisions, rates, st.fractions(0, 3, max_denominator=20))
+def test_a_cheat_gains_nothing_at_the_required_stake_and_less_beyond_it(
+    pool: dict[str, Any], terms: dict[str, Any], a: Fraction, then: dict[str, Any], saves: Fraction, times: Fraction
+) -> None:
+    """With any stake an honest node keeps the price; the gain is 0 at the required stake, and falls with the stake."""
+    needed = audited(pool, **terms, **then, false_alarms=a, saves=saves)
+    stake = float(times) * (10 if needed.s == math.inf else needed.s)
+    found = gains(stake, pool, **terms, **then, false_alarms=a, saves=saves)
+    r, scale = float(pool["sampling_rate"]), 1e-9 * (1 + stake + found.fee)
+    assert (1 - r * found.a * (1 - found.v)) * found.fee - r * found.a * found.y * stake == pytest.approx(1, abs=scale)
+    cheat = (1 - r * found.d * (1 - found.e)) * found.fee - r * found.d * found.x * stake - float(1 - saves)
+    assert found.gain == pytest.approx(cheat, abs=scale)
+    if needed.s == math.inf:
+        assert found.gain > -scale, "no stake helps"
+    elif times >= 1:
+        assert found.gain <= scale
+    elif needed.s:
+        assert found.gain >= -scale
+    if 0 < needed.s < math.inf:
+        at = gains(needed.s, pool, **terms, **then, false_alarms=a, saves=saves)
+        assert at.gain == pytest.approx(0, abs=1e-9 * (1 + needed.s + needed.fee))
+        assert at.fee == pytest.approx(needed.fee)
+
+
+def test_gains_by_hand() -> None:
+    plain = gains(5, detection=0.9)
+    assert (plain.gain, plain.fee, plain.slash) == (0.46, 1, 5), "0.91 - 0.09 * 5"
+    assert gains(5, detection=0.9, saves=0.25).gain == pytest.approx(0.46 - 0.75), "it does the rest of the work"
+    rules = {"sampling_rate": 0.5, "slash_ppm": 500_000}
+    alarmed = gains(8, rules, detection=0.9, false_alarms=0.1)
+    assert alarmed.fee == pytest.approx((1 + 0.05 * 4) / 0.95), "an honest node loses a slash of 4 in a twentieth"
+    assert alarmed.gain == pytest.approx(0.55 * alarmed.fee - 0.45 * 4)
+    bounded = gains(8, rules | {"slash_per_fee": 2}, detection=0.9, false_alarms=0.1)
+    assert bounded.fee == pytest.approx(1 / (0.95 - 0.05 * 2)), "a slash takes two fees"
+    assert bounded.slash == bounded.bound == pytest.approx(2 * bounded.fee)
+    assert bounded.gain == pytest.approx((0.55 - 0.45 * 2) * bounded.fee)
+    assert gains(8, rules | {"slash_per_fee": 9}, detection=0.9, false_alarms=0.1).gain == alarmed.gain
+    assert gains(10**9, {"slash_per_fee": 0}, detection=1).gain == pytest.approx(0.9), "nothing is ever taken"
+
+
+def test_where_no_fee_leaves_an_honest_node_anything() -> None:
+    found = gains(1, {"sampling_rate": 1}, detection=1, false_alarms=1)
+    assert (found.fee, found.gain) == (math.inf, math.inf)
+    assert json.loads(json.dumps(found.to_dict()))["gain"] == "infinity"
+    assert gains(0, {"sampling_rate": 1, "price": 0}, detection=1, false_alarms=1).gain == 0, "nothing to gain"
+
+
+def test_a_gain_in_words() -> None:
+    said = str(gains(5, detection=0.9))
+    assert said.startswith("expected gain 0.46 with a stake of 5, of which a slash takes 5\n")
+    assert all(each in said for each in AUDITS_PRESUPPOSE)
+    assert "the fee of a task" in said
 
 
 @given(pools, chances, few, decisions, rates, chances)
@@ -340,6 +407,9 @@ def test_bad_rules(rules: dict[str, Any], word: str) -> None:
     terms = AuditTerms(detection=0.9, false_alarms=0.001, then="group", confirms_falsely=0)
     with pytest.raises(InvalidInputError, match=word):
         required_stake(**POOL | {"audits": terms} | rules)
+    if "price" not in rules:
+        with pytest.raises(InvalidInputError, match=word):
+            expected_gain(1, **POOL | {"audits": terms} | rules)
 
 
 @pytest.mark.parametrize("changes", SETTINGS, ids=str)

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidTaskError, ModelRef, TextTask, task_from_json
+from crynux_validate import (
+    ImageTask,
+    InvalidInputError,
+    InvalidTaskError,
+    Lora,
+    ModelRef,
+    TextTask,
+    TextualInversion,
+    task_from_json,
+)
+from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE: dict[str, Any] = {"base_model": "crynux-network/sdxl-turbo", "prompt": "a red cat", "task_config": {}}
@@ -23,6 +33,36 @@ def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
 def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
     value = arguments | changes if isinstance(arguments, dict) else arguments
     return TextTask.from_crynux(value, revision=COMMIT, model_defaults=model_defaults)
+
+
+# ------------------------------------------------------------------------------------------------ examples
+
+
+@pytest.mark.parametrize("example", [*crynux_examples.TEXT, *crynux_examples.IMAGE], ids=lambda found: found.name)
+def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
+    kind = TextTask if example in crynux_examples.TEXT else ImageTask
+    settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if not example.field:
+        if kind is ImageTask:
+            settings["parts"] = parts_of(example.arguments)
+        task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
+        assert task_from_json(task.to_json()) == task
+        return
+    with pytest.raises(InvalidTaskError) as caught:
+        kind.from_crynux(example.arguments, revision=COMMIT, **settings)
+    assert (caught.value.field, caught.value.code) == (example.field, "unsupported")
+    assert example.says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_the_examples_say_reaches_the_tasks() -> None:
+    found = {example.name: example.arguments for example in crynux_examples.TEXT}
+    task = text(found["deepseek_v31_tool_call_example"])
+    assert (task.template_args, task.max_new_tokens, task.repetition_penalty) == ({"thinking": False}, 32768, 1.1)
+    assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
+    assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
+    assert text(found["chat_template_example"]).quantize_bits == 4
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -152,12 +192,18 @@ def test_the_callers_choices() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "code"),
     [
-        ({"lora": {"model": "owner/lora", "weight": 80}}, "lora", "unsupported"),
+        ({"lora": {"model": "owner/lora", "weight": 80}}, "lora.model", "unsupported"),
+        ({"lora": {"model": ""}}, "lora.model", "limits"),
+        ({"lora": {"weight": 80}}, "lora.model", "schema"),
+        ({"lora": {"model": "owner/lora", "scale": 1}}, "lora.scale", "unsupported"),
+        ({"lora": "owner/lora"}, "lora", "schema"),
+        ({"vae": 1}, "vae", "schema"),
         ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet", "unsupported"),
         ({"vae": "owner/vae"}, "vae", "unsupported"),
         ({"unet": "owner/unet"}, "unet", "unsupported"),
         ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
         ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
+        ({"textual_inversion": 1}, "textual_inversion", "schema"),
         ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet", "unsupported"),
         ({"unknown": 1}, "unknown", "unsupported"),
         ({"version": "two"}, "version", "schema"),
@@ -220,6 +266,116 @@ def test_an_image_task_needs_a_model_and_a_prompt(missing: str) -> None:
     assert caught.value.field == missing
 
 
+PINNED = ModelRef("Owner/LoRA", revision="1" * 40)
+FOLDER = ModelRef(digest="2" * 64)
+
+
+def beside(parts: Any, **arguments: Any) -> ImageTask:
+    return ImageTask.from_crynux(IMAGE | arguments, revision=COMMIT, parts=parts)
+
+
+@pytest.mark.parametrize(
+    ("lora", "part", "expected"),
+    [
+        ({"model": "owner/lora"}, PINNED, Lora(PINNED)),
+        ({"model": "OWNER/LORA", "weight": 80}, PINNED, Lora(PINNED, weight=0.8)),
+        ({"model": "owner/lora", "weight": 0.8}, PINNED, Lora(PINNED, weight=0.8)),
+        ({"model": "owner/lora", "weight": 1}, PINNED, Lora(PINNED, weight=0.01)),
+        ({"model": "owner/lora", "weight": 1.0}, PINNED, Lora(PINNED, weight=1)),
+        ({"model": "owner/lora", "weight": None, "weight_file_name": ""}, PINNED, Lora(PINNED)),
+        ({"model": "owner/lora", "weight_file_name": "a.safetensors"}, PINNED, Lora(PINNED, "a.safetensors")),
+        ({"model": "owner/lora"}, Lora(PINNED, "b.safetensors"), Lora(PINNED, "b.safetensors")),
+        ({"model": "https://civitai.com/api/download/models/34562"}, FOLDER, Lora(FOLDER)),
+        ({"model": "owner/lora"}, FOLDER, Lora(FOLDER)),
+    ],
+)
+def test_a_lora_is_carried_over_where_it_is_pinned(lora: Any, part: Any, expected: Lora) -> None:
+    task = beside({"lora": part}, lora=lora)
+    assert task.loras == (expected,)
+    assert task.replace(loras=[]) == image()
+    assert task_from_json(task.to_json()) == task
+
+
+def test_a_textual_inversion_is_carried_over_with_its_file_and_its_token() -> None:
+    found = TextualInversion(ModelRef("sd-concepts-library/cat-toy", revision="5" * 40), token="<cat-toy>")
+    task = beside({"textual_inversion": found}, textual_inversion="sd-concepts-library/cat-toy")
+    assert task.textual_inversions == (found,)
+    with pytest.raises(InvalidInputError, match="expected a TextualInversion"):
+        beside({"textual_inversion": found.model}, textual_inversion="sd-concepts-library/cat-toy")
+
+
+def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What pins the parts that an example names: a commit, or a folder for what comes from an address."""
+
+    def pin(name: str) -> ModelRef:
+        return FOLDER if "://" in name else ModelRef(name, revision="8" * 40)
+
+    found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
+    if arguments.get("lora"):
+        found["lora"] = pin(arguments["lora"]["model"])
+    if arguments.get("textual_inversion"):
+        found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")
+    return found
+
+
+def test_the_parts_of_the_examples_reach_the_tasks() -> None:
+    found = {each.name: each.arguments for each in crynux_examples.IMAGE}
+
+    def taken(name: str) -> ImageTask:
+        return ImageTask.from_crynux(found[name], revision=COMMIT, parts=parts_of(found[name]))
+
+    assert taken("sd15_lora").loras == (Lora(FOLDER, weight=0.7),)
+    assert taken("sdxl_turbo_lora_hf").loras == (Lora(ModelRef("ciron2022/toy-face", revision="8" * 40)),)
+    assert taken("sdxl_lcm").unet == ModelRef("latent-consistency/lcm-sdxl", revision="8" * 40)
+    (inversion,) = taken("sd15_textual_inversion").textual_inversions
+    assert (inversion.token, inversion.model.repository) == ("<cat-toy>", "sd-concepts-library/cat-toy")
+    for name in ("sd15_lora", "sdxl_lcm", "sd15_textual_inversion"):
+        with pytest.raises(InvalidTaskError, match=r"pass parts={") as caught:
+            image(found[name])
+        assert len(str(caught.value)) < 300
+
+
+def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
+    vae, unet = ModelRef("a/vae", revision="3" * 40), ModelRef("latent-consistency/lcm-sdxl", revision="4" * 40)
+    task = beside({"vae": vae, "unet": unet}, vae="a/VAE", unet="latent-consistency/lcm-sdxl")
+    assert (task.vae, task.unet) == (vae, unet)
+
+
+@pytest.mark.parametrize(
+    ("parts", "arguments", "field", "message"),
+    [
+        (None, {"vae": "a/vae"}, "vae", r"pass parts={'vae': ModelRef\(...\)}"),
+        ({"lora": PINNED}, {"lora": {"model": "b/lora"}}, "lora.model", "parts has 'owner/lora'; name the same, or"),
+        ({"lora": PINNED}, {"lora": {"model": "https://a/b"}}, "lora.model", "the digest of a folder that holds it"),
+        ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 0}}, "lora.weight", "more than 0"),
+        ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 101}}, "lora.weight", "at most 100"),
+        ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": "80"}}, "lora.weight", "expected a number"),
+        ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": "a.bin"}}, "lora.weight_file_name",
+         "only .safetensors files are read"),
+        ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": 1}}, "lora.weight_file_name", "text"),
+    ],
+)  # fmt: skip
+def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message: str) -> None:
+    with pytest.raises(InvalidTaskError, match=message) as caught:
+        beside(parts, **arguments)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
+        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion"),
+        ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
+        ([PINNED], "expected ModelRefs by the live network's fields"),
+        ({"vae": Lora(PINNED)}, "expected a ModelRef"),
+    ],
+)
+def test_what_a_caller_names_for_parts(parts: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        beside(parts, **({"vae": "owner/lora"} if isinstance(parts, dict) and "vae" in parts else {}))
+
+
 # ------------------------------------------------------------------------------------------------ text
 
 
@@ -254,11 +410,13 @@ def test_every_field_of_a_text_task() -> None:
         },
         "seed": 42,
         "dtype": "float16",
-        "quantize_bits": None,
+        "quantize_bits": 8,
+        "template_args": {"enable_thinking": False, "tags": ["a", 1]},
     }  # fmt: skip
     task = text(arguments)
     assert task == TextTask(
-        model=ModelRef("owner/model", revision=COMMIT), tools=tools, seed=42, dtype="float16", max_new_tokens=30,
+        model=ModelRef("owner/model", revision=COMMIT), tools=tools, quantize_bits=8,
+        template_args={"tags": ["a", 1], "enable_thinking": False}, seed=42, dtype="float16", max_new_tokens=30,
         do_sample=True, temperature=0.7, typical_p=0.9, top_k=20, top_p=0.95, min_p=0.05, repetition_penalty=1.1,
         sequences=3, stop=["END"],
         messages=[
@@ -403,8 +561,13 @@ def test_what_auto_is_for_text_is_the_callers_to_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "code"),
     [
-        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
-        ({"template_args": {"enable_thinking": False}}, "template_args", "unsupported"),
+        ({"quantize_bits": 5}, "quantize_bits", "schema"),
+        ({"quantize_bits": "4"}, "quantize_bits", "schema"),
+        ({"quantize_bits": True}, "quantize_bits", "schema"),
+        ({"template_args": [1]}, "template_args", "schema"),
+        ({"template_args": {"tools": []}}, "template_args.tools", "unsupported"),
+        ({"template_args": {"chat_template": "{{ messages }}"}}, "template_args.chat_template", "unsupported"),
+        ({"template_args": {"enable thinking": True}}, "template_args.enable thinking", "limits"),
         ({"stream": True}, "stream", "unsupported"),
         ({"model": ""}, "model", "limits"),
         ({"model": "a b"}, "model", "schema"),

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w-]*)")
 _NO_RUN = "<!-- no-run -->"
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 def program_of(document: str) -> str:
@@ -40,10 +41,11 @@ def program_of(document: str) -> str:
 
 
 def run(program: Path, folder: Path) -> None:
-    """Run a program in an empty folder, without a download."""
+    """Run a program in an empty folder, without a download; one that defines tests with pytest."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "\ndef test_" in program.read_text("utf-8") else []
     done = subprocess.run(
-        [sys.executable, str(program)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *tests, str(program)], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{program.name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
@@ -54,7 +56,7 @@ def test_document(document: Path, tmp_path: Path) -> None:
     if not program.strip():
         assert document.name != "README.md", "the README shows no code"
         return
-    script = tmp_path / f"{document.stem}_blocks.py"
+    script = tmp_path / f"{document.stem.replace('-', '_')}_blocks.py"
     script.write_text(program, "utf-8")
     folder = tmp_path / "empty"
     folder.mkdir()
@@ -64,6 +66,49 @@ def test_document(document: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_example(example: Path, tmp_path: Path) -> None:
     run(example, tmp_path)
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document: those that it names, and those of its headings, as GitHub makes them."""
+    text = document.read_text("utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return set(re.findall(r"<a id=\"([^\"]+)\">", text)) | {
+        re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target, anchor in _LINK.findall(document.read_text("utf-8")):
+        if target.startswith(("http:", "https:", "mailto:")):
+            continue
+        path = (document.parent / target).resolve() if target else document
+        assert path.exists(), f"{document.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors(path), f"{document.name} links to {target}#{anchor}, which is no heading"
+
+
+def test_every_document_can_be_found() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target, _ in _LINK.findall(index.read_text("utf-8"))}
+    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {index, *DOCUMENTS[:2]}
+    assert not pages - linked, "pages that docs/README.md does not link to"
+
+
+def test_the_parts_are_those_that_there_are() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("crynux_validate/\n")[2].partition("```")[0]
+    rooms = {
+        "": re.findall(r"^[├└]── (\S+)", tree, re.MULTILINE),
+        "pipelines": re.findall(r"^│ +[├└]── (\S+)", tree, re.MULTILINE),
+    }
+    for room, told in rooms.items():
+        there = sorted((ROOT / "src" / "crynux_validate" / room).iterdir())
+        wanted = {f"{path.name}/" for path in there if path.is_dir() and not path.name.startswith("__")}
+        wanted |= (
+            {path.name for path in there if path.suffix == ".py" and not path.name.startswith("__")}
+            if not room
+            else set()
+        )
+        assert set(told) == wanted, f"docs/architecture.md and src/crynux_validate/{room}"
 
 
 def test_blocks_keep_their_lines() -> None:

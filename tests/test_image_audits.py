@@ -4,60 +4,102 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from benchmarks.image_audits.__main__ import MARGINS, Record, bands
+from benchmarks.image_audits.fitting import BEYOND, RATE, bands, fitted
+from benchmarks.image_audits.rates import cheats, errors_of, false_alarms, held_out
+from benchmarks.image_audits.rows import COLUMNS, Record, row_of
 from benchmarks.image_audits.sizes import LATENT, STEPS
 
 from crynux_validate import ImageTask, ModelRef
-from crynux_validate.audits.bands import PARTS, SCHEMA
+from crynux_validate.audits.bands import SCHEMA, Spread
+from crynux_validate.audits.image import SAME, Along, Errors
 from crynux_validate.audits.proof import proof_size
 from crynux_validate.audits.trace import Trace
 
-STEP = {"prediction": 1e-6, "latent": 2e-7, "guidance": -3e-5, "reuse": None, "equal": False}
 
-
-def row(node: str, auditor: str, cheat: str | None = None, **changed: Any) -> dict[str, Any]:
-    step = STEP | changed
+def row(number: int, node: str, cheat: str | None = None, larger: float = 1.0) -> dict[str, Any]:
+    """An audit of which the errors scatter around `larger`, and along guidance around 0."""
+    numbers = np.random.default_rng([number, cheat is not None])
+    size = larger + 0.1 * numbers.standard_normal() + 0.02 * numbers.standard_normal(20)
+    aside = 0.05 * numbers.standard_normal((2, 20))
     return {
-        "dtype": "float32", "scheduler": "DDIMScheduler", "prompt": "a", "cheat": cheat, "node": node,
-        "auditor": auditor, "steps": [STEP, step], "equal": 0, "first": 0.0, "picture": 0.25, "peak": 1,
+        "dtype": "bfloat16", "scheduler": "DDIMScheduler", "side": 64, "count": 20, "picture_number": number,
+        "cheat": cheat, "node": node, "auditor": "native", "first": "MATCH", "picture": 0.25, "peak": 1,
+        "rows": [[0.02, size[at], 0.3, 0.0, aside[0, at], aside[1, at], None] for at in range(20)],
     }  # fmt: skip
 
 
+HONEST = [row(number, "ampere" if number % 2 else "hopper") for number in range(40)]
+
+
 def test_a_record_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record.jsonl")
-    record.add(row("a", "b"))
-    again = Record(tmp_path / "record.jsonl")
-    assert again.rows == record.rows == [row("a", "b")]
-    assert again.has(row("a", "b"))
-    assert not again.has(row("b", "a"))
+    record = Record([tmp_path / "record.jsonl"])
+    record.add(HONEST[0])
+    again = Record([tmp_path / "record.jsonl", tmp_path / "no such file"])
+    assert again.rows == record.rows == [HONEST[0]]
+    assert again.has(HONEST[0])
+    assert not again.has({**HONEST[0], "auditor": "ampere"})
+    assert not again.has({**HONEST[0], "cheat": "guidance-7"})
 
 
-def test_a_band_is_the_largest_distance_of_honest_machines_of_two_kinds(tmp_path: Path) -> None:
-    record = Record(tmp_path / "record.jsonl")
-    for one in (
-        row("a", "b"), row("b", "a", prediction=4e-6, reuse=-5e-6), row("a", "c"), row("a", "a", prediction=9.0),
-        row("a", "b", cheat="guidance 5", prediction=9.0),
-    ):  # fmt: skip
-        record.add(one)
-    found = json.loads(bands(record))
-    assert found["schema"] == SCHEMA
-    assert found["margins"] == {"float32": MARGINS["float32"]}
-    assert set(MARGINS["float32"]) == set(PARTS)
-    assert found["bands"] == [
-        {
-            "dtype": "float32", "scheduler": "DDIMScheduler", "kinds": ["a", "b"], "prediction": 4e-6, "latent": 2e-7,
-            "guidance": 3e-5, "reuse": 5e-6, "picture": 0.25, "peak": 1, "steps": 4,
-        },
-        {
-            "dtype": "float32", "scheduler": "DDIMScheduler", "kinds": ["a", "c"], "prediction": 1e-6, "latent": 2e-7,
-            "guidance": 3e-5, "reuse": 0.0, "picture": 0.25, "peak": 1, "steps": 2,
-        },
-    ]  # fmt: skip
+def test_a_row_holds_the_numbers_of_a_step() -> None:
+    errors = Errors(
+        equal=False, length=0.01, prediction=1.5, smooth=0.5, latent=0.0, guidance=Along(-0.25, 0.0),
+        reuse=None, against=Along(0.125, 0.0),
+    )  # fmt: skip
+    assert len(row_of(errors) or ()) == len(COLUMNS)
+    assert errors_of(row_of(errors), against=True) == errors
+    assert errors_of(row_of(errors)).against is None
+    assert errors_of(row_of(SAME)) == SAME
+
+
+def test_a_band_has_the_scatter_between_pictures_and_between_steps() -> None:
+    found = json.loads(bands(HONEST))
+    assert (found["schema"], found["rate"], [*found["bands"]]) == (SCHEMA, RATE, ["bfloat16"])
+    fit = found["bands"]["bfloat16"]
+    assert fit["kinds"] == [["ampere", "native"], ["hopper", "native"]]
+    assert (fit["pictures"], fit["steps"], fit["room"]) == (40, 800, 1.0)
+    size, guidance = (Spread(**fit["statistics"][name]) for name in ("prediction", "guidance"))
+    assert (size.centre, size.between, size.within) == pytest.approx((1.0, 0.1, 0.02), rel=0.3)
+    assert size.limit(5) == pytest.approx(size.limit(1), rel=0.1), "more steps of one picture do not help"
+    assert guidance.limit(5) < 0.6 * guidance.limit(1)
+    assert size.reach > 5, "a quantile of Student's distribution at the wanted rate"
+
+
+def test_no_limit_is_near_to_an_honest_step() -> None:
+    far = row(40, "ampere")
+    far["rows"][3][1] = 9.0
+    fit = fitted([*HONEST, far], "bfloat16")
+    assert fit is not None
+    size = Spread(**fit["statistics"]["prediction"])
+    assert size.centre + size.limit() >= 9.0 * BEYOND - size.centre
+
+
+def test_a_dtype_has_room_for_other_machines_where_cheats_are_far_off() -> None:
+    cheat = row(100, "native", "int8-weights", larger=200.0)
+    fit = fitted([*HONEST, cheat], "bfloat16")
+    near = fitted([*HONEST, cheat, row(101, "native", "guidance-7")], "bfloat16")
+    assert fit is not None
+    assert near is not None
+    honest = Spread(**fit["statistics"]["prediction"])
+    assert fit["room"] == pytest.approx((200 / (honest.centre + honest.limit())) ** 0.5, rel=0.01)
+    assert near["room"] == 1.0
+
+
+def test_rates_have_bounds_by_picture() -> None:
+    rows = [*HONEST, *(row(100 + at, "native", "int8-weights", larger=3.0) for at in range(10))]
+    own = false_alarms(rows).splitlines()[-1].split(" | ")
+    assert own[:6] == ["| bfloat16", "from these", "40", "2", "800", "0"]
+    assert float(own[6]) == pytest.approx(0.0046, rel=0.01), "0 of 800"
+    assert float(own[7]) == pytest.approx(0.088, rel=0.01), "0 of 40 pictures"
+    apart = held_out(rows).splitlines()[-1].split(" | ")
+    assert apart[2:5] == ["40", "2", "800"]
+    assert "| bfloat16 | int8-weights | 10 | 0% | 100% (69.2 to 100)" in cheats(rows)
 
 
 def test_the_sizes_that_the_documentation_states() -> None:

@@ -17,8 +17,10 @@ from crynux_validate import (
     ImageTask,
     InvalidInputError,
     InvalidTaskError,
+    Lora,
     ModelError,
     ModelRef,
+    TextualInversion,
     task_from_json,
 )
 from crynux_validate.schedulers import SCHEDULERS
@@ -81,6 +83,10 @@ def test_every_field_counts() -> None:
         "scheduler_args": {"steps_offset": 1},
         "dtype": "float16",
         "safety_checker": True,
+        "vae": ModelRef("owner/name", revision="1" * 40),
+        "unet": ModelRef("owner/name", revision="1" * 40),
+        "loras": [Lora(ModelRef("owner/name", revision="1" * 40))],
+        "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
         "binding": "trace",
     }
     assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"
@@ -267,3 +273,83 @@ def test_folder_digest(tmp_path: Path) -> None:
         assert ErrorReport.of(caught.value).code == "failed", "this machine's fault is no fault of the task (A1)"
     with pytest.raises(InvalidInputError, match="not a local folder"):
         MODEL.at(folder)
+
+
+def test_no_negative_prompt_is_not_an_empty_one() -> None:
+    none = TASK.replace(negative_prompt=None)
+    assert none.digest != TASK.digest
+    assert json.loads(none.to_json())["negative_prompt"] is None
+    assert task_from_json(none.to_json()) == none
+
+
+COMMIT = "1" * 40
+PART = {"model": {"repository": "owner/part", "revision": COMMIT, "variant": None}, "file": "a.safetensors"}
+INVERSION = {**PART, "token": "<a>"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"loras": None}, "loras", "schema"),
+        ({"loras": {}}, "loras", "schema"),
+        ({"loras": [1]}, "loras.0", "schema"),
+        ({"loras": [{}]}, "loras.0.model", "schema"),
+        ({"loras": [PART, {**PART, "scale": 1}]}, "loras.1.scale", "unsupported"),
+        ({"loras": [{**PART, "weight": "1"}]}, "loras.0.weight", "schema"),
+        ({"loras": [{**PART, "weight": True}]}, "loras.0.weight", "schema"),
+        ({"loras": [{**PART, "weight": 10.5}]}, "loras.0.weight", "limits"),
+        ({"loras": [{**PART, "file": "a.bin"}]}, "loras.0.file", "unsupported"),
+        ({"loras": [{**PART, "file": "../a.safetensors"}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "file": "/a.safetensors"}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "file": "a\\\\b.safetensors"}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "file": ".a.safetensors"}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "file": "a\n.safetensors"}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "file": 1}]}, "loras.0.file", "schema"),
+        ({"loras": [{**PART, "model": {"repository": "a", "revision": "main"}}]}, "loras.0.model.revision", "schema"),
+        ({"loras": [{**PART, "model": {"digest": "1" * 64, "variant": "fp16"}}]}, "loras.0.model.variant", "schema"),
+        ({"loras": [PART] * 17}, "loras", "limits"),
+        ({"textual_inversions": [PART]}, "textual_inversions.0.token", "limits"),
+        ({"textual_inversions": [{**INVERSION, "token": "a b"}]}, "textual_inversions.0.token", "limits"),
+        ({"textual_inversions": [{**INVERSION, "token": 1}]}, "textual_inversions.0.token", "schema"),
+        ({"textual_inversions": [INVERSION, INVERSION]}, "textual_inversions.1.token", "limits"),
+        ({"vae": "owner/vae"}, "vae", "schema"),
+        ({"vae": {"repository": "a", "revision": "main"}}, "vae.revision", "schema"),
+        ({"unet": {"digest": "x"}}, "unet.digest", "schema"),
+        ({"unet": {"digest": "1" * 64, "file": "a"}}, "unet.file", "unsupported"),
+        ({"negative_prompt": 1}, "negative_prompt", "schema"),
+    ],
+)
+def test_parts_of_a_stranger_are_checked(changes: dict[str, Any], field: str, code: str) -> None:
+    with pytest.raises(InvalidTaskError) as caught:
+        task_from_json(TASK.to_dict() | changes)
+    assert (caught.value.field, caught.value.code) == (field, code)
+    assert ErrorReport.of(caught.value).invalid_task
+
+
+def test_every_part_must_be_pinned() -> None:
+    moving = ModelRef("owner/part", revision="main", allow_unpinned=True)
+    for changes in ({"loras": [Lora(moving)]}, {"vae": moving}, {"unet": moving}):
+        task = TASK.replace(**changes)
+        assert not task.pinned
+        assert task.schema_id == ImageTask.schemas[1]
+        with pytest.raises(InvalidTaskError, match="can move"):
+            task_from_json(task.to_json())
+        assert task_from_json(task.to_json(), allow_unpinned=True) == task
+
+
+def test_folders_are_found_by_what_they_hold(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    a, b, c = (ModelRef.local(tmp_path / name) for name in "abc")
+    task = TASK.replace(model=a, vae=b, loras=[Lora(b)])
+    stranger = task_from_json(task.to_json())
+    assert isinstance(stranger, ImageTask)
+    assert all(model.path is None for model in stranger.references().values())
+    here = stranger.at(tmp_path / "b", tmp_path / "a")
+    assert here == task
+    assert {name: model.path for name, model in here.references().items()} == {
+        "model": tmp_path / "a", "vae": tmp_path / "b", "loras.0": tmp_path / "b",
+    }  # fmt: skip
+    with pytest.raises(ModelError, match=f"holds {c.digest}; the task asks for model sha256:{a.digest}, vae"):
+        stranger.at(tmp_path / "c")

@@ -97,7 +97,8 @@ def test_every_field_counts() -> None:
         "prompt": "what", "token_ids": [1], "tools": [TOOL], "date": "2026-01-31", "seed": 1, "max_new_tokens": 9,
         "sequences": 2, "do_sample": False, "temperature": 0.5, "top_k": 5, "top_p": 0.5, "min_p": 0.5,
         "typical_p": 0.5, "repetition_penalty": 2.0, "warper_order": WARPERS[::-1], "beams": 2, "stop": ["."],
-        "eos_token_ids": [1], "dtype": "float32", "binding": "logits",
+        "eos_token_ids": [1], "dtype": "float32", "binding": "logits", "template_args": {"think": False},
+        "quantize_bits": 4,
     }  # fmt: skip
     assert set(changes) == set(TextTask.model_fields)
     digests = {sampled.digest}
@@ -296,7 +297,7 @@ def test_kinds_of_tasks_are_never_equal() -> None:
         ({"dtype": "int8"}, "dtype", "unsupported"),
         ({"dtype": None}, "dtype", "schema"),
         ({"binding": "text"}, "binding", "unsupported"),
-        ({"quantize_bits": 4}, "quantize_bits", "unsupported"),
+        ({"quantize_bits": 3}, "quantize_bits", "schema"),
         ({"num_beams": 4}, "num_beams", "unsupported"),
         ({"messages": [{"role": "user", "content": "a" * 1_100_000}]}, "", "limits"),
     ],

@@ -20,7 +20,7 @@ from tools.vectors.pictures import keyed_value_vectors, picture_vectors
 from tools.vectors.policies import policy_vectors
 from tools.vectors.settlements import settlement_vectors
 from tools.vectors.signatures import attestation_signature_vectors, key_vectors, signature_vectors
-from tools.vectors.stakes import stake_vectors
+from tools.vectors.stakes import audited_stake_vectors, stake_vectors
 from tools.vectors.tensor_cores import tensor_core_vectors
 from tools.vectors.verdicts import verdict_vectors
 
@@ -37,6 +37,7 @@ MAKERS: Final[Mapping[str, Callable[[], list[Vector]]]] = {
     "verdicts": verdict_vectors,
     "settlements": settlement_vectors,
     "stakes": stake_vectors,
+    "audited-stakes": audited_stake_vectors,
     "classes": class_vectors,
     "attestations": attestation_vectors,
     "keyed": keyed_vectors,

@@ -10,7 +10,9 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from benchmarks.divergence.records import Beside, Measurements
 from benchmarks.divergence.tables import parting_kinds, places, share_parted
-from crynux_validate.cli.stake_plot import FORMATS, INK, LINE, LOUD, PALE
+from crynux_validate.cli.stake_plot import LINE
+from crynux_validate.plots import BAD as LOUD
+from crynux_validate.plots import FORMATS, INK, PALE
 
 __all__ = ["FORMATS", "draw"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.text_audits.plan import HONEST, Text, text
+from benchmarks.text_audits.plan import AT_ONCE, HONEST, Text, text
 from crynux_validate import ModelRef, TextTask, deterministic
 from crynux_validate.tasks import Dtype
 
@@ -38,6 +38,11 @@ class Measured:
     margins: Float64s
     rows: Float64s
     others: dict[str, Float64s]
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine, however many texts it wrote at once."""
+        return self.kind.removesuffix(AT_ONCE)
 
 
 def measure(files: list[tuple[int, str, str]], model: ModelRef, rounded: ModelRef) -> int:
@@ -85,7 +90,7 @@ def _measured(
                 before = seen[: len(prompt) + step]
                 found[name][step] = margins.of(logits, before, step, tokens[step], MOST)
             found["rows"][step] = np.log(max(1e-9, row_distance(bound[step], logits)))
-        if what.who in (HONEST, "int8") and what.way == "bfloat16, sampled":
+        if what.asked and what.who in (HONEST, "int8") and what.way in ("bfloat16, sampled", "float16, sampled"):
             margins, name = Margins(task, 0), SECOND["int8"]
             found[name] = np.zeros(len(tokens))
             for step, logits in enumerate(reference.rows(_reference(rounded, task.dtype), prompt, tokens)):
@@ -95,7 +100,7 @@ def _measured(
 
 
 def _hypotheses(what: Text, task: TextTask) -> dict[str, TextTask]:
-    if not task.do_sample or what.who not in (HONEST, "temperature 1.1"):
+    if not what.asked or not task.do_sample or what.who not in (HONEST, "temperature 1.1"):
         return {}
     hotter, seed = task.replace(temperature=1.1 * task.temperature), task.replace(seed=task.seed + 500_000)
     asked = {SECOND["temperature 1.1"]: hotter}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,8 +15,9 @@ from crynux_validate.audits.text_bands import TextBand
 FALSE_ALARMS: Final = 1e-6
 """The false alarms of a text that the limit of the margins allows, where tokens are independent."""
 
-RATES: Final = {"bfloat16": 50.0, "float32": 5_000.0}
-"""For each dtype one over the margins that count: honest ones are a few hundredths, or a few hundred-thousandths."""
+RATES: Final = {"bfloat16": 50.0, "float16": 400.0, "float32": 5_000.0}
+"""For each dtype one over the margins that count: honest ones are a few hundredths in bfloat16, an eighth of that in
+float16, and a few hundred-thousandths in float32."""
 
 SAFETY: Final = 2.0
 """How many times the slope that was measured a band has."""
@@ -24,6 +26,11 @@ RANGE: Final = 4.0
 """Standard deviations of the rows that a band allows."""
 
 POSITIONS: Final = 32
+
+TAIL_FROM: Final = 0.9
+"""The quantile from which on a tail is fitted."""
+AGAIN: Final = 500
+"""How often texts are drawn again for an interval."""
 
 
 def band_of(texts: Sequence[Measured], dtype: str) -> TextBand:
@@ -94,21 +101,20 @@ def auc(honest: Sequence[float], cheats: Sequence[float]) -> float:
 
 
 def held_out(texts: Sequence[Measured], dtype: str) -> list[tuple[Measured, TextBand]]:
-    """Give each honest text a band that was made without its kind of machine and without its half of the prompts."""
+    """Give each honest text a band that was made without its kind of machine and without its half of the prompts.
+
+    Texts that a kind wrote one by one and those that it wrote at once are left out together.
+    """
     honest = [each for each in texts if each.text.who == HONEST and each.text.way.startswith(dtype)]
     found = []
-    for kind in sorted({each.kind for each in honest}):
+    for machine in sorted({each.machine for each in honest}):
         for half in (0, 1):
-            others = [each for each in honest if each.kind != kind and _half(each) != half]
-            tested = [each for each in honest if each.kind == kind and _half(each) == half]
+            others = [each for each in honest if each.machine != machine and each.text.half != half]
+            tested = [each for each in honest if each.machine == machine and each.text.half == half]
             if others and tested:
                 band = band_of(others, dtype)
                 found += [(each, band) for each in tested]
     return found
-
-
-def _half(each: Measured) -> int:
-    return each.text.number // 10 % 2
 
 
 def upper_bound(alarms: int, count: int) -> float:
@@ -131,3 +137,62 @@ def clustered_bound(alarms: dict[str, tuple[int, int]]) -> float:
     picks = np.random.default_rng(0).integers(0, len(counts), (10_000, len(counts)))
     sums = counts[picks].sum(axis=1)
     return max(exact, float(np.quantile(sums[:, 0] / sums[:, 1], 0.975)))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A generalised Pareto tail of how far honest texts come on the way to the limit, as a part of the way.
+
+    Parameters
+    ----------
+    texts, beyond
+        How many texts there are, and how many of them lie beyond the threshold.
+    threshold
+        From where on the tail is fitted.
+    shape, scale
+        Of the tail; with a shape below 0 it ends somewhere.
+    rate, most
+        How often an honest text passes the limit by this model, and the upper end of the 95% interval over texts that
+        were drawn again.
+    flat
+        The same rate with a shape of 0, an exponential tail, which never ends.
+    flat_most
+        The upper end of its interval.
+    """
+
+    texts: int
+    beyond: int
+    threshold: float
+    shape: float
+    scale: float
+    rate: float
+    most: float
+    flat: float
+    flat_most: float
+
+
+def tail(ways: Sequence[float]) -> Tail:
+    """Fit the tail of how far texts came, each as a part of the way to the limit (1 is the limit)."""
+    found = np.asarray(ways)
+    drawn_again = np.random.default_rng(0).choice(found, (AGAIN, len(found)))
+    fits = [_fitted(again) for again in drawn_again]
+    threshold, shape, scale, rate, flat = _fitted(found)
+    most, flat_most = (float(np.quantile([fit[at] for fit in fits], 0.975)) for at in (3, 4))
+    return Tail(len(found), int((found > threshold).sum()), threshold, shape, scale, rate, most, flat, flat_most)
+
+
+def _fitted(found: npt.NDArray[np.float64]) -> tuple[float, float, float, float, float]:
+    """Threshold, shape, scale, and the rate beyond 1 of this tail and of an exponential one.
+
+    By probability-weighted moments (Hosking and Wallis, Technometrics 29, 1987), which hold for few texts too.
+    """
+    from scipy.stats import genpareto
+
+    threshold = float(np.quantile(found, TAIL_FROM))
+    beyond = np.sort(found[found > threshold]) - threshold
+    count = len(beyond)
+    mean = float(beyond.mean())
+    weighted = float((beyond * (count - 0.65 - np.arange(count)) / count).mean())
+    shape, scale = 2 - mean / (mean - 2 * weighted), 2 * mean * weighted / (mean - 2 * weighted)
+    rate = count / len(found) * float(genpareto.sf(1.0 - threshold, shape, 0.0, scale))
+    return threshold, shape, scale, rate, count / len(found) * math.exp(-(1.0 - threshold) / mean)

@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -20,10 +21,14 @@ from benchmarks.text_audits.rates import (
     drawn,
     held_out,
     peak,
+    tail,
     upper_bound,
 )
 from crynux_validate import ModelRef
 from crynux_validate.audits.text_bands import TextBand, TextBands
+
+LEAST_FOR_A_TAIL: Final = 100
+"""Fewer texts have no tail that could be fitted."""
 
 
 def bands(found: Sequence[Measured], model: ModelRef) -> TextBands:
@@ -51,7 +56,9 @@ def bands(found: Sequence[Measured], model: ModelRef) -> TextBands:
 
 def tables(found: Sequence[Measured], made: TextBands) -> str:
     """All tables in Markdown."""
-    return "\n\n".join([_honest(found, made), _false_alarms(found), _by_kind(found), _detection(found, made)])
+    return "\n\n".join(
+        [_honest(found, made), _false_alarms(found), _tails(found), _by_kind(found), _detection(found, made)]
+    )
 
 
 def _of_dtype(texts: Iterable[Measured], dtype: str) -> list[Measured]:
@@ -91,8 +98,8 @@ def _false_alarms(found: Sequence[Measured]) -> str:
         for name, alarm in (("margins", _by_margins), ("rows", by_rows)):
             counts: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
             for each, band in tested:
-                alarms, texts = counts[each.kind]
-                counts[each.kind] = (alarms + alarm(each, band), texts + 1)
+                alarms, texts = counts[each.machine]
+                counts[each.machine] = (alarms + alarm(each, band), texts + 1)
             if counts:
                 alarms, texts = (sum(column) for column in zip(*counts.values(), strict=True))
                 worst = max(counts.items(), key=lambda item: item[1][0] / item[1][1])
@@ -103,22 +110,40 @@ def _false_alarms(found: Sequence[Measured]) -> str:
     return _table(("false alarms, held out", "texts", "95%: exact", "95%: by pairs of kinds", "worst kind"), rows)
 
 
+def _tails(found: Sequence[Measured]) -> str:
+    """What a fitted tail says of the false alarms at the limit of the margins: a model, and no measurement."""
+    rows = []
+    for dtype in RATES:
+        ways = [peak(each.margins, band) / band.start for each, band in held_out(found, dtype)]
+        if len(ways) < LEAST_FOR_A_TAIL or max(ways) <= 0:
+            continue
+        fit = tail(ways)
+        rows.append((
+            dtype, f"{fit.beyond} of {fit.texts}", f"{max(ways):.3f}", f"{fit.threshold:.3f}", f"{fit.shape:.2f}",
+            f"{fit.scale:.3f}", f"{fit.rate:.1e}", f"{fit.most:.1e}", f"{fit.flat:.1e}", f"{fit.flat_most:.1e}",
+        ))  # fmt: skip
+    head = ("tail, a model", "texts beyond the threshold", "furthest (1 is the limit)", "threshold", "shape", "scale",
+            "false alarms by it", "95%", "with an exponential tail", "95%")  # fmt: skip
+    return _table(head, rows)
+
+
 def _by_margins(each: Measured, band: TextBand) -> bool:
     return crossing(each.margins, band) is not None
 
 
 def _by_kind(found: Sequence[Measured]) -> str:
-    """What each kind's honest bfloat16 texts are like."""
-    honest = [each for each in found if each.text.who == HONEST and each.text.way.startswith("bfloat16")]
+    """What each kind's honest texts in 16 bits are like."""
     rows = []
-    for kind in sorted({each.kind for each in honest}):
-        texts = [each for each in honest if each.kind == kind]
-        margins, logs = np.array([each.margins for each in texts]), [each.rows.mean() for each in texts]
-        rows.append((
-            f"`{kind}`", len(texts), f"{(margins > 0).mean():.2%}", f"{margins.max():.3g}",
-            f"{margins.sum(axis=1).max():.3g}", f"{np.mean(logs):.3f}", f"{np.std(logs):.3f}",
-        ))  # fmt: skip
-    head = ("bfloat16, kind", "texts", "odd tokens", "largest margin", "largest sum", "rows: mean", "between texts")
+    for dtype in ("bfloat16", "float16"):
+        honest = [each for each in _of_dtype(found, dtype) if each.text.who == HONEST]
+        for kind in sorted({each.kind for each in honest}):
+            texts = [each for each in honest if each.kind == kind]
+            margins, logs = np.array([each.margins for each in texts]), [each.rows.mean() for each in texts]
+            rows.append((
+                dtype, f"`{kind}`", len(texts), f"{(margins > 0).mean():.2%}", f"{margins.max():.3g}",
+                f"{margins.sum(axis=1).max():.3g}", f"{np.mean(logs):.3f}", f"{np.std(logs):.3f}",
+            ))  # fmt: skip
+    head = ("dtype", "kind", "texts", "odd tokens", "largest margin", "largest sum", "rows: mean", "between texts")
     return _table(head, rows)
 
 

@@ -1,7 +1,12 @@
-"""Writing the texts of the plan, in a process of the kind that a text is of: tokens, and the largest logits of each."""
+"""Writing the texts of the plan, in a process of the kind that a text is of: tokens, and the largest logits of each.
+
+Most are written many at once, which costs a fraction and is a kind of machine of its own: products of more rows round
+in another way.
+"""
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.divergence.copies import rounded_copy
-from benchmarks.text_audits.plan import Text
-from crynux_validate import ModelRef, Runner, TextTask
+from benchmarks.text_audits.plan import AT_ONCE, Text
+from crynux_validate import ModelRef, Runner, TextTask, deterministic
 from crynux_validate.audits.top import entries
 from crynux_validate.encoding import shorten
+from crynux_validate.tasks import Dtype
 
 
 def file_of(folder: str, number: int) -> Path:
@@ -21,21 +27,37 @@ def file_of(folder: str, number: int) -> Path:
     return Path(folder) / f"{number // 1000:04}" / f"{number:06}.npz"
 
 
-def write(texts: Sequence[Text], model: ModelRef, copies: str, folder: str, kind: str) -> int:
-    """Write some texts; each is kept once it is whole. Returns how many. Runs in a worker."""
+def write(texts: Sequence[Text], model: ModelRef, copies: str, folder: str, kind: str, alone: int) -> int:
+    """Write some texts; each is kept once it is whole. Returns how many. Runs in a worker.
+
+    Those with numbers less than `alone` are written one by one, by a `Runner`; the others many at once.
+    """
+    groups: dict[tuple[ModelRef, Dtype], list[tuple[Text, TextTask]]] = defaultdict(list)
     for text in texts:
-        asked = text.task(model)
-        task = _done_instead(text.who, asked, copies)
-        result = _runner(task.model, task.dtype).run(task.replace(binding="top"))
-        file = file_of(folder, text.number)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part.npz")
-        assert result.top is not None
-        rows = np.array([entries(row) for row in result.top.rows[0]])
-        tokens = np.array(result.token_ids[0], dtype=np.uint32)
-        np.savez(part, kind=kind, tokens=tokens, ids=rows[..., 0].astype(np.uint32), values=rows[..., 1])
-        part.replace(file)
+        task = _done_instead(text.who, text.task(model), copies)
+        if text.number < alone:
+            result = _runner(task.model, task.dtype).run(task.replace(binding="top"))
+            assert result.top is not None
+            _keep(file_of(folder, text.number), kind, result.token_ids[0], result.top.rows[0])
+        else:
+            groups[task.model, task.dtype].append((text, task))
+    for (source, dtype), group in groups.items():
+        from benchmarks.text_audits.together import together
+
+        with deterministic():
+            found = together(_loaded(source, dtype), [task for _, task in group])
+        for (text, _), (tokens, rows) in zip(group, found, strict=True):
+            _keep(file_of(folder, text.number), f"{kind}{AT_ONCE}", tokens, rows)
     return len(texts)
+
+
+def _keep(file: Path, kind: str, tokens: Sequence[int], rows: Sequence[bytes]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part.npz")
+    bound = np.array([entries(row) for row in rows])
+    ids, values = bound[..., 0].astype(np.uint32), bound[..., 1]
+    np.savez(part, kind=kind, tokens=np.array(tokens, dtype=np.uint32), ids=ids, values=values)
+    part.replace(file)
 
 
 def make_copies(model: ModelRef, folder: str) -> None:
@@ -85,5 +107,14 @@ def _local(folder: str) -> ModelRef:
 
 
 @lru_cache
-def _runner(model: ModelRef, dtype: Any) -> Runner:
+def _runner(model: ModelRef, dtype: Dtype) -> Runner:
     return Runner(model, "text", dtype, "cpu")
+
+
+@lru_cache
+def _loaded(model: ModelRef, dtype: Dtype) -> Any:
+    import torch
+
+    from crynux_validate.pipelines.text import models
+
+    return models.load(model, dtype, torch.device("cpu"))

@@ -113,6 +113,7 @@ if TYPE_CHECKING:
     from crynux_validate.pipelines.text.generating import TextResult, Token
     from crynux_validate.signatures import SigningKey
     from crynux_validate.stakes import (
+        AuditedGain,
         AuditedStake,
         AuditTerms,
         ExpectedGain,
@@ -122,7 +123,7 @@ if TYPE_CHECKING:
         false_accept_rate,
         required_stake,
     )
-    from crynux_validate.tasks import ImageTask, ModelRef, Task, TextTask, task_from_json
+    from crynux_validate.tasks import ImageTask, Lora, ModelRef, Task, TextTask, TextualInversion, task_from_json
 
 _HOME = {
     "answers": (
@@ -176,10 +177,10 @@ _HOME = {
     "pipelines.text.audit": ("TextAuditor",),
     "signatures": ("SigningKey",),
     "stakes": (
-        "AuditTerms", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability", "expected_gain",
-        "false_accept_rate", "required_stake",
+        "AuditTerms", "AuditedGain", "AuditedStake", "ExpectedGain", "RequiredStake", "collusion_probability",
+        "expected_gain", "false_accept_rate", "required_stake",
     ),
-    "tasks": ("ImageTask", "ModelRef", "Task", "TextTask", "task_from_json"),
+    "tasks": ("ImageTask", "Lora", "ModelRef", "Task", "TextTask", "TextualInversion", "task_from_json"),
 }  # fmt: skip
 """For each module the public names that it holds."""
 
@@ -214,6 +215,7 @@ __all__ = [
     "Answer",
     "Attestation",
     "AuditTerms",
+    "AuditedGain",
     "AuditedStake",
     "Beacon",
     "BrokenEvidenceError",
@@ -251,6 +253,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LocalBeacon",
+    "Lora",
     "Malformed",
     "Matches",
     "Member",
@@ -290,6 +293,7 @@ __all__ = [
     "TextResult",
     "TextScore",
     "TextTask",
+    "TextualInversion",
     "Token",
     "Totals",
     "Transfer",

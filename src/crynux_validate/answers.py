@@ -21,6 +21,7 @@ from crynux_validate.algorithms import (
 )
 from crynux_validate.encoding import (
     DIGEST_BYTES,
+    check_integer,
     check_type,
     digest,
     length_prefixed,
@@ -32,7 +33,6 @@ from crynux_validate.encoding import (
 from crynux_validate.errors import (
     InvalidAnswerError,
     InvalidImageError,
-    InvalidInputError,
     InvalidTaskError,
     ReportCode,
 )
@@ -386,9 +386,7 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
 
 def check_threshold(value: object, what: str) -> int:
     """Return `value` if it can be a threshold: an integer from 1 to 64."""
-    if type(value) is not int or not 1 <= value <= HASH_BITS:
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from 1 to {HASH_BITS}")
-    return value
+    return check_integer(value, what, 1, HASH_BITS)
 
 
 def pixels_digest(images: "Sequence[Image]") -> bytes:

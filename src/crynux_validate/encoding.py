@@ -294,9 +294,17 @@ def parse_decimal(text: object, what: str) -> int:
 def check_integer(value: object, what: str, low: int = 0, high: int | None = MAX_SAFE_INTEGER) -> int:
     """Return `value` if it is an integer of a range, by default 0 to 2^53-1; True is none. A high of None is no end."""
     if type(value) is not int or value < low or (high is not None and value > high):
-        expected = f"of at least {low}" if high is None else f"from {low} to {high}"
+        expected = f"of at least {low}" if high is None else f"from {low} to {_written(high)}"
         raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer {expected}")
     return value
+
+
+def _written(limit: int) -> str:
+    """A limit as an error message shows it: large powers of two as such."""
+    bits = limit.bit_length()
+    if bits > 30 and limit & (limit + 1) == 0:
+        return f"2^{bits}-1"
+    return f"2^{bits - 1}" if bits > 30 and limit & (limit - 1) == 0 else str(limit)
 
 
 def parse_hex(text: object, what: str, length: int | None = None) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
+from crynux_validate.errors import InvalidInputError
+
 
 def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> None:
     """Write a file: what was there under its name is there until all of the new one is.
@@ -38,6 +40,34 @@ def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> 
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
+    """Write a file that a user named, whole or not at all; raises `InvalidInputError` where that is impossible."""
+    try:
+        write_whole(path, content)
+    except (OSError, TypeError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InvalidInputError(f"cannot write {_shown(path)}: {_reason(error)}") from error
+
+
+def read_limited(path: str | PathLike[str], most: int) -> bytes:
+    """Read a file that a user named; raises `InvalidInputError` where it cannot or it has more than `most` bytes."""
+    try:
+        with Path(path).open("rb") as stream:
+            content = stream.read(most + 1)
+    except (OSError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"cannot read {_shown(path)}: {_reason(error)}") from error
+    if len(content) > most:
+        raise InvalidInputError(f"{_shown(path)} has more than {most} bytes; another file was expected")
+    return content
+
+
+def _shown(path: object) -> str:
+    return f"{path}" if isinstance(path, str | PathLike) and str(path).isprintable() else f"{path!r:.300}"
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def make_writable(folder: str | PathLike[str]) -> Path:

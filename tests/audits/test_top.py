@@ -37,7 +37,8 @@ def answer(top: TopLogits) -> TextScore:
 
 def proof(top: TopLogits, count: int = 32) -> TextProof:
     """What the node hands in."""
-    return TextProof(TOKENS, top.open(audit_positions(SEED, top.task, answer(top), TOKENS, count)))  # type: ignore[arg-type]
+    places = audit_positions(SEED, top.task, answer(top), TOKENS, count)
+    return TextProof(top.task.digest, TOKENS, top.open(places))  # type: ignore[arg-type]
 
 
 def test_a_proof_holds_for_its_answer_and_is_read_as_it_was_written() -> None:
@@ -114,21 +115,27 @@ def test_an_edited_proof_is_refused() -> None:
 def test_a_proof_of_something_else_is_refused() -> None:
     top = made()
     found = proof(top)
+    other = TASK.replace(seed=9)
+    with pytest.raises(InvalidAnswerError, match=f"of the task {TASK.digest[:16]}..., not of {other.digest[:16]}..."):
+        found.check(other, answer(top))
     with pytest.raises(InvalidAnswerError, match="not those that the answer binds"):
-        found.check(TASK.replace(seed=9), answer(top))
+        TextProof(other.digest, TOKENS, found.top).check(other, answer(top))  # type: ignore[arg-type]
     with pytest.raises(InvalidAnswerError, match="tokens are not those"):
-        TextProof([[1] * 40, [1] * 7], found.top).check(TASK, answer(top))  # type: ignore[arg-type]
+        TextProof(TASK.digest, [[1] * 40, [1] * 7], found.top).check(TASK, answer(top))  # type: ignore[arg-type]
     with pytest.raises(InvalidAnswerError, match="shows no rows"):
-        TextProof(TOKENS).check(TASK, answer(top))  # type: ignore[arg-type]
+        TextProof(TASK.digest, TOKENS).check(TASK, answer(top))  # type: ignore[arg-type]
     plain, score = TASK.replace(binding="tokens"), TextScore.from_tokens(TOKENS)
     with pytest.raises(InvalidAnswerError, match="leave them out"):
-        found.check(plain, score)
-    with pytest.raises(InvalidAnswerError, match="40 tokens; the task allows 39"):
-        TextProof(TOKENS).check(plain.replace(max_new_tokens=39), score)  # type: ignore[arg-type]
-    with pytest.raises(InvalidAnswerError, match="2 sequences; the task asks for 3"):
-        TextProof(TOKENS).check(plain.replace(sequences=3), score)  # type: ignore[arg-type]
+        TextProof(plain.digest, TOKENS, found.top).check(plain, score)  # type: ignore[arg-type]
+    for changes, said in (
+        ({"max_new_tokens": 39}, "40 tokens; the task allows 39"),
+        ({"sequences": 3}, "2 sequences; the task asks for 3"),
+    ):
+        changed_task = plain.replace(**changes)
+        with pytest.raises(InvalidAnswerError, match=said):
+            TextProof(changed_task.digest, TOKENS).check(changed_task, score)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="TextScore"):
-        TextProof(TOKENS).check(plain, "score")  # type: ignore[arg-type]
+        TextProof(plain.digest, TOKENS).check(plain, "score")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ def test_a_proof_of_something_else_is_refused() -> None:
 )
 def test_what_is_no_text(tokens: Any, word: str) -> None:
     with pytest.raises(InvalidInputError, match=word):
-        TextProof(tokens)
+        TextProof(TASK.digest, tokens)
 
 
 def entry(token: int, value: float) -> bytes:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from crynux_validate.calibration.rates import Curve, Curves
 from crynux_validate.calibration.recommendation import NotEnough, Recommendation
-from crynux_validate.calibration.result import Calibration, Curve, Curves
+from crynux_validate.calibration.result import Calibration
 
 PICTURES = 10_000
 RECOMMENDED = Recommendation(threshold=10, slash_threshold=20)

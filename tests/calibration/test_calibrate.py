@@ -10,9 +10,9 @@ import pytest
 
 import crynux_validate as cv
 from crynux_validate.calibration import Curve, Curves, NotEnough, Recommendation, Sample, Samples
-from crynux_validate.calibration.calibrating import recommended
 from crynux_validate.calibration.intervals import exact
-from crynux_validate.calibration.result import reps_of, slash_place
+from crynux_validate.calibration.rates import reps_of, slash_place
+from crynux_validate.calibration.recommendation import recommended
 from tests.calibration.worlds import balanced, cheat, flipped, honest, unrelated, world
 
 pytest.importorskip("scipy")

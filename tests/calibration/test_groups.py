@@ -5,7 +5,7 @@ import pytest
 
 import crynux_validate as cv
 from crynux_validate.calibration.groups import Drawn, cheat_groups, honest_groups, judged, unrelated_groups
-from crynux_validate.calibration.result import reps_of, slash_place
+from crynux_validate.calibration.rates import reps_of, slash_place
 from crynux_validate.calibration.table import Table, classes_of, pictures_of
 from tests.calibration.worlds import world
 
@@ -35,11 +35,11 @@ def test_rates_are_those_of_judge(size: int, images: int, safety_checker: bool) 
     samples = world(size + images, images=images, kinds=5)
     for drawn, honest in drawn_groups(samples, size, np.random.default_rng(1)):
         found = judged(drawn, THRESHOLDS, honest=honest, safety_checker=safety_checker, seed=0)
-        for clusterings in (found.passing, found.slash):
+        for clusterings in found:
             rates = [one.events.sum(axis=0) / one.weights.sum() for one in clusterings.values()]
             for rate in rates[1:]:
                 np.testing.assert_allclose(rate, rates[0], err_msg="every clustering counts the same events")
-        passing, slash = found.passing["picture"], found.slash["picture"]
+        passing, slash = (one["picture"] for one in found)
         for at, threshold in enumerate(THRESHOLDS):
             for to, slash_threshold in enumerate(THRESHOLDS[at:]):
                 rule = cv.CentreRule(threshold, slash_threshold, safety_checker=safety_checker)

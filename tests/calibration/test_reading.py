@@ -135,10 +135,10 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     "no task": (".csv", HEADER + ROW.replace("task-1", ""), r"line 2: task is ''"),
     "mixed algorithms": (
         ".csv", HEADER + ROW + ROW.replace("phash/1", "phash-go/1"),
-        r"line 3 has phash-go/1 of 1 image, and .*table\.csv, line 2 has phash/1 of 1 image; calibrate each by itself",
+        r"line 3 has 1 x phash-go/1, and .*table\.csv, line 2 has 1 x phash/1; calibrate each by itself",
     ),
     "other lengths": (
-        ".csv", HEADER + ROW + ROW.replace("5a,1.5", "5aed82926d6d93925a,1.5"), r"line 3 has phash/1 of 2 images"
+        ".csv", HEADER + ROW + ROW.replace("5a,1.5", "5aed82926d6d93925a,1.5"), r"line 3 has 2 x phash/1"
     ),
     "two answers": (
         ".csv", HEADER + ROW + "\n" + ROW.replace("ed82", "ed83"), r"line 4 and .*line 2: .*two different honest"
@@ -150,7 +150,7 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     "a list": (".jsonl", "[1]\n", r"line 1 is \[1\]; expected an object"),
     "a long line": (".jsonl", LINE + "\n" + line(kind="x" * 70_000), r"line 2 has .* bytes; at most 65536"),
     "a number for a name": (".jsonl", line(kind=3), r"line 1: kind is 3; expected text"),
-    "a null name": (".jsonl", line(kind=None), r"line 1: kind is missing"),
+    "a null name": (".jsonl", line(kind=None), r"line 1: kind is None; expected text"),
     "a text for a margin": (".jsonl", line(margin="1"), r"line 1: margin is '1'"),
     "a number for a flag": (".jsonl", line(degenerate=0), r"line 1: degenerate is 0"),
     "another digest": (".jsonl", line(pixels="abc"), r"line 1: pixels is 'abc'"),
@@ -186,7 +186,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
     for columns, problem in (
         ({"margin": [float("nan")]}, "row 1: margin is nan"),
         ({"kind": [1]}, "row 1: kind is 1; expected text"),
-        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is missing"),
+        ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is None; expected text"),
         ({"seconds": [1.0]}, "no column is called 'seconds'"),
     ):
         with pytest.raises(cv.InvalidInputError, match=problem):

@@ -53,7 +53,7 @@ def test_equal_answers_stand_there_once_and_joining_is_the_same() -> None:
         ({"algorithm": "dhash/1"}, "algorithm is 'dhash/1'"),
         ({"score": "0f" * 7}, "expected 8 bytes for each"),
         ({"score": b""}, "expected 8 bytes for each"),
-        ({"score": "xx" * 8}, "expected hexadecimal digits"),
+        ({"score": "xx" * 8}, "number of hexadecimal digits"),
         ({"score": bytes(8 * 17)}, "1 to 16 images"),
         ({"score": 5}, "expected 8 bytes"),
         ({"role": "cheat"}, "expected honest, unrelated, or cheat:<name>"),
@@ -63,19 +63,19 @@ def test_equal_answers_stand_there_once_and_joining_is_the_same() -> None:
         ({"role": "cheat:honest"}, "expected honest"),
         ({"role": "Honest"}, "expected honest"),
         ({"kind": ""}, "kind is ''"),
-        ({"kind": 3}, r"kind\[0\] is 3"),
+        ({"kind": 3}, r"rows\[0\]: kind is 3"),
         ({"task": ""}, "task is ''"),
         ({"task": "x" * 201}, "1 to 200 printable"),
         ({"task": "a\nb"}, "printable"),
         ({"model": ""}, "model is ''"),
-        ({"margin": float("nan")}, r"margin\[0\] is nan"),
-        ({"margin": float("inf")}, r"margin\[0\] is inf"),
-        ({"margin": -0.1}, r"margin\[0\] is -0.1"),
-        ({"margin": True}, r"margin\[0\] is True"),
-        ({"margin": "0.1"}, r"margin\[0\] is '0.1'"),
+        ({"margin": float("nan")}, r"rows\[0\]: margin is nan"),
+        ({"margin": float("inf")}, r"rows\[0\]: margin is inf"),
+        ({"margin": -0.1}, r"rows\[0\]: margin is -0.1"),
+        ({"margin": True}, r"rows\[0\]: margin is True"),
+        ({"margin": "0.1"}, r"rows\[0\]: margin is '0.1'"),
         ({"degenerate": True}, "not degenerate; leave the flag out"),
         ({"degenerate": False, "score": bytes(8)}, "is degenerate; leave the flag out"),
-        ({"degenerate": 1}, r"degenerate\[0\] is 1"),
+        ({"degenerate": 1}, r"rows\[0\]: degenerate is 1"),
         ({"pixels": "ab"}, "64 hexadecimal digits"),
         ({"pixels": b"ab"}, "64 hexadecimal digits"),
     ],
@@ -86,9 +86,9 @@ def test_rows_that_are_none(changes: dict[str, Any], said: str) -> None:
 
 
 def test_rows_that_do_not_go_together() -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"phash-go/1, phash/1 together"):
+    with pytest.raises(cv.InvalidInputError, match=r"has 1 x phash-go/1, and rows\[0\] has 1 x phash/1"):
         Samples.of([row(), row(kind="b", algorithm="phash-go/1")])
-    with pytest.raises(cv.InvalidInputError, match="1, 2 images together"):
+    with pytest.raises(cv.InvalidInputError, match=r"rows\[1\] has 2 x phash/1, and rows\[0\] has 1 x phash/1"):
         Samples.of([row(), row(kind="b", score=bytes(16))])
     with pytest.raises(cv.InvalidInputError, match="cannot be joined"):
         Samples.of([row()]) + Samples.of([row(algorithm="phash-go/1")])
@@ -96,6 +96,10 @@ def test_rows_that_do_not_go_together() -> None:
         Samples.of([])
     with pytest.raises(cv.InvalidInputError, match=r"rows\[0\] is 3; expected a Sample"):
         Samples.of([3])  # type: ignore[list-item]
+    with pytest.raises(cv.InvalidInputError, match="there are 2 places; expected one for each of 1 rows"):
+        Samples.of([row()], places=["a", "b"])
+    with pytest.raises(cv.InvalidInputError, match="line 2 and line 1: the kind 'a' gave two different honest"):
+        Samples.of([row(), row(score="f0" * 8)], places=["line 1", "line 2"])
     with pytest.raises(cv.InvalidInputError, match="expected an iterable"):
         Samples.of(3)  # type: ignore[arg-type]
 
@@ -142,8 +146,8 @@ def test_equal_pixels_with_other_hashes_are_refused() -> None:
         ({"hashes": np.zeros((0, 1), np.uint64)}, "at least one row"),
         ({"hashes": np.zeros((2, 17), np.uint64)}, "1 to 16 images"),
         ({"hashes": np.zeros((2, 1, 1), np.uint64)}, "expected uint64 of the shape"),
-        ({"task": ["t"]}, "task has 1 values; expected 2"),
-        ({"task": 5}, "task has a int; expected 2"),
+        ({"task": ["t"]}, r"task is \['t'\]; expected 2 texts"),
+        ({"task": 5}, "task is 5; expected 2 texts"),
         ({"margin": [0.1]}, "expected 2 numbers"),
         ({"margin": np.array([0.1, np.nan])}, r"margin\[1\] is"),
         ({"degenerate": [False]}, "expected 2 flags"),

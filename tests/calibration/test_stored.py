@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 import crynux_validate as cv
-from crynux_validate.calibration.result import BY
+from crynux_validate.calibration.rates import BY
 from tests.calibration.worlds import world
 
 pytest.importorskip("scipy")
@@ -79,8 +79,12 @@ def renamed(name: str) -> Change:
     [
         (put("schema", "calibration/2"), "schema is 'calibration/2'; expected 'calibration/1'"),
         (lambda value: value.pop("schema"), "schema is None"),
-        (lambda value: value.pop("kinds"), "lacks field 'kinds'"),
-        (put("more", 1), "unknown field 'more'"),
+        (lambda value: value.pop("kinds"), "lacks the field kinds"),
+        (put("more", 1), "unknown field more"),
+        (put("recommendation", "more", 1), "unknown field recommendation.more"),
+        (put("groups", "grey", "passing", "more", 1), "unknown field groups.grey.passing.more"),
+        (put("left_out", 0, "more", 1), "unknown field left_out.0.more"),
+        (put("versions", "scipy", b"1"), "versions.scipy is b"),
         (put("algorithm", "phash/2"), "algorithm is 'phash/2'"),
         (put("images", 0), "images is 0"),
         (put("group_size", 4), "group_size is 4"),
@@ -88,31 +92,31 @@ def renamed(name: str) -> Change:
         (put("confidence", 2.0), "confidence is 2.0"),
         (put("false_slash_rate", "0.1"), "false_slash_rate is '0.1'"),
         (put("kinds", "ab"), "kinds is 'ab'"),
-        (put("kinds", [1]), "kinds is"),
-        (put("merged", {"a": "b"}), "merged is"),
-        (put("versions", {"a": 1}), "versions is"),
-        (put("pictures", {"honest": 0}), "pictures is 0"),
+        (put("kinds", [1]), "kinds.0 is 1"),
+        (put("merged", {"a": "b"}), "merged.a is 'b'"),
+        (put("versions", {"a": 1}), "versions.a is 1"),
+        (put("pictures", {"honest": 0}), "pictures.honest is 0"),
         (put("thresholds", [2, 3]), "thresholds are"),
         (put("thresholds", []), "thresholds are"),
         (put("thresholds", [1, 1]), "thresholds are"),
-        (put("thresholds", 0, True), "thresholds is True"),
+        (put("thresholds", 0, True), "thresholds.0 is True"),
         (lambda value: value["groups"].pop("honest"), "the roles that have pictures"),
-        (put("groups", "nobody", {}), "roles that have pictures"),
-        (put("groups", "honest", {"passing": 1}), "lacks field 'slash'"),
+        (lambda value: value["groups"].update(nobody=value["groups"]["grey"]), "roles that have pictures"),
+        (lambda value: value["groups"]["honest"].pop("slash"), "lacks the field groups.honest.slash"),
         (put("groups", "honest", "passing", "rate", [0.1]), "rate has 1 values; expected"),
         (put("groups", "grey", "passing", "high", 0, 0.0), "high above 0"),
-        (put("groups", "grey", "passing", "high", 0, 1.5), "has the bounds"),
-        (put("groups", "grey", "passing", "low", 0, "0"), "has the bounds"),
+        (put("groups", "grey", "passing", "high", 0, 1.5), "grey.passing.high.0 is 1.5"),
+        (put("groups", "grey", "passing", "low", 0, "0"), "grey.passing.low.0 is '0'"),
         (put("groups", "grey", "passing", "n", 0), "n is 0"),
-        (put("groups", "grey", "passing", "by", 0, len(BY)), "by is"),
-        (put("left_out", 0, "role", 5), "expected a list of texts"),
+        (put("groups", "grey", "passing", "by", 0, len(BY)), "by.0 is 7"),
+        (put("left_out", 0, "role", 5), "role is 5; input should be a valid string"),
         (put("left_out", 0, "margin", -1), "margin is -1"),
         (put("left_out", 0, "pairs", -1), "pairs is -1"),
         (put("left_out", 0, "events", []), "events has 0 values"),
         (put("recommendation", {"threshold": 0, "slash_threshold": 24}), "recommendation.threshold is 0"),
         (put("recommendation", {"threshold": 16, "slash_threshold": 24}), "does not follow from its rates"),
         (put("recommendation", {"what": "luck", "pictures": 1, "needed": 1}), "what is 'luck'"),
-        (put("recommendation", {}), "lacks field"),
+        (put("recommendation", {}), "lacks the field recommendation.threshold"),
         (put("seed", None), "seed is None"),
         (put("confidence", 0.01), "confidence is 0.01"),
         (put("kinds", ["kind-0"]), "kinds is"),
@@ -123,8 +127,8 @@ def renamed(name: str) -> Change:
         (lambda value: value["groups"].pop("grey"), "the roles that have pictures"),
         (lambda value: value["pairs"].pop("grey"), "the roles that have pictures"),
         (put("groups", "grey", "passing", "n", 10_000), "there are 10 pictures"),
-        (renamed("$\\frac{$"), "names of cheats"),
-        (renamed("<script>"), "names of cheats"),
+        (renamed("$\\frac{$"), "the name of a cheat"),
+        (renamed("<script>"), "the name of a cheat"),
     ],
 )
 def test_what_does_not_fit_is_refused(made: cv.Calibration, change: Change, said: str) -> None:
@@ -170,9 +174,9 @@ def test_files_that_are_no_calibration(content: bytes, tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_or_written(made: cv.Calibration, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", "a\0b"):
-        with pytest.raises(cv.InvalidInputError, match="cannot be read"):
+        with pytest.raises(cv.InvalidInputError, match="cannot read"):
             cv.Calibration.load(path)
-    with pytest.raises(cv.InvalidInputError, match="cannot be written"):
+    with pytest.raises(cv.InvalidInputError, match="cannot write"):
         made.save(tmp_path / "none" / "calibration.json")
 
 

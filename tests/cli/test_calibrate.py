@@ -110,7 +110,7 @@ def test_every_calibration_can_be_drawn(changes: dict[str, Any], tmp_path: Path)
     [
         (("no.csv",), "no.csv is not there"),
         (("TABLE", "--group-size", "4"), "--group-size is 4"),
-        (("TABLE", "--confidence", "much"), "--confidence is 'much'; expected a number such as 0.01"),
+        (("TABLE", "--confidence", "much"), "--confidence is 'much'; expected a number such as 0.1"),
         (("TABLE", "--confidence", "2"), "--confidence is 2"),
         (("TABLE", "--false-slash-rate", "0"), "--false-slash-rate is 0"),
         (("TABLE", "--false-reject-rate", "nan"), "--false-reject-rate is nan"),

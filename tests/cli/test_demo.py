@@ -7,6 +7,7 @@ node of the demo gets a process of its own is shown without models.
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.cli import demo as demo_command
-from crynux_validate.cli import demo_network, demo_node, demo_output, demo_text, main
+from crynux_validate.cli import demo_network, demo_node, demo_output, demo_text, demo_words, main
 from crynux_validate.cli.demo_processes import Processes
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.testing import fake_hardware
@@ -118,14 +119,45 @@ def test_the_demo_finds_the_cheat(
         assert (tmp_path / "group-1" / name / "image-0.png").exists()
 
 
-def test_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with fake_hardware.Workers(fake_hardware.gpu_kinds()) as cards:
-        monkeypatch.setattr(Processes, "_start", lambda _, kind: cards[kind.name])
-        check_the_text_demo(tmp_path, capsys)
+@other_kernels
+@pytest.mark.usefixtures("shared_processes")
+def test_an_audit_finds_what_the_hash_lets_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_command, "STEPS", 12)
+    monkeypatch.setattr(demo_command, "CARD_STEPS", 1)
+    code, out, err = demo(capsys, "--out", tmp_path, "--tasks", 1, "--cheat", "fewer-steps", "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["nodes"]["node-4"]["tasks"] > 0
+    for group in summary["groups"]:
+        assert set(group["findings"].values()) == {"VALID"}, "the hash sees nothing"
+        for node, found in group["audits"].items():
+            assert (found["finding"] == "CHEAT") == (node == "node-4")
+            assert len(found["steps"]) == demo_network.DRAWN_STEPS
+    assert "says CHEAT: step" in err
+    assert "PASSED" in err
+    with Image.open(summary["picture"]) as picture:
+        assert picture.size[1] > 1400, "the audits have a row"
+    told = next(group for group in summary["groups"] if "node-4" in group["audits"])
+    folder = tmp_path / told["group"] / "node-4"
+    assert json.loads((folder / "audit.json").read_text()) == told["audits"]["node-4"]
+    report = shlex.split(summary["audit_again"]["see it on one page"])
+    assert main(report[1:]) == 0
+    assert "CHEAT" in Path(report[-1]).read_text("utf-8")
+    again = shlex.split(summary["audit_again"]["audit it again"])
+    assert main(again[1:]) == 1
+    assert "CHEAT" in capsys.readouterr().out
 
 
-def check_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_demo(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    card_workers: fake_hardware.Workers,
+) -> None:
     """Seven nodes in two processes: one computes as each card does."""
+    monkeypatch.setattr(Processes, "_start", lambda _, kind: card_workers[kind.name])
     code, out, err = demo(capsys, "--kind", "text", "--out", tmp_path, "--tasks", 2, "--json")
     summary = json.loads(out)
     assert code == 0
@@ -160,10 +192,10 @@ def check_the_text_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_it_says_what_the_model_knows_and_what_it_never_saw() -> None:
-    said = demo_command.describe_model(demo_network.PROMPTS)
+    said = demo_words.describe_model(demo_network.PROMPTS)
     assert "heart" in said
     assert "never saw" not in said, "the demo's own prompts are within what the model knows"
-    assert "it never saw 'cat', 'moon'" in demo_command.describe_model(["a red cat", "a small blue moon on sand"])
+    assert "it never saw 'cat', 'moon'" in demo_words.describe_model(["a red cat", "a small blue moon on sand"])
 
 
 @pytest.mark.parametrize("cheat", [name for name in demo_node.CHEATS if name != "none"])

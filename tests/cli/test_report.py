@@ -2,12 +2,15 @@
 
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +21,16 @@ import numpy as np
 from PIL import Image
 
 import crynux_validate as cv
+from crynux_validate.audits import AuditFinding
+from crynux_validate.audits.bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step, judge_together
+from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
-from crynux_validate.cli.report_page import page, shown
+from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
+from crynux_validate.cli.report_html import shown
+from crynux_validate.cli.report_page import page
 from crynux_validate.testing import ManualClock
+from tests.audits.making import TASK, random_trace
 
 HOSTILE = "<script>alert(1)</script>\u202egnp.txe\x1b[31m\n\"'&"
 GPU = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
@@ -250,6 +260,9 @@ def test_text(tmp_path: Path) -> None:
         (["{group}", "--result", "node-1"], "expected NODE=DIR"),
         (["{group}", "--result", "nobody=."], "names nobody, which is no member"),
         (["{group}", "--result", "{member}=."], "has no answer.bin"),
+        (["{group}", "--audit", "node-1"], "expected NODE=FILE"),
+        (["{group}", "--audit", "nobody=x"], "--audit names nobody, which is no member"),
+        (["{group}", "--audit", "{member}=none.json"], "cannot read"),
         (["{group}", "--result", "{member}=a", "--result", "{member}=b"], "names a member twice"),
     ],
 )
@@ -286,6 +299,143 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
     assert "the result of another task" in capsys.readouterr().err
 
 
+LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), calibrated=False)
+
+
+def audited(dispute: Dispute, node: str) -> dict[str, Any]:
+    """An audit's JSON, of a step that is off and of one that is not."""
+    opening = dispute.group.openings[node]
+    answer = cv.answer_from_bytes(opening.answer_bytes)
+    assert isinstance(answer, cv.ImageScore)
+    honest = Errors(False, 5e-6, 5e-6, 1e-6, 0.0, Along(1e-6, 1e-5))
+    cheat = Errors(False, 0.05, 0.05, 0.01, 1e-6, Along(-0.04, -0.2), Along(0.01, 0.1))
+    steps = (judge_step(3, honest, BAND), judge_step(17, cheat, BAND))
+    together = judge_together((honest, cheat), BAND)
+    first, picture = PartAudit(AuditFinding.MATCH, 0.0, times=0.0), PartAudit(AuditFinding.NOISE, 0.01, "", 1, 1 / 3)
+    found = ImageAudit(dispute.task.digest, answer, 0, steps, together, first, picture, calibrated=False)
+    written: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
+    return written
+
+
+def audit_file(dispute: Dispute, value: object, name: str = "audit.json") -> str:
+    file = dispute.folder / name
+    file.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(file)
+
+
+def test_an_audit_is_shown(dispute: Dispute) -> None:
+    cheat = dispute.group.members[1]
+    found = report(dispute, "--audit", f"{cheat}={audit_file(dispute, audited(dispute, cheat))}")
+    assert f"<b>{cheat}</b>: " in found
+    assert re.search(rf"<b>{cheat}</b>.*An audit of its answer says <span[^>]*>CHEAT</span>", found)
+    for part in ("first latent", "step 3", "step 17", "2 steps together", "picture"):
+        assert found.count(f">{part}<") == 2, "in the drawing and in the table"
+    assert "<td>500</td>" in found, "0.05 is 500 times 1e-4, and -0.04 along guidance is 400 times"
+    assert "<td>0.333</td>" in found
+    assert "Uncalibrated" in found
+    assert not _Tags(found).open
+    assert "<h2>Audits</h2>" not in report(dispute)
+
+
+def test_an_audit_beside_a_result_is_shown(dispute: Dispute) -> None:
+    node = dispute.group.members[0]
+    folder = dispute.save(node, pictures()["honest"])
+    value = audited(dispute, node)
+    (folder / "audit-0.json").write_text(json.dumps(value))
+    assert "image 0: <span" in report(dispute, "--result", f"{node}={folder}")
+
+
+def test_strangers_cannot_write_into_an_audit(dispute: Dispute) -> None:
+    node = dispute.group.members[0]
+    value = audited(dispute, node)
+    value["steps"][1]["reason"] = value["picture"]["reason"] = HOSTILE
+    found = report(dispute, "--audit", f"{node}={audit_file(dispute, value)}")
+    for character in ("\u202e", "\x1b", "<script", "<img/"):
+        assert character not in found
+    assert not _Tags(found).open
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda _: "no JSON", "audit.json is not JSON"),
+        (lambda _: [], "is no audit"),
+        (lambda _: {}, "is no audit"),
+        (lambda value: value | {"steps": "x"}, "is no audit"),
+        (lambda value: value | {"steps": [3]}, "is no audit"),
+        (lambda value: value | {"steps": [value["steps"][0] | {"step": "<b>"}]}, "a step has no number"),
+        (lambda value: value | {"steps": [value["steps"][0] | {"times": "1"}]}, "is no number"),
+        (lambda value: value | {"together": value["together"] | {"steps": "<b>"}}, "have no number"),
+        (lambda value: value | {"finding": "FINE"}, "is no audit"),
+        (lambda value: value | {"calibrated": 1}, "calibrated is neither true nor false"),
+        (lambda value: value | {"image": "0"}, "image is no number"),
+        (lambda value: value | {"answer": "x"}, "is no audit"),
+        (lambda value: value | {"answer": None}, "is no audit"),
+        (lambda value: value | {"finding": "NOISE"}, "says NOISE, and CHEAT of its step 17"),
+        (lambda value: value | {"task_digest": "0" * 64}, "audits another task than group-1 has"),
+        (lambda value: value | {"answer": value["answer"][:-2] + "00"}, "audits another answer than"),
+        (lambda _: " " * MAX_AUDIT_BYTES + "{}", "is larger than"),
+    ],
+)
+def test_what_is_no_audit_of_the_group(
+    spoil: Callable[[Any], Any], expected: str, dispute: Dispute, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node, out = dispute.group.members[1], str(dispute.folder / "a.html")
+    file = audit_file(dispute, spoil(audited(dispute, node)))
+    assert main(["report", str(dispute.file), dispute.group.id, "--out", out, "--audit", f"{node}={file}"]) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+    assert not Path(out).exists()
+
+
+def test_an_audit_of_a_text_is_told() -> None:
+    task = cv.TextTask(model=cv.ModelRef("a/b", revision="0" * 40), prompt="x")
+    answer = cv.TextScore.from_tokens([[1, 2]])
+    audit = cv.TextAudit(task, answer, AuditFinding.CHEAT, "too odd", True, 3, 40, 2, 9.0, 4.5)
+    found = told_audit(json.loads(json.dumps(audit.to_dict())))
+    assert (found.task, found.answer, found.finding) == (task.digest, answer.to_bytes(), AuditFinding.CHEAT)
+    (part,) = found.parts
+    assert (part.name, part.times, part.reason) == ("tokens, 3 of 40", 2.0, "too odd")
+    nothing = cv.TextAudit(task, answer, AuditFinding.INCOMPARABLE, "beams", False, 0, 40, 0, 0.0, 0.0)
+    assert told_audit(nothing.to_dict()).parts[0].times is None
+
+
+def test_what_has_no_number_is_infinitely_far() -> None:
+    """JSON has no infinite number, and an image audit writes null."""
+    wild = judge_step(0, Errors(False, math.inf, math.inf, math.inf, 0.0), BAND)
+    first, hidden = (
+        PartAudit(AuditFinding.MATCH, 0.0, times=0.0),
+        PartAudit(AuditFinding.INCOMPARABLE, None, "not shown"),
+    )
+    score = cv.ImageScore(bytes(8), bytes(32))
+    found = ImageAudit("0" * 64, score, 0, (wild,), None, first, hidden, calibrated=True)
+    assert [part.times for part in told_audit(found.to_dict()).parts] == [0.0, math.inf, None]
+    without = ImageAudit("0" * 64, score, 0, (judge_step(0, wild.errors, None),), None, first, hidden, calibrated=False)
+    assert [part.times for part in told_audit(without.to_dict()).parts] == [0.0, None, None]
+
+
+def test_pixels_that_a_trace_binds(tmp_path: Path) -> None:
+    trace = random_trace(TASK)
+    images = [
+        Image.frombytes("RGB", (64, 64), trace.prove(at, [0]).contents[Leaf(at, Content.PIXELS, TASK.steps)])
+        for at in (0, 1)
+    ]
+    dispute = Dispute(tmp_path, TASK)
+    score = replace(cv.ImageScore.from_images(images), result_digest=trace.root)
+    dispute.answer(score, score, score)
+    node = dispute.group.members[0]
+    folder = dispute.save(node, images[0])
+    images[1].save(folder / "image-1.png")
+    option = ("--result", f"{node}={folder}")
+    assert "there is no trace.bin" in report(dispute, *option)
+    trace.save(folder / "trace.bin")
+    assert f"the pixels are those in the trace that {node} bound itself to" in report(dispute, *option)
+    images[0].save(folder / "image-1.png")
+    assert "the pixels are others than those in the trace" in report(dispute, *option)
+    random_trace(TASK, seed=2).save(folder / "trace.bin")
+    assert f"the trace is another than the one that {node} bound itself to" in report(dispute, *option)
+
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -293,7 +443,8 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 @pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_renders_it(dispute: Dispute, width: int) -> None:
     node = dispute.group.members[0]
-    report(dispute, "--result", f"{node}={dispute.save(node, pictures()['honest'])}")
+    audit = f"{node}={audit_file(dispute, audited(dispute, node))}"
+    report(dispute, "--result", f"{node}={dispute.save(node, pictures()['honest'])}", "--audit", audit)
     picture = dispute.folder / "page.png"
     ran = subprocess.run(
         [

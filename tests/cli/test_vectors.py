@@ -96,6 +96,7 @@ COMPUTED = {
     "verdict": ["verdict"],
     "settlement": ["members", "outcome", "findings", "delivered_by", "transfers"],
     "stake": ["p", "b", "c", "f", "e", "x", "s", "slash", "per_fee", "gains"],
+    "audited-stake": ["d", "a", "e", "x", "y", "v", "s", "slash", "fee", "cost", "per_fee", "gains"],
     "class": ["class", "digest", "declaration"],
     "attestation": ["ledger", "node", "nonce", "attestation", "commitment"],
     "keyed": ["draw_digest", "nonces", "token_ids", "seed", "score", "answer"],
@@ -121,15 +122,16 @@ COMPUTED = {
 @pytest.mark.parametrize("kind", FILES)
 def test_a_broken_vector_is_named(capsys: pytest.CaptureFixture[str], copy: Path, kind: str) -> None:
     assert set(COMPUTED) == set(FILES)
-    for name in COMPUTED[kind]:
-        original = (copy / FILES[kind]).read_text("utf-8")
+    original = (copy / FILES[kind]).read_text("utf-8")
+    vector = next(found for found in load_vectors(copy) if found.kind == kind)
+    # `test_every_vector_can_fail` spoils every field, but for these.
+    for name in COMPUTED[kind] if kind in {"phash", "text-score"} else COMPUTED[kind][:1]:
 
         def spoil(vectors: list[Any], name: str = name) -> None:
             vectors[0][name] = spoiled(vectors[0][name])
 
         change(copy / FILES[kind], spoil)
         code, out, err = call(capsys, "--verify", "--folder", str(copy))
-        vector = load_vectors(copy)[[found.kind for found in load_vectors(copy)].index(kind)]
         assert (code, err) == (1, ""), name
         (line,) = [line for line in out.splitlines() if line.startswith("does not hold")]
         assert line.startswith(f"does not hold: {vector.id} ({vector.reason}): "), name

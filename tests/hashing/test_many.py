@@ -226,11 +226,11 @@ def test_shapes_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("distance", [-1, 65, 1.0, None, True, "3"])
 def test_distances_that_are_none(distance: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"distance is .*expected an integer in 0\.\.64"):
+    with pytest.raises(InvalidInputError, match=r"distance is .*expected an integer from 0 to 64"):
         hashes_within(0, [1], distance)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.0, None, True, "3"])
 def test_numbers_of_neighbours_that_are_none(k: Any) -> None:
-    with pytest.raises(InvalidInputError, match=r"k is .*expected an integer of 1 or more"):
+    with pytest.raises(InvalidInputError, match=r"k is .*expected an integer of at least 1"):
         nearest_hashes(0, [1], k)

@@ -160,7 +160,7 @@ def test_a_wrong_argument_is_an_error_of_this_library_and_changes_nothing(name: 
     network = Network(nodes=9)
     network.drawn()
     network.opened()
-    before = network.ledger.events()
+    before, head = network.ledger.events(), network.ledger.head()
     for wrong in WRONG:
         if any(type(wrong) is type(one) and wrong == one for one in right):
             continue
@@ -168,7 +168,8 @@ def test_a_wrong_argument_is_an_error_of_this_library_and_changes_nothing(name: 
             call(network, wrong)
         assert not isinstance(caught.value, StorageError), "the storage is well"
         assert 0 < len(str(caught.value)) < 500
-        assert network.ledger.events() == before
+        assert network.ledger.head() == head
+    assert network.ledger.events() == before
     for one in right:
         call(network, one)
         network = Network(nodes=9)

@@ -360,8 +360,18 @@ class Attack:
         return sum(map(self.is_won, drawn)) / count
 
 
-@pytest.mark.parametrize("task", [IMAGE, TEXT], ids=["image", "text"])
-@pytest.mark.parametrize(("honest", "coalition"), [(400, 400), (400, 1_600), (1_600, 400)])
+@pytest.mark.parametrize(
+    ("honest", "coalition", "task"),
+    [
+        pytest.param(400, 400, IMAGE, id="400-400-image"),
+        pytest.param(400, 1_600, IMAGE, id="400-1600-image"),
+        pytest.param(1_600, 400, IMAGE, id="1600-400-image"),
+        pytest.param(1_600, 400, TEXT, id="1600-400-text"),
+        # Images above have every distribution of stakes, and texts the one where the draw of many groups matters most.
+        pytest.param(400, 400, TEXT, id="400-400-text", marks=pytest.mark.long),
+        pytest.param(400, 1_600, TEXT, id="400-1600-text", marks=pytest.mark.long),
+    ],
+)
 def test_twenty_groups_in_one_round(honest: int, coalition: int, task: cv.ImageTask | cv.TextTask) -> None:
     attack = Attack(honest, coalition, task)
     alone = attack.alone(4_000)

@@ -1,13 +1,14 @@
 """What fake-hardware workers run for these tests; a worker finds it by its name."""
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.tasks import Dtype, ImageTask, ModelRef, task_from_json
+from crynux_validate.tasks import Dtype, ImageTask, ModelRef, QuantizeBits, TextTask, task_from_json
 
 
 @functools.cache
@@ -43,16 +44,27 @@ def numbers() -> dict[str, bytes]:
 
 
 @functools.cache
-def text_runner(folder: Path, dtype: Dtype) -> Any:
+def text_runner(folder: Path, dtype: Dtype, bits: QuantizeBits) -> Any:
     from crynux_validate.pipelines.runner import Runner
 
-    return Runner(ModelRef.local(folder), "text", dtype, device="cpu")
+    return Runner(ModelRef.local(folder), "text", dtype, device="cpu", quantize_bits=bits)
+
+
+def small_weights(folder: Path) -> str:
+    """A digest of the weights that a model in a folder has in 4 and 8 bits."""
+    found = hashlib.sha256()
+    for bits in (4, 8):
+        for name, buffer in text_runner(folder, "bfloat16", bits)._loaded.model.named_buffers():
+            if name.endswith(("codes", "scales")):
+                found.update(buffer.numpy().tobytes())
+    return found.hexdigest()
 
 
 def write(folder: Path, text: str) -> dict[str, Any]:
     """Run a text task, given as JSON, on the model in a folder."""
     task = task_from_json(text)
-    result = text_runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
+    assert isinstance(task, TextTask)
+    result = text_runner(folder, task.dtype, task.quantize_bits).run(task.replace(model=task.model.at(folder)))
     environment = result.environment
     return {"tokens": result.token_ids, "texts": result.texts, "score": result.score, "environment": environment}
 
@@ -63,3 +75,17 @@ def draw_traced(folder: Path, text: str) -> tuple[Any, Any]:
     assert isinstance(task, ImageTask)
     result = runner(folder, task.dtype).run(task.replace(model=task.model.at(folder)))
     return result.score, result.trace.prove(0, range(task.steps))
+
+
+def draw_with_parts(folders: list[Path], text: str) -> dict[str, Any]:
+    """Run a task, given as JSON, whose model and parts lie in these folders."""
+    from crynux_validate.pipelines.runner import run
+
+    task = task_from_json(text)
+    assert isinstance(task, ImageTask)
+    result = run(task.at(*folders), "cpu")
+    return {
+        "pixels": [np.asarray(image) for image in result.images],
+        "score": result.score,
+        "recipe": result.environment.recipe_digest,
+    }

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +13,17 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.audits import bands
-from crynux_validate.audits.bands import Band
+from crynux_validate.audits.bands import PREDICTION, Band, Spread
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.image import Direction, Errors, judge_step
+from crynux_validate.audits.image import SAME, Along, Direction, Errors, judge_step, judge_together
 from crynux_validate.audits.layout import Content, Leaf, leaves_of, step_count
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError, ModelError
 from crynux_validate.hashing import image_hash
-from crynux_validate.pipelines.images.audit import _along
+from crynux_validate.pipelines.images.drawing import tensor_bytes
 from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.models.loading import DTYPES
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.tasks import ImageTask, ModelRef
 from tests.pipelines import jobs
@@ -52,10 +53,16 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
     return runner.run(traced)
 
 
+def made(limits: dict[str, float]) -> Band:
+    """A band of which every limit is given: around 0, the same for several steps."""
+    spreads = {name: Spread(0.0, limit, 0.0, 1.0) for name, limit in limits.items()}
+    return Band(spreads, calibrated=False)
+
+
 @pytest.fixture
 def band(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band for every dtype and scheduler."""
-    found = Band(prediction=1e-4, latent=1e-5, guidance=1e-3, reuse=1e-3, picture=2.0, peak=3.0, calibrated=False)
+    found = made(dict.fromkeys(PREDICTION, 1e-4) | {"latent": 1e-5, "picture": 2.0, "peak": 3.0})
     monkeypatch.setattr("crynux_validate.pipelines.images.audit.band_for", lambda *_: found)
 
 
@@ -72,7 +79,10 @@ def rebound(result: Any, change: Callable[[Leaf, Any], Any], task: ImageTask | N
     proof, asked = whole(result), task or result.task
     trace = Trace(asked, proof.latent)
     for leaf in leaves_of(asked):
-        trace.append(np.ascontiguousarray(change(leaf, proof.array(leaf.content, leaf.step))).tobytes())
+        values = np.ascontiguousarray(change(leaf, proof.array(leaf.content, leaf.step)))
+        dtype = DTYPES[asked.dtype]
+        pixels = leaf.content is Content.PIXELS
+        trace.append(values.tobytes() if pixels else tensor_bytes(torch.from_numpy(values).to(dtype), dtype))
     score = cv.ImageScore(result.score.hashes, trace.root)
     return score, trace.prove(0, range(step_count(asked)))
 
@@ -122,6 +132,51 @@ def test_an_honest_machine_of_another_kind_is_no_cheat(runner: Any, traced: Imag
     assert known.finding in (AuditFinding.NOISE, AuditFinding.MATCH), str(known)
 
 
+@pytest.fixture(scope="module")
+def half(model: ModelRef) -> Iterator[Any]:
+    """The tiny model in bfloat16."""
+    with Runner(model, dtype="bfloat16", device="cpu") as loaded:
+        yield loaded
+
+
+def test_in_bfloat16_an_honest_machine_of_another_kind_is_no_cheat(half: Any, traced: ImageTask, machines: Any) -> None:
+    task = traced.replace(dtype="bfloat16")
+    answer, proof = machines["oldest"].run(jobs.draw_traced, task.model.path, task.to_json())
+    found = half.audit(task, answer, proof, **EVERY)
+    assert found.finding is AuditFinding.NOISE, str(found)
+    assert found.together is not None
+    other = [step.errors for step in found.steps if not step.errors.equal]
+    assert all(0.5 < errors.prediction < 2 for errors in other), "an honest node rounds as much as the auditor"
+
+
+def test_in_bfloat16_another_guidance_scale_is_found_from_a_float32_reference(half: Any, traced: ImageTask) -> None:
+    task = traced.replace(dtype="bfloat16")
+    result = half.run(task.replace(guidance_scale=6.0))
+    found = half.audit(task, *rebound(result, unchanged, task), **EVERY)
+    assert found.finding is AuditFinding.CHEAT, str(found)
+    assert found.together.finding is AuditFinding.CHEAT
+    assert np.mean([step.errors.guidance.times for step in found.steps]) == pytest.approx(-1.5, abs=0.3)
+    assert half._in_float32().pipeline.unet.dtype == torch.float32
+    assert half._loaded.pipeline.unet.dtype == torch.bfloat16, "the model itself is as it was"
+
+
+@pytest.mark.usefixtures("band")
+def test_a_second_hypothesis_names_the_model_that_was_used(
+    runner: Any, half: Any, model: ModelRef, traced: ImageTask
+) -> None:
+    with Runner(model, device="cpu") as other, torch.no_grad():
+        for weight in other._loaded.pipeline.unet.parameters():
+            weight.copy_(weight.bfloat16())
+        result = other.run(traced)
+        found = runner.audit(traced, *rebound(result, unchanged), **EVERY, against=other)
+        assert {step.direction for step in found.steps} == {Direction.AGAINST}, str(found)
+        assert {round(step.errors.against.times, 2) for step in found.steps} == {1.0}
+    with pytest.raises(InvalidInputError, match="loaded bfloat16"):
+        runner.audit(traced, *rebound(result, unchanged), **EVERY, against=half)
+    with pytest.raises(InvalidInputError, match="a Runner of the other model"):
+        runner.audit(traced, *rebound(result, unchanged), **EVERY, against=model)
+
+
 @pytest.mark.usefixtures("band")
 @pytest.mark.parametrize(
     ("changed", "direction"),
@@ -161,7 +216,7 @@ def test_another_guidance_scale_is_named(runner: Any, traced: ImageTask) -> None
     found = runner.audit(traced, *rebound(result, unchanged, traced), **EVERY)
     assert {step.direction for step in found.steps} == {Direction.GUIDANCE}
     for step in found.steps:
-        assert step.errors.guidance == pytest.approx(-0.5, abs=0.01)
+        assert step.errors.guidance.times == pytest.approx(-0.5, abs=0.01)
     assert found.first.finding is AuditFinding.MATCH
     assert found.picture.finding is AuditFinding.MATCH
 
@@ -234,7 +289,8 @@ def test_a_short_step_may_be_rounded(runner: Any, traced: ImageTask) -> None:
     found = runner.audit(task, answer, trace.prove(0, drawn_steps), seed=b"later", count=20)
     allowed = bands.band_for("float32", task.scheduler)
     assert allowed is not None
-    assert all(0 < step.errors.latent < allowed.latent / 5 for step in found.steps), str(found)
+    assert all(step.errors.latent > 0 for step in found.steps)
+    assert all(allowed.times("latent", step.errors.latent) < 0.5 for step in found.steps), str(found)
 
 
 def test_latents_of_which_nothing_can_be_computed_are_a_cheat(runner: Any, traced: ImageTask) -> None:
@@ -263,9 +319,6 @@ def test_a_direction_that_is_short_says_nothing(runner: Any, traced: ImageTask) 
 
     found = runner.audit(task, *rebound(result, noisy), **EVERY)
     assert {step.errors.guidance for step in found.steps} == {None}, str(found)
-    error, whole = torch.full((4,), 1e-6, dtype=torch.float64), 2.0
-    assert _along(error, torch.full((4,), 1e-7, dtype=torch.float64), whole) == (None, None)
-    assert _along(error, torch.full((4,), 0.1, dtype=torch.float64), whole)[0] == pytest.approx(1e-5)
 
 
 @pytest.mark.usefixtures("band")
@@ -284,26 +337,31 @@ def test_a_copied_trace_shows_in_one_step_or_by_its_noise_in_all(runner: Any, tr
     assert found.picture.finding is AuditFinding.MATCH
 
 
-HONEST = Errors(equal=False, prediction=0.0, latent=0.0, guidance=0.0, reuse=0.0, guidance_share=0.0, reuse_share=0.0)
-NARROW = Band(prediction=0.1, latent=0.01, guidance=0.05, reuse=0.02, picture=1.0, peak=1.0, calibrated=True)
+HONEST = Errors(equal=False, length=0.0, prediction=0.0, smooth=0.0, latent=0.0)
+NARROW = made({"prediction": 0.1, "smooth": 0.06, "latent": 0.01, "guidance": 0.05, "reuse": 0.02, "against": 0.03})
 
 
 @pytest.mark.parametrize(
     ("errors", "finding", "direction"),
     [
         ({}, AuditFinding.NOISE, None),
-        ({"prediction": 0.1, "latent": 0.01, "guidance": -0.05, "reuse": 0.02}, AuditFinding.NOISE, None),
+        ({"prediction": 0.1, "latent": 0.01, "guidance": Along(-0.05, -1)}, AuditFinding.NOISE, None),
         ({"prediction": 0.11}, AuditFinding.CHEAT, Direction.OTHER),
+        ({"smooth": 0.061}, AuditFinding.CHEAT, Direction.OTHER),
         ({"latent": 0.011}, AuditFinding.CHEAT, Direction.SCHEDULER),
-        ({"guidance": -0.06}, AuditFinding.CHEAT, Direction.GUIDANCE),
-        ({"reuse": 0.03}, AuditFinding.CHEAT, Direction.REUSE),
-        ({"guidance": 0.06, "reuse": 0.03}, AuditFinding.CHEAT, Direction.REUSE),
-        ({"prediction": 9.0, "reuse": 0.03, "guidance_share": 0.99995}, AuditFinding.CHEAT, Direction.GUIDANCE),
-        ({"prediction": 9.0, "reuse": 0.03}, AuditFinding.CHEAT, Direction.OTHER),
-        ({"prediction": 9.0, "guidance_share": 0.997, "reuse_share": 0.9996}, AuditFinding.CHEAT, Direction.OTHER),
-        ({"guidance": None, "reuse": None}, AuditFinding.NOISE, None),
+        ({"prediction": 0.06, "guidance": Along(-0.06, -1)}, AuditFinding.CHEAT, Direction.GUIDANCE),
+        ({"prediction": 0.06, "against": Along(0.06, 1)}, AuditFinding.CHEAT, Direction.AGAINST),
+        (
+            {"prediction": 9.0, "guidance": Along(0.06, 1), "reuse": Along(8.9999, 1)},
+            AuditFinding.CHEAT,
+            Direction.REUSE,
+        ),
+        ({"prediction": 9.0, "guidance": Along(9.0, 1)}, AuditFinding.CHEAT, Direction.GUIDANCE),
+        # Nearly all of it is along guidance, and what is left is no noise.
+        ({"prediction": 9.0, "guidance": Along(8.99, 1)}, AuditFinding.CHEAT, Direction.OTHER),
         ({"equal": True}, AuditFinding.MATCH, None),
         ({"prediction": math.nan}, AuditFinding.CHEAT, Direction.OTHER),
+        ({"prediction": math.inf, "guidance": Along(math.inf, 1)}, AuditFinding.CHEAT, Direction.OTHER),
         ({"latent": math.nan}, AuditFinding.CHEAT, Direction.SCHEDULER),
     ],
 )
@@ -312,6 +370,26 @@ def test_a_step_is_judged_by_its_errors(
 ) -> None:
     found = judge_step(1, replace(HONEST, **errors), NARROW)
     assert (found.finding, found.direction) == (finding, direction), found.reason
+
+
+def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
+    spread = Spread(centre=1.0, between=0.01, within=0.1, reach=6.0)
+    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), calibrated=True)
+    steps = [replace(HONEST, prediction=1.4, smooth=1.0)] * 5
+    assert {judge_step(0, errors, wide).finding for errors in steps} == {AuditFinding.NOISE}
+    found = judge_together(steps, wide)
+    assert found is not None
+    assert (found.finding, found.steps) == (AuditFinding.CHEAT, 5)
+    signs = [replace(HONEST, prediction=1.0, smooth=1.0, guidance=Along(1 + 0.4 * sign, sign)) for sign in (-1, 1) * 3]
+    honest = judge_together(signs, wide)
+    assert honest is not None
+    assert honest.finding is AuditFinding.NOISE, "guidance that is off this way and that has no mean"
+    aside = judge_together([replace(one, guidance=Along(1.4, 1)) for one in signs], wide)
+    assert aside is not None
+    assert aside.direction is Direction.GUIDANCE
+    # Steps with equal bits say nothing of the others, and one step alone was judged already.
+    assert judge_together([SAME, SAME, steps[0]], wide) is None
+    assert judge_together(steps, None) is None
 
 
 def test_without_a_band_other_bits_say_nothing() -> None:
@@ -335,6 +413,8 @@ def test_what_cannot_be_audited_is_said_before_the_model_is_loaded(
         ((traced, "answer", proof), every, "expected an ImageScore"),
         ((traced, score, proof), {**every, "kinds": ("native",)}, "expected the names of two kinds"),
         ((traced, score, proof), {**every, "kinds": "native"}, "expected the names of two kinds"),
+        ((traced, score, proof), {**every, "against": "int8"}, "expected an ImageTask, or None"),
+        ((traced, score, proof), {**every, "against": traced.replace(steps=7)}, "in more than its model"),
     ]
     for arguments, settings, said in cases:
         with pytest.raises(InvalidInputError, match=said):
@@ -366,13 +446,22 @@ def test_the_file_of_bands_names_what_it_was_made_with() -> None:
     assert {"torch", "diffusers", "crynux_validate"} <= set(found["versions"])
     assert found["made_from"]
     for scheduler in ("DDIMScheduler", "UniPCMultistepScheduler", "PNDMScheduler"):
-        widest = bands.band_for("float32", scheduler)
+        unknown = bands.band_for("float32", scheduler)
         own = bands.band_for("float32", scheduler, ("oldest", "native"))
-        assert widest is not None
+        assert unknown is not None
         assert own is not None
-        assert (widest.calibrated, own.calibrated) == (False, True)
+        assert (unknown.calibrated, own.calibrated) == (False, True)
         assert bands.band_for("float32", scheduler, ("native", "oldest")) == own
-        assert 0 < own.prediction <= widest.prediction < 1e-3
-        assert own.picture >= widest.picture * bands.FLOOR > 0
-        assert bands.band_for("float32", scheduler, ("native", "no such kind")) == widest
+        assert own.spreads == unknown.spreads
+        assert 5e-5 < own.most("prediction") < 1e-3, "between honest machines and cheats"
+        assert bands.band_for("float32", scheduler, ("native", "no such kind")) == unknown
     assert bands.band_for("float32", "no such scheduler") is None
+
+
+def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself() -> None:
+    found = bands.band_for("bfloat16", "DDIMScheduler")
+    assert found is not None
+    assert 0.8 < found.spreads["prediction"].centre < 1.3
+    for name in bands.SIGNED:
+        assert abs(found.spreads[name].centre) < 0.05, "honest noise has no direction"
+        assert found.spreads[name].limit(5) < found.spreads[name].limit(1)

@@ -21,6 +21,7 @@ from crynux_validate.pipelines.text.end_tokens import EndTokens
 from crynux_validate.pipelines.text.generating import TextResult, Token
 from crynux_validate.tasks import ModelRef, TextTask
 from crynux_validate.testing import fake_hardware
+from tests import crynux_examples
 from tests.pipelines import jobs
 
 ASKED = [{"role": "user", "content": "what is the sea?"}]
@@ -143,6 +144,25 @@ def test_tools_and_roles_reach_the_template(writer: Runner, task: TextTask) -> N
     assert prompt.startswith('<|begin|><|tools|>[{"function": {"name": "weather"')
     assert "<|system|>be brief<|end|><|user|>what is the sea?<|end|><|assistant|>[{" in prompt
     assert prompt.endswith("<|tool|>rain<|end|><|assistant|>")
+
+
+def test_tools_are_a_part_of_what_is_asked(writer: Runner, task: TextTask) -> None:
+    """From a live task's arguments to tokens: with tools, with others, and with the answer of one."""
+    named = {example.name: example.arguments for example in crynux_examples.TEXT}
+    asked, answered = named["tool_call_example"], named["tool_call_example, with the answers of its tools"]
+    variants = [asked, asked | {"tools": asked["tools"][:1]}, asked | {"tools": None}, answered]
+    tasks = [
+        TextTask.from_crynux(arguments, revision="0" * 40).replace(
+            model=task.model, dtype="bfloat16", max_new_tokens=12, do_sample=False, temperature=1.0, top_k=0
+        )
+        for arguments in variants
+    ]
+    results = [writer.run(one) for one in tasks]
+    assert len({one.digest for one in tasks}) == len({result.score for result in results}) == 4
+    assert [writer.run(one).score for one in reversed(tasks)] == [result.score for result in reversed(results)]
+    loaded: Any = writer._loaded
+    prompt = loaded.tokenizer.decode(prompts.input_ids(loaded, tasks[3]))
+    assert prompt.index('"get_current_weather"') < prompt.index("in Tokyo") < prompt.index("<|tool|>")
 
 
 def test_an_end_token_ends_a_sequence_and_stands_in_the_score(writer: Runner, task: TextTask) -> None:

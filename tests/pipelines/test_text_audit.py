@@ -60,8 +60,9 @@ def shown(result: Any, seed: bytes = SEED) -> TextProof:
     """What a node hands in."""
     top = result.top
     if top is None:
-        return TextProof(result.token_ids)
-    return TextProof(result.token_ids, top.open(audit_positions(seed, result.task, result.score, result.token_ids)))
+        return TextProof(result.task.digest, result.token_ids)
+    places = audit_positions(seed, result.task, result.score, result.token_ids)
+    return TextProof(result.task.digest, result.token_ids, top.open(places))
 
 
 def audited(auditor: TextAuditor, result: Any, **settings: Any) -> Any:
@@ -102,8 +103,28 @@ def test_a_node_of_another_kind_is_honest(
     asked = task.replace(binding="tokens", seed=11)
     worker = fake_hardware_workers["oldest"]
     written = worker.run(jobs.write, asked.model.path, asked.to_json())
-    found = auditor.audit(asked, written["score"], TextProof(written["tokens"]))
+    found = auditor.audit(asked, written["score"], TextProof(asked.digest, written["tokens"]))
     assert found.finding is AuditFinding.NOISE, found
+
+
+def test_texts_that_are_written_at_once_are_honest(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
+    """What measurements of false alarms are made of: alone to the bit as a node writes, and beside others as honest."""
+    from benchmarks.text_audits.together import together
+
+    longer = task.replace(messages=[{"role": "user", "content": "Hear the words of the king." * 3}], seed=8)
+    longer = longer.replace(max_new_tokens=30, repetition_penalty=1.1)
+    loaded: Any = writer._loaded
+    with cv.deterministic():
+        ((ids, rows),) = together(loaded, [task])
+        assert (tuple(ids), tuple(rows)) == (writer.run(task).token_ids[0], writer.run(task).top.rows[0])  # type: ignore[union-attr]
+        found = together(loaded, [task, longer])
+    for asked, (ids, rows) in zip([task, longer], found, strict=True):
+        top = TopLogits(asked, [rows])
+        assert len(ids) == asked.max_new_tokens
+        score = cv.TextScore.from_tokens([ids], top=top.root)
+        places = audit_positions(SEED, asked, score, [ids])
+        audit = auditor.audit(asked, score, TextProof(asked.digest, [ids], top.open(places)), seed=SEED)  # type: ignore[arg-type]
+        assert audit.finding is AuditFinding.NOISE, audit
 
 
 @pytest.mark.parametrize(
@@ -121,7 +142,7 @@ def test_who_samples_in_another_way_is_found(
 ) -> None:
     asked = task.replace(binding="tokens")
     result = writer.run(asked.replace(**done))
-    found = auditor.audit(asked, result.score, TextProof(result.token_ids))
+    found = auditor.audit(asked, result.score, TextProof(asked.digest, result.token_ids))
     assert found.finding is AuditFinding.CHEAT, found
     assert found.tokens <= found.of
 
@@ -129,7 +150,7 @@ def test_who_samples_in_another_way_is_found(
 def test_an_audit_stops_early(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
     asked = task.replace(binding="tokens")
     result = writer.run(asked.replace(seed=99))
-    found = auditor.audit(asked, result.score, TextProof(result.token_ids))
+    found = auditor.audit(asked, result.score, TextProof(asked.digest, result.token_ids))
     assert found.tokens < 20, "a wrong seed is told within a few tokens"
 
 
@@ -141,7 +162,7 @@ def test_a_whole_float32_text_is_quieter_than_bfloat16_can_be(
     top = TopLogits(task, result.top.rows)  # type: ignore[union-attr]
     score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
     places = audit_positions(SEED, task, score, result.token_ids)
-    found = auditor.audit(task, score, TextProof(result.token_ids, top.open(places)), seed=SEED)
+    found = auditor.audit(task, score, TextProof(task.digest, result.token_ids, top.open(places)), seed=SEED)
     assert found.finding is AuditFinding.CHEAT, found
     assert "nearer" in found.reason
 
@@ -157,7 +178,7 @@ def test_rounded_weights_show_in_the_bound_logits(
     top = TopLogits(task, result.top.rows)  # type: ignore[union-attr]
     score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
     places = audit_positions(SEED, task, score, result.token_ids, 50)
-    found = auditor.audit(task, score, TextProof(result.token_ids, top.open(places)), seed=SEED, count=50)
+    found = auditor.audit(task, score, TextProof(task.digest, result.token_ids, top.open(places)), seed=SEED, count=50)
     assert found.finding is AuditFinding.CHEAT, found
     assert "bound logits are further" in found.reason
 
@@ -174,7 +195,7 @@ def test_bound_logits_that_are_not_those_of_the_tokens(writer: Runner, auditor: 
     top = TopLogits(asked, [rows])
     score = cv.TextScore.from_tokens([tokens], top=top.root)
     places = audit_positions(SEED, asked, score, [tokens], 50)
-    found = auditor.audit(asked, score, TextProof([tokens], top.open(places)), seed=SEED, count=50)  # type: ignore[arg-type]
+    found = auditor.audit(asked, score, TextProof(asked.digest, [tokens], top.open(places)), seed=SEED, count=50)  # type: ignore[arg-type]
     assert found.finding is AuditFinding.CHEAT, found
     assert "is not what the task chooses from the logits that the node bound itself" in found.reason
 
@@ -183,7 +204,7 @@ def test_bound_logits_that_are_not_those_of_the_tokens(writer: Runner, auditor: 
 def test_a_text_that_breaks_off(writer: Runner, auditor: TextAuditor, task: TextTask, cut: int) -> None:
     asked = task.replace(binding="tokens")
     tokens = [writer.run(asked).token_ids[0][:-cut]]
-    found = auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+    found = auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
     assert found.finding is AuditFinding.CHEAT, found
     assert f"breaks off after {50 - cut} tokens" in found.reason
 
@@ -192,7 +213,7 @@ def test_a_text_that_goes_on_after_its_end(writer: Runner, auditor: TextAuditor,
     asked = task.replace(binding="tokens")
     result = writer.run(asked)
     ends = asked.replace(eos_token_ids=[result.token_ids[0][10]])
-    found = auditor.audit(ends, result.score, TextProof(result.token_ids))
+    found = auditor.audit(ends, result.score, TextProof(ends.digest, result.token_ids))
     assert found.finding is AuditFinding.CHEAT, found
     assert "goes on after its end" in found.reason
 
@@ -205,7 +226,7 @@ def test_one_token_of_the_nodes_own_choice_is_found(
     asked = task.replace(binding="tokens", eos_token_ids=[2])
     honest = writer.run(asked.replace(eos_token_ids=[])).token_ids[0]
     ended = [[*honest[:at], 2]]
-    found = auditor.audit(asked, cv.TextScore.from_tokens(ended), TextProof(ended))  # type: ignore[arg-type]
+    found = auditor.audit(asked, cv.TextScore.from_tokens(ended), TextProof(asked.digest, ended))  # type: ignore[arg-type]
     assert found.finding is AuditFinding.CHEAT, found
     assert f"token {at} of sequence 0 is further from the reference's choice than any honest one" in found.reason
     assert found.tokens == at + 1
@@ -219,16 +240,45 @@ def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTas
     other = asked.replace(temperature=0.6)
     result = writer.run(other)
     settings: dict[str, Any] = {"bands": bands, "against": other}
-    found = auditor.audit(asked, result.score, TextProof(result.token_ids), **settings)
+    found = auditor.audit(asked, result.score, TextProof(asked.digest, result.token_ids), **settings)
     assert found.finding is AuditFinding.CHEAT, found
     assert "second hypothesis" in found.reason
     honest = writer.run(asked)
-    found = auditor.audit(asked, honest.score, TextProof(honest.token_ids), **settings)
+    found = auditor.audit(asked, honest.score, TextProof(asked.digest, honest.token_ids), **settings)
     assert found.finding is AuditFinding.NOISE
     assert found.against is not None
     assert found.against < 0
     with pytest.raises(cv.InvalidInputError, match="seed of the second hypothesis"):
-        auditor.audit(asked, honest.score, TextProof(honest.token_ids), against=other.replace(seed=8))
+        auditor.audit(asked, honest.score, TextProof(asked.digest, honest.token_ids), against=other.replace(seed=8))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"top_k": 0, "typical_p": 0.9},
+        {"top_p": 0.9, "repetition_penalty": 1.2,
+         "warper_order": ["top_k", "repetition_penalty", "top_p", "min_p", "temperature", "typical_p"]},
+    ],
+    ids=["typical_p", "repetition penalty stands between"],
+)  # fmt: skip
+def test_bound_rows_are_judged_where_tokens_have_no_margins(
+    model: ModelRef, writer: Runner, auditor: TextAuditor, task: TextTask, changes: dict[str, Any],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    asked = task.replace(**changes)
+    result = writer.run(asked)
+    found = audited(auditor, result)
+    assert found.finding is AuditFinding.INCOMPARABLE, "honest rows do not acquit tokens"
+    assert request.node.callspec.id in found.reason
+    assert found.top is not None
+    with Runner(model, "text", "float32", "cpu") as other:
+        quiet = other.run(asked.replace(dtype="float32"))
+    top = TopLogits(asked, quiet.top.rows)  # type: ignore[union-attr]
+    score = cv.TextScore.from_tokens(quiet.token_ids, top=top.root)
+    places = audit_positions(SEED, asked, score, quiet.token_ids)
+    found = auditor.audit(asked, score, TextProof(asked.digest, quiet.token_ids, top.open(places)), seed=SEED)
+    assert found.finding is AuditFinding.CHEAT, found
+    assert "nearer" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -237,24 +287,35 @@ def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTas
 def test_what_cannot_be_compared_says_why_without_a_model(task: TextTask, changes: dict[str, Any]) -> None:
     asked = task.replace(binding="tokens", model=ModelRef("no/such-model", revision="0" * 40), **changes)
     tokens = [[1, 2]]
-    found = audit_text(asked, cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+    found = audit_text(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
     assert found.finding is AuditFinding.INCOMPARABLE
     assert any(word in found.reason for word in ("beam", "typical_p"))
     assert str(found)
 
 
+def test_a_proof_of_another_task_is_an_error_before_a_model_is_loaded(task: TextTask) -> None:
+    """Who mixes up two tasks is told so: the node is no cheat for that."""
+    asked = task.replace(binding="tokens", model=ModelRef("no/such-model", revision="0" * 40))
+    tokens = [[1, 2]]
+    other = TextProof(asked.replace(seed=9).digest, tokens)  # type: ignore[arg-type]
+    with pytest.raises(
+        cv.InvalidAnswerError, match=f"of the task {other.task_digest[:16]}..., not of {asked.digest[:16]}"
+    ):
+        audit_text(asked, cv.TextScore.from_tokens(tokens), other)
+
+
 def test_another_model_or_dtype(auditor: TextAuditor, task: TextTask) -> None:
     tokens = [[1]]
-    score, proof = cv.TextScore.from_tokens(tokens), TextProof(tokens)  # type: ignore[arg-type]
     for name, changes in (("model", {"model": ModelRef("a/b", revision="0" * 40)}), ("dtype", {"dtype": "float32"})):
+        other = task.replace(binding="tokens", **changes)
         with pytest.raises(cv.InvalidInputError, match=f"asks for {name}"):
-            auditor.audit(task.replace(binding="tokens", **changes), score, proof)
+            auditor.audit(other, cv.TextScore.from_tokens(tokens), TextProof(other.digest, tokens))  # type: ignore[arg-type]
 
 
 def test_tokens_that_the_model_does_not_have(auditor: TextAuditor, task: TextTask) -> None:
-    tokens = [[1, 1536]]
+    asked, tokens = task.replace(binding="tokens"), [[1, 1536]]
     with pytest.raises(cv.InvalidAnswerError, match="token id 1536; the model knows 0 to 1535"):
-        auditor.audit(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+        auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
 
 
 def test_positions_and_seeds(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
@@ -273,9 +334,9 @@ def test_positions_and_seeds(writer: Runner, auditor: TextAuditor, task: TextTas
 def test_a_closed_auditor(task: TextTask) -> None:
     auditor = TextAuditor.for_task(task, "cpu")
     auditor.close()
-    tokens = [[1]]
+    asked, tokens = task.replace(binding="tokens"), [[1]]
     with pytest.raises(cv.PipelineError, match="closed"):
-        auditor.audit(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+        auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
     assert "closed" in repr(auditor)
 
 
@@ -286,7 +347,9 @@ def test_what_is_saved_opens_the_answer(writer: Runner, task: TextTask, tmp_path
     assert top == result.top
     read = TextProof.from_json((tmp_path / "answer.json").read_bytes())
     assert read.token_ids == result.token_ids
-    proof = TextProof(result.token_ids, top.open(audit_positions(SEED, task, result.score, result.token_ids)))
+    assert read.task_digest == task.digest
+    places = audit_positions(SEED, task, result.score, result.token_ids)
+    proof = TextProof(task.digest, result.token_ids, top.open(places))
     answer = cv.answer_from_bytes((tmp_path / "answer.bin").read_bytes())
     proof.check(task, answer)  # type: ignore[arg-type]
     writer.run(task.replace(binding="tokens")).save(tmp_path)
@@ -317,9 +380,9 @@ def test_one_pass_gives_the_logits_of_decoding(auditor: TextAuditor, task: TextT
 
 def test_a_reference_that_overflows(auditor: TextAuditor, task: TextTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_computed", lambda *given: np.full((given[2], 1536), np.nan, np.float32))
-    tokens = [[1] * 50]
+    asked, tokens = task.replace(binding="tokens"), [[1] * 50]
     with pytest.raises(cv.PipelineError, match="no numbers"):
-        auditor.audit(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+        auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
 
 
 def test_a_bound_row_of_tokens_that_the_model_does_not_have(
@@ -331,7 +394,7 @@ def test_a_bound_row_of_tokens_that_the_model_does_not_have(
     top = TopLogits(task, [[strange] * 50])
     score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
     places = audit_positions(SEED, task, score, result.token_ids)
-    found = auditor.audit(task, score, TextProof(result.token_ids, top.open(places)), seed=SEED)
+    found = auditor.audit(task, score, TextProof(task.digest, result.token_ids, top.open(places)), seed=SEED)
     assert found.finding is AuditFinding.CHEAT, "its answer binds the row, so it is no error of the auditor's"
     assert "tokens that the model does not" in found.reason
 
@@ -345,7 +408,8 @@ def test_bound_rows_of_nonsense_are_found_without_a_band_of_the_model(
     made_up = [row_of([(ids[at], 90.0), *((1400 + other, -float(other)) for other in range(7))]) for at in range(50)]
     top = TopLogits(task, [made_up])
     score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
-    proof = TextProof(result.token_ids, top.open(audit_positions(SEED, task, score, result.token_ids)))
+    places = audit_positions(SEED, task, score, result.token_ids)
+    proof = TextProof(task.digest, result.token_ids, top.open(places))
     unknown = TextBands(shipped_bands().bands, {})
     found = auditor.audit(task, score, proof, seed=SEED, bands=unknown)
     assert (found.finding, found.calibrated) == (AuditFinding.CHEAT, False), found
@@ -440,6 +504,6 @@ def test_the_second_look_is_skipped_where_the_first_says_it(monkeypatch: pytest.
         raise AssertionError("a model is loaded")
 
     monkeypatch.setattr(reference, "load", refuse)
-    tokens = [[1] * 51]
+    asked, tokens = task.replace(binding="tokens"), [[1] * 51]
     with pytest.raises(cv.InvalidAnswerError, match="51 tokens; the task allows 50"):
-        audit_text(task.replace(binding="tokens"), cv.TextScore.from_tokens(tokens), TextProof(tokens))  # type: ignore[arg-type]
+        audit_text(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]

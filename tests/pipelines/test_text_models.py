@@ -72,8 +72,19 @@ def drop_a_weight(file: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def quantize(config: dict[str, Any]) -> None:
-    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+def quantize(folder: Path, method: str, **settings: Any) -> None:
+    """Say that the weights are small; nothing may look at these first."""
+    (folder / "model.safetensors").write_bytes(b"")
+    edit(folder / "config.json", lambda config: config.update(quantization_config={"quant_method": method, **settings}))
+
+
+def store(folder: Path, dtype: torch.dtype) -> None:
+    """Store weights in 8 bits, and say nothing of it."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    small = {name: (10 * tensor).to(dtype) for name, tensor in tensors.items() if "proj" in name}
+    save_file({**tensors, **small}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "AutoTokenizer": ["own.Own", None]}
@@ -89,7 +100,13 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
         (lambda at: (at / "config.json").write_text("{"), "the configuration in .* cannot be loaded"),
         (lambda at: (at / "config.json").unlink(), "the configuration in .* cannot be loaded"),
         (lambda at: (at / "tokenizer.json").unlink(), "the tokenizer in .* cannot be loaded"),
-        (lambda at: edit(at / "config.json", quantize), "holds quantized weights; supported are float32"),
+        (lambda at: quantize(at, "bitsandbytes", load_in_8bit=True), "quantized as 'bitsandbytes' .*quantize_bits in"),
+        (lambda at: quantize(at, "fp8", weight_block_size=[128, 128]), "quantized as FP8 .*checkpoint in bfloat16"),
+        (lambda at: quantize(at, "mxfp4"), "quantized as MXFP4 .*checkpoint in bfloat16"),
+        (lambda at: quantize(at, "gptq", bits=4, group_size=128), "quantized as 'gptq'"),
+        (lambda at: store(at, torch.float8_e4m3fn), "stores .*proj.weight' as F8_E4M3; expected weights of F64, F32"),
+        (lambda at: store(at, torch.int8), "stores .*proj.weight' as I8; expected weights of F64, F32, F16, BF16"),
+        (lambda at: quantize(at, "new"), "quantized as 'new'|the configuration in .* cannot be loaded"),
         (
             lambda at: edit(at / "config.json", lambda config: config.update(vocab_size=990)),
             "the model in .*mismatched keys|the model in .* cannot be loaded",
@@ -98,9 +115,12 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
             lambda at: (at / "config.json").write_text('{"model_type": "t5", "vocab_size": 10}'),
             r"is an encoder-decoder \(t5\); supported are causal",
         ),
-        (
-            lambda at: (at / "config.json").write_text('{"model_type": "qwen2_5_vl"}'),
-            "of the kind 'qwen2_5_vl', which transformers .* runs as a vision-language model only; .* text-only model",
+        *(
+            (
+                lambda at, kind=kind: (at / "config.json").write_text(f'{{"model_type": "{kind}"}}'),
+                f"of the kind '{kind}', which transformers .* runs as a vision-language model only; .* text-only model",
+            )
+            for kind in ("qwen2_vl", "qwen2_5_vl", "llava")
         ),
         (
             lambda at: (at / "config.json").write_text('{"model_type": "clip"}'),
@@ -178,6 +198,29 @@ def test_tools_for_a_template_that_knows_none(copied: Path) -> None:
     assert write(copied).finish == ("length",)
     with pytest.raises(PipelineError, match="chat template ignores tools; leave them out, or choose a model"):
         write(copied, tools=TOOLS)
+
+
+def test_a_template_reads_the_tasks_own_variables(copied: Path) -> None:
+    """As models that think ask for them: defined or not, false, and given another name first."""
+    set_template(
+        copied,
+        "{%- set think = enable_thinking if enable_thinking is defined else true %}{{ messages[0].content }}"
+        "{%- macro style() %}{{ style_of[0].name }}{% endmacro %}"
+        "{%- if style_of is defined %}{{ style() }}{% endif %}{%- if not think %}<no thoughts>{% endif %}",
+    )
+    given: list[dict[str, Any]] = [{}, {"enable_thinking": False}, {"style_of": [{"name": "brief"}]}]
+    results = [write(copied, template_args=args) for args in given]
+    assert len({result.token_ids for result in results}) == 3
+    assert write(copied, template_args={"enable_thinking": True}).token_ids == results[0].token_ids
+    with Runner.for_task(results[0].task, "cpu") as runner:
+        loaded: Any = runner._loaded
+        for result, args in zip(results, given, strict=True):
+            assert runner.run(result.task).score == result.score, "nothing is left of the others"
+            theirs = loaded.tokenizer.apply_chat_template(ASKED, add_generation_prompt=True, **args)["input_ids"]
+            assert prompts.input_ids(loaded, result.task) == theirs
+        for wrong in ({"enable_thinkng": False}, {"think": True}):
+            with pytest.raises(PipelineError, match=f"does not read {next(iter(wrong))!r} of template_args; leave it"):
+                runner.run(results[0].task.replace(template_args=wrong))
 
 
 @pytest.mark.parametrize(
@@ -295,6 +338,15 @@ def test_the_recipe_says_what_was_loaded(text_model: ModelRef, copied: Path) -> 
 
 
 def test_defaults_of_torch_are_left_alone(text_model: ModelRef) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # the guard computes with one
+    try:
+        check_defaults(text_model)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def check_defaults(text_model: ModelRef) -> None:
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype())
     write(Path(str(text_model.path)))
     after = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype())

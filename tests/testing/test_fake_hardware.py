@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -336,7 +337,7 @@ assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 @pytest.mark.torch
-def test_kinds_of_cards_compute_in_their_arithmetic() -> None:
+def test_kinds_of_cards_compute_in_their_arithmetic(card_workers: fake_hardware.Workers) -> None:
     """In another process as in this one; what can be asked of one kind can be asked of all."""
     from crynux_validate.testing import tensor_cores
     from crynux_validate.testing.gpu.arithmetic import ARCHITECTURES
@@ -350,8 +351,9 @@ def test_kinds_of_cards_compute_in_their_arithmetic() -> None:
         fake_hardware.gpu_kinds(3)
     found = {}
     for kind in (PLAIN, cards["ada"], cards["hopper"], fake_hardware.gpu_kinds(2)[4]):
-        with Worker(kind) as fresh:
-            found[kind.name], record = fresh.run(jobs.product)
+        with ExitStack() as stack:
+            worker = card_workers.get(kind.name) or stack.enter_context(Worker(kind))
+            found[kind.name], record = worker.run(jobs.product)
         if kind is PLAIN:
             assert record is None
             assert found[kind.name] == jobs.product()[0]

@@ -609,17 +609,16 @@ def test_a_mode_that_derives_from_it_is_not_allowed() -> None:
         pass
 
 
-def test_the_program_for_a_real_card_finds_the_arithmetic_that_it_is_given() -> None:
+def test_what_compares_a_real_card_finds_the_arithmetic_that_it_is_given() -> None:
     """It was never run on one; here an emulated card stands for it."""
-    from benchmarks import first_card
+    from crynux_validate.doctor.card import shares
 
     with tensor_cores("hopper"):
         for k in (16, 512):
-            what, ascending, *split = first_card._compared("cpu", "hopper", "float16", k)
-            assert (what, ascending) == ("rounded to float16", "100.00%")
-            _, other, *_ = first_card._compared("cpu", "cdna3", "float16", k)
-            assert k == 16 or ascending != other
-        assert split != ["100.00%", "100.00%"]
+            found = shares("cpu", "hopper", "float16", k)
+            assert (found["compared"], found["equal"]["1"]) == ("rounded to float16", 1.0)
+            assert k == 16 or shares("cpu", "cdna3", "float16", k)["equal"]["1"] < 1
+        assert found["equal"]["2"] < 1
 
 
 @pytest.fixture(scope="module")

@@ -32,10 +32,74 @@ def test_stake(vector: Vector) -> None:
         assert float(gain) == float((1 - r) * k + r * (e * k - x * min(Fraction(stake) * part, bound)))
 
 
-def quorums(given: Vector) -> tuple[Fraction, Fraction, Fraction]:
+@each("audited-stakes")
+def test_audited_stake(vector: Vector) -> None:
+    """By what becomes of a node in each case; fee and stake are the solution of two equations, gains that of one."""
+    given, terms = vector["given"], vector["given"]["audits"]
+    k, r = Fraction(given["price"]), Fraction(given["sampling_rate"])
+    d = Fraction(terms["detection"]) if terms["detection"] else 1 - (1 - Fraction(terms["cheated"])) ** terms["steps"]
+    a, m = Fraction(terms["false_alarms"]), Fraction(terms["saves"])
+    e, x, y, v = after_an_accusation(given, d)
+    for name, value in {"d": d, "a": a, "e": e, "x": x, "y": y, "v": v}.items():
+        assert float(vector[name]) == float(value), name
+    cheat, honest = (1 - r * d * (1 - e), r * d * x), (1 - r * a * (1 - v), r * a * y)
+    part, bound = Fraction(given["slash_ppm"], 10**6), given["slash_per_fee"]
+    w: Fraction | float
+    slash: Fraction | float
+    w, slash = fee_and_slash(cheat, honest, k, (1 - m) * k)
+    assert (float(vector["fee"]), float(vector["slash"])) == (float(w), float(slash))
+    enough = bound is None or slash <= bound * w
+    assert float(vector["s"]) == float(slash / part if enough else math.inf)
+    assert (vector["s"] == "infinity") == ("infinite" in vector["flags"])
+    assert float(vector["per_fee"]) == (math.ceil(slash / w) if slash and w < math.inf else slash)
+    groups = a * given["group_size"] if terms["then"] == "group" else 0
+    assert float(vector["cost"]) == float(w + r * k * (Fraction(terms["cost"]) + groups))
+    for stake, gain in vector["gains"].items():
+        taken = Fraction(stake) * part
+        if not honest[0]:
+            assert gain == "infinity"
+            continue
+        fee = (k + honest[1] * taken) / honest[0]
+        if bound is not None and taken > bound * fee:
+            fee = k / (honest[0] - honest[1] * bound)
+            taken = bound * fee
+        assert honest[0] * fee - honest[1] * taken == k
+        assert float(gain) == float(cheat[0] * fee - cheat[1] * taken - (1 - m) * k)
+
+
+def after_an_accusation(given: Vector, d: Fraction) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+    """That a cheat is paid after all, and slashed; that an honest node is slashed, and paid after all."""
+    terms = given["audits"]
+    if terms["then"] == "slash":
+        return Fraction(0), Fraction(1), Fraction(1), Fraction(0)
+    g = d if terms["confirms"] is None else Fraction(terms["confirms"])
+    h = Fraction(1) if terms["confirms_falsely"] is None else Fraction(terms["confirms_falsely"])
+    p, b, c = quorums(given | {"view": "drawn"})
+    others = quorums(given | {"view": "network", "honest": given["honest"] - 1}, cheats=0)
+    return p + b * (1 - g), c * g, others[0] + others[1] * h, others[2] * (1 - h)
+
+
+def fee_and_slash(
+    cheat: tuple[Fraction, Fraction], honest: tuple[Fraction, Fraction], k: Fraction, work: Fraction
+) -> tuple[Fraction | float, Fraction | float]:
+    """Solve: an honest node keeps k, a cheat what its work is worth; each is paid and slashed so often."""
+    if not k:
+        return k, k
+    if honest[0] and cheat[0] * k <= work * honest[0]:  # by its pay alone it keeps no more
+        return k / honest[0], Fraction(0)
+    # Of w and l: honest[0] w - honest[1] l = k, cheat[0] w - cheat[1] l = work; by Cramer's rule.
+    determinant = honest[1] * cheat[0] - honest[0] * cheat[1]
+    if determinant >= 0:
+        return math.inf, math.inf
+    w, slash = (honest[1] * work - cheat[1] * k) / determinant, (honest[0] * work - cheat[0] * k) / determinant
+    return w, slash
+
+
+def quorums(given: Vector, cheats: int = 1) -> tuple[Fraction, Fraction, Fraction]:
     """That colluders are a quorum; that they are none, but with the honest who are there; that the honest are one.
 
-    Every order in which honest and dishonest members can be drawn, and every honest member there or not.
+    A group has at least so many cheats. Every order in which honest and dishonest members can be drawn, and every
+    honest member there or not.
     """
     size, quorum = given["group_size"], given["group_size"] // 2 + 1
     absent, weight = Fraction(given["absent"]), Fraction(given["dishonest_weight"])
@@ -53,11 +117,11 @@ def quorums(given: Vector) -> tuple[Fraction, Fraction, Fraction]:
         if colluders >= quorum:
             p += chance
             continue
-        cheats = max(colluders, 1)
-        for there in range(size - cheats + 1):
-            away = size - cheats - there
-            this = chance * comb(size - cheats, there) * (1 - absent) ** there * absent**away
-            b += this if cheats + there >= quorum else 0
+        together = max(colluders, cheats)
+        for there in range(size - together + 1):
+            away = size - together - there
+            this = chance * comb(size - together, there) * (1 - absent) ** there * absent**away
+            b += this if together + there >= quorum else 0
             c += this if there >= quorum else 0
     return p / total, b / total, c / total
 

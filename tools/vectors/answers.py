@@ -33,7 +33,15 @@ def task_vectors() -> list[Vector]:
         ("every-field", "nothing is left at its default", cv.ImageTask(
             model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
-            safety_checker=True, algorithm="phash/1", binding="trace")),
+            safety_checker=True, algorithm="phash/1", vae=HUB, unet=LOCAL, loras=[cv.Lora(LOCAL, "a.safetensors", 0.5)],
+            textual_inversions=[cv.TextualInversion(LOCAL, "b.safetensors", "<b>")], binding="trace")),
+        ("loras", "LoRAs in their order; a file's default name and a weight without a fraction", plain.replace(
+            loras=[cv.Lora(HUB, "b/\u00e9.safetensors", -0.1), cv.Lora(LOCAL), cv.Lora(HUB, "a.safetensors", 2)])),
+        ("textual-inversion", "vectors for a word", plain.replace(
+            prompt="a <cat-toy>", textual_inversions=[cv.TextualInversion(HUB, "c.safetensors", "<cat-toy>")])),
+        ("no-negative-prompt", "none is not an empty one", plain.replace(negative_prompt=None)),
+        ("components", "another VAE and another UNet", plain.replace(vae=LOCAL, unet=cv.ModelRef(
+            HUB.repository, revision=HUB.revision, variant="fp16"))),
     ]  # fmt: skip
     said = cv.TextTask(model=HUB, messages=[{"role": "user", "content": "what is the sea?"}])
     texts = [

@@ -1,52 +1,110 @@
-"""How far honest machines are apart in one step: measured, and kept in a file that says with which versions."""
+"""How far honest machines are off in one step, and in several together: measured, and kept in a file with versions."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-SCHEMA: Final = "crynux-validate/audit-bands/1"
-PARTS: Final = ("prediction", "latent", "guidance", "reuse", "picture", "peak")
-"""What is measured of honest machines."""
+SCHEMA: Final = "crynux-validate/audit-bands/2"
 
-FLOOR: Final = 0.1
-"""A pair's own band is at least this share of the widest: a pair that was never apart was not measured often enough."""
+SIGNED: Final = ("guidance", "reuse", "against")
+"""Statistics of a prediction that lie on both sides of honest ones."""
+
+PREDICTION: Final = ("prediction", "smooth", *SIGNED)
+"""Statistics of a prediction; their mean over several steps is judged as well."""
+
+PICTURE: Final = ("picture", "peak")
+"""Statistics of a picture."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What honest machines have in one statistic, and where it ends.
+
+    Parameters
+    ----------
+    centre
+        The mean of all honest steps.
+    between
+        The standard deviation between pictures, each with its own kinds of machine.
+    within
+        The standard deviation between the steps of one picture.
+    reach
+        So many standard deviations are honest: a quantile of Student's distribution, or more.
+    least
+        No limit is narrower than this: what was never apart was not measured often enough.
+    room
+        The limit is so many times as wide.
+    """
+
+    centre: float
+    between: float
+    within: float
+    reach: float
+    least: float = 0.0
+    room: float = 1.0
+
+    def limit(self, steps: int = 1) -> float:
+        """Return how far from the centre the mean of so many steps may be."""
+        measured = self.reach * math.sqrt(self.between**2 + self.within**2 / steps)
+        return max(measured, self.least) * self.room
+
+    def times(self, value: float, steps: int = 1, *, signed: bool = False) -> float:
+        """Return how many times the limit a mean of so many steps is from the centre: above 1 no honest machine.
+
+        Parameters
+        ----------
+        value
+            The mean; infinite or NaN are infinitely far.
+        steps
+            Of how many steps.
+        signed
+            Whether less than the centre counts as well.
+        """
+        off, limit = value - self.centre, self.limit(steps)
+        if math.isnan(off):
+            return math.inf
+        off = abs(off) if signed else max(off, 0.0)
+        if off == 0:
+            return 0.0
+        return off / limit if limit else math.inf
 
 
 @dataclass(frozen=True)
 class Band:
-    """What honest machines of two kinds may be apart.
+    """What honest machines may be apart: a spread for each statistic.
 
     Parameters
     ----------
-    prediction
-        The distance of two predictions, as a share of the length of the auditor's.
-    latent
-        The distance of two latents that follow from the same prediction, as a share of their length, or of what the
-        step moved where that is more.
-    guidance
-        The error along the direction of guidance, as a difference of guidance scales.
-    reuse
-        The error along the way to the prediction of the step before, as a share of this way.
-    picture, peak
-        The root mean square and the largest of the distances of two pictures' samples, in levels of 0 to 255.
+    spreads
+        By the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing was not
+        measured of honest machines, and is not judged.
     calibrated
-        Whether it was measured on this pair of kinds; otherwise it is the widest of its dtype and scheduler.
+        Whether the pair of kinds was measured.
     """
 
-    prediction: float
-    latent: float
-    guidance: float
-    reuse: float
-    picture: float
-    peak: float
+    spreads: Mapping[str, Spread]
     calibrated: bool
+
+    def times(self, name: str, value: float, steps: int = 1) -> float:
+        """Return how many times its limit a statistic is from honest ones."""
+        return self.spreads[name].times(value, steps, signed=name in SIGNED)
+
+    def most(self, name: str, steps: int = 1) -> float:
+        """Return the largest value of a statistic that is honest."""
+        spread = self.spreads[name]
+        return spread.centre + spread.limit(steps)
 
 
 def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -> Band | None:
-    """Return the band of a pair of kinds, or else the widest of the dtype and scheduler, marked as not calibrated.
+    """Return the band of a dtype and scheduler.
+
+    It is made from all pairs of kinds that were measured together; kinds that are not among them get the same one,
+    marked as not calibrated. Where all cheats are many times further off than honest machines, in float32, the limits
+    are wider by the dtype's room: other models round otherwise.
 
     Parameters
     ----------
@@ -60,16 +118,15 @@ def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -
     Band or None
         None where nothing was measured with this dtype and scheduler.
     """
-    found = [row for row in load()["bands"] if (row["dtype"], row["scheduler"]) == (dtype, scheduler)]
-    own = [row for row in found if kinds is not None and sorted(row["kinds"]) == sorted(kinds)]
-    if not found:
+    row = load()["bands"].get(dtype)
+    if row is None or scheduler not in row["latents"]:
         return None
-    margins = load()["margins"][dtype]
-    widest = {part: max(row[part] for row in found) for part in PARTS}
-    measured = {part: max((row[part] for row in own), default=widest[part]) for part in PARTS}
-    return Band(
-        **{part: margins[part] * max(measured[part], widest[part] * FLOOR) for part in PARTS}, calibrated=bool(own)
-    )
+    measured = {**row["statistics"], "latent": row["latents"][scheduler]}
+    calibrated = kinds is not None and sorted(kinds) in row["kinds"]
+    # One level of one sample is the same for every model.
+    rooms = {name: 1.0 if name == "peak" else row["room"] for name in measured}
+    spreads = {name: Spread(**numbers, room=rooms[name]) for name, numbers in measured.items()}
+    return Band(spreads, calibrated)
 
 
 @cache
@@ -80,4 +137,4 @@ def load() -> Mapping[str, Any]:
     return found
 
 
-__all__ = ["FLOOR", "PARTS", "SCHEMA", "Band", "band_for", "load"]
+__all__ = ["PICTURE", "PREDICTION", "SCHEMA", "SIGNED", "Band", "Spread", "band_for", "load"]

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from crynux_validate.answers import Score
+
 
 class AuditFinding(StrEnum):
     """What an audit says of a step of an image, or of a text."""
@@ -16,4 +18,9 @@ class AuditFinding(StrEnum):
     """It cannot be said; the reason stands beside it."""
 
 
-__all__ = ["AuditFinding"]
+def answer_hex(answer: Score) -> str | None:
+    """The bytes of an audited answer as hexadecimal digits; None without a result digest, which cannot be submitted."""
+    return None if answer.result_digest is None else answer.to_bytes().hex()
+
+
+__all__ = ["AuditFinding", "answer_hex"]

@@ -1,27 +1,26 @@
 """What an audit says of an image: from the numbers of each step to a finding (protocol U5)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from crynux_validate.audits.bands import Band
-from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.answers import ImageScore
+from crynux_validate.audits.bands import PREDICTION, Band
+from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
-
-NAMED_FROM: Final = 0.9999
-"""A direction is named where at least this share of the square of a prediction's error lies in it.
-
-With another prompt the prediction of the step before is off alike (0.9996 was measured), and most of the error is along
-guidance (0.997).
-"""
-
 
 DIRECTED_FROM: Final = 0.01
 """A direction is looked at where it has at least this share of the prediction's length.
 
 Where both prompts are nearly the same, or two steps, honest noise is many times the way between their predictions.
+"""
+
+REUSED_FROM: Final = 2.0
+"""The prediction of the step before is looked at where it is at least so many roundings away.
+
+It is the node's own claim, so that its rounding is a part of this direction.
 """
 
 
@@ -32,6 +31,8 @@ class Direction(StrEnum):
     """Its prediction is that of another guidance scale."""
     REUSE = "fewer steps"
     """Its prediction is that of the step before, or near to it: it was not computed."""
+    AGAINST = "hypothesis"
+    """Its prediction is that of the other model that the auditor was asked to compare with."""
     SCHEDULER = "scheduler"
     """Its prediction is right, and the latent does not follow from it."""
     OTHER = "other"
@@ -39,35 +40,69 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True)
+class Along:
+    """How far an error lies in a known direction.
+
+    Parameters
+    ----------
+    off
+        In units of `Errors`; below 0 the other way.
+    times
+        As a multiple of the direction: a difference of guidance scales, a share of the way to another prediction.
+    """
+
+    off: float
+    times: float
+
+
+@dataclass(frozen=True)
 class Errors:
     """How far a node's step is from the auditor's.
+
+    In float32 the unit of distances is the length of the auditor's prediction. In float16 and bfloat16 the auditor
+    computes each prediction twice, in the task's dtype and in float32; the node is compared with the latter, and the
+    unit is the distance of these two: what the auditor's own machine rounds away in this very step.
 
     Parameters
     ----------
     equal
-        Whether all bits are equal.
-    prediction
+        Whether all bits are equal. All distances are 0 then.
+    length
         Distance of the predictions, as a share of the length of the auditor's.
+    prediction
+        The same in units.
+    smooth
+        The distance that is left of it when fields of 4 x 4 values are averaged, times 4, in units: of the same size
+        for noise that is different everywhere times 1/4.
     latent
         Distance of the latents that follow, both from the node's prediction, as a share of the auditor's length, or of
         what the step moved where that is more.
     guidance
-        How much larger the node's guidance scale would have to be; None without guidance, and where it changes little
-        (`DIRECTED_FROM`).
+        Along the direction of guidance; None without guidance, and where it changes little (`DIRECTED_FROM`).
     reuse
-        How far the node's prediction is on the way to that of the step before, 0 to 1; None in the first step, and
-        where these two are nearly the same.
-    guidance_share, reuse_share
-        Which share of the square of the prediction's error lies in these directions; None where there is no such.
+        Along the way to the prediction of the step before; None in the first step, and where that is near
+        (`REUSED_FROM`).
+    against
+        Along the way to the prediction of another model; None where none is asked for.
     """
 
     equal: bool
+    length: float
     prediction: float
+    smooth: float
     latent: float
-    guidance: float | None
-    reuse: float | None
-    guidance_share: float | None
-    reuse_share: float | None
+    guidance: Along | None = None
+    reuse: Along | None = None
+    against: Along | None = None
+
+    def of(self, name: str) -> float | None:
+        """Return a statistic by its name in `crynux_validate.audits.bands`, None where there is none."""
+        found = getattr(self, name)
+        return found.off if isinstance(found, Along) else found
+
+
+SAME: Final = Errors(equal=True, length=0.0, prediction=0.0, smooth=0.0, latent=0.0)
+"""Of a step with equal bits."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +120,16 @@ class PartAudit:
         Why, in words, where the finding alone does not say it.
     peak
         Of a picture the largest distance of a sample, in levels.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
     """
 
     finding: AuditFinding
     off: float | None
     reason: str = ""
     peak: int | None = None
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +148,9 @@ class StepAudit:
         Of a ``CHEAT``: in which direction it is off.
     reason
         Why, in words.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
     """
 
     step: int
@@ -116,6 +158,33 @@ class StepAudit:
     errors: Errors
     direction: Direction | None = None
     reason: str = ""
+    times: float | None = None
+
+
+@dataclass(frozen=True)
+class TogetherAudit:
+    """What is said of all drawn steps together that have other bits.
+
+    Parameters
+    ----------
+    finding
+        What is said of them.
+    steps
+        How many they are.
+    direction
+        Of a ``CHEAT``: in which direction their mean is off.
+    reason
+        Why, in words.
+    times
+        How far it is off, as a multiple of what honest machines may be: of its numbers the one that is furthest. Above
+        1 it is a ``CHEAT``; None where that cannot be said.
+    """
+
+    finding: AuditFinding
+    steps: int
+    direction: Direction | None = None
+    reason: str = ""
+    times: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,21 +195,29 @@ class ImageAudit:
     ----------
     task
         The task's digest.
+    answer
+        The answer that was audited.
     image
         The number of the image.
     steps
         What is said of each drawn step.
+    together
+        What is said of their mean: small errors that all steps share show there. None where fewer than two steps have
+        other bits, and without a band.
     first
         Whether the first latent is that of the task's seed.
     picture
         Whether the picture is what the last latent decodes to, and its hash that of the answer.
-    calibrated
-        Whether the band was measured on this pair of kinds; otherwise it is the widest of its dtype and scheduler.
+    band
+        What honest machines may be apart; None where nothing was measured with this dtype and scheduler. Each of its
+        limits is of the number of the same name.
     """
 
     task: str
+    answer: ImageScore
     image: int
     steps: tuple[StepAudit, ...]
+    together: TogetherAudit | None
     first: PartAudit
     picture: PartAudit
     calibrated: bool
@@ -152,17 +229,20 @@ class ImageAudit:
         A picture that the proof does not show is ``INCOMPARABLE``, or a node with a false one would not show it.
         """
         found = {self.first.finding, self.picture.finding, *(step.finding for step in self.steps)}
+        found |= set() if self.together is None else {self.together.finding}
         return next(one for one in _GRAVEST_FIRST if one in found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
             "task_digest": self.task,
+            "answer": answer_hex(self.answer),
             "image": self.image,
             "finding": self.finding.value,
             "calibrated": self.calibrated,
             "first": _part(self.first),
             "steps": [_step(step) for step in self.steps],
+            "together": None if self.together is None else _together(self.together),
             "picture": _part(self.picture),
         }
 
@@ -173,6 +253,8 @@ class ImageAudit:
         lines = [f"image {self.image}: {self.finding}{'' if self.calibrated else ', uncalibrated'}"]
         lines.append(_line("first latent", self.first.finding, self.first.reason))
         lines += [_line(f"step {step.step}", step.finding, step.reason) for step in self.steps]
+        if self.together is not None:
+            lines.append(_line(f"{self.together.steps} steps", self.together.finding, self.together.reason))
         return "\n".join([*lines, _line("picture", self.picture.finding, self.picture.reason)])
 
 
@@ -182,51 +264,81 @@ _GRAVEST_FIRST: Final = (AuditFinding.CHEAT, AuditFinding.INCOMPARABLE, AuditFin
 def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     """Say what a step's errors mean, with the band of its dtype, scheduler and pair of kinds."""
     if errors.equal:
-        return StepAudit(step, AuditFinding.MATCH, errors)
+        return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        return StepAudit(
-            step, AuditFinding.INCOMPARABLE, errors, None, "other bits, and no band for this dtype and scheduler"
-        )
-    aside = max(_aside(errors, band), key=lambda one: one[0], default=(0.0, Direction.OTHER))
-    if not errors.prediction <= band.prediction or aside[0] > 1:
-        direction, how = _direction(errors, aside[1] if errors.prediction <= band.prediction else Direction.OTHER)
-        said = (
-            f"the prediction is off by {errors.prediction:.2g} of its length, honest machines by {band.prediction:.2g}"
-        )
-        return StepAudit(step, AuditFinding.CHEAT, errors, direction, f"{said}; {how}")
-    if not errors.latent <= band.latent:
-        said = f"{errors.latent:.2g} of its length, honest machines by {band.latent:.2g}"
+        reason = "other bits, and no band for this dtype and scheduler"
+        return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
+    found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
+    off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)
+    times, outside = max(*off.values(), followed), [name for name in found if off[name] > 1]
+    if outside:
+        direction, how = _direction(errors, band)
+        reason = f"{_said(outside[0], found[outside[0]], band, 1)}; {how}"
+        return StepAudit(step, AuditFinding.CHEAT, errors, direction, reason, times)
+    if followed > 1:
+        said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
         reason = f"the latent does not follow from the prediction: off by {said}"
-        return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason)
-    return StepAudit(step, AuditFinding.NOISE, errors, None, f"off by {errors.prediction:.2g}, as honest machines are")
+        return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason, times)
+    reason = f"off by {errors.length:.2g}, as honest machines are"
+    return StepAudit(step, AuditFinding.NOISE, errors, None, reason, times)
 
 
-def _aside(errors: Errors, band: Band) -> Iterator[tuple[float, Direction]]:
-    """How many times its band an error is in each known direction: a small error can lie in one direction whole."""
-    if errors.guidance is not None:
-        yield _times(errors.guidance, band.guidance), Direction.GUIDANCE
-    if errors.reuse is not None:
-        yield _times(errors.reuse, band.reuse), Direction.REUSE
+def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
+    """Say what the mean of several steps' errors means; None for fewer than two with other bits, and without a band."""
+    other = [errors for errors in steps if not errors.equal]
+    if band is None or len(other) < 2:
+        return None
+    means: dict[str, tuple[float, int]] = {}
+    for name in _judged(band):
+        values = [value for errors in other if (value := errors.of(name)) is not None]
+        if values:
+            means[name] = sum(values) / len(values), len(values)
+    worst = max(means, key=lambda name: band.times(name, *means[name]))
+    said, times = _said(worst, means[worst][0], band, means[worst][1]), band.times(worst, *means[worst])
+    if times > 1:
+        return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
+    return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are", times)
 
 
-def _times(error: float, band: float) -> float:
-    if error == 0:
-        return 0.0
-    return abs(error) / band if band else math.inf
+def _judged(band: Band) -> Iterable[str]:
+    """The statistics of a prediction that were measured of honest machines."""
+    return (name for name in PREDICTION if name in band.spreads)
 
 
-def _direction(errors: Errors, otherwise: Direction) -> tuple[Direction, str]:
-    """The direction that most of the error lies in, with what it means."""
-    direction = otherwise
-    if (errors.guidance_share or 0) >= NAMED_FROM:
-        direction = Direction.GUIDANCE
-    if (errors.reuse_share or 0) >= NAMED_FROM:
-        direction = Direction.REUSE
-    if direction is Direction.GUIDANCE:
-        return direction, f"as if the guidance scale were off by {errors.guidance:+.2g}"
-    if direction is Direction.REUSE:
-        return direction, f"by {errors.reuse:.0%} of the way to the prediction of the step before"
-    return direction, "in no known direction"
+_NAMED: Final = {"guidance": Direction.GUIDANCE, "reuse": Direction.REUSE, "against": Direction.AGAINST}
+
+_WHAT: Final = {
+    "prediction": "the prediction",
+    "smooth": "the prediction, averaged over fields,",
+    "guidance": "along guidance the prediction",
+    "reuse": "on the way to the step before the prediction",
+    "against": "on the way to the other model the prediction",
+}
+
+
+def _said(name: str, value: float, band: Band, steps: int) -> str:
+    honest = f"{band.spreads[name].centre:.2g} and {band.spreads[name].limit(steps):.2g} at most from it"
+    return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
+
+
+def _direction(errors: Errors, band: Band) -> tuple[Direction, str]:
+    """The direction in which an error is too large, where little more than honest noise is left without it."""
+    found: list[tuple[float, str, Along]] = []
+    for name in _NAMED:
+        along: Along | None = getattr(errors, name)
+        if along is not None and name in band.spreads and band.times(name, along.off) > 1:
+            left = math.sqrt(max(errors.prediction**2 - along.off**2, 0.0))
+            if not band.times("prediction", left) > 1:
+                found.append((abs(along.off), name, along))
+    if not found:
+        return Direction.OTHER, "in no known direction"
+    _, name, along = max(found, key=lambda one: one[0])
+    how = {
+        "guidance": f"as if the guidance scale were off by {along.times:+.2g}",
+        "reuse": f"by {along.times:.0%} of the way to the prediction of the step before",
+        "against": f"by {along.times:.0%} of the way to the prediction of the other model",
+    }
+    return _NAMED[name], how[name]
 
 
 def _line(what: str, finding: AuditFinding, reason: str) -> str:
@@ -234,25 +346,62 @@ def _line(what: str, finding: AuditFinding, reason: str) -> str:
 
 
 def _part(part: PartAudit) -> dict[str, Any]:
-    return {"finding": part.finding.value, "off": part.off, "peak": part.peak, "reason": part.reason}
+    return {
+        "finding": part.finding.value,
+        "off": None if part.off is None else _number(part.off),
+        "peak": part.peak,
+        "times": _number(part.times),
+        "reason": part.reason,
+    }
 
 
 def _step(step: StepAudit) -> dict[str, Any]:
     return {
         "step": step.step,
         "finding": step.finding.value,
+        "times": _number(step.times),
+        "length": _number(step.errors.length),
         "prediction": _number(step.errors.prediction),
+        "smooth": _number(step.errors.smooth),
         "latent": _number(step.errors.latent),
         "direction": None if step.direction is None else step.direction.value,
-        "guidance": step.errors.guidance,
-        "reuse": step.errors.reuse,
+        "guidance": _along(step.errors.guidance),
+        "reuse": _along(step.errors.reuse),
+        "against": _along(step.errors.against),
         "reason": step.reason,
     }
 
 
-def _number(value: float) -> float | None:
+def _together(found: TogetherAudit) -> dict[str, Any]:
+    return {
+        "finding": found.finding.value,
+        "steps": found.steps,
+        "times": _number(found.times),
+        "direction": None if found.direction is None else found.direction.value,
+        "reason": found.reason,
+    }
+
+
+def _along(along: Along | None) -> dict[str, Any] | None:
+    return None if along is None else {"off": _number(along.off), "times": _number(along.times)}
+
+
+def _number(value: float | None) -> float | None:
     """A number as JSON has it: none that is infinite."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
-__all__ = ["DIRECTED_FROM", "Direction", "Errors", "ImageAudit", "PartAudit", "StepAudit", "judge_step"]
+__all__ = [
+    "DIRECTED_FROM",
+    "REUSED_FROM",
+    "SAME",
+    "Along",
+    "Direction",
+    "Errors",
+    "ImageAudit",
+    "PartAudit",
+    "StepAudit",
+    "TogetherAudit",
+    "judge_step",
+    "judge_together",
+]

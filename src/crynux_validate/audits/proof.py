@@ -25,7 +25,7 @@ from crynux_validate.audits.layout import (
 from crynux_validate.audits.tree import count_of_siblings, root_from
 from crynux_validate.encoding import DIGEST_BYTES, check_integer, check_type, length_prefixed, shorten, summary
 from crynux_validate.errors import InvalidInputError, needed_for
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
@@ -176,10 +176,7 @@ class TraceProof:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to a file, whole or not at all; raises `InvalidInputError` where that is impossible."""
-        try:
-            write_whole(path, self.to_bytes())
-        except (OSError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"the proof cannot be written to {shorten(path)}: {error}") from error
+        write_or_refuse(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | PathLike[str], task: ImageTask) -> Self:

@@ -104,7 +104,8 @@ class TextBands:
         check_type(task, TextTask, "the task", "a TextTask")
         band = self.bands.get(task.dtype)
         if band is not None:
-            return band, task.model.digest in self.made.get("models", ())
+            # Weights of 4 or 8 bits are another model: no band was made from one.
+            return band, task.quantize_bits is None and task.model.digest in self.made.get("models", ())
         found = self.bands.get("bfloat16")
         return None if found is None else (found, False)
 

@@ -19,10 +19,13 @@ _MAX_TOKEN: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class TextProof:
-    """The claimed tokens, and what opens some of the logits that were bound with them.
+    """The claimed tokens of a task, and what opens some of the logits that were bound with them.
 
     Parameters
     ----------
+    task_digest
+        The digest of the task that the node says it answers (`TextTask.digest`), 64 hexadecimal digits: tokens do not
+        show it by themselves.
     token_ids
         For each sequence its new token ids, 0 to 2^31-1, with the end-of-sequence token if it was produced.
     top
@@ -31,13 +34,16 @@ class TextProof:
     Raises
     ------
     InvalidInputError
-        For no sequence, more than 16, one without tokens, and what is no token id.
+        For what is no digest, no sequence, more than 16, one without tokens, and what is no token id.
     """
 
+    task_digest: str
     token_ids: tuple[tuple[int, ...], ...]
     top: TopOpenings | None = None
 
     def __post_init__(self) -> None:
+        named = parse_hex(self.task_digest, "task_digest", DIGEST_BYTES).hex()
+        object.__setattr__(self, "task_digest", named)
         object.__setattr__(self, "token_ids", _checked(self.token_ids))
         check_type(self.top, (TopOpenings, type(None)), "top", "what TopLogits.open returns, or None")
 
@@ -47,11 +53,16 @@ class TextProof:
         Raises
         ------
         InvalidAnswerError
-            For an answer that does not fit the task, other tokens than it binds, more or longer sequences than the task
-            allows, rows that are missing, not wanted, or not those that it binds.
+            For a proof of another task, an answer that does not fit the task, other tokens than it binds, more or
+            longer sequences than the task allows, rows that are missing, not wanted, or not those that it binds.
         """
         check_type(task, TextTask, "the task", "a TextTask")
         check_type(answer, TextScore, "the answer", "a TextScore; an error report has no text to audit")
+        if self.task_digest != task.digest:
+            raise InvalidAnswerError(
+                f"the proof is of the task {self.task_digest[:16]}..., not of {task.digest[:16]}...; give the task and "
+                "the proof that belong together"
+            )
         check_answer(task, answer)
         if len(self.token_ids) != task.sequences:
             raise InvalidAnswerError(
@@ -81,7 +92,7 @@ class TextProof:
 
     def to_json(self) -> str:
         """Return the proof as JSON, which `from_json` reads."""
-        value: dict[str, Any] = {"token_ids": self.token_ids}
+        value: dict[str, Any] = {"task_digest": self.task_digest, "token_ids": self.token_ids}
         if self.top is not None:
             value["top"] = {
                 "places": self.top.places,
@@ -92,7 +103,7 @@ class TextProof:
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Self:
-        """Read a proof, or the ``answer.json`` that `TextResult.save` writes: of that the tokens.
+        """Read a proof, or the ``answer.json`` that `TextResult.save` writes: of that the task's digest and the tokens.
 
         Raises
         ------
@@ -100,16 +111,18 @@ class TextProof:
             For anything else, and for more than 16 MiB.
         """
         value = parse_json(data, "the proof", MAX_PROOF_BYTES)
-        if not isinstance(value, dict) or not isinstance(value.get("token_ids"), list):
-            raise InvalidInputError(
-                "the proof has no token_ids; give TextProof.to_json, or the answer.json of a result"
-            )
+        for name in ("task_digest", "token_ids"):
+            if not isinstance(value, dict) or name not in value:
+                raise InvalidInputError(
+                    f"the proof has no {name}; give TextProof.to_json, or the answer.json of a result"
+                )
         top = value.get("top")
-        return cls(value["token_ids"], None if top is None else _read_top(top))
+        return cls(value["task_digest"], value["token_ids"], None if top is None else _read_top(top))
 
     def __repr__(self) -> str:
         rows = "" if self.top is None else f"{len(self.top.rows)} rows"
-        return summary(self, f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens", rows)
+        lengths = ", ".join(str(len(ids)) for ids in self.token_ids)
+        return summary(self, f"task {self.task_digest[:12]}", f"of {lengths} tokens", rows)
 
 
 def _checked(sequences: Any) -> tuple[tuple[int, ...], ...]:

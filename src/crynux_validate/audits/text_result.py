@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.answers import TextScore
+from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
 from crynux_validate.tasks import TextTask
 
@@ -16,6 +17,8 @@ class TextAudit:
     ----------
     task
         The task.
+    answer
+        The answer that was audited.
     finding
         ``NOISE``: as far from the reference as honest machines are. ``CHEAT``: further. ``INCOMPARABLE``: it cannot be
         said. Never ``MATCH``: a pass over a text rounds in another way than writing it, even on one machine.
@@ -24,7 +27,8 @@ class TextAudit:
     calibrated
         Whether the bands were made from this model and dtype.
     tokens, of
-        How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat.
+        How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat. 0 where
+        the task's tokens have no margins.
     odd
         How many of them the reference would not have chosen.
     margins
@@ -42,6 +46,7 @@ class TextAudit:
     """
 
     task: TextTask
+    answer: TextScore
     finding: AuditFinding
     reason: str
     calibrated: bool
@@ -58,9 +63,10 @@ class TextAudit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        value = {name: found for name, found in vars(self).items() if name != "task"}
+        value = {name: found for name, found in vars(self).items() if name not in ("task", "answer")}
         limits = None if self.top_limits is None else list(self.top_limits)
-        return {"task_digest": self.task.digest, **value, "finding": self.finding.value, "top_limits": limits}
+        named = {"task_digest": self.task.digest, "answer": answer_hex(self.answer)}
+        return {**named, **value, "finding": self.finding.value, "top_limits": limits}
 
     def __str__(self) -> str:
         lines = [

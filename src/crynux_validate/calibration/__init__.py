@@ -1,61 +1,22 @@
 """What a threshold is worth: error rates of honest machines and of cheats, measured, with bounds that hold.
 
-`calibrate` takes `Samples` and returns a `Calibration`. A name is imported when it is first used: a saved calibration
-is read without numpy.
+`calibrate` takes `Samples` and returns a `Calibration`. What needs numpy is imported when it is first used: a saved
+calibration is read without it.
 """
 
 import crynux_validate.lazy as _lazy
+from crynux_validate.calibration.plot import draw_plot
+from crynux_validate.calibration.rates import CheatRates, Curve, Curves, HonestRates, PairRates, Rate, Rates
+from crynux_validate.calibration.recommendation import NotEnough, Recommendation
+from crynux_validate.calibration.result import Calibration, Excluded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from crynux_validate.calibration.calibrating import calibrate
     from crynux_validate.calibration.keyed import BandRates, KeyedCalibration, KeyedSample, calibrate_keyed
-    from crynux_validate.calibration.plot import draw_plot
     from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
-    from crynux_validate.calibration.recommendation import NotEnough, Recommendation
-    from crynux_validate.calibration.result import (
-        Calibration,
-        CheatRates,
-        Curve,
-        Curves,
-        Excluded,
-        HonestRates,
-        PairRates,
-        Rate,
-        Rates,
-    )
     from crynux_validate.calibration.samples import Sample, Samples
     from crynux_validate.calibration.tables import write_samples
-
-_MODULE_OF = {
-    "BandRates": "keyed",
-    "KeyedCalibration": "keyed",
-    "KeyedSample": "keyed",
-    "calibrate": "calibrating",
-    "calibrate_keyed": "keyed",
-    "NotEnough": "recommendation",
-    "Recommendation": "recommendation",
-    "Sample": "samples",
-    "Samples": "samples",
-    "draw_plot": "plot",
-    "kind_of": "reading",
-    "read_samples": "reading",
-    "sample_of": "reading",
-    "write_samples": "tables",
-} | dict.fromkeys(
-    (
-        "Calibration", "CheatRates", "Curve", "Curves", "Excluded", "HonestRates", "PairRates", "Rate", "Rates",
-    ),
-    "result",
-)  # fmt: skip
-
-_NEEDS = {
-    "calibrate": ("calibration", ("numpy", "scipy")),
-    "calibrate_keyed": ("calibration", ("numpy", "scipy")),
-    **dict.fromkeys(
-        ("Sample", "Samples", "kind_of", "read_samples", "sample_of", "write_samples"), ("calibration", ("numpy",))
-    ),
-}
 
 __all__ = [
     "BandRates",
@@ -82,5 +43,14 @@ __all__ = [
     "sample_of",
     "write_samples",
 ]
+
+_MODULE_OF = {
+    "BandRates": "keyed", "KeyedCalibration": "keyed", "KeyedSample": "keyed", "calibrate_keyed": "keyed",
+    "calibrate": "calibrating", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
+    "Sample": "samples", "Samples": "samples", "write_samples": "tables",
+}  # fmt: skip
+_NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",))) | dict.fromkeys(
+    ("calibrate", "calibrate_keyed"), ("calibration", ("numpy", "scipy"))
+)
 
 __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)

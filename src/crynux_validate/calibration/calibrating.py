@@ -1,37 +1,27 @@
 """From samples to a calibration."""
 
-import math
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from os import PathLike
 from typing import Final
 
 import numpy as np
 
-from crynux_validate.calibration.counting import (
-    Counts,
-    OnProgress,
-    count_cheat,
-    count_honest,
-    count_unrelated,
-)
-from crynux_validate.calibration.groups import Drawn, cheat_groups, honest_groups, judged, unrelated_groups
-from crynux_validate.calibration.intervals import Bounds, Clustering, bounds, check_confidence
-from crynux_validate.calibration.recommendation import NotEnough, Recommendation, lowest, more_pictures
-from crynux_validate.calibration.result import BY, Calibration, Curve, Curves, Excluded, Rate, reps_of, slash_place
-from crynux_validate.calibration.samples import CHEAT, HONEST, UNRELATED, Floats, Samples
-from crynux_validate.calibration.table import PLAIN, Integers, Table, classes_of, margin_cuts, pictures_of
+from crynux_validate.calibration.fields import CHEAT, HONEST, UNRELATED
+from crynux_validate.calibration.intervals import check_confidence
+from crynux_validate.calibration.making import Making
+from crynux_validate.calibration.rates import reps_of
+from crynux_validate.calibration.recommendation import recommended
+from crynux_validate.calibration.result import Calibration
+from crynux_validate.calibration.samples import Samples
+from crynux_validate.calibration.table import Table, classes_of, margin_cuts
+from crynux_validate.calibration.unrelated import OnProgress
 from crynux_validate.encoding import check_flag, check_function, check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
-from crynux_validate.judging import GROUP_SIZES
+from crynux_validate.judging.verdict import check_group_size
 
 PLAIN_SHARE: Final = 0.05
 """From this share of degenerate hashes on a warning is given."""
-
-DIGITS: Final = 6
-"""Significant digits of rates; bounds are rounded outwards."""
-
-_TARGETS: Final = "expected a number above 0 and below 1, like"
 
 
 def calibrate(
@@ -93,7 +83,14 @@ def calibrate(
     OSError
         Where the state cannot be written.
     """
-    _check(samples, group_size, false_reject_rate, false_slash_rate, confidence, safety_checker, groups, seed)
+    check_type(samples, Samples, "samples", "Samples: make them with Samples.of or read_samples")
+    check_group_size(group_size)
+    _check_rate(false_reject_rate, "false_reject_rate", 0.01)
+    _check_rate(false_slash_rate, "false_slash_rate", 0.001)
+    check_confidence(confidence)
+    check_flag(safety_checker, "safety_checker")
+    check_integer(groups, "groups", 1, 10**7)
+    check_integer(seed, "seed")
     check_function(on_progress, "on_progress")
     if state is not None:
         check_type(state, (str, PathLike), "state", "the name of a file")
@@ -102,25 +99,20 @@ def calibrate(
     honest, unrelated = samples.having(HONEST), _in_order(samples.having(UNRELATED))
     cuts = margin_cuts(honest) or margin_cuts(unrelated)
     table = Table.of(honest, classes_of(honest, cuts))
-    made = _Made(table, reps_of(_even(samples)), group_size, confidence, safety_checker, groups, seed)
-    made.warnings += [
-        *_of_models(honest),
-        *_of_kinds(table, group_size),
-        *_of_plain(samples),
-        *_of_margins(samples, cuts),
-    ]
+    made = Making(table, reps_of(_even(samples)), group_size, confidence, safety_checker, groups, seed)
+    made.warnings += [*table.warnings, *_warnings(samples, table, group_size, margins=bool(cuts))]
     made.add_honest(cuts)
     made.add_unrelated(unrelated, cuts, state, on_progress)
     for name in samples.cheats:
         made.add_cheat(name, samples.having(CHEAT + name))
     return Calibration(
-        algorithm=samples.algorithm,
+        algorithm=samples.algorithm,  # type: ignore[arg-type]  # checked
         images=samples.images,
         group_size=group_size,
         safety_checker=safety_checker,
         confidence=confidence,
-        false_reject_rate=float(false_reject_rate),
-        false_slash_rate=float(false_slash_rate),
+        false_reject_rate=false_reject_rate,
+        false_slash_rate=false_slash_rate,
         models=honest.models.names,
         kinds=table.kinds,
         merged=table.merged,
@@ -130,7 +122,7 @@ def calibrate(
         pairs=made.pairs,
         left_out=tuple(made.left_out),
         recommendation=recommended(
-            made.groups[HONEST], made.thresholds, float(false_reject_rate), float(false_slash_rate), confidence
+            made.groups[HONEST], made.thresholds, false_reject_rate, false_slash_rate, confidence
         ),
         warnings=tuple(made.warnings),
         versions=_versions(),
@@ -138,299 +130,19 @@ def calibrate(
     )
 
 
-def recommended(
-    honest: Curves, thresholds: tuple[int, ...], false_reject_rate: float, false_slash_rate: float, confidence: float
-) -> Recommendation | NotEnough:
-    """Return the lowest thresholds that keep both rates, or how many more pictures it takes."""
-    places = {threshold: at for at, start in enumerate(thresholds) for threshold in range(start, 65)}
-
-    def reject(threshold: int) -> Rate:
-        return honest.passing.at(places[threshold])
-
-    def slash(at: int, to: int) -> Rate:
-        return honest.slash.at(slash_place(len(thresholds), places[at], places[to]))
-
-    threshold = lowest(reject, false_reject_rate)
-    slash_threshold = (
-        None if threshold is None else lowest(lambda to: slash(threshold, to), false_slash_rate, threshold)
-    )
-    if threshold is not None and slash_threshold is not None:
-        return Recommendation(threshold, slash_threshold)
-    failed = {
-        "false_reject_rate": (reject(64), false_reject_rate),
-        "false_slash_rate": (slash(threshold or 64, 64), false_slash_rate),
-    }
-    needed = {
-        what: more_pictures(rate, limit, confidence) for what, (rate, limit) in failed.items() if rate.high > limit
-    }
-    what = max(needed, key=lambda name: math.inf if (more := needed[name]) is None else more)
-    return NotEnough(what, honest.passing.n, needed[what])
-
-
-class _Made:
-    """A calibration in the making."""
-
-    def __init__(
-        self,
-        table: Table,
-        thresholds: tuple[int, ...],
-        size: int,
-        confidence: float,
-        safety_checker: bool,
-        groups: int,
-        seed: int,
-    ) -> None:
-        self.table = table
-        self.thresholds = thresholds
-        self.size = size
-        self.confidence = confidence
-        self.safety_checker = safety_checker
-        self.drawn = groups
-        self.seed = seed
-        self.pictures: dict[str, int] = {}
-        self.groups: dict[str, Curves] = {}
-        self.pairs: dict[str, Curves] = {}
-        self.left_out: list[Excluded] = []
-        self.warnings: list[str] = list(table.warnings)
-
-    def add_honest(self, cuts: tuple[float, ...]) -> None:
-        found = count_honest(self.table, safety_checker=self.safety_checker, seed=self.seed)
-        by_pair = found.by_pair.sum(axis=1)
-        there = by_pair > 0  # not every two kinds have a task in common
-        self.pictures[HONEST] = found.pictures
-        self.pairs[HONEST] = Curves(
-            *(
-                self._curve(
-                    found.pictures,
-                    {
-                        "picture": Clustering(self._beyond(of_picture), found.weights),
-                        "pair of kinds": Clustering(self._beyond(of_pair)[there], by_pair[there]),
-                    },
-                )
-                for of_picture, of_pair in (
-                    (found.distances, found.by_pair),
-                    (found.telling, found.telling_by_pair),
-                )
-            )
-        )
-        self.left_out += self._excluded(HONEST, found.classes, cuts, agree=False)
-        drawn = honest_groups(self.table, self.size, self.drawn, self._rng(HONEST, 0))
-        self.groups[HONEST] = self._judged(drawn, honest=True)
-
-    def add_cheat(self, name: str, cheat: Samples) -> None:
-        keys = ((cheat.models.names[a], cheat.tasks.names[b]) for a, b in _codes(cheat))
-        task = np.array([self.table.places.get(key, -1) for key in keys], np.int64)
-        known = task >= 0
-        if not known.all():
-            self.warnings.append(
-                f"{int((~known).sum())} of {len(task)} answers of the cheat {name} are to tasks that no honest machine"
-                " answered; they are left out"
-            )
-        if not known.any():
-            self.warnings.append(f"the cheat {name} has no rates: no honest machine answered its tasks")
-            return
-        if (kinds := len(cheat.kinds.names)) > 1:
-            self.warnings.append(
-                f"the cheat {name} has answers of {kinds} kinds of machines, and its rates are averages over them: give"
-                " it a name for each"
-            )
-        hashes, task = cheat.hashes[known], task[known]
-        found = count_cheat(self.table, hashes, task, safety_checker=self.safety_checker, seed=self.seed)
-        self.pictures[name] = found.pictures
-        self.pairs[name] = self._of_counts(found)
-        self.groups[name] = self._worst(
-            [
-                cheat_groups(self.table, hashes, task, some, self.size, self.drawn, self._rng(name, some))
-                for some in self._accomplices
-            ]
-        )
-
-    def add_unrelated(
-        self,
-        unrelated: Samples,
-        cuts: tuple[float, ...],
-        state: str | PathLike[str] | None,
-        on_progress: OnProgress | None,
-    ) -> None:
-        if not len(unrelated):
-            self.warnings.append("there are no unrelated pictures: how often they agree by chance was not measured")
-            return
-        picture, shown = pictures_of(unrelated), pictures_of(unrelated, by_hash=True)
-        pictures = int(picture.max()) + 1
-        if twice := pictures - int(shown.max()) - 1:
-            self.warnings.append(
-                f"{twice} of {pictures} unrelated pictures have no result digest, and the hash of another one: in"
-                " groups each hash counts once"
-            )
-        if pictures < 2:
-            self.warnings.append("all unrelated samples are of one picture: they have no rates")
-            return
-        classes = classes_of(unrelated, cuts)
-        found = count_unrelated(
-            unrelated.hashes,
-            picture,
-            classes,
-            safety_checker=self.safety_checker,
-            seed=self.seed,
-            state=state,
-            on_progress=on_progress,
-        )
-        self.pictures[UNRELATED] = int(shown.max()) + 1
-        weights = found.distances.sum(axis=1).astype(np.float64)
-        below, beyond = (
-            {"picture": Clustering(events.astype(np.float64), weights, order=2)}
-            for events in (self._below(found.distances), self._beyond(found.telling))
-        )
-        touched = found.nearest.cumsum()[np.array(self.thresholds) - 1]
-        self.pairs[UNRELATED] = Curves(
-            self._curve(found.pairs_of_pictures, below, [touched, touched], [pictures, pictures]),
-            self._curve(pictures, beyond),  # one plain picture is far from none
-        )
-        self.left_out += self._excluded(UNRELATED, found.classes, cuts, agree=True)
-        self.groups[UNRELATED] = self._worst(
-            [
-                unrelated_groups(
-                    self.table, unrelated.hashes, shown, some, self.size, self.drawn, self._rng(UNRELATED, some)
-                )
-                for some in self._accomplices
-            ]
-        )
-
-    @property
-    def _accomplices(self) -> range:
-        """How many members hand in a cheat's answer: fewer than a quorum."""
-        return range(1, self.size // 2 + 1)
-
-    def _of_counts(self, found: Counts) -> Curves:
-        return Curves(
-            *(
-                self._curve(found.pictures, {"picture": Clustering(events, found.weights)})
-                for events in (self._below(found.distances), self._beyond(found.telling))
-            )
-        )
-
-    def _below(self, distances: Floats | Integers) -> Floats:
-        """For each threshold what is below it: of shape (clusters, thresholds)."""
-        below: Floats = distances.cumsum(axis=1)[:, np.array(self.thresholds) - 1]
-        return below
-
-    def _beyond(self, distances: Floats | Integers) -> Floats:
-        """For each threshold what is not below it, exactly 0 where nothing is."""
-        beyond: Floats = distances[:, ::-1].cumsum(axis=1)[:, ::-1][:, np.array(self.thresholds)]
-        return beyond
-
-    def _curve(
-        self,
-        n: int,
-        clusterings: Mapping[str, Clustering],
-        touched: Sequence[Integers] = (),
-        pictures: Sequence[int] = (),
-    ) -> Curve:
-        found = bounds(n, clusterings, confidence=self.confidence, seed=self.seed, touched=touched, pictures=pictures)
-        return curve(n, found)
-
-    def _judged(self, drawn: Drawn, *, honest: bool) -> Curves:
-        found = judged(drawn, self.thresholds, honest=honest, safety_checker=self.safety_checker, seed=self.seed)
-        return Curves(self._curve(drawn.pictures, found.passing), self._curve(drawn.pictures, found.slash))
-
-    def _worst(self, several: Iterable[Drawn]) -> Curves:
-        """Over several numbers of accomplices: what is accepted most, and slashed least."""
-        found = [self._judged(drawn, honest=False) for drawn in several]
-        return Curves(
-            _choose([one.passing for one in found], lambda rate: rate.high),
-            _choose([one.slash for one in found], lambda rate: -rate.low),
-        )
-
-    def _excluded(self, role: str, classes: Integers, cuts: tuple[float, ...], *, agree: bool) -> Iterable[Excluded]:
-        events = self._below(classes) if agree else self._beyond(classes)
-        for least, cut in [(PLAIN, None), *((len(cuts) - at, cut) for at, cut in enumerate(cuts))]:
-            rule = "degenerate" if cut is None else f"degenerate, or a margin below {cut:.3g}"
-            yield Excluded(
-                role,
-                rule,
-                cut,
-                int(classes.sum()),
-                int(classes[least:].sum()),
-                tuple(int(count) for count in events.sum(axis=0)),
-                tuple(int(count) for count in events[least:].sum(axis=0)),
-            )
-
-    def _rng(self, role: str, accomplices: int) -> np.random.Generator:
-        """A role's own random numbers: what one draws does not depend on which others there are."""
-        return np.random.default_rng([self.seed, accomplices, *role.encode()])
-
-
-def curve(n: int, found: Bounds) -> Curve:
-    """Round rates and bounds for the result, the bounds outwards."""
-    return Curve(
-        n,
-        tuple(_rounded(rate, 0) for rate in found.rate),
-        tuple(min(_rounded(low, -1), _rounded(rate, 0)) for low, rate in zip(found.low, found.rate, strict=True)),
-        tuple(
-            max(min(1.0, _rounded(high, 1)), _rounded(rate, 0))
-            for high, rate in zip(found.high, found.rate, strict=True)
-        ),
-        tuple(BY.index(name) for name in found.by),
-    )
-
-
-def _rounded(value: float, direction: int) -> float:
-    """Round to `DIGITS` digits: down (-1), to the nearest (0), up (1)."""
-    if value == 0:
-        return 0.0
-    unit = DIGITS - 1 - math.floor(math.log10(value))
-    near = round(float(value), unit)
-    step = direction * 10.0**-unit
-    return near if direction == 0 or (near - value) * direction >= 0 else round(near + step, unit)
-
-
-def _choose(curves: list[Curve], score: Callable[[Rate], float]) -> Curve:
-    """At every place the rate with the highest score."""
-    chosen = [max((one.at(place) for one in curves), key=score) for place in range(len(curves[0].rate))]
-    return Curve(
-        min(one.n for one in curves),
-        tuple(rate.rate for rate in chosen),
-        tuple(rate.low for rate in chosen),
-        tuple(rate.high for rate in chosen),
-        tuple(BY.index(rate.by) for rate in chosen),
-    )
-
-
-def _in_order(samples: Samples) -> Samples:
-    """Rows in an order of their own: that in which they were given decides nothing."""
-    return samples.at(np.lexsort([samples.margins, *samples.hashes.T, samples.tasks.codes]))
-
-
-def _codes(samples: Samples) -> Iterator[tuple[int, int]]:
-    return zip(samples.models.codes.tolist(), samples.tasks.codes.tolist(), strict=True)
-
-
-def _even(samples: Samples) -> bool:
-    """Whether all distances are even: all hashes have an even number of set bits, or all an odd one."""
-    odd = np.bitwise_count(samples.hashes) % 2
-    return bool((odd == odd[:1]).all())
-
-
-def _of_models(honest: Samples) -> Iterator[str]:
-    models = honest.models.names
+def _warnings(samples: Samples, table: Table, size: int, *, margins: bool) -> Iterator[str]:
+    """Say what limits rates of groups of a size; `margins` says whether rules on margins are looked at."""
+    models = samples.having(HONEST).models.names
     if len(models) > 1:
         yield f"{len(models)} models are taken together; a threshold belongs to one model: calibrate each by itself"
-
-
-def _of_kinds(table: Table, size: int) -> Iterator[str]:
-    kinds = len(table.kinds)
-    if kinds == 2:
+    if len(table.kinds) == 2:
         yield "there are two kinds of machines, so that nothing is known of how pairs of kinds differ"
     answers = table.present.sum(axis=1)
-    few = int((answers < size).sum())
-    if few:
+    if few := int((answers < size).sum()):
         yield (
             f"{few} of {len(answers)} tasks were answered by fewer than {size} kinds of machines: in their groups some"
             " members are of one kind and always agree, which makes rates per group look better than they are"
         )
-
-
-def _of_plain(samples: Samples) -> Iterator[str]:
     for role in (HONEST, UNRELATED):
         rows = samples.having(role)
         if len(rows) and (share := float(rows.degenerate.mean())) >= PLAIN_SHARE:
@@ -438,12 +150,20 @@ def _of_plain(samples: Samples) -> Iterator[str]:
                 f"{share:.0%} of the {role} hashes are degenerate: pictures too plain to tell apart, on which nobody is"
                 " slashed"
             )
-
-
-def _of_margins(samples: Samples, cuts: tuple[float, ...]) -> Iterator[str]:
     unknown = int(np.isnan(samples.margins).sum())
-    if cuts and unknown:
+    if margins and unknown:
         yield f"{unknown} of {len(samples)} samples have no margin: rules on margins leave none of them out"
+
+
+def _in_order(samples: Samples) -> Samples:
+    """Rows in an order of their own: that in which they were given decides nothing."""
+    return samples.at(np.lexsort([samples.margins, *samples.hashes.T, samples.tasks.codes]))
+
+
+def _even(samples: Samples) -> bool:
+    """Whether all distances are even: all hashes have an even number of set bits, or all an odd one."""
+    odd = np.bitwise_count(samples.hashes) % 2
+    return bool((odd == odd[:1]).all())
 
 
 def _versions() -> dict[str, str]:
@@ -459,26 +179,6 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _check(
-    samples: object,
-    group_size: object,
-    false_reject_rate: object,
-    false_slash_rate: object,
-    confidence: object,
-    safety_checker: object,
-    groups: object,
-    seed: object,
-) -> None:
-    check_type(samples, Samples, "samples", "Samples: make them with Samples.of or read_samples")
-    if type(group_size) is not int or group_size not in GROUP_SIZES:
-        raise InvalidInputError(f"group_size is {shorten(group_size)}; expected one of {GROUP_SIZES}")
-    for what, value, example in (
-        ("false_reject_rate", false_reject_rate, 0.01),
-        ("false_slash_rate", false_slash_rate, 0.001),
-    ):
-        if not isinstance(value, float) or not 0 < value < 1:
-            raise InvalidInputError(f"{what} is {shorten(value)}; {_TARGETS} {example}")
-    check_confidence(confidence)
-    check_flag(safety_checker, "safety_checker")
-    check_integer(groups, "groups", 1, 10**7)
-    check_integer(seed, "seed")
+def _check_rate(value: object, what: str, like: float) -> None:
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected a number above 0 and below 1, like {like}")

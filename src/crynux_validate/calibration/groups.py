@@ -8,11 +8,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.calibration.intervals import Clustering, blocks_of
-from crynux_validate.calibration.result import slash_place
-from crynux_validate.calibration.samples import Bools, Floats, Hashes
-from crynux_validate.calibration.table import Integers, Table
-from crynux_validate.judging.bulk import judge_thresholds
+from crynux_validate.calibration.intervals import Clustering, Floats, Integers, blocks_of
+from crynux_validate.calibration.rates import slash_place
+from crynux_validate.calibration.table import Table
+from crynux_validate.judging.bulk import Bools, Hashes, judge_thresholds
 
 MOST_PER_PICTURE: Final = 64
 """More groups of one picture say nothing more about pictures."""
@@ -41,24 +40,6 @@ class Drawn:
     judged: int
     clusters: dict[str, Integers]
     pictures: int
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What became of groups.
-
-    Parameters
-    ----------
-    passing
-        Clusterings of one rate for each threshold: of honest groups whether some member is not ``VALID``, of a cheat
-        whether it is.
-    slash
-        Clusterings of one rate for each threshold and each slash threshold from there on (`slash_place`): whether some
-        member that it is about is ``INVALID``.
-    """
-
-    passing: dict[str, Clustering]
-    slash: dict[str, Clustering]
 
 
 def honest_groups(table: Table, size: int, groups: int, rng: np.random.Generator) -> Drawn:
@@ -109,8 +90,15 @@ def unrelated_groups(
     return Drawn(members, 1, clusters, pictures)
 
 
-def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_checker: bool, seed: int) -> Judged:
-    """Judge groups at every threshold."""
+def judged(
+    drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_checker: bool, seed: int
+) -> tuple[dict[str, Clustering], dict[str, Clustering]]:
+    """Judge groups at every threshold; returns two rates of events, each by every clustering.
+
+    First, at each threshold: of honest groups whether some member is not ``VALID``, of a cheat whether it is. Second,
+    at each threshold and each slash threshold from there on (`slash_place`): whether some member that it is about is
+    ``INVALID``.
+    """
     steps = np.array(thresholds)
     count = len(steps)
     homes = {name: _Home(ids, seed) for name, ids in drawn.clusters.items()}
@@ -132,7 +120,7 @@ def judged(drawn: Drawn, thresholds: Sequence[int], *, honest: bool, safety_chec
         {name: Clustering(found[name], weights[name], home.order) for name, home in homes.items()}
         for found in (passing, slash)
     )
-    return Judged(of_passing, of_slash)
+    return of_passing, of_slash
 
 
 class _Home:

@@ -1,23 +1,18 @@
 """The picture of a calibration: what every threshold does to honest machines, and what it lets through."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from crynux_validate.calibration.rates import Rate
 from crynux_validate.calibration.recommendation import Recommendation
-from crynux_validate.calibration.result import Calibration, Rate
+from crynux_validate.calibration.result import Calibration
 from crynux_validate.encoding import check_type
-from crynux_validate.errors import InvalidInputError, needed_for
-from crynux_validate.files import write_whole
 from crynux_validate.judging import DEFAULT_THRESHOLD
+from crynux_validate.plots import BAD, GOOD, INK, PALE, RULE, plot_path, save_figure
 
-FORMATS: Final = (".png", ".svg", ".pdf")
-
-INK, PALE, RULE = "#1c2430", "#5b6675", "#d5dae1"
-REJECT, SLASH = "#1a7f4b", "#c0262d"
 HUES: Final = (
     "#2f4d7a", "#b4540a", "#6b3fa0", "#0b7285", "#a61e4d", "#5c7a00", "#8a5a2b", "#3b5bdb", "#087f5b", "#862e9c",
     "#e67700", "#495057", "#d6336c", "#1971c2", "#66a80f", "#9c36b5",
@@ -53,32 +48,7 @@ def draw_plot(calibration: Calibration, path: str | PathLike[str]) -> Path:
     """
     check_type(calibration, Calibration, "calibration", "a Calibration")
     target = plot_path(path)
-    drawn = io.BytesIO()
-    _figure(calibration).savefig(drawn, dpi=150, format=target.suffix[1:].lower())
-    try:
-        write_whole(target, drawn.getvalue())
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
-    return target
-
-
-def plot_path(path: str | PathLike[str]) -> Path:
-    """Return the path of a plot that can be drawn here.
-
-    Raises
-    ------
-    InvalidInputError
-        For a suffix of another format.
-    MissingExtraError
-        Without matplotlib.
-    """
-    check_type(path, (str, PathLike), "path", "the name of a file")
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise InvalidInputError(f"{target} is no plot; expected a file name that ends in {', '.join(FORMATS)}")
-    with needed_for("a plot", "plot"):
-        import matplotlib.figure  # noqa: F401 - before the work, not after it
-    return target
+    return save_figure(_figure(calibration), target)
 
 
 def _figure(calibration: Calibration) -> Any:
@@ -142,8 +112,8 @@ def _honest(axes: Any, calibration: Calibration, chosen: Recommendation | None, 
     floor = _log_axis(axes, [*rejects.values(), *slashes.values()], calibration.false_slash_rate)
     where = f"at threshold {fixed}" if fixed else "where both thresholds are one"
     for rates, colour, limit, words in (
-        (rejects, REJECT, calibration.false_reject_rate, "groups with an honest member that is not paid"),
-        (slashes, SLASH, calibration.false_slash_rate, f"with one that is slashed, by slash threshold, {where}"),
+        (rejects, GOOD, calibration.false_reject_rate, "groups with an honest member that is not paid"),
+        (slashes, BAD, calibration.false_slash_rate, f"with one that is slashed, by slash threshold, {where}"),
     ):
         _band(axes, rates, colour, floor, label=words, filled=True)
         axes.axhline(limit, color=colour, linewidth=0.9, linestyle=(0, (6, 4)))

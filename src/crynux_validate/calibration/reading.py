@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from crynux_validate.answers import ErrorReport, ImageScore, answer_from_bytes
-from crynux_validate.calibration.samples import CHEAT, HONEST, UNRELATED, Sample, Samples
+from crynux_validate.calibration.fields import CHEAT, HONEST, UNRELATED
+from crynux_validate.calibration.samples import Sample, Samples
 from crynux_validate.calibration.tables import read_rows
 from crynux_validate.encoding import canonical_json, check_type, parse_json, shorten
 from crynux_validate.errors import CrynuxValidateError, InvalidInputError
+from crynux_validate.files import read_limited
 from crynux_validate.hashing import PerceptualHash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.tasks import ImageTask, Task, task_from_json
@@ -25,7 +27,6 @@ _MAX_BYTES: Final = 4_000_000
 """More than any file of a result but its pictures has."""
 
 _CHEAT_FOLDER: Final = re.compile(r"cheat[-:](.+)")
-_PLACE: Final = re.compile(r"(rows|margin|degenerate|pixels|kind|task|model|role)\[\d+\](: )?")
 
 
 class ImageAnswer(Protocol):
@@ -138,74 +139,31 @@ def read_samples(*paths: str | PathLike[str]) -> Samples:
             rows.append(row)
         if len(rows) == before:
             raise InvalidInputError(f"{Path(given)} holds no answer; name a table with rows, or a folder with results")
-    try:
-        return Samples.of(rows)
-    except InvalidInputError as error:
-        _blame(places, rows)
-        raise InvalidInputError(f"{', '.join(map(str, paths))}: {error}") from error
+    return Samples.of(rows, places)
 
 
 def role_of(folder: Path) -> str:
-    """Return the role that the folder above a result gives it.
-
-    Raises
-    ------
-    InvalidInputError
-        For a folder whose name is none.
-    """
+    """Return the role that the folder above a result gives it; raises `InvalidInputError` where it gives none."""
     name = Path(os.path.abspath(folder)).parent.name
-    if name in (HONEST, UNRELATED):
-        return name
-    found = _CHEAT_FOLDER.fullmatch(name)
-    if found is None:
+    role = _role(name)
+    if role is None:
         raise InvalidInputError(
             f"{folder} lies in a folder called {shorten(name)}; expected {HONEST}, {UNRELATED} or cheat-NAME: the"
             " folder above a result says what the result is"
         )
-    return CHEAT + found[1]
+    return role
 
 
 def _read(path: Path) -> Iterator[tuple[str, Sample]]:
     try:
-        is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not is_there:
-        raise InvalidInputError(f"{path} is not there; name a table or a folder")
-    if not is_folder and not is_file:
-        raise InvalidInputError(f"{path} is a device or a pipe; name a table or a folder")
-    return _read_folder(path) if is_folder else read_rows(path)
-
-
-def _blame(places: Sequence[str], rows: Sequence[Sample]) -> None:
-    """Find the row that samples cannot be made with, and raise an error that names it."""
-    seen: dict[object, tuple[str, Sample]] = {}
-    for place, row in zip(places, rows, strict=True):
-        try:
-            Samples.of([row])
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{place}: {_PLACE.sub(_named, str(error), count=1)}") from error
-        for key, others in ((None, (row.algorithm, len(row.score))), ((row.kind, row.task, row.model, row.role), None)):
-            first_place, first = seen.setdefault(key, (place, row))
-            if others is not None and others != (first.algorithm, len(first.score)):
-                raise InvalidInputError(
-                    f"{place} has {_what(row)}, and {first_place} has {_what(first)}; calibrate each by itself"
-                )
-            if others is None and row.role != UNRELATED:
-                try:
-                    Samples.of([first, row])
-                except InvalidInputError as error:
-                    raise InvalidInputError(f"{place} and {first_place}: {error}") from error
-
-
-def _named(found: "re.Match[str]") -> str:
-    """``margin[0] is`` becomes ``margin is``, and ``rows[0]: score`` becomes ``score``."""
-    return "" if found[1] == "rows" else found[1]
-
-
-def _what(row: Sample) -> str:
-    count = len(row.score) // 8
-    return f"{row.algorithm} of {count} image" + ("s" if count != 1 else "")
+        if path.is_dir():
+            return _read_folder(path)
+        if path.is_file():
+            return read_rows(path)
+        kind = "a device or a pipe" if path.exists() else "not there"
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
+    raise InvalidInputError(f"{path} is {kind}; name a table or a folder")
 
 
 def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
@@ -217,7 +175,7 @@ def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
     for folder, names, files in os.walk(root, followlinks=True, onerror=_unreadable):
         names.sort()
         real = os.path.realpath(folder)
-        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _is_role(part)}
+        roles = {part for part in Path(os.path.abspath(folder)).parts[-2:] if _role(part)}
         if real in seen:
             first, others = seen[real]
             if roles - others and others:
@@ -232,8 +190,11 @@ def _read_folder(root: Path) -> Iterator[tuple[str, Sample]]:
             yield str(path), _result(path)
 
 
-def _is_role(name: str) -> bool:
-    return name in (HONEST, UNRELATED) or _CHEAT_FOLDER.fullmatch(name) is not None
+def _role(name: str) -> str | None:
+    """The role that a folder of this name gives; None where it gives none."""
+    if name in (HONEST, UNRELATED):
+        return name
+    return CHEAT + found[1] if (found := _CHEAT_FOLDER.fullmatch(name)) else None
 
 
 def _unreadable(error: OSError) -> None:
@@ -297,12 +258,9 @@ def _answer_of(folder: Path) -> ImageScore:
 def _parsed(folder: Path, name: str, parse: Callable[[bytes], Any]) -> Any:
     """Read a file of a result; whatever is wrong with it names it."""
     path = folder / name
+    data = read_limited(path, _MAX_BYTES)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
         return parse(data)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
     except CrynuxValidateError as error:
         raise InvalidInputError(f"{path}: {error}") from error
 

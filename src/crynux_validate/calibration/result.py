@@ -3,171 +3,41 @@
 Needs neither numpy nor scipy: who sets a policy or a stake reads a saved calibration and asks it.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar
 
-from crynux_validate.algorithms import HASH_BITS
+from pydantic import AfterValidator, Field
+
+from crynux_validate.algorithms import ImageAlgorithm
 from crynux_validate.answers import check_threshold
+from crynux_validate.calibration.fields import (
+    MAX_NAMES,
+    NO_OTHERS,
+    Count,
+    Limit,
+    Positive,
+    Role,
+    Text,
+    Texts,
+    Threshold,
+)
+from crynux_validate.calibration.rates import (
+    CheatRates,
+    Curves,
+    HonestRates,
+    PairRates,
+    Rates,
+    place_of,
+    slash_place,
+)
 from crynux_validate.calibration.recommendation import NotEnough, Recommendation
 from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import DEFAULT_SLASH_THRESHOLD
-
-CHEAT_NAME: Final = r"[a-z0-9][a-z0-9._-]{0,63}"
-"""What names of cheats look like, ``unrelated`` among them: a regular expression."""
-
-BY: Final = (
-    "exact",
-    "picture",
-    "pair of kinds",
-    "other picture",
-    "picture and pair of kinds",
-    "picture and other picture",
-    "alike pictures",
-)
-"""What an upper bound can come from (`crynux_validate.calibration.intervals`)."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A rate that was measured.
-
-    Parameters
-    ----------
-    rate
-        The share of what was looked at, 0 to 1.
-    low, high
-        Bounds of the interval. Each end alone holds with (1 + confidence) / 2.
-    n
-        How many pictures it rests on; of unrelated pictures per pair, how many pairs of pictures.
-    by
-        What gave the upper bound, one of `BY`.
-    """
-
-    rate: float
-    low: float
-    high: float
-    n: int
-    by: str
-
-    def __str__(self) -> str:
-        return f"{self.rate:.3g} ({self.low:.3g} to {self.high:.3g}, n = {self.n}, {self.by})"
-
-
-@dataclass(frozen=True)
-class HonestRates:
-    """What becomes of honest machines.
-
-    Parameters
-    ----------
-    reject
-        Per group: some member is not ``VALID``. Per pair: the two answers do not agree.
-    slash
-        Per group: some member is ``INVALID``. Per pair: one answer is far enough from the other to be slashed.
-    """
-
-    reject: Rate
-    slash: Rate
-
-
-@dataclass(frozen=True)
-class CheatRates:
-    """What becomes of a cheat.
-
-    Parameters
-    ----------
-    accept
-        Per group: the cheat is ``VALID``, with as many accomplices who hand in the same as help it most, less than a
-        quorum. Per pair: its answer agrees with an honest one.
-    slash
-        Per group: the cheat is ``INVALID``, with as many accomplices as protect it best. Per pair: its answer is far
-        enough from an honest one to be slashed.
-    """
-
-    accept: Rate
-    slash: Rate
-
-
-@dataclass(frozen=True)
-class PairRates:
-    """Rates of two answers that are compared.
-
-    Parameters
-    ----------
-    honest
-        Two honest kinds of machines.
-    cheats
-        By the cheat's name, beside an honest answer to the same task; ``unrelated`` is two unrelated pictures.
-    """
-
-    honest: HonestRates
-    cheats: Mapping[str, CheatRates]
-
-
-@dataclass(frozen=True)
-class Rates:
-    """All rates at one threshold and one slash threshold.
-
-    Parameters
-    ----------
-    threshold, slash_threshold
-        What was asked.
-    honest, cheats
-        Per group, which is what a recommendation and a stake take.
-    pairs
-        Per pair.
-    """
-
-    threshold: int
-    slash_threshold: int
-    honest: HonestRates
-    cheats: Mapping[str, CheatRates]
-    pairs: PairRates
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One rate at all places of a calibration's thresholds; columns of equal length.
-
-    Parameters
-    ----------
-    n
-        As of `Rate`.
-    rate, low, high
-        0 to 1.
-    by
-        Places in `BY`.
-    """
-
-    n: int
-    rate: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    by: tuple[int, ...]
-
-    def at(self, place: int) -> Rate:
-        """Return the rate at a place."""
-        return Rate(self.rate[place], self.low[place], self.high[place], self.n, BY[self.by[place]])
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What becomes of one role at every threshold.
-
-    Parameters
-    ----------
-    passing
-        At each threshold: of honest machines the rate of rejects, of a cheat that of accepts.
-    slash
-        Per pair at each slash threshold. Per group at each threshold and, within it, each slash threshold that is not
-        below it.
-    """
-
-    passing: Curve
-    slash: Curve
+from crynux_validate.judging import CentreRule
+from crynux_validate.judging.verdict import check_group_size
+from crynux_validate.tasks import MAX_IMAGES
 
 
 @dataclass(frozen=True)
@@ -189,13 +59,13 @@ class Excluded:
         pictures agreed, and how many of these the rule leaves out.
     """
 
-    role: str
-    rule: str
-    margin: float | None
-    pairs: int
-    excluded: int
-    events: tuple[int, ...]
-    excluded_events: tuple[int, ...]
+    role: Role
+    rule: Text
+    margin: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None
+    pairs: Count
+    excluded: Count
+    events: tuple[Count, ...]
+    excluded_events: tuple[Count, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,25 +111,27 @@ class Calibration:
         Of all that was drawn.
     """
 
-    algorithm: str
-    images: int
-    group_size: int
-    safety_checker: bool
-    confidence: float
-    false_reject_rate: float
-    false_slash_rate: float
-    models: tuple[str, ...]
-    kinds: tuple[str, ...]
-    merged: Mapping[str, tuple[str, ...]] = field(hash=False)
-    pictures: Mapping[str, int] = field(hash=False)
-    thresholds: tuple[int, ...]
-    groups: Mapping[str, Curves] = field(hash=False)
-    pairs: Mapping[str, Curves] = field(hash=False)
-    left_out: tuple[Excluded, ...]
+    __pydantic_config__: ClassVar = NO_OTHERS
+
+    algorithm: ImageAlgorithm
+    images: Annotated[int, Field(strict=True, ge=1, le=MAX_IMAGES)]
+    group_size: Annotated[int, AfterValidator(check_group_size)]
+    safety_checker: Annotated[bool, Field(strict=True)]
+    confidence: Annotated[float, Field(strict=True, ge=0.5, le=0.9999)]
+    false_reject_rate: Limit
+    false_slash_rate: Limit
+    models: Texts
+    kinds: Texts
+    merged: Mapping[Text, Texts] = field(hash=False)
+    pictures: Mapping[Role, Positive] = field(hash=False)
+    thresholds: tuple[Threshold, ...]
+    groups: Mapping[Role, Curves] = field(hash=False)
+    pairs: Mapping[Role, Curves] = field(hash=False)
+    left_out: Annotated[tuple[Excluded, ...], Field(max_length=MAX_NAMES)]
     recommendation: Recommendation | NotEnough
-    warnings: tuple[str, ...]
-    versions: Mapping[str, str] = field(hash=False)
-    seed: int
+    warnings: Texts
+    versions: Mapping[Text, Text] = field(hash=False)
+    seed: Count
 
     @property
     def cheats(self) -> tuple[str, ...]:
@@ -281,13 +153,7 @@ class Calibration:
         InvalidInputError
             For thresholds outside their ranges.
         """
-        check_threshold(threshold, "threshold")
-        slash = max(DEFAULT_SLASH_THRESHOLD, threshold) if slash_threshold is None else slash_threshold
-        check_threshold(slash, "slash_threshold")
-        if slash < threshold:
-            raise InvalidInputError(
-                f"slash_threshold is {slash}, below the threshold {threshold}; raise it to the threshold or above"
-            )
+        slash = CentreRule(threshold, slash_threshold).slashes_from
         at, to = self.place(threshold), self.place(slash)
         within = slash_place(len(self.thresholds), at, to)
         groups = {name: (one.passing.at(at), one.slash.at(within)) for name, one in self.groups.items()}
@@ -301,39 +167,21 @@ class Calibration:
         )
 
     def cheat(self, name: str, threshold: int, slash_threshold: int | None = None) -> CheatRates:
-        """Return the rates of one cheat per group.
-
-        Raises
-        ------
-        InvalidInputError
-            For a cheat that was not measured, with the names of those that were; and as of `rates`.
-        """
+        """Return the rates of one cheat per group; raises `InvalidInputError` for one that was not measured."""
         if name not in self.cheats:
             known = ", ".join(self.cheats) or "none"
             raise InvalidInputError(f"the cheat {shorten(name)} was not measured; this calibration has {known}")
         return self.rates(threshold, slash_threshold).cheats[name]
 
     def place(self, threshold: int) -> int:
-        """Return which of `thresholds` stands for a threshold, 1 to 64, counted from 0.
-
-        Raises
-        ------
-        InvalidInputError
-            For what is no threshold.
-        """
+        """Return which of `thresholds`, from 0, stands for a threshold; raises `InvalidInputError` for what is none."""
         check_threshold(threshold, "threshold")
-        return bisect_right(self.thresholds, threshold) - 1
+        return place_of(self.thresholds, threshold)
 
     def check_fits(
         self, *, algorithm: str | None = None, group_size: int | None = None, images: int | None = None
     ) -> None:
-        """Refuse to be used for something else than was measured; what is None does not matter.
-
-        Raises
-        ------
-        InvalidInputError
-            Names what was measured, and what was asked for.
-        """
+        """Raise `InvalidInputError` where it is used for something else than was measured; None does not matter."""
         asked = {"algorithm": algorithm, "group_size": group_size, "images": images}
         for name, value in asked.items():
             own = getattr(self, name)
@@ -351,39 +199,20 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, value: object) -> "Calibration":
-        """Read what `to_dict` made.
-
-        Raises
-        ------
-        InvalidInputError
-            For another schema or version, fields that are missing, unknown or out of range, and numbers that
-            contradict each other.
-        """
+        """Read what `to_dict` made; raises `InvalidInputError` for fields or numbers that do not go together."""
         from crynux_validate.calibration.stored import from_dict
 
         return from_dict(value)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it as JSON; a file that was there is replaced when the new one is whole.
-
-        Raises
-        ------
-        InvalidInputError
-            Where the file cannot be written.
-        """
+        """Write it as JSON, whole or not at all; raises `InvalidInputError` where that is impossible."""
         from crynux_validate.calibration.stored import save
 
         save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Calibration":
-        """Read a file that `save` wrote.
-
-        Raises
-        ------
-        InvalidInputError
-            Where the file cannot be read, and as of `from_dict`.
-        """
+        """Read a file that `save` wrote; raises `InvalidInputError` where that is impossible, and as `from_dict`."""
         from crynux_validate.calibration.stored import load
 
         return load(path)
@@ -396,13 +225,3 @@ class Calibration:
         from crynux_validate.calibration.shown import text_of
 
         return text_of(self)
-
-
-def slash_place(thresholds: int, at: int, to: int) -> int:
-    """Return where a threshold and a slash threshold, by their places, stand in a curve of slashes per group."""
-    return at * thresholds - at * (at - 1) // 2 + to - at
-
-
-def reps_of(even: bool) -> tuple[int, ...]:
-    """Return the thresholds at which something can change: where all distances are even, every second one."""
-    return tuple(range(1, HASH_BITS + 1, 2 if even else 1))

@@ -3,37 +3,21 @@
 One row is one answer of one machine to one task. Rows lie in columns, so that millions of them fit into memory.
 """
 
-import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.algorithms import DEGENERATE_OUTSIDE, HASH_BYTES, IMAGE_ALGORITHMS
-from crynux_validate.calibration.result import CHEAT_NAME
+from crynux_validate.algorithms import HASH_BYTES
+from crynux_validate.calibration import columns
+from crynux_validate.calibration.columns import Labels, Where
+from crynux_validate.calibration.fields import CHEAT, UNRELATED
+from crynux_validate.calibration.intervals import Floats
 from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import MAX_IMAGES
-
-HONEST: Final = "honest"
-"""The role of what a machine answered that did what was asked."""
-
-UNRELATED: Final = "unrelated"
-"""The role of a picture that has nothing to do with any task; also the name of the cheat that hands one in."""
-
-CHEAT: Final = "cheat:"
-"""What the role of a cheat begins with; its name follows."""
-
-MAX_NAME: Final = 200
-_CHEAT: Final = re.compile(CHEAT_NAME)
-
-Bools: TypeAlias = npt.NDArray[np.bool_]
-Codes: TypeAlias = npt.NDArray[np.int32]
-Floats: TypeAlias = npt.NDArray[np.float64]
-Hashes: TypeAlias = npt.NDArray[np.uint64]
+from crynux_validate.judging.bulk import Bools, Hashes, is_telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +37,7 @@ class Sample:
     algorithm
         ``phash/1`` or ``phash-go/1``.
     score
-        The perceptual hashes, 8 bytes for each of 1 to 16 images, or as hexadecimal digits.
+        The perceptual hashes, 8 bytes for each of 1 to 16 images, or hexadecimal digits (also after ``0x``, ``p:``).
     model
         Which model was asked for; it may be empty where the picture is unrelated.
     margin
@@ -76,40 +60,7 @@ class Sample:
     pixels: bytes | str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """A column of names, each stored once.
-
-    Parameters
-    ----------
-    names
-        The names, in the order of the alphabet.
-    codes
-        int32 of shape (rows,): for each row the place of its name; -1 where it has none.
-    """
-
-    names: tuple[str, ...]
-    codes: Codes
-
-    @classmethod
-    def of(cls, names: Sequence[str | None]) -> "Labels":
-        """Store a column; None is no name."""
-        known = sorted({name for name in names if name is not None})
-        place: dict[str | None, int] = {name: at for at, name in enumerate(known)}
-        place[None] = -1
-        return cls(tuple(known), np.fromiter((place[name] for name in names), np.int32, len(names)))
-
-    def list(self) -> "list[str | None]":
-        """Return the column as it was given."""
-        return [None if code < 0 else self.names[code] for code in self.codes]
-
-    def at(self, rows: "npt.NDArray[np.intp] | Bools") -> "Labels":
-        """Return the column of some rows, with the names that they have."""
-        codes = self.codes[rows]
-        used = np.unique(codes[codes >= 0])
-        renamed = np.full(len(self.names) + 1, -1, np.int32)  # the last place is for -1
-        renamed[used] = np.arange(len(used), dtype=np.int32)
-        return Labels(tuple(self.names[at] for at in used), renamed[codes])
+_COLUMNS: Final = ("kind", "task", "model", "role", "margin", "degenerate", "pixels")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,36 +94,46 @@ class Samples:
     pixels: Labels
 
     @classmethod
-    def of(cls, rows: Iterable[Sample]) -> "Samples":
+    def of(cls, rows: Iterable[Sample], places: Sequence[str] = ()) -> "Samples":
         """Put rows into columns.
+
+        Parameters
+        ----------
+        rows
+            At least one.
+        places
+            What each row is called in an error, like the line of a file; ``rows[0]`` and so on if left out.
 
         Raises
         ------
         InvalidInputError
-            For no row, a row that is none, and what `from_columns` refuses.
+            For no row, what is none, two algorithms or numbers of images, and what `from_columns` refuses.
         """
         check_type(rows, Iterable, "rows", "an iterable of Sample")
         listed = list(rows)
-        for at, row in enumerate(listed):
-            check_type(row, Sample, f"rows[{at}]", "a Sample")
         if not listed:
             raise InvalidInputError("there are no samples: give at least the answers of two kinds of machines")
-        algorithms = {str(row.algorithm) for row in listed}
-        if len(algorithms) > 1:
+        called = places or [f"rows[{at}]" for at in range(len(listed))]
+        if len(called) != len(listed):
+            raise InvalidInputError(f"there are {len(called)} places; expected one for each of {len(listed)} rows")
+        for row, place in zip(listed, called, strict=True):
+            check_type(row, Sample, place, "a Sample")
+        scores = [columns.score_bytes(row.score, f"{place}: score") for row, place in zip(listed, called, strict=True)]
+        about = [(str(row.algorithm), len(score) // HASH_BYTES) for row, score in zip(listed, scores, strict=True)]
+        other = next((at for at, one in enumerate(about) if one != about[0]), None)
+        if other is not None:
+            (algorithm, images), (first, first_images) = about[other], about[0]
             raise InvalidInputError(
-                f"samples of the algorithms {', '.join(sorted(algorithms))} together; hashes of two algorithms cannot"
-                " be compared: calibrate each by itself"
+                f"{called[other]} has {images} x {algorithm}, and {called[0]} has {first_images} x {first}; calibrate"
+                " each by itself"
             )
-        return cls.from_columns(
-            algorithm=listed[0].algorithm,
-            hashes=_hashes_of(listed),
-            kind=[row.kind for row in listed],
-            task=[row.task for row in listed],
-            model=[row.model for row in listed],
-            role=[row.role for row in listed],
-            margin=[row.margin for row in listed],
-            degenerate=[row.degenerate for row in listed],
-            pixels=[row.pixels for row in listed],
+        columns.check_algorithm(listed[0].algorithm, f"{called[0]}: algorithm")
+        return cls._checked(
+            about[0][0],
+            np.frombuffer(b"".join(scores), ">u8").astype(np.uint64).reshape(len(listed), -1),
+            {name: [getattr(row, name) for row in listed] for name in _COLUMNS},
+            lambda row, name: f"{called[row]}: {name}",
+            called,
         )
 
     @classmethod
@@ -203,26 +164,34 @@ class Samples:
             characters, margins that are NaN, infinite or negative, a flag that contradicts its hash, two different
             answers of one kind of machine to one task in one role, and equal result digests with different hashes.
         """
-        if algorithm not in IMAGE_ALGORITHMS:
-            known = ", ".join(IMAGE_ALGORITHMS)
-            raise InvalidInputError(f"algorithm is {shorten(algorithm)}; expected a hash of images: {known}")
-        blocks = _checked_hashes(hashes)
-        rows = len(blocks)
-        roles = _labels(role, rows, "role", _check_role)
-        idle = roles.codes == (roles.names.index(UNRELATED) if UNRELATED in roles.names else -2)
+        columns.check_algorithm(algorithm, "algorithm")
+        blocks = columns.hash_blocks(hashes)
+        given: dict[str, tuple[object, str]] = {
+            "task": (task, "texts"), "role": (role, "texts"), "kind": (kind, "texts"), "model": (model, "texts"),
+            "margin": (margin, "numbers"), "degenerate": (degenerate, "flags"), "pixels": (pixels, "digests"),
+        }  # fmt: skip
+        found = {name: columns.column(one, len(blocks), name, expected) for name, (one, expected) in given.items()}
+        return cls._checked(algorithm, blocks, found, lambda row, name: f"{name}[{row}]")
+
+    @classmethod
+    def _checked(
+        cls, algorithm: str, hashes: Hashes, given: dict[str, Any], where: Where, places: Sequence[str] = ()
+    ) -> "Samples":
+        """Check values, which stand in columns of one length."""
+        roles = columns.labels_of(given["role"], "role", where, columns.check_role)
+        idle = roles.are(UNRELATED)
         samples = cls(
-            algorithm=str(algorithm),
-            kinds=_labels(kind, rows, "kind", _check_name, idle),
-            tasks=_labels(task, rows, "task", _check_name),
-            models=_labels(model, rows, "model", _check_name, idle),
+            algorithm=algorithm,
+            kinds=columns.labels_of(given["kind"], "kind", where, columns.check_name, idle),
+            tasks=columns.labels_of(given["task"], "task", where, columns.check_name),
+            models=columns.labels_of(given["model"], "model", where, columns.check_name, idle),
             roles=roles,
-            hashes=blocks,
-            margins=_checked_margins(margin, rows),
-            pixels=_checked_pixels(pixels, rows),
+            hashes=hashes,
+            margins=columns.margins_of(given["margin"], where),
+            pixels=columns.digests_of(given["pixels"], where),
         )
-        if degenerate is not None:
-            _check_flags(degenerate, samples)
-        return samples._once()
+        columns.check_flags(given["degenerate"], samples.degenerate, where)
+        return samples._once(places)
 
     @property
     def images(self) -> int:
@@ -232,10 +201,8 @@ class Samples:
     @property
     def degenerate(self) -> Bools:
         """Which rows have a degenerate hash (A2): bool of shape (rows,)."""
-        fewest, most = DEGENERATE_OUTSIDE
-        weight = np.bitwise_count(self.hashes)
-        found: Bools = np.logical_or.reduce((weight < fewest) | (weight > most), axis=1)
-        return found
+        telling: Bools = np.logical_and.reduce(is_telling(self.hashes), axis=1)
+        return ~telling
 
     @property
     def cheats(self) -> tuple[str, ...]:
@@ -244,8 +211,7 @@ class Samples:
 
     def having(self, role: str) -> "Samples":
         """Return the rows of a role; there may be none."""
-        at = self.roles.names.index(role) if role in self.roles.names else -2
-        return self.at(self.roles.codes == at)
+        return self.at(self.roles.are(role))
 
     def at(self, rows: "npt.NDArray[np.intp] | Bools") -> "Samples":
         """Return some rows, by their places or as a mask."""
@@ -271,33 +237,38 @@ class Samples:
                 f"samples of {self.algorithm} with {self.images} images and of {other.algorithm} with {other.images}"
                 " cannot be joined: calibrate each by itself"
             )
-        columns = {
+        joined = {
             name: Labels.of([*getattr(self, name).list(), *getattr(other, name).list()])
             for name in ("kinds", "tasks", "models", "roles", "pixels")
         }
-        joined = Samples(
+        return Samples(
             self.algorithm,
             hashes=np.concatenate([self.hashes, other.hashes]),
             margins=np.concatenate([self.margins, other.margins]),
-            **columns,
-        )
-        return joined._once()
+            **joined,
+        )._once()
 
     def __repr__(self) -> str:
         counts = np.bincount(self.roles.codes, minlength=len(self.roles.names))
         found = (f"{count} {name}" for name, count in zip(self.roles.names, counts, strict=True))
         return summary(self, self.algorithm, f"{self.images} images", *found)
 
-    def _once(self) -> "Samples":
-        """Keep equal answers once, and refuse two answers of one machine to one task; unrelated pictures stay."""
-        self._check_pixels()
-        idle = self.roles.names.index(UNRELATED) if UNRELATED in self.roles.names else -2
-        places = np.flatnonzero(self.roles.codes != idle)
-        columns = [column.codes[places] for column in (self.kinds, self.tasks, self.models, self.roles)]
-        pixels = self.pixels.codes[places]
-        order = np.lexsort([pixels, pixels < 0, *columns])  # of equal answers, one with a digest is kept
-        same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in columns])
-        first, second = places[order][:-1][same], places[order][1:][same]
+    def _once(self, places: Sequence[str] = ()) -> "Samples":
+        """Keep equal answers once, and refuse two answers of one machine to one task; unrelated pictures stay.
+
+        What contradicts each other is named by its places, where they are given.
+        """
+
+        def both(first: int, second: int) -> str:
+            return f"{places[second]} and {places[first]}: " if len(places) else ""
+
+        self._check_pixels(both)
+        rows = np.flatnonzero(~self.roles.are(UNRELATED))
+        names = [column.codes[rows] for column in (self.kinds, self.tasks, self.models, self.roles)]
+        pixels = self.pixels.codes[rows]
+        order = np.lexsort([pixels, pixels < 0, *names])  # of equal answers, one with a digest is kept
+        same = np.logical_and.reduce([column[order][1:] == column[order][:-1] for column in names])
+        first, second = rows[order][:-1][same], rows[order][1:][same]
         if not len(first):
             return self
         known = (self.pixels.codes[first] >= 0) & (self.pixels.codes[second] >= 0)
@@ -305,157 +276,24 @@ class Samples:
         other |= known & (self.pixels.codes[first] != self.pixels.codes[second])
         if other.any():
             row = int(first[other.argmax()])
-            kind, task = self.kinds.names[self.kinds.codes[row]], self.tasks.names[self.tasks.codes[row]]
-            role = self.roles.names[self.roles.codes[row]]
+            kind, task = shorten(self.kinds.of_row(row)), shorten(self.tasks.of_row(row))
             raise InvalidInputError(
-                f"the kind {shorten(kind)} gave two different {role} answers to the task {shorten(task)}; a kind of"
-                " machine gives the same answer every time: give machines that differ names of their own"
+                f"{both(row, int(second[other.argmax()]))}the kind {kind} gave two different {self.roles.of_row(row)}"
+                f" answers to the task {task}; a kind of machine gives the same answer every time: give machines that"
+                " differ names of their own"
             )
         kept = np.ones(len(self), np.bool_)
         kept[second] = False
         return self.at(kept)
 
-    def _check_pixels(self) -> None:
+    def _check_pixels(self, both: Callable[[int, int], str]) -> None:
         """Refuse equal pixels with different hashes, since pixels decide the hash."""
-        known = np.flatnonzero(self.pixels.codes >= 0)
-        order = known[np.argsort(self.pixels.codes[known], kind="stable")]
-        first, second = order[:-1], order[1:]
-        same = self.pixels.codes[first] == self.pixels.codes[second]
-        other = same & (self.hashes[first] != self.hashes[second]).any(axis=1)
+        first, second = columns.linked(self.pixels.codes, np.flatnonzero(self.pixels.codes >= 0))
+        other = (self.hashes[first] != self.hashes[second]).any(axis=1)
         if other.any():
-            at = int(other.argmax())
-            tasks = [self.tasks.names[self.tasks.codes[row]] for row in (first[at], second[at])]
+            a, b = int(first[other.argmax()]), int(second[other.argmax()])
             raise InvalidInputError(
-                f"the answers to the tasks {shorten(tasks[0])} and {shorten(tasks[1])} have the result digest"
-                f" {self.pixels.names[self.pixels.codes[first[at]]][:12]} and different scores; equal pixels have one"
-                " hash: take digest and score of the same run"
-            )
-
-
-def _hashes_of(rows: list[Sample]) -> Hashes:
-    scores = [_score_bytes(row.score, at) for at, row in enumerate(rows)]
-    lengths = {len(score) for score in scores}
-    if len(lengths) > 1:
-        found = ", ".join(str(length // HASH_BYTES) for length in sorted(lengths))
-        raise InvalidInputError(
-            f"samples with {found} images together; answers of different lengths cannot be compared: calibrate each"
-            " number of images by itself"
-        )
-    return np.frombuffer(b"".join(scores), ">u8").astype(np.uint64).reshape(len(rows), -1)
-
-
-def _score_bytes(score: object, at: int) -> bytes:
-    if isinstance(score, str):
-        try:
-            score = bytes.fromhex(score)
-        except ValueError as error:
-            raise InvalidInputError(f"rows[{at}]: score is {shorten(score)}; expected hexadecimal digits") from error
-    if not isinstance(score, bytes) or len(score) % HASH_BYTES or not 1 <= len(score) // HASH_BYTES <= MAX_IMAGES:
-        raise InvalidInputError(
-            f"rows[{at}]: score is {shorten(score)}; expected {HASH_BYTES} bytes for each of 1 to {MAX_IMAGES} images"
-        )
-    return score
-
-
-def _checked_hashes(hashes: object) -> Hashes:
-    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim not in (1, 2):
-        found = (
-            f"an array of {hashes.dtype} {hashes.shape}" if isinstance(hashes, np.ndarray) else type(hashes).__name__
-        )
-        raise InvalidInputError(f"hashes is {found}; expected uint64 of the shape (rows, images), as of hash_array")
-    blocks = np.ascontiguousarray(hashes.reshape(len(hashes), -1) if hashes.ndim == 1 else hashes)
-    if not len(blocks) or not 1 <= blocks.shape[1] <= MAX_IMAGES:
-        raise InvalidInputError(
-            f"hashes has the shape {hashes.shape}; expected at least one row and 1 to {MAX_IMAGES} images"
-        )
-    return blocks
-
-
-def _labels(
-    given: object, rows: int, what: str, check: Callable[[str, str], None], may_be_empty: Bools | None = None
-) -> Labels:
-    if isinstance(given, str):
-        labels = Labels((given,), np.zeros(rows, np.int32))
-    else:
-        labels = Labels.of(_column(given, rows, what))
-    for at, name in enumerate(labels.names):
-        if name == "" and may_be_empty is not None and may_be_empty[labels.codes == at].all():
-            continue
-        check(name, what)
-    return labels
-
-
-def _column(given: object, rows: int, what: str) -> list[str]:
-    if not isinstance(given, Sequence | np.ndarray) or isinstance(given, bytes) or len(given) != rows:
-        found = f"{len(given)} values" if isinstance(given, Sequence | np.ndarray) else f"a {type(given).__name__}"
-        raise InvalidInputError(f"{what} has {found}; expected {rows} texts, one for each row")
-    for at, name in enumerate(given):
-        if not isinstance(name, str):
-            raise InvalidInputError(f"{what}[{at}] is {shorten(name)}; expected text")
-    return list(given)
-
-
-def _check_name(name: str, what: str) -> None:
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise InvalidInputError(f"{what} is {shorten(name)}; expected 1 to {MAX_NAME} printable characters")
-
-
-def _check_role(name: str, what: str) -> None:
-    if name not in (HONEST, UNRELATED) and not (
-        name.startswith(CHEAT)
-        and _CHEAT.fullmatch(name.removeprefix(CHEAT))
-        and name.removeprefix(CHEAT) not in (HONEST, UNRELATED)
-    ):
-        raise InvalidInputError(
-            f"{what} is {shorten(name)}; expected honest, unrelated, or cheat:<name> with a name like half-steps"
-        )
-
-
-def _checked_margins(given: object, rows: int) -> Floats:
-    if given is None:
-        return np.full(rows, np.nan)
-    if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str | bytes) or len(given) != rows:
-        raise InvalidInputError(f"margin is {shorten(given)}; expected {rows} numbers, one for each row, or None")
-    margins = np.full(rows, np.nan)
-    for at, margin in enumerate(given):
-        if margin is None:
-            continue
-        if isinstance(margin, bool) or not isinstance(margin, int | float | np.floating) or not 0 <= margin < math.inf:
-            raise InvalidInputError(
-                f"margin[{at}] is {shorten(margin)}; expected a finite number of at least 0, or None where none is"
-                " known"
-            )
-        margins[at] = margin
-    return margins
-
-
-def _checked_pixels(given: object, rows: int) -> Labels:
-    if given is None:
-        return Labels((), np.full(rows, -1, np.int32))
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) != rows:
-        raise InvalidInputError(f"pixels is {shorten(given)}; expected {rows} digests, one for each row, or None")
-    digests: list[str | None] = []
-    for at, digest in enumerate(given):
-        text = digest.hex() if isinstance(digest, bytes) else digest
-        if text is not None and (not isinstance(text, str) or not re.fullmatch("[0-9a-fA-F]{64}", text)):
-            raise InvalidInputError(
-                f"pixels[{at}] is {shorten(digest)}; expected a result digest: 64 hexadecimal digits"
-            )
-        digests.append(None if text is None else text.lower())
-    return Labels.of(digests)
-
-
-def _check_flags(given: object, samples: Samples) -> None:
-    if not isinstance(given, Sequence | np.ndarray) or isinstance(given, str | bytes) or len(given) != len(samples):
-        raise InvalidInputError(f"degenerate is {shorten(given)}; expected {len(samples)} flags, one for each row")
-    for at, (flag, true) in enumerate(zip(given, samples.degenerate, strict=True)):
-        if flag is None:
-            continue
-        if not isinstance(flag, bool | np.bool_):
-            raise InvalidInputError(f"degenerate[{at}] is {shorten(flag)}; expected True, False or None")
-        if flag != true:
-            score = samples.hashes[at].astype(">u8").tobytes().hex()
-            raise InvalidInputError(
-                f"degenerate[{at}] is {bool(flag)}, but the score {shorten(score)} is {'' if true else 'not '}"
-                "degenerate; leave the flag out: it follows from the score"
+                f"{both(a, b)}the answers to the tasks {shorten(self.tasks.of_row(a))} and"
+                f" {shorten(self.tasks.of_row(b))} have the result digest {self.pixels.of_row(a)[:12]} and different"
+                " scores; equal pixels have one hash: take digest and score of the same run"
             )

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from crynux_validate.calibration.rates import Rate
 from crynux_validate.calibration.recommendation import Recommendation
-from crynux_validate.calibration.result import Calibration, Excluded, Rate
+from crynux_validate.calibration.result import Calibration, Excluded
 from crynux_validate.judging import DEFAULT_SLASH_THRESHOLD, DEFAULT_THRESHOLD
 
 _COLUMNS: Final = (2, 4, 6, 8, 10, 12, 16, 20, 24)

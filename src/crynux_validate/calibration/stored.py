@@ -2,112 +2,55 @@
 
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from crynux_validate.algorithms import HASH_BITS, IMAGE_ALGORITHMS
+from pydantic import TypeAdapter, ValidationError
+
+from crynux_validate.calibration.rates import Curve, slash_place
 from crynux_validate.calibration.recommendation import NotEnough, Recommendation, lowest
-from crynux_validate.calibration.result import (
-    BY,
-    CHEAT_NAME,
-    Calibration,
-    Curve,
-    Curves,
-    Excluded,
-    slash_place,
-)
-from crynux_validate.encoding import check_flag, check_integer, parse_json, shorten
+from crynux_validate.calibration.result import Calibration
+from crynux_validate.encoding import parse_json, shorten, shorten_name
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.files import write_whole
-from crynux_validate.judging import GROUP_SIZES
-from crynux_validate.tasks import MAX_IMAGES
+from crynux_validate.files import read_limited, write_or_refuse
 
 SCHEMA: Final = "calibration/1"
 """The form; a change of it is a new number."""
 
 MAX_BYTES: Final = 64 * 2**20
-MAX_NAMES: Final = 10_000
 _EXPECTED: Final = "expected a file that crynux-validate calibrate --out or Calibration.save wrote"
-MAX_TEXT: Final = 10_000
 
 
 def to_dict(calibration: Calibration) -> dict[str, Any]:
     """See `Calibration.to_dict`."""
-    return {
-        "schema": SCHEMA,
-        "algorithm": calibration.algorithm,
-        "images": calibration.images,
-        "group_size": calibration.group_size,
-        "safety_checker": calibration.safety_checker,
-        "confidence": calibration.confidence,
-        "false_reject_rate": calibration.false_reject_rate,
-        "false_slash_rate": calibration.false_slash_rate,
-        "models": list(calibration.models),
-        "kinds": list(calibration.kinds),
-        "merged": {name: list(others) for name, others in calibration.merged.items()},
-        "pictures": dict(calibration.pictures),
-        "thresholds": list(calibration.thresholds),
-        "groups": {name: _curves_to_dict(one) for name, one in calibration.groups.items()},
-        "pairs": {name: _curves_to_dict(one) for name, one in calibration.pairs.items()},
-        "left_out": [_listed(vars(one)) for one in calibration.left_out],
-        "recommendation": vars(calibration.recommendation).copy(),
-        "warnings": list(calibration.warnings),
-        "versions": dict(calibration.versions),
-        "seed": calibration.seed,
-    }
+    return {"schema": SCHEMA, **_adapter(Calibration).dump_python(calibration, mode="json", warnings=False)}
 
 
 def from_dict(value: object) -> Calibration:
     """See `Calibration.from_dict`."""
-    fields = _object(value, "the calibration")
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"the calibration is {shorten(value)}; expected an object")
+    fields = dict(value)
     schema = fields.pop("schema", None)
     if schema != SCHEMA:
         raise InvalidInputError(
             f"the calibration's schema is {shorten(schema)}; expected {SCHEMA!r}: calibrate again with this version"
         )
-    _same(fields, Calibration.__dataclass_fields__, "the calibration")
-    if fields["algorithm"] not in IMAGE_ALGORITHMS:
-        raise InvalidInputError(f"algorithm is {shorten(fields['algorithm'])}; expected one of {IMAGE_ALGORITHMS}")
-    check_integer(fields["images"], "images", 1, MAX_IMAGES)
-    if type(fields["group_size"]) is not int or fields["group_size"] not in GROUP_SIZES:
-        raise InvalidInputError(f"group_size is {shorten(fields['group_size'])}; expected one of {GROUP_SIZES}")
-    check_flag(fields["safety_checker"], "safety_checker")
-    confidence = fields["confidence"]
-    if not isinstance(confidence, float) or not 0.5 <= confidence <= 0.9999:
-        raise InvalidInputError(f"confidence is {shorten(confidence)}; expected a number from 0.5 to 0.9999")
-    for name in ("false_reject_rate", "false_slash_rate"):
-        if not isinstance(fields[name], float) or not 0 < fields[name] < 1:
-            raise InvalidInputError(f"{name} is {shorten(fields[name])}; expected a number above 0 and below 1")
-    check_integer(fields["seed"], "seed")
-    for name in ("models", "kinds", "warnings"):
-        fields[name] = _texts(fields[name], name)
-    fields["merged"] = {name: _texts(others, "merged") for name, others in _object(fields["merged"], "merged").items()}
-    fields["versions"] = _object(fields["versions"], "versions")
-    _texts([*fields["versions"].values()], "versions")
-    fields["pictures"] = {
-        name: check_integer(count, "pictures", 1) for name, count in _object(fields["pictures"], "pictures").items()
-    }
-    _check_names(fields)
-    fields["thresholds"] = thresholds = _thresholds(fields["thresholds"])
-    count = len(thresholds)
-    for name, slashes in (("groups", slash_place(count, count, count)), ("pairs", count)):
-        roles = _object(fields[name], name)
-        if set(roles) != set(fields["pictures"]):
-            raise InvalidInputError(
-                f"{name} has {shorten(sorted(roles))}; expected the roles that have pictures"
-                f" ({shorten(sorted(fields['pictures']))})"
-            )
-        fields[name] = {role: _curves(one, f"{name}.{role}", count, slashes) for role, one in roles.items()}
-    fields["left_out"] = tuple(
-        _excluded(one, f"left_out[{at}]", count) for at, one in enumerate(_list(fields["left_out"], "left_out"))
-    )
-    fields["recommendation"] = _recommendation(fields["recommendation"])
-    calibration = Calibration(**fields)
-    _check_bounds(calibration)
+    found = fields.get("recommendation")
+    if isinstance(found, Mapping):
+        kind = NotEnough if "what" in found else Recommendation
+        fields["recommendation"] = _read(kind, found, "recommendation")
+    calibration: Calibration = _read(Calibration, fields)
+    _check_roles(calibration)
+    for what, curve, length, pictures, lower in _curves(calibration):
+        _check_curve(curve, what, length, pictures)
+        _check_bounds(curve, what, calibration.confidence, lower=lower)
+    for at, one in enumerate(calibration.left_out):
+        for name in ("events", "excluded_events"):
+            _check_length(getattr(one, name), f"left_out.{at}.{name}", len(calibration.thresholds))
     _check_recommendation(calibration)
     return calibration
 
@@ -115,177 +58,114 @@ def from_dict(value: object) -> Calibration:
 def save(calibration: Calibration, path: str | PathLike[str]) -> None:
     """See `Calibration.save`."""
     content = json.dumps(to_dict(calibration), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        write_whole(path, content.encode())
-    except (OSError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"the calibration cannot be written to {shorten(path)}: {error}") from error
+    write_or_refuse(path, content.encode())
 
 
 def load(path: str | PathLike[str]) -> Calibration:
     """See `Calibration.load`."""
     try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"the calibration {str(path)!r:.300} cannot be read: {reason}; {_EXPECTED}") from error
-    try:
-        value = parse_json(content, f"the calibration {str(path)!r:.300}", MAX_BYTES)
+        value = parse_json(read_limited(path, MAX_BYTES), f"the calibration {str(path)!r:.300}", MAX_BYTES)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {_EXPECTED}") from error
     return from_dict(value)
 
 
-def _curves_to_dict(curves: Curves) -> dict[str, Any]:
-    return {name: _listed(vars(getattr(curves, name))) for name in ("passing", "slash")}
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _listed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+def _read(kind: type, value: Mapping[str, Any], *where: str) -> Any:
+    """Read a dataclass by the types of its fields."""
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        _refuse(error, where)
 
 
-def _object(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or len(value) > MAX_NAMES or not all(isinstance(name, str) for name in value):
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected an object")
-    return dict(value)
+def _refuse(error: ValidationError, where: tuple[str, ...]) -> NoReturn:
+    """Turn pydantic's first complaint into ours."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = shorten_name(".".join(str(part) for part in (*where, *first["loc"]) if part != "[key]"))
+    if first["type"] in ("missing", "unexpected_keyword_argument"):
+        what = "lacks the" if first["type"] == "missing" else "has the unknown"
+        raise InvalidInputError(f"the calibration {what} field {place}; {_EXPECTED}") from error
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    raise InvalidInputError(f"the calibration's {place} is {shorten(first['input'])}; {message}") from error
 
 
-def _list(value: object, what: str) -> list[Any]:
-    if not isinstance(value, list | tuple) or len(value) > MAX_NAMES:
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected a list of at most {MAX_NAMES}")
-    return list(value)
-
-
-def _texts(value: object, what: str) -> tuple[str, ...]:
-    texts = _list(value, what)
-    if not all(isinstance(text, str) and len(text) <= MAX_TEXT and text.isprintable() for text in texts):
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected a list of texts of printable characters")
-    return tuple(texts)
-
-
-def _same(fields: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    for name in [*(set(wanted) - set(fields)), *(set(fields) - set(wanted))]:
-        raise InvalidInputError(f"{what} {'lacks' if name in wanted else 'has the unknown'} field {shorten(name)}")
-
-
-def _check_names(fields: Mapping[str, Any]) -> None:
+def _check_roles(calibration: Calibration) -> None:
     """Refuse roles that no sample has, and fewer machines than can be compared."""
-    roles = set(fields["pictures"])
+    roles = set(calibration.pictures)
     if "honest" not in roles:
         raise InvalidInputError(f"pictures has {shorten(sorted(roles))}; expected honest, and cheats")
-    wrong = next((role for role in sorted(roles) if not re.fullmatch(CHEAT_NAME, role)), None)
-    if wrong is not None:
-        raise InvalidInputError(f"pictures has {shorten(wrong)}; expected names of cheats, like half-steps")
-    for name, least in (("kinds", 2), ("models", 1)):
-        if len(set(fields[name])) < max(least, len(fields[name])):
-            raise InvalidInputError(f"{name} is {shorten(fields[name])}; expected at least {least}, each once")
-
-
-def _check_bounds(calibration: Calibration) -> None:
-    """Refuse bounds that are closer than those of so many pictures can be: 0 of n is never 0."""
-    for what, roles in (("groups", calibration.groups), ("pairs", calibration.pairs)):
-        for role, curves in roles.items():
-            for name, curve in (("passing", curves.passing), ("slash", curves.slash)):
-                here = f"{what}.{role}.{name}"
-                if role != "unrelated" and curve.n > calibration.pictures[role]:
-                    raise InvalidInputError(
-                        f"{here}.n is {curve.n}, and there are {calibration.pictures[role]} pictures; expected no more"
-                    )
-                least = -math.expm1(math.log((1 - calibration.confidence) / 2) / curve.n) * (1 - 1e-9)
-                # of cheats, the curve of slashes is chosen by its lower ends
-                lower = name == "slash" and role != "honest"
-                bound = max(curve.low) if lower else min(curve.high)
-                if (1 - bound if lower else bound) < least:
-                    raise InvalidInputError(
-                        f"{here} has the bound {bound:.6g}, which no {curve.n} pictures give with confidence"
-                        f" {calibration.confidence}; calibrate again"
-                    )
-
-
-def _thresholds(value: object) -> tuple[int, ...]:
-    found = tuple(check_integer(one, "thresholds", 1, HASH_BITS) for one in _list(value, "thresholds"))
-    if not found or found[0] != 1 or any(a >= b for a, b in pairwise(found)):
-        raise InvalidInputError(f"thresholds are {shorten(found)}; expected ascending integers from 1")
-    return found
-
-
-def _curves(value: object, what: str, passing: int, slash: int) -> Curves:
-    fields = _object(value, what)
-    _same(fields, Curves.__dataclass_fields__, what)
-    return Curves(
-        _curve(fields["passing"], f"{what}.passing", passing), _curve(fields["slash"], f"{what}.slash", slash)
-    )
-
-
-def _curve(value: object, what: str, length: int) -> Curve:
-    fields = _object(value, what)
-    _same(fields, Curve.__dataclass_fields__, what)
-    check_integer(fields["n"], f"{what}.n", 1)
-    columns = {}
-    for name in ("rate", "low", "high", "by"):
-        columns[name] = _list(fields[name], f"{what}.{name}")
-        if len(columns[name]) != length:
-            raise InvalidInputError(f"{what}.{name} has {len(columns[name])} values; expected {length}")
-    for at, (low, rate, high) in enumerate(zip(columns["low"], columns["rate"], columns["high"], strict=True)):
-        numbers = (low, rate, high)
-        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers) or not (
-            0 <= low <= rate <= high <= 1 and high > 0
-        ):
+    for name, found in (("groups", calibration.groups), ("pairs", calibration.pairs)):
+        if set(found) != roles:
             raise InvalidInputError(
-                f"{what} has the bounds {shorten(low)} and {shorten(high)} of the rate {shorten(rate)} at {at};"
-                " expected 0 <= low <= rate <= high <= 1, and high above 0"
+                f"{name} has {shorten(sorted(found))}; expected the roles that have pictures ({shorten(sorted(roles))})"
             )
-    by = tuple(check_integer(one, f"{what}.by", 0, len(BY) - 1) for one in columns["by"])
-    low, rate, high = (tuple(float(one) for one in columns[name]) for name in ("low", "rate", "high"))
-    return Curve(fields["n"], rate, low, high, by)
+    for name, names, least in (("kinds", calibration.kinds, 2), ("models", calibration.models, 1)):
+        if len(set(names)) < max(least, len(names)):
+            raise InvalidInputError(f"{name} is {shorten(names)}; expected at least {least}, each once")
+    thresholds = calibration.thresholds
+    if thresholds[:1] != (1,) or any(a >= b for a, b in pairwise(thresholds)):
+        raise InvalidInputError(f"thresholds are {shorten(thresholds)}; expected ascending integers from 1")
 
 
-def _excluded(value: object, what: str, length: int) -> Excluded:
-    fields = _object(value, what)
-    _same(fields, Excluded.__dataclass_fields__, what)
-    _texts([fields["role"], fields["rule"]], what)
-    margin = fields["margin"]
-    if margin is not None and not (isinstance(margin, float | int) and not isinstance(margin, bool) and margin >= 0):
-        raise InvalidInputError(f"{what}.margin is {shorten(margin)}; expected a number of at least 0, or null")
-    for name in ("pairs", "excluded"):
-        check_integer(fields[name], f"{what}.{name}")
-    for name in ("events", "excluded_events"):
-        counts = _list(fields[name], f"{what}.{name}")
-        if len(counts) != length:
-            raise InvalidInputError(f"{what}.{name} has {len(counts)} values; expected {length}")
-        fields[name] = tuple(check_integer(one, f"{what}.{name}") for one in counts)
-    return Excluded(**fields)
+def _curves(calibration: Calibration) -> Iterator[tuple[str, Curve, int, int | None, bool]]:
+    """Yield each curve with its name, its length, the most pictures that it can rest on, and which bound decides."""
+    count = len(calibration.thresholds)
+    for what, roles, slashes in (
+        ("groups", calibration.groups, slash_place(count, count, count)),
+        ("pairs", calibration.pairs, count),
+    ):
+        for role, curves in roles.items():
+            pictures = None if role == "unrelated" else calibration.pictures[role]
+            yield f"{what}.{role}.passing", curves.passing, count, pictures, False
+            # of cheats, the curve of slashes is chosen by its lower ends
+            yield f"{what}.{role}.slash", curves.slash, slashes, pictures, role != "honest"
 
 
-def _recommendation(value: object) -> Recommendation | NotEnough:
-    fields = _object(value, "recommendation")
-    if "what" in fields:
-        _same(fields, NotEnough.__dataclass_fields__, "recommendation")
-        if fields["what"] not in ("false_reject_rate", "false_slash_rate"):
-            raise InvalidInputError(f"recommendation.what is {shorten(fields['what'])}; expected the name of a rate")
-        check_integer(fields["pictures"], "recommendation.pictures", 1)
-        if fields["needed"] is not None:
-            check_integer(fields["needed"], "recommendation.needed", 1)
-        return NotEnough(**fields)
-    _same(fields, Recommendation.__dataclass_fields__, "recommendation")
-    for name in fields:
-        check_integer(fields[name], f"recommendation.{name}", 1, HASH_BITS)
-    return Recommendation(**fields)
+def _check_length(values: tuple[Any, ...], what: str, length: int) -> None:
+    if len(values) != length:
+        raise InvalidInputError(f"{what} has {len(values)} values; expected {length}")
+
+
+def _check_curve(curve: Curve, what: str, length: int, pictures: int | None) -> None:
+    for name in ("rate", "low", "high", "by"):
+        _check_length(getattr(curve, name), f"{what}.{name}", length)
+    for at, (low, rate, high) in enumerate(zip(curve.low, curve.rate, curve.high, strict=True)):
+        if not low <= rate <= high or high == 0:
+            raise InvalidInputError(
+                f"{what} has the bounds {low} and {high} of the rate {rate} at {at}; expected low <= rate <= high, and"
+                " high above 0"
+            )
+    if pictures is not None and curve.n > pictures:
+        raise InvalidInputError(f"{what}.n is {curve.n}, and there are {pictures} pictures; expected no more")
+
+
+def _check_bounds(curve: Curve, what: str, confidence: float, *, lower: bool) -> None:
+    """Refuse bounds that are closer than those of so many pictures can be: 0 of n is never 0."""
+    least = -math.expm1(math.log((1 - confidence) / 2) / curve.n) * (1 - 1e-9)
+    bound = max(curve.low) if lower else min(curve.high)
+    if (1 - bound if lower else bound) < least:
+        raise InvalidInputError(
+            f"{what} has the bound {bound:.6g}, which no {curve.n} pictures give with confidence {confidence};"
+            " calibrate again"
+        )
 
 
 def _check_recommendation(calibration: Calibration) -> None:
     """Compute the recommendation again from the rates that stand beside it."""
-    honest, found = calibration.groups["honest"], calibration.recommendation
-    threshold = lowest(lambda at: honest.passing.at(calibration.place(at)), calibration.false_reject_rate)
-    slash = None
-    if threshold is not None:
-        at = calibration.place(threshold)
-        slash = lowest(
-            lambda to: honest.slash.at(slash_place(len(calibration.thresholds), at, calibration.place(to))),
-            calibration.false_slash_rate,
-            threshold,
-        )
-    right = None if threshold is None or slash is None else Recommendation(threshold, slash)
+    found = calibration.recommendation
+    threshold, slash_threshold = lowest(
+        calibration.groups["honest"],
+        calibration.thresholds,
+        calibration.false_reject_rate,
+        calibration.false_slash_rate,
+    )
+    right = None if threshold is None or slash_threshold is None else Recommendation(threshold, slash_threshold)
     if right != (found if isinstance(found, Recommendation) else None):
         raise InvalidInputError(
             f"the calibration says {shorten(str(found))}, which does not follow from its rates"

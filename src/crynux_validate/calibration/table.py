@@ -7,10 +7,12 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate.calibration.samples import Bools, Hashes, Labels, Samples
+from crynux_validate.calibration.columns import linked
+from crynux_validate.calibration.intervals import Integers
+from crynux_validate.calibration.samples import Samples
 from crynux_validate.errors import InvalidInputError, needed_for
+from crynux_validate.judging.bulk import Bools, Hashes
 
-Integers: TypeAlias = npt.NDArray[np.int64]
 Classes: TypeAlias = npt.NDArray[np.uint8]
 
 MARGIN_SHARES: Final = (0.01, 0.05, 0.10)
@@ -35,7 +37,7 @@ class Table:
     picture
         For each task the number of its picture. Tasks whose answers are the same picture share one.
     places
-        For each pair of places in the columns of models and tasks of the samples, the task's row.
+        For each model and task its row.
     kinds
         The names of the kinds.
     merged
@@ -48,7 +50,7 @@ class Table:
     present: Bools
     classes: Classes
     picture: Integers
-    places: Mapping[tuple[str, str], int]
+    places: Mapping[tuple[str | None, str | None], int]
     kinds: tuple[str, ...]
     merged: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
@@ -99,17 +101,17 @@ class Table:
             )
         picture = _pictures(hashes, present, pixels)
         kinds = tuple(name for name, there in zip(honest.kinds.names, left, strict=True) if there)
-        places = {
+        places: dict[tuple[str | None, str | None], int] = {
             (honest.models.names[a], honest.tasks.names[b]): at
             for at, (a, b) in enumerate(zip(model, task, strict=True))
         }
         warnings = _warnings(kinds, hashes, present, pixels, picture)
         return cls(hashes, present, marks, picture, places, kinds, merged, warnings)
 
-    @property
-    def pictures(self) -> int:
-        """How many different pictures there are."""
-        return int(self.picture.max()) + 1
+    def rows_of(self, answers: Samples) -> Integers:
+        """Return the row of each answer's task, -1 where no honest machine answered it."""
+        keys = zip(answers.models.list(), answers.tasks.list(), strict=True)
+        return np.array([self.places.get(key, -1) for key in keys], np.int64)
 
 
 def classes_of(samples: Samples, cuts: tuple[float, ...]) -> Classes:
@@ -152,32 +154,25 @@ def components(nodes: int, left: Integers, right: Integers) -> Integers:
     return found
 
 
-def linked(values: Integers) -> tuple[Integers, Integers]:
-    """Return links between the places of equal values, as two arrays of places."""
-    order = np.argsort(values, kind="stable")
-    same = values[order][1:] == values[order][:-1]
-    return order[:-1][same], order[1:][same]
-
-
 def pictures_of(samples: Samples, *, by_hash: bool = False) -> Integers:
     """Number the pictures of unrelated samples: rows of one task, and rows with equal pixels, are one picture.
 
     With `by_hash` also rows with equal hashes where the pixels of one are not known. That is right for how many
     pictures there are, and would be wrong for how often two of them agree.
     """
-    links = [linked(samples.tasks.codes.astype(np.int64)), _same(samples.hashes, samples.pixels.codes, by_hash=by_hash)]
+    tasks = linked(samples.tasks.codes, np.arange(len(samples)))
+    links = [tasks, _same(samples.hashes, samples.pixels.codes, by_hash=by_hash)]
     return components(len(samples), *(np.concatenate(ends) for ends in zip(*links, strict=True)))
 
 
 def _same(hashes: Hashes, pixels: npt.NDArray[np.signedinteger], *, by_hash: bool) -> tuple[Integers, Integers]:
     """Return links between rows that show the same: equal pixels, or equal hashes where pixels are not known."""
     known = np.flatnonzero(pixels >= 0)
-    left, right = (known[ends] for ends in linked(pixels[known].astype(np.int64)))
+    left, right = linked(pixels, known)
     if not by_hash or len(known) == len(pixels):
         return left, right
     same = np.unique(hashes, axis=0, return_inverse=True)[1].reshape(-1)
-    rows = np.flatnonzero(np.isin(same, same[pixels < 0]))
-    more_left, more_right = (rows[ends] for ends in linked(same[rows]))
+    more_left, more_right = linked(same, np.flatnonzero(np.isin(same, same[pixels < 0])))
     return np.concatenate([left, more_left]), np.concatenate([right, more_right])
 
 
@@ -242,6 +237,3 @@ def _warnings(
             f" counts as a kind of its own, which makes honest rates look lower than they are{same}"
         )
     return tuple(said)
-
-
-__all__ = ["MARGIN_SHARES", "PLAIN", "Labels", "Table", "classes_of", "components", "margin_cuts", "pictures_of"]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from crynux_validate.calibration.samples import Sample, Samples
-from crynux_validate.encoding import check_type, parse_json, parse_score, shorten
+from crynux_validate.encoding import check_type, parse_json, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 
 NEEDED: Final = ("kind", "task", "model", "role", "algorithm", "score")
 """The columns that every table has."""
@@ -41,15 +41,15 @@ def read_rows(path: Path) -> Iterator[tuple[str, Sample]]:
     Raises
     ------
     InvalidInputError
-        For another suffix, a file that cannot be read, columns that are missing or unknown, and values of other types.
+        For another suffix, a file that cannot be read, and columns that are missing or unknown.
     MissingExtraError
         For Parquet without the package pyarrow.
     """
     read, unit, _ = _FORMATS[suffix_of(path)]
     try:
         for number, fields in read(path):
-            where = f"{path}, {unit} {number}"
-            yield where, _sample(fields, where)
+            values: dict[str, Any] = {name: fields.get(name) for name in COLUMNS}
+            yield f"{path}, {unit} {number}", Sample(**values)
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -75,52 +75,26 @@ def write_samples(samples: Samples, path: str | PathLike[str]) -> Path:
     check_type(path, (str, PathLike), "path", "the name of a file")
     target = Path(path)
     _, _, write = _FORMATS[suffix_of(target)]
-    content = write(_rows(samples))
-    try:
-        write_whole(target, content)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
+    write_or_refuse(target, write(_rows(samples)))
     return target
 
 
 def suffix_of(path: Path) -> str:
-    """Return a table's suffix in lower case.
-
-    Raises
-    ------
-    InvalidInputError
-        For a suffix that no table has.
-    """
+    """Return a table's suffix in lower case; raises `InvalidInputError` for one that no table has."""
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise InvalidInputError(f"{path} is no table; expected a file name that ends in {', '.join(_FORMATS)}")
     return suffix
 
 
-def _sample(fields: Fields, where: str) -> Sample:
-    missing = [name for name in NEEDED if fields.get(name) is None]
-    if missing:
-        raise InvalidInputError(f"{where}: {missing[0]} is missing; every row has {', '.join(NEEDED)}")
-    for name in NEEDED:
-        check_type(fields[name], str, f"{where}: {name}", "text")
-    values: dict[str, Any] = {name: fields.get(name) for name in COLUMNS}
-    try:
-        values["score"] = parse_score(values["score"], "score", perceptual=True)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}, 16 for each image") from error
-    return Sample(**values)
-
-
 def _check_columns(names: Iterable[object], what: str) -> None:
     found = [*names]
-    unknown = next((name for name in found if name not in COLUMNS), None)
-    if unknown is not None:
-        raise InvalidInputError(f"{what}: no column is called {shorten(unknown)}; expected {', '.join(COLUMNS)}")
-    twice = next((name for name in COLUMNS if found.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidInputError(f"{what}: the column {twice} is there twice; leave one out")
-    missing = [name for name in NEEDED if name not in found]
-    if missing:
+    for name in found:
+        if name not in COLUMNS:
+            raise InvalidInputError(f"{what}: no column is called {shorten(name)}; expected {', '.join(COLUMNS)}")
+        if found.count(name) > 1:
+            raise InvalidInputError(f"{what}: the column {name} is there twice; leave one out")
+    if missing := [name for name in NEEDED if name not in found]:
         raise InvalidInputError(f"{what}: the column {missing[0]} is missing; expected {', '.join(NEEDED)}")
 
 
@@ -147,9 +121,7 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
 
 def _lines(stream: TextIO, path: Path) -> Iterator[str]:
     """Yield lines, none of which is longer than a row can be."""
-    number = 0
-    while line := stream.readline(MAX_LINE + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), ""), 1):
         if len(line) > MAX_LINE:
             raise InvalidInputError(f"{path}, line {number} has more than {MAX_LINE} characters; expected a row a line")
         yield line
@@ -157,27 +129,22 @@ def _lines(stream: TextIO, path: Path) -> Iterator[str]:
 
 def _typed(texts: Mapping[str, str], where: str) -> Fields:
     """Give the texts of a CSV row their types; an empty text is a missing value where one can be missing."""
-    fields: dict[str, object] = dict(texts)
-    for name in OPTIONAL:
-        if not fields.get(name):
-            fields[name] = None
-    if (margin := fields["margin"]) is not None:
+    fields: dict[str, object] = {name: None if name in OPTIONAL and not text else text for name, text in texts.items()}
+    if margin := texts.get("margin"):
         try:
-            fields["margin"] = float(str(margin))
+            fields["margin"] = float(margin)
         except ValueError as error:
             raise InvalidInputError(f"{where}: margin is {shorten(margin)}; expected a number, or nothing") from error
-    if (flag := fields["degenerate"]) is not None:
-        if str(flag).lower() not in _FLAGS:
+    if flag := texts.get("degenerate"):
+        if flag.lower() not in _FLAGS:
             raise InvalidInputError(f"{where}: degenerate is {shorten(flag)}; expected true, false or nothing")
-        fields["degenerate"] = _FLAGS[str(flag).lower()]
+        fields["degenerate"] = _FLAGS[flag.lower()]
     return fields
 
 
 def _read_jsonl(path: Path) -> Iterator[Numbered]:
     with path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE + 1):
-            number += 1
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), 1):
             where = f"{path}, line {number}"
             text = line.removeprefix(_BOM) if number == 1 else line
             if not text.strip():
@@ -195,16 +162,9 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
     try:
         with parquet.ParquetFile(path) as file:
             _check_columns(file.schema_arrow.names, str(path))
-            number = 0
-            for batch in file.iter_batches():
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield number, fields
-    except (
-        pyarrow.ArrowException,
-        UnicodeError,
-        OverflowError,
-    ) as error:  # text that is none, dates beyond the calendar
+            yield from enumerate((row for batch in file.iter_batches() for row in batch.to_pylist()), 1)
+    # text that is none, dates beyond the calendar
+    except (pyarrow.ArrowException, UnicodeError, OverflowError) as error:
         raise InvalidInputError(f"{path} cannot be read as Parquet: {shorten(str(error))}") from error
 
 

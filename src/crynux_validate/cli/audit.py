@@ -14,8 +14,9 @@ from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.cli import audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
-from crynux_validate.cli.run import check_model, located
+from crynux_validate.cli.run import add_part_flag, check_model, located
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import read_limited
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 _RIGHT: Final = (AuditFinding.MATCH, AuditFinding.NOISE)
@@ -48,6 +49,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_draw(auditor)
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
+    add_part_flag(auditor)
     auditor.add_argument(
         "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine in the file of bands"
     )
@@ -102,6 +104,8 @@ def audit(arguments: argparse.Namespace) -> int:
     if isinstance(asked, TextTask):
         return audit_text.audit(arguments, asked, _of_text(_answer(arguments.answer)))
     task = check_traced(asked)
+    if arguments.against is not None:
+        raise InvalidInputError("--against is for texts; for an image use crynux_validate.audit(..., against=TASK)")
     _check_draw(arguments)
     answer = _of_image(_answer(arguments.answer))
     proof = TraceProof.load(arguments.proof, task)
@@ -161,12 +165,7 @@ def _of_text(answer: ImageScore | TextScore) -> TextScore:
 
 
 def _answer(path: str) -> ImageScore | TextScore:
-    try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(MAX_ANSWER_BYTES + 1)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read the answer {path}: {error.strerror or error}") from error
-    found = answer_from_bytes(data)
+    found = answer_from_bytes(read_limited(path, MAX_ANSWER_BYTES))
     if not isinstance(found, ImageScore | TextScore):
         raise InvalidInputError(f"{path} is {str(found)[:80]!r}; only a score can be audited")
     return found

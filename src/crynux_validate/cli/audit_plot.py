@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from crynux_validate.cli.stake_plot import INK, LINE, LOUD, PALE, POINT, check_format, save
+from crynux_validate.cli.stake_plot import LINE
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.plots import BAD, INK, PALE, RULE, UNSURE, plot_path, save_figure
 from crynux_validate.stakes import AuditedStake, RequiredStake
 
 from matplotlib.figure import Figure  # isort: skip - stake_plot says what to install
@@ -41,7 +42,7 @@ def draw_costs(
     InvalidInputError
         For another suffix, and where the file cannot be written.
     """
-    check_format(path)
+    target = plot_path(path)
     if not chosen.price:
         raise InvalidInputError("--plot has a logarithmic axis, and a price of 0 needs no stake: give another --price")
     figure = Figure(figsize=(8, 5), layout="constrained", facecolor="white")
@@ -52,7 +53,7 @@ def draw_costs(
     axes.set_ylabel("cost of a task, in the unit of the price", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=PALE)
-    axes.grid(color="#d5dae1", linewidth=0.8)
+    axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
@@ -60,17 +61,17 @@ def draw_costs(
     group = groups(1)
     sort = "text" if group.threshold is None else f"threshold {group.threshold}, {group.cheat or 'blind counterfeits'}"
     _curve(figure, groups, f"groups of {group.group_size}, sealed jobs: {sort}", LINE, above=True)
-    _curve(figure, audits, f"one node, and audits that find {100 * chosen.d:.5g}% of cheats", POINT, above=False)
+    _curve(figure, audits, f"one node, and audits that find {100 * chosen.d:.5g}% of cheats", UNSURE, above=False)
     if 0 < chosen.s < math.inf:
-        axes.plot([chosen.s], [chosen.cost], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
+        axes.plot([chosen.s], [chosen.cost], "o", color=BAD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
             f"{100 * chosen.sampling_rate:.4g}% audited: stake {chosen.s:,.4g}, cost {chosen.cost:,.4g}",
-            (chosen.s, chosen.cost), color=LOUD, xytext=(0, -34), textcoords="offset points", ha="center",
+            (chosen.s, chosen.cost), color=BAD, xytext=(0, -34), textcoords="offset points", ha="center",
         )  # fmt: skip
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend
     axes.set_xmargin(0.08)
     axes.legend(frameon=False, loc="upper right", labelcolor=INK)
-    return save(figure, path)
+    return save_figure(figure, target)
 
 
 def _curve(figure: Figure, stake_at: Callable[[float], RequiredStake], label: str, color: str, *, above: bool) -> None:

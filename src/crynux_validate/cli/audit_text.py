@@ -11,7 +11,7 @@ from crynux_validate.audits.text_proof import MAX_PROOF_BYTES, TextProof
 from crynux_validate.audits.top import OPENED, TopLogits, audit_positions
 from crynux_validate.cli.common import note, read_file, say, say_json
 from crynux_validate.cli.run import located
-from crynux_validate.encoding import parse_hex, parse_json, shorten
+from crynux_validate.encoding import parse_hex
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
 from crynux_validate.tasks import MAX_TASK_BYTES, TextTask, task_from_json
@@ -27,7 +27,7 @@ def prove(arguments: argparse.Namespace, task: TextTask, answer: TextScore, fold
         except OSError as error:
             raise InvalidInputError(f"cannot read {folder / 'top.bin'}: {error.strerror or error}") from error
         places = audit_positions(seed, task, answer, proof.token_ids, arguments.positions)
-        proof = TextProof(proof.token_ids, top.open(places))
+        proof = TextProof(task.digest, proof.token_ids, top.open(places))
     proof.check(task, answer)
     path = out / "proof.json"
     try:
@@ -42,9 +42,7 @@ def prove(arguments: argparse.Namespace, task: TextTask, answer: TextScore, fold
 
 def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> int:
     """Audit a text; 0 where it is as an honest one, otherwise 1."""
-    data = read_file(arguments.proof, "the proof", MAX_PROOF_BYTES)
-    proof = TextProof.from_json(data)
-    _note_other_task(data, task)
+    proof = TextProof.from_json(read_file(arguments.proof, "the proof", MAX_PROOF_BYTES))
     settings: dict[str, Any] = {"seed": _seed(arguments, task), "count": arguments.positions, "against": None}
     settings["bands"] = _bands(arguments.bands)
     if arguments.against is not None:
@@ -65,13 +63,6 @@ def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> i
         say(f"task         {task.digest}")
         say(str(found))
     return 0 if found.finding is AuditFinding.NOISE else 1
-
-
-def _note_other_task(data: bytes, task: TextTask) -> None:
-    """Say where a result's own file names another task: a text does not show by itself for which task it was made."""
-    named = parse_json(data, "the proof", MAX_PROOF_BYTES).get("task_digest")
-    if named is not None and named != task.digest:
-        note(f"the proof says that it is of the task {shorten(named)}; it is audited as an answer to {task.digest}")
 
 
 def _seed(arguments: argparse.Namespace, task: TextTask) -> bytes | None:

@@ -3,13 +3,14 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from crynux_validate.calibration.recommendation import NotEnough
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, number_of, say, say_json
 from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.plots import plot_path
 
 
 def add_parser(commands: Commands) -> None:
@@ -60,18 +61,16 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Calibrate, print, and write what is asked for."""
-    from crynux_validate.calibration import calibrate, read_samples  # numpy: only here
-    from crynux_validate.calibration.plot import draw_plot, plot_path
+    from crynux_validate.calibration import calibrate, draw_plot, read_samples  # numpy: only here
 
-    if arguments.plot:
-        plot_path(arguments.plot)
-    for name in ("out", "plot", "state"):
-        _check_folder(getattr(arguments, name), name)
-    _check_apart(arguments)
-    rates: dict[str, Any] = {name: _number(getattr(arguments, name), name) for name in _NUMBERS}
+    _check_outputs(arguments)
+    rates: dict[str, Any] = {
+        name: number_of(getattr(arguments, name), f"--{name.replace('_', '-')}")
+        for name in ("false_reject_rate", "false_slash_rate", "confidence")
+    }
     samples = read_samples(*arguments.paths)
     note(f"read {len(samples):,} answers")
-    shown = _Shown()
+    progress = Progress("comparing", 0, "pairs of pictures")
     try:
         found = calibrate(
             samples,
@@ -79,7 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
             safety_checker=arguments.safety_checker,
             seed=arguments.seed,
             state=arguments.state,
-            on_progress=shown.show,
+            on_progress=lambda done, total: progress.show(done, total=total),
             **rates,
         )
     except KeyboardInterrupt:
@@ -87,7 +86,7 @@ def main(arguments: argparse.Namespace) -> int:
             note(f"{arguments.state} holds what was compared; the same command goes on from there")
         raise
     finally:
-        shown.end()
+        progress.end()
     if arguments.out:
         found.save(arguments.out)
         note(f"wrote {arguments.out}")
@@ -100,47 +99,19 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if isinstance(found.recommendation, NotEnough) else 0
 
 
-_NUMBERS: Final = ("false_reject_rate", "false_slash_rate", "confidence")
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{name} is {shorten(text)}; expected a number such as 0.01") from error
-
-
-def _check_folder(path: Path | None, name: str) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path is not None and not path.parent.is_dir():
-        raise InvalidInputError(f"--{name} is {shorten(str(path))}; there is no folder {path.parent}")
-    if path is not None and path.is_dir():
-        raise InvalidInputError(f"--{name} is {shorten(str(path))}, which is a folder; name a file")
-
-
-def _check_apart(arguments: argparse.Namespace) -> None:
-    """Refuse to write over what is read, or over what is written as well."""
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse before the work what could not be written after it, or would be written over."""
+    if arguments.plot:
+        plot_path(arguments.plot)
     used = {os.path.realpath(path): "is read" for path in arguments.paths}
     for name in ("out", "plot", "state"):
         path = getattr(arguments, name)
         if path is None:
             continue
+        said = f"--{name} is {shorten(str(path))}"
+        if not path.parent.is_dir():
+            raise InvalidInputError(f"{said}; there is no folder {path.parent}")
+        if path.is_dir():
+            raise InvalidInputError(f"{said}, which is a folder; name a file")
         if (other := used.setdefault(os.path.realpath(path), f"is --{name}")) != f"is --{name}":
-            raise InvalidInputError(f"--{name} is {shorten(str(path))}, which {other} as well; name another file")
-
-
-class _Shown:
-    """The line of progress, from the first call on."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many pairs of unrelated pictures were compared."""
-        self._progress = self._progress or Progress("comparing", total, "pairs of pictures")
-        self._progress.show(done)
-
-    def end(self) -> None:
-        """Wipe the line away."""
-        if self._progress is not None:
-            self._progress.end()
+            raise InvalidInputError(f"{said}, which {other} as well; name another file")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from crynux_validate.cli.output import complain, note, say, say_json, show_progress
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "add_json_flag",
     "complain",
     "note",
+    "number_of",
     "read_file",
     "say",
     "say_json",
@@ -34,6 +36,14 @@ _UTF_8: Final = ("utf-8", "utf-8-sig")
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
     """Give a command its ``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def number_of(text: str, option: str) -> float:
+    """Read the number that was given for an option; raises `InvalidInputError` for what is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{option} is {shorten(text)}; expected a number such as 0.1") from error
 
 
 def add_device_flag(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
-"""The demo's network: four nodes in processes of their own, a ledger, and the way of a task from asking to verdict."""
+"""The demo's network: four nodes, an auditor and a ledger, and the way of a task from asking to verdict and audit."""
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
+from crynux_validate.audits.steps import audit_steps
 from crynux_validate.cli import demo_node
 from crynux_validate.cli.demo_output import MODELS, Output
 from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
@@ -18,6 +20,7 @@ from crynux_validate.testing import fake_hardware
 
 if TYPE_CHECKING:
     from crynux_validate import ImageResult
+    from crynux_validate.audits import ImageAudit
 
 CARDS: Final = (
     GpuModel("NVIDIA GeForce RTX 4090", 24),
@@ -36,6 +39,12 @@ PROMPTS: Final = (
     "a big green cross on a pink background",
     "an orange square at the bottom on sky",
 )
+AUDITOR: Final = "native"
+"""The numeric kind of the auditor: to the bit that of one node, and other than that of the rest."""
+
+DRAWN_STEPS: Final = 5
+"""How many steps of each answer are audited."""
+
 ARCHITECTURES: Final = ("ada", "hopper")
 """Two arithmetics: that of an RTX 4090, and that of an H100."""
 
@@ -71,12 +80,17 @@ class DemoNode:
 
 @dataclass(frozen=True)
 class Round:
-    """What became of one task: the settled group, each member's result, and its stakes before and after."""
+    """What became of one task: the settled group, and of each member result, stakes before and after, and audit.
+
+    `seed` drew the audited steps when all answers were bound.
+    """
 
     task: ImageTask
     group: Group
     results: Mapping[str, "ImageResult"]
     stakes: Mapping[str, tuple[int, int]]
+    seed: bytes
+    audits: Mapping[str, "ImageAudit"]
 
 
 class Network(Processes):
@@ -112,6 +126,7 @@ class Network(Processes):
             name = wanted if wanted in known else (spare.pop() if spare else "native")
             cheat = self._cheat if at == len(CARDS) else "none"
             self.nodes.append(DemoNode(f"node-{at}", card, name, cheat, self._start(known[name])))
+        self._auditor = self._start(known[AUDITOR])
 
     def fetch_model(self) -> ModelRef:
         """Put the small model into the output folder."""
@@ -122,6 +137,7 @@ class Network(Processes):
     def join(self, task: ImageTask) -> None:
         """Let every node load the task's model and join with a stake, and the creator deposit its money."""
         loading = [(node, node.worker.submit(demo_node.load, task)) for node in self.nodes]
+        auditor = self._auditor.submit(demo_node.load, task)
         for node, kernels in loading:
             digest = kernels.result(WORK_SECONDS)
             self.ledger.deposit(node.owner, FUNDS)
@@ -129,6 +145,8 @@ class Network(Processes):
             how = demo_node.CHEATS[node.cheat][0] if node.cheat != "none" else "honest"
             self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
         self.ledger.deposit("creator", MAX_TASKS * FEE)
+        auditor.result(WORK_SECONDS)
+        self._tell(f"  and an auditor, which is no node and computes as {AUDITOR}")
 
     def rounds(self, task: ImageTask, prompts: Sequence[str], least: int) -> Iterator[Round]:
         """Run a task for one prompt after the other, until there were `least` and every node has served."""
@@ -139,8 +157,7 @@ class Network(Processes):
 
     def draw_as_cards(self, task: ImageTask) -> dict[str, "ImageResult"]:
         """Let one process run a task in the arithmetic of two cards."""
-        worker = self.nodes[0].worker
-        return {name: worker.submit(demo_node.draw_as, task, name).result(WORK_SECONDS) for name in ARCHITECTURES}
+        return self.nodes[0].worker.submit(demo_node.draw_as, task, ARCHITECTURES).result(WORK_SECONDS)
 
     def _round(self, task: ImageTask) -> Round:
         ledger = self.ledger
@@ -156,7 +173,30 @@ class Network(Processes):
         for node, opening in openings.items():
             ledger.reveal(group.id, node, opening)
         settled = ledger.settle(group.id)
-        return Round(task, settled, results, {node: (before[node], ledger.node(node).stake) for node in before})
+        stakes = {node: (before[node], ledger.node(node).stake) for node in before}
+        seed = secrets.token_bytes(8)  # nobody knew it when the answers were bound
+        return Round(task, settled, results, stakes, seed, self._audit(group, task, members, results, seed))
+
+    def _audit(
+        self,
+        group: Group,
+        task: ImageTask,
+        members: Sequence[DemoNode],
+        results: Mapping[str, "ImageResult"],
+        seed: bytes,
+    ) -> dict[str, "ImageAudit"]:
+        """Let every member prove the steps that are drawn of its answer, and the auditor compute them again."""
+        folders = {node.id: self._out.claim(group.id) / node.id for node in members}
+        drawn = {node: audit_steps(seed, task, result.score, DRAWN_STEPS) for node, result in results.items()}
+        self._results(
+            {node.id: node.worker.submit(demo_node.prove, task, folders[node.id], drawn[node.id]) for node in members}
+        )
+        return self._results(
+            {
+                node: self._auditor.submit(demo_node.audit, task, folder, seed, DRAWN_STEPS)
+                for node, folder in folders.items()
+            }
+        )
 
     def _draw(self, group: Group) -> Group:
         """Draw as soon as the beacon round is public."""

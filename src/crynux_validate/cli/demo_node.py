@@ -1,16 +1,25 @@
-"""What a node of the demo does, in a process of its own: draw the pictures that a task asks for, or cheat."""
+"""What a process of the demo does: draw the pictures that a task asks for, or cheat; show steps of it; audit."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
+from crynux_validate.audits.proof import TraceProof
+from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import PipelineError
+from crynux_validate.files import write_whole
 from crynux_validate.tasks import ImageTask
 from crynux_validate.testing import fake_hardware
 
 if TYPE_CHECKING:
     from crynux_validate import ImageResult, Runner
+    from crynux_validate.audits import ImageAudit
+
+PROOF: Final = "proof-0.bin"
+AUDIT: Final = "audit.json"
+"""Names of files in the folder of a result."""
 
 OTHER_PROMPT: Final = "a big red square on stripes"
 
@@ -38,29 +47,57 @@ class _Process:
 
 def load(task: ImageTask) -> str:
     """Load the task's model; returns the digest of this process's kernels, as hexadecimal digits."""
-    _Process.runner = cv.Runner.for_task(task, "cpu")
+    _Process.runner, _Process.stock = cv.Runner.for_task(task, "cpu"), None
     return cv.local_environment("cpu").kernel_digest.hex()
 
 
-def draw_as(task: ImageTask, architecture: str) -> "ImageResult":
-    """Run a task in the arithmetic of a card's tensor cores."""
+def draw_as(task: ImageTask, architectures: Sequence[str]) -> "dict[str, ImageResult]":
+    """Run a task in the arithmetic of the tensor cores of some cards."""
     from crynux_validate.testing import tensor_cores
 
-    if _Process.runner is None:
-        raise PipelineError("the node has loaded no model; call load first")
-    with tensor_cores(architecture):
-        return _Process.runner.run(task)
+    results = {}
+    with cv.Runner.for_task(task, "cpu") as runner:
+        for name in architectures:
+            with tensor_cores(name):
+                results[name] = runner.run(task)
+    return results
 
 
 def answer(task: ImageTask, cheat: str, folder: Path) -> "ImageResult":
-    """Run a task, or what the cheat runs in its place, and save the result; a message is sent for every step."""
-    if _Process.runner is None:
-        raise PipelineError("the node has loaded no model; call load first")
+    """Run a task, or what the cheat runs in its place, and save the result; a message is sent for every step.
+
+    What a cheat hands in has the form that the task asks for: it was found by nothing but its content.
+    """
+    from crynux_validate.testing.forged import forged_result
+
     result = _Process.stock
     if result is None:
         instead = CHEATS[cheat][1](task)
-        result = _Process.runner.run(instead, on_step=lambda done: fake_hardware.send((done.step, done.steps)))
+        result = _runner().run(instead, on_step=lambda done: fake_hardware.send((done.step, done.steps)))
     if cheat == "other-picture":
         _Process.stock = result
+    if cheat != "none":
+        result = forged_result(task, result)
     result.save(folder)
     return result
+
+
+def prove(task: ImageTask, folder: Path, steps: Mapping[int, tuple[int, ...]]) -> None:
+    """Write the proof of drawn steps into the folder of a result, for its one image."""
+    Trace.load(folder / "trace.bin", task).prove(0, steps[0]).save(folder / PROOF)
+
+
+def audit(task: ImageTask, folder: Path, seed: bytes, count: int) -> "ImageAudit":
+    """Audit the answer in a folder, and write the audit beside it."""
+    score = cv.answer_from_bytes((folder / "answer.bin").read_bytes())
+    if not isinstance(score, cv.ImageScore):
+        raise PipelineError(f"{folder} has no score to audit")
+    found = _runner().audit(task, score, TraceProof.load(folder / PROOF, task), seed=seed, count=count)
+    write_whole(folder / AUDIT, f"{json.dumps(found.to_dict(), indent=2)}\n".encode())
+    return found
+
+
+def _runner() -> "Runner":
+    if _Process.runner is None:
+        raise PipelineError("the node has loaded no model; call load first")
+    return _Process.runner

@@ -9,9 +9,24 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.cli.audit_told import told_audit
+from crynux_validate.cli.demo_node import CHEATS
+from crynux_validate.cli.demo_picture_audit import (
+    BAD,
+    GOOD,
+    INK,
+    PALE,
+    RULE,
+    UNSURE,
+    WIDE,
+    audit_height,
+    draw_audit,
+)
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
 from crynux_validate.judging import Finding
+from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
     from crynux_validate.cli.demo_network import DemoNode, Round
@@ -22,30 +37,34 @@ AMPLIFY: Final = 40
 GROW: Final = 3
 """Each differing pixel is shown as a square of so many pixels: a few single ones would be lost."""
 
-TILE: Final = 256
+TILE: Final = WIDE
 GAP: Final = 36
 LABEL: Final = 190
 HEAD: Final = 128
-FOOT: Final = 150
+LINE: Final = 26
 
-INK, PALE, PAPER, RULE = "#1c2430", "#5b6675", "#ffffff", "#d5dae1"
-GOOD, BAD, UNSURE = "#1a7f4b", "#c0262d", "#9a6700"
+PAPER: Final = "#ffffff"
 SET_BIT, CLEAR_BIT = "#2f4d7a", "#e3e9f2"
 
 
 def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path:
-    """Draw one settled group: images, differences, hashes, findings; returns the path."""
+    """Draw one settled group: images, differences, hashes, findings, audits; returns the path."""
     verdict = done.group.verdict
     if verdict is None:
         raise InvalidInputError(f"{done.group.id} has no verdict to draw")
     shown = [node for node in nodes if node.id in done.group.members]
     delivered = done.group.delivered_by
     reference = delivered or shown[0].id
+    audits = {node: told_audit(audit.to_dict()) for node, audit in done.audits.items()}
+    cheat = next((node for node in shown if node.cheat != "none"), None)
     rows = [HEAD, HEAD + 64 + TILE + 30, HEAD + 64 + 2 * (TILE + 30), HEAD + 64 + 3 * (TILE + 30)]
+    rows.append(rows[3] + 124)
+    end = rows[4] + max(audit_height(len(told.parts)) for told in audits.values())
+    lines = _lines(done, cheat)
     width = LABEL + len(shown) * (TILE + GAP)
-    canvas = Image.new("RGB", (width, rows[3] + 110 + FOOT), PAPER)
+    canvas = Image.new("RGB", (width, end + 40 + LINE * len(lines)), PAPER)
     pen = ImageDraw.Draw(canvas)
-    _head(pen, done, width)
+    _head(pen, done, width, cheat)
     _labels(pen, rows, reference)
     original = done.results[reference].images[0].convert("RGB")
     for at, node in enumerate(shown):
@@ -63,7 +82,10 @@ def draw_picture(path: Path, done: "Round", nodes: "Sequence[DemoNode]") -> Path
         finding = verdict.findings[node.id]
         _finding(pen, left, rows[3], finding, distance, done, node.id)
         _frame(pen, left, rows[0] + 64, _colour(finding))
-    _foot(pen, rows[3] + 110, width, done)
+        draw_audit(pen, left, rows[4], audits[node.id])
+    pen.line((24, end + 8, width - 24, end + 8), fill=RULE, width=2)
+    for at, line in enumerate(lines):
+        pen.text((24, end + 24 + LINE * at), line, fill=INK, font=_font(15))
     drawn = io.BytesIO()
     canvas.save(drawn, "PNG")
     write_whole(path, drawn.getvalue())
@@ -74,8 +96,8 @@ def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     return ImageFont.load_default(size)
 
 
-def _head(pen: ImageDraw.ImageDraw, done: "Round", width: int) -> None:
-    title = f"Three machines were given the same task. {_what_happened(done)}"
+def _head(pen: ImageDraw.ImageDraw, done: "Round", width: int, cheat: "DemoNode | None") -> None:
+    title = f"Three machines were given the same task. {_what_happened(done, cheat)}"
     pen.text((24, 20), title, fill=INK, font=_font(28))
     task = done.task
     asked = f'"{task.prompt}", seed {task.seed}, {task.steps} steps, {task.scheduler}'
@@ -83,14 +105,19 @@ def _head(pen: ImageDraw.ImageDraw, done: "Round", width: int) -> None:
     pen.line((24, 96, width - 24, 96), fill=RULE, width=2)
 
 
-def _what_happened(done: "Round") -> str:
+def _what_happened(done: "Round", cheat: "DemoNode | None") -> str:
     """The end of the title: who did something else, and whether that was found."""
-    findings = done.group.verdict.findings if done.group.verdict else {}
-    for node, result in done.results.items():
-        if result.task.digest != done.task.digest:
-            passed = findings.get(node) is Finding.VALID
-            return f"{node} did another, and passed." if passed else f"{node} did not do it."
-    return "All of them did it."
+    if cheat is None:
+        return "All of them did it."
+    if not _passed(done, cheat):
+        return f"{cheat.id} did not do it."
+    if done.audits[cheat.id].finding is AuditFinding.CHEAT:
+        return f"{cheat.id} passed, and an audit found it."
+    return f"{cheat.id} did another, and passed."
+
+
+def _passed(done: "Round", node: "DemoNode") -> bool:
+    return done.group.verdict is not None and done.group.verdict.findings[node.id] is Finding.VALID
 
 
 def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> None:
@@ -103,6 +130,7 @@ def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> No
         ),
         (rows[2], "the hash", f"64 bits that sum up\nthe picture; red frame:\nnot as {reference}'s"),
         (rows[3], "the verdict", "by the number of bits\nthat differ"),
+        (rows[4], "the audit", "steps drawn when all\nhad answered, and\ncomputed again by a\nfourth machine"),
     ]
     for top, name, words in texts:
         pen.text((24, top), name, fill=INK, font=_font(19))
@@ -164,33 +192,28 @@ def _finding(
     pen.text((left + 14, top + 66), stake, fill=INK, font=_font(16))
 
 
-def _foot(pen: ImageDraw.ImageDraw, top: int, width: int, done: "Round") -> None:
+def _lines(done: "Round", cheat: "DemoNode | None") -> list[str]:
+    """What stands below, line by line."""
     policy = done.group.policy
-    pen.line((24, top + 8, width - 24, top + 8), fill=RULE, width=2)
     lines = [
-        "Honest machines with different hardware get slightly different pixels, but nearly the same hash. So "
+        "Honest machines with different hardware can get slightly different pixels, but nearly the same hash. So "
         "the hashes are compared, not the pixels:",
         f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the "
         f"group is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
-        *_cheat_lines(done),
     ]
-    for at, line in enumerate(lines):
-        pen.text((24, top + 24 + 26 * at), line, fill=INK, font=_font(15))
-
-
-def _cheat_lines(done: "Round") -> list[str]:
-    lines = []
-    for node, result in done.results.items():
-        if result.task.digest != done.task.digest:
-            verdict = done.group.verdict
-            finding = verdict.findings[node] if verdict else Finding.UNDECIDED
-            outcome = "It passed all the same." if finding is Finding.VALID else ""
-            lines.append(f"What {node} really ran: {_difference(done, node)}. {outcome}".rstrip())
+    lines.append(
+        "An audit does a part of the work again, from what each machine kept of its steps. Honest machines are off by "
+        "rounding alone, inside the green band."
+    )
+    if cheat is not None:
+        really = f"What {cheat.id} really ran: {_difference(done.task, CHEATS[cheat.cheat][1](done.task))}."
+        if _passed(done, cheat):
+            really += " The hash hardly sees that. What it did not compute, it made up."
+        lines.append(really)
     return lines
 
 
-def _difference(done: "Round", node: str) -> str:
-    asked, ran = done.task, done.results[node].task
+def _difference(asked: ImageTask, ran: ImageTask) -> str:
     changes = [
         f"{name} {getattr(ran, name)!r} in place of {getattr(asked, name)!r}"
         for name in ("prompt", "seed", "steps")

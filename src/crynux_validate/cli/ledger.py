@@ -11,7 +11,7 @@ from crynux_validate.cli.common import Commands, add_json_flag, say, say_json, s
 from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 from crynux_validate.ledger.beacon import MissingBeacon
 from crynux_validate.ledger.clock import MOST_BEHIND
 
@@ -177,11 +177,7 @@ def main_evidence(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         say(text)
         return 0
-    try:
-        write_whole(arguments.out, f"{text}\n".encode())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
+    write_or_refuse(arguments.out, f"{text}\n".encode())
     say(f"{evidence.node} is {evidence.finding} in {evidence.group.id}: {arguments.out}")
     return 0
 

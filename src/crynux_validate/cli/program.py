@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         calibrate,
         compare,
         demo,
+        doctor,
         env,
         evidence,
         judge,
@@ -70,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     parts = (
         *(demo, run, audit, hash_command, compare, keyed, judge, calibrate, stake),
-        *(ledger, evidence, report, vectors, schema, env),
+        *(ledger, evidence, report, vectors, schema, env, doctor),
     )
     for command in parts:
         command.add_parser(commands)

@@ -34,8 +34,12 @@ class Progress:
         self._began = 0.0
         self._shown = -_EVERY
 
-    def show(self, done: int, detail: str = "") -> None:
-        """Show how many steps are done, and what else there is to say; of many calls at once only some are shown."""
+    def show(self, done: int, detail: str = "", *, total: int | None = None) -> None:
+        """Show how many steps are done, and what else there is to say; of many calls at once only some are shown.
+
+        `total` is how many steps there are, where that is known by now only.
+        """
+        self._total = self._total if total is None else total
         now = time.monotonic() - self._started
         if self._first is None:
             self._first, self._began = done, now

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from crynux_validate.cli.common import Commands, say
 from crynux_validate.cli.ledger import open_ledger
-from crynux_validate.encoding import check_id
+from crynux_validate.encoding import check_id, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.files import write_whole
+from crynux_validate.files import write_or_refuse
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def add_parser(commands: Commands) -> None:
         "report",
         help="one page about a settled group, for a dispute",
         description="Write one HTML page about a settled group, for whoever must decide whether a slash was right: "
-        "what was asked, who answered when, how far apart the answers are, the bits of the hashes, the evidence and "
-        "whether it can be verified, and the money. The page needs no other file, has no script, and can be printed.",
+        "what was asked, who answered when, how far apart the answers are, the bits of the hashes, audits, the "
+        "evidence and whether it can be verified, and the money. The page needs no other file, has no script, and can "
+        "be printed.",
     )
     parser.add_argument("database", metavar="LEDGER", help="a SQLite file, or a URL such as postgresql+psycopg://...")
     parser.add_argument("group", metavar="GROUP", help="a settled group")
@@ -40,6 +41,14 @@ def add_parser(commands: Commands) -> None:
         "handed in; give it once for each member whose result you have",
     )
     parser.add_argument(
+        "--audit",
+        action="append",
+        default=[],
+        metavar="NODE=FILE",
+        help="an audit of a member's answer, as `audit --json` writes it; once for each that you have. What lies in "
+        "the folder of a --result as audit.json (audit-0.json and so on by image) is shown as well",
+    )
+    parser.add_argument(
         "--calibration",
         metavar="FILE",
         help="a calibration of the same hash, as `calibrate --out` writes it: shows how often honest machines and "
@@ -50,29 +59,32 @@ def add_parser(commands: Commands) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the page."""
+    from crynux_validate.cli.report_audits import files_in, load_audit
     from crynux_validate.cli.report_page import page
     from crynux_validate.cli.report_results import shown_result
 
     if arguments.out.suffix.lower() not in (".html", ".htm"):
         raise InvalidInputError(f"--out is {arguments.out}; expected the name of an HTML file, like report.html")
-    folders = dict(map(_node_and_folder, arguments.result))
+    folders = dict(_node_and_path(text, "--result", "DIR", "a folder") for text in arguments.result)
+    given = [_node_and_path(text, "--audit", "FILE", "a file") for text in arguments.audit]
+    given += [(node, file) for node, folder in folders.items() for file in files_in(folder)]
     if len(folders) < len(arguments.result):
         raise InvalidInputError("--result names a member twice; give one folder for each")
     with open_ledger(arguments.database) as ledger:
         group = ledger.group(arguments.group)
         if group.verdict is None:
             raise InvalidInputError(f"group {group.id} is {group.status}; a report is of a settled group")
-        if strangers := [node for node in folders if node not in group.members]:
-            members = ", ".join(group.members)
-            raise InvalidInputError(f"--result names {strangers[0]}, which is no member of {group.id} ({members})")
+        for option, named in (("--result", folders), ("--audit", dict(given))):
+            if strangers := [node for node in named if node not in group.members]:
+                members = ", ".join(group.members)
+                raise InvalidInputError(f"{option} names {strangers[0]}, which is no member of {group.id} ({members})")
         calibration = _calibration(arguments.calibration, group)
         results = {node: shown_result(group, node, folder) for node, folder in folders.items()}
-        text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results, calibration)
-    try:
-        write_whole(arguments.out, text.encode("utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"cannot write {arguments.out}: {reason}") from error
+        audits = {
+            node: [load_audit(group, node, file) for whose, file in given if whose == node] for node in group.members
+        }
+        text = page(ledger.id, group, _events_of(ledger, group), ledger.head(), results, calibration, audits)
+    write_or_refuse(arguments.out, text.encode("utf-8"))
     say(f"wrote {arguments.out}: {group.id} of ledger {ledger.id}, {group.verdict.outcome}")
     return 0
 
@@ -90,11 +102,11 @@ def _calibration(path: str | None, group: "Group") -> "Calibration | None":
     return found
 
 
-def _node_and_folder(text: str) -> tuple[str, Path]:
-    node, is_given, folder = text.partition("=")
-    if not is_given or not folder:
-        raise InvalidInputError(f"--result is {text!r}; expected NODE=DIR, a node's id and a folder")
-    return check_id(node, "the node of --result"), Path(folder)
+def _node_and_path(text: str, option: str, form: str, what: str) -> tuple[str, Path]:
+    node, is_given, path = text.partition("=")
+    if not is_given or not path:
+        raise InvalidInputError(f"{option} is {shorten(text)}; expected NODE={form}, a node's id and {what}")
+    return check_id(node, f"the node of {option}"), Path(path)
 
 
 def _events_of(ledger: "SqlLedger", group: "Group") -> "list[Event]":

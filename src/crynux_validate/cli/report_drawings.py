@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from crynux_validate.algorithms import HASH_BITS
 
 if TYPE_CHECKING:
-    from crynux_validate.calibration.result import Curve
+    from crynux_validate.calibration.rates import Curve
 
 GOOD, BAD, UNSURE = "#1a7f4b", "#c0262d", "#8a5a00"
-_INK, _PALE, _RULE = "#1c2430", "#5b6675", "#d5dae1"
+INK, PALE, RULE = "#1c2430", "#5b6675", "#d5dae1"
 _SET, _CLEAR = "#2f4d7a", "#e3e9f2"
 _OTHERS: Final = ("#c0262d", "#2f4d7a", "#8a5a00", "#7a3e9d", "#00788a", "#5b6675")
 
@@ -37,27 +37,27 @@ def distances(rows: Sequence[tuple[str, int | None, str]], threshold: int, slash
     parts = [
         f'<svg class="wide" viewBox="0 0 {_LEFT + _WIDTH + 20} {high + 40}" role="img" '
         'aria-label="distance of each answer from the delivered one">',
-        _box(at(0), 30, at(threshold) - at(0), high - 30, "#eaf5ee"),
-        _box(at(threshold), 30, at(slash_threshold) - at(threshold), high - 30, "#faf3e3"),
-        _box(at(slash_threshold), 30, at(HASH_BITS) - at(slash_threshold), high - 30, "#fbeaea"),
-        _words(at(0) + 4, 22, "counts as the same", GOOD),
+        box(at(0), 30, at(threshold) - at(0), high - 30, "#eaf5ee"),
+        box(at(threshold), 30, at(slash_threshold) - at(threshold), high - 30, "#faf3e3"),
+        box(at(slash_threshold), 30, at(HASH_BITS) - at(slash_threshold), high - 30, "#fbeaea"),
+        words(at(0) + 4, 22, "counts as the same", GOOD),
     ]
     if slash_threshold - threshold >= 7:
-        parts.append(_words(at(threshold) + 4, 22, "no pay", UNSURE))
-    parts.append(_words(at(slash_threshold) + 4, 22, "far enough for a slash", BAD))
+        parts.append(words(at(threshold) + 4, 22, "no pay", UNSURE))
+    parts.append(words(at(slash_threshold) + 4, 22, "far enough for a slash", BAD))
     for bits in range(0, HASH_BITS + 1, 8):
-        parts.append(f'<line x1="{at(bits)}" y1="{high}" x2="{at(bits)}" y2="{high + 5}" stroke="{_PALE}"/>')
-        parts.append(_words(at(bits), high + 20, str(bits), _PALE, "middle"))
-    parts.append(_words(at(HASH_BITS / 2), high + 37, "bits that differ from the delivered hash", _PALE, "middle"))
+        parts.append(f'<line x1="{at(bits)}" y1="{high}" x2="{at(bits)}" y2="{high + 5}" stroke="{PALE}"/>')
+        parts.append(words(at(bits), high + 20, str(bits), PALE, "middle"))
+    parts.append(words(at(HASH_BITS / 2), high + 37, "bits that differ from the delivered hash", PALE, "middle"))
     for number, (name, apart, colour) in enumerate(rows):
         y = 46 + _ROW * number
-        parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_LEFT + _WIDTH}" y2="{y}" stroke="{_RULE}"/>')
-        parts.append(f'<text x="{_LEFT - 10}" y="{y + 5}" text-anchor="end" fill="{_INK}">{name}</text>')
+        parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_LEFT + _WIDTH}" y2="{y}" stroke="{RULE}"/>')
+        parts.append(f'<text x="{_LEFT - 10}" y="{y + 5}" text-anchor="end" fill="{INK}">{name}</text>')
         if apart is None:
-            parts.append(_words(_LEFT + 6, y - 4, "no distance", _PALE))
+            parts.append(words(_LEFT + 6, y - 4, "no distance", PALE))
         else:
             parts.append(f'<circle cx="{at(apart)}" cy="{y}" r="7" fill="{colour}"/>')
-            parts.append(_words(at(apart) + 11, y - 5, str(apart), colour))
+            parts.append(words(at(apart) + 11, y - 5, str(apart), colour))
     return "".join([*parts, "</svg>"])
 
 
@@ -96,13 +96,13 @@ def rates(
     ]
     for power in range(0, -6, -1):
         y = up(10.0**power)
-        parts.append(f'<line x1="{_LEFT}" y1="{y:g}" x2="{_LEFT + _WIDTH}" y2="{y:g}" stroke="{_RULE}"/>')
-        parts.append(_words(_LEFT - 8, y + 5, f"{10.0**power:g}" if power > -5 else "0.00001 or less", _PALE, "end"))
+        parts.append(f'<line x1="{_LEFT}" y1="{y:g}" x2="{_LEFT + _WIDTH}" y2="{y:g}" stroke="{RULE}"/>')
+        parts.append(words(_LEFT - 8, y + 5, f"{10.0**power:g}" if power > -5 else "0.00001 or less", PALE, "end"))
     for bits in range(0, HASH_BITS + 1, 8):
-        parts.append(_words(at(bits), high + 18, str(bits), _PALE, "middle"))
-    parts.append(_words(at(HASH_BITS / 2), high + 36, "distance in bits", _PALE, "middle"))
+        parts.append(words(at(bits), high + 18, str(bits), PALE, "middle"))
+    parts.append(words(at(HASH_BITS / 2), high + 36, "distance in bits", PALE, "middle"))
     for bits, colour in ((threshold, UNSURE), (slash_threshold, BAD)):
-        parts.append(_line(at(bits), top, high, colour, "6 4"))
+        parts.append(line(at(bits), top, high, colour, "6 4"))
     for number, (name, curve) in enumerate(curves):
         colour = GOOD if not number else _OTHERS[(number - 1) % len(_OTHERS)]
         points = [
@@ -110,15 +110,15 @@ def rates(
             for place, first in enumerate(places)
             for bits in (first, (*places, HASH_BITS + 1)[place + 1] - 1)
         ]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
+        through = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{through}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         what = "honest pairs: so far apart or farther" if not number else f"{name}: nearer than this"
         y = high + 58 + 20 * number
-        parts.append(_box(_LEFT, y - 9, 22, 5, colour))
-        parts.append(_words(_LEFT + 30, y, what, _INK))
+        parts.append(box(_LEFT, y - 9, 22, 5, colour))
+        parts.append(words(_LEFT + 30, y, what, INK))
     for number, (name, bits) in enumerate(members):
-        parts.append(_line(at(bits), top - 8, high, _INK, "2 4"))
-        parts.append(_words(at(bits) + 4, 14 + 14 * (number % 3), f"{name} {bits}", _INK))
+        parts.append(line(at(bits), top - 8, high, INK, "2 4"))
+        parts.append(words(at(bits) + 4, 14 + 14 * (number % 3), f"{name} {bits}", INK))
     return "".join([*parts, "</svg>"])
 
 
@@ -129,7 +129,7 @@ def bits(own: int, delivered: int | None) -> str:
         shift = HASH_BITS - 1 - at
         x, y = 2 + at % 8 * 20, 2 + at // 8 * 20
         fill = _SET if own >> shift & 1 else _CLEAR
-        parts.append(_box(x + 1, y + 1, 18, 18, fill))
+        parts.append(box(x + 1, y + 1, 18, 18, fill))
         if delivered is not None and (own ^ delivered) >> shift & 1:
             parts.append(
                 f'<rect x="{x + 2}" y="{y + 2}" width="16" height="16" fill="none" stroke="{BAD}" stroke-width="4"/>'
@@ -137,13 +137,16 @@ def bits(own: int, delivered: int | None) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _box(x: float, y: float, width: float, height: float, fill: str) -> str:
+def box(x: float, y: float, width: float, height: float, fill: str) -> str:
+    """A filled rectangle."""
     return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{fill}"/>'
 
 
-def _line(x: float, top: float, bottom: float, colour: str, dashes: str) -> str:
+def line(x: float, top: float, bottom: float, colour: str, dashes: str = "none") -> str:
+    """An upright line."""
     return f'<line x1="{x:g}" y1="{top}" x2="{x:g}" y2="{bottom}" stroke="{colour}" stroke-dasharray="{dashes}"/>'
 
 
-def _words(x: float, y: float, text: str, fill: str, anchor: str = "start") -> str:
+def words(x: float, y: float, text: str, fill: str, anchor: str = "start") -> str:
+    """A text, which is escaped."""
     return f'<text x="{x:g}" y="{y:g}" fill="{fill}" font-size="13" text-anchor="{anchor}">{escape(text)}</text>'

@@ -4,17 +4,24 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from crynux_validate.answers import ImageScore, pixels_digest
+from crynux_validate.audits.layout import Content, Leaf, step_count
+from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.files import read_limited
 from crynux_validate.ledger.group import Group
 from crynux_validate.tasks import MAX_IMAGES, ImageTask
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_SIDE: Final = 512
 """Larger pictures are made smaller for the page."""
 
 _MAX_TEXT: Final = 100_000
+_MAX_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ def shown_result(group: Group, node: str, folder: Path) -> ShownResult:
     """
     if not (folder / "answer.bin").is_file():
         raise InvalidInputError(f"--result {node}={folder} has no answer.bin; expected a folder as `run` writes it")
-    if _read(folder / "task.json") != group.task.canonical_bytes:
+    if read_limited(folder / "task.json", _MAX_BYTES) != group.task.canonical_bytes:
         raise InvalidInputError(f"--result {node}={folder} is the result of another task than {group.id} has")
     opening = group.openings.get(node)
     if opening is None:
         fits, why = None, f"{node} revealed no answer, so nothing can be compared"
-    elif _read(folder / "answer.bin") == opening.answer_bytes:
+    elif read_limited(folder / "answer.bin", _MAX_BYTES) == opening.answer_bytes:
         fits, why = True, f"answer.bin is the answer that {node} revealed"
     else:
         fits, why = False, f"answer.bin is another answer than {node} revealed"
@@ -72,12 +79,7 @@ def _with_pictures(group: Group, node: str, folder: Path, fits: bool | None, why
     answer = group.first_answer(node)
     bound = answer.result_digest if isinstance(answer, ImageScore) else None
     if fits and bound is not None:
-        fits = pixels_digest(images) == bound
-        why = (
-            f"the pixels have the digest that {node} bound itself to"
-            if fits
-            else f"the pixels have another digest than the one that {node} bound itself to"
-        )
+        fits, why = _bound_pixels(group, node, folder, images, bound)
     addresses = []
     for image in images:
         small = image.copy()
@@ -88,14 +90,30 @@ def _with_pictures(group: Group, node: str, folder: Path, fits: bool | None, why
     return ShownResult(fits, why, pictures=tuple(addresses))
 
 
+def _bound_pixels(
+    group: Group, node: str, folder: Path, images: "list[Image.Image]", bound: bytes
+) -> tuple[bool | None, str]:
+    """Whether pictures are those that an answer binds: by themselves, or in a trace."""
+    task = group.task
+    if not isinstance(task, ImageTask) or task.binding == "pixels":
+        fits = pixels_digest(images) == bound
+        which = "the digest that" if fits else "another digest than the one that"
+        return fits, f"the pixels have {which} {node} bound itself to"
+    file = folder / "trace.bin"
+    if not file.is_file():
+        return None, f"answer.bin is the answer that {node} revealed; it binds a trace, and there is no trace.bin"
+    trace = Trace.load(file, task)
+    if trace.root != bound:
+        return False, f"the trace is another than the one that {node} bound itself to"
+    last = step_count(task)
+    kept = [
+        trace.prove(at, [0]).contents[Leaf(at, Content.PIXELS, last)] == image.convert("RGB").tobytes()
+        for at, image in enumerate(images[: task.images])
+    ]
+    fits = len(images) == task.images and all(kept)
+    return fits, f"the pixels are {'those' if fits else 'others than those'} in the trace that {node} bound itself to"
+
+
 def _texts(folder: Path) -> tuple[str, ...]:
     files = sorted(folder.glob("text-*.txt"), key=lambda file: (len(file.name), file.name))
-    return tuple(_read(file)[:_MAX_TEXT].decode("utf-8", "replace") for file in files)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(64 * 2**20)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {file}: {error.strerror or error}") from error
+    return tuple(read_limited(file, _MAX_BYTES)[:_MAX_TEXT].decode("utf-8", "replace") for file in files)

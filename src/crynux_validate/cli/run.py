@@ -41,6 +41,7 @@ def add_parser(commands: Commands) -> None:
         "--out", required=True, metavar="DIR", help="where to write; an earlier result there is replaced"
     )
     parser.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
+    add_part_flag(parser)
     add_device_flag(parser)
     parser.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
     add_json_flag(parser)
@@ -81,6 +82,13 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
         raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
     if model is not None and not Path(model).is_dir():
         raise InvalidInputError(f"--model {model} is not a folder")
+    for folder in arguments.part:
+        if not Path(folder).is_dir():
+            raise InvalidInputError(f"--part {folder} is not a folder")
+    missing = {name: part for name, part in task.references().items() if name != "model" and part.digest is not None}
+    if missing and not arguments.part:
+        name, part = next(iter(missing.items()))
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part DIR")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:
@@ -118,12 +126,24 @@ def _compute(
 
 
 def located(arguments: argparse.Namespace, task: T) -> T:
-    """Return the task with the folder that ``--model`` names, where it names one."""
-    if arguments.model is None:
+    """Return the task with the folders that ``--model`` and ``--part`` name, where they name some."""
+    folders = [folder for folder in (arguments.model, *arguments.part) if folder is not None]
+    if not folders:
         return task
-    model = task.model.at(arguments.model, lambda read: show_progress(f"reading the model  {read}"))
+    found = task.at(*folders, on_progress=lambda read: show_progress(f"reading the model  {read}"))
     show_progress("")
-    return cast("T", task.replace(model=model))
+    return cast("T", found)
+
+
+def add_part_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the option for what a task names by digest beside its model."""
+    parser.add_argument(
+        "--part",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="the local folder of a LoRA or another part that the task names by its digest; once for each",
+    )
 
 
 def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", found: dict[str, Any]) -> None:

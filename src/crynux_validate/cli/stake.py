@@ -7,7 +7,7 @@ from typing import Any
 
 from crynux_validate.calibration.result import Calibration
 from crynux_validate.cli import stake_audits
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
+from crynux_validate.cli.common import Commands, add_json_flag, note, number_of, say, say_json
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import DEFAULT_THRESHOLD
@@ -84,13 +84,13 @@ def main(arguments: argparse.Namespace) -> int:
     pool: dict[str, Any] = {
         "honest": arguments.honest,
         "dishonest": arguments.dishonest,
-        "sampling_rate": _number(arguments.sampling_rate, "--sampling-rate"),
-        "price": _number(arguments.price, "--price"),
+        "sampling_rate": number_of(arguments.sampling_rate, "--sampling-rate"),
+        "price": number_of(arguments.price, "--price"),
     }
     rules: dict[str, Any] = {
         "group_size": arguments.group_size,
-        "dishonest_weight": _number(arguments.dishonest_weight, "--dishonest-weight"),
-        "absent": _number(arguments.absent, "--absent"),
+        "dishonest_weight": number_of(arguments.dishonest_weight, "--dishonest-weight"),
+        "absent": number_of(arguments.absent, "--absent"),
         "slash_ppm": arguments.slash_ppm,
         "slash_per_fee": arguments.slash_per_fee,
         "slash_threshold": arguments.slash_threshold,
@@ -141,10 +141,3 @@ def main(arguments: argparse.Namespace) -> int:
         amount = "infinite" if math.isinf(live.s) else f"{live.s:.6g}"
         say(f"{required}\nthe live network's formula, by the share of all groups that collude, without f: {amount}")
     return 0
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{flag} is {shorten(text)}; expected a number such as 0.1") from error

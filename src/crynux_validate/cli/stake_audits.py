@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from crynux_validate.cli.common import note, say, say_json
+from crynux_validate.cli.common import note, number_of, say, say_json
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes import AFTER_AUDIT, AuditedStake, AuditTerms, RequiredStake, required_stake
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def terms_of(arguments: argparse.Namespace) -> AuditTerms | None:
     """Return the terms that were given; None without ``--audits``."""
     given: dict[str, Any] = {
-        name: _number(text, option)
+        name: number_of(text, option)
         for option, (_, name, _) in _NUMBERS.items()
         if (text := getattr(arguments, name)) is not None
     }
@@ -102,10 +102,3 @@ def _beside(groups: RequiredStake) -> str:
         f"beside it, groups of {groups.group_size} for the same share of tasks, against {sort}:"
         f" stake {amount}, a task costs {groups.cost:.6g}"
     )
-
-
-def _number(text: str, option: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{option} is {shorten(text)}; expected a number such as 0.1") from error

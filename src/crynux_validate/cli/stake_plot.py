@@ -1,33 +1,29 @@
 """The picture of ``crynux-validate stake --plot``: what a threshold costs in stake."""
 
-import io
 import math
 from pathlib import Path
 from typing import Any, Final
 
-from crynux_validate.errors import InvalidInputError, MissingExtraError
-from crynux_validate.files import write_whole
+from crynux_validate.errors import InvalidInputError, needed_for
+from crynux_validate.plots import BAD, INK, PALE, RULE, UNSURE, plot_path, save_figure
 from crynux_validate.stakes import PPM, SOURCES, RequiredStake, Source, required_stake
 
-try:
+with needed_for("--plot", "plot"):
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
-except ModuleNotFoundError as error:
-    raise MissingExtraError("--plot", "plot", error.name or "matplotlib") from error
 
 LAST: Final = 48
 """The highest threshold drawn; beyond it nearly every pair of pictures agrees, and the curve leaves any paper."""
 
-FORMATS: Final = (".png", ".svg", ".pdf")
 _TITLE_COLUMNS: Final = 72
 """How many characters of the title fit into a line."""
 
-INK, PALE, LINE, POINT, LOUD = "#1c2430", "#5b6675", "#2f4d7a", "#9a6700", "#c0262d"
+LINE: Final = "#2f4d7a"
 
 _WORDS: Final = {"photographs": "unrelated photographs, upper end at 95%", "binomial": "64 tosses of a coin"}
 _LOOKS: Final[dict[Source, dict[str, Any]]] = {
     "photographs": {"color": LINE, "drawstyle": "steps-mid"},
-    "binomial": {"color": POINT, "linestyle": ":"},
+    "binomial": {"color": UNSURE, "linestyle": ":"},
 }
 
 
@@ -48,25 +44,7 @@ def draw_plot(path: Path, chosen: RequiredStake, **arguments: Any) -> Path:
     InvalidInputError
         For another suffix, and where the file cannot be written.
     """
-    check_format(path)
-    return save(_figure(chosen, arguments), path)
-
-
-def check_format(path: Path) -> None:
-    """Refuse a name whose suffix is no format."""
-    if path.suffix.lower() not in FORMATS:
-        raise InvalidInputError(f"--plot is {str(path)!r}; expected a file name that ends in {', '.join(FORMATS)}")
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure, whole or not at all; returns the path."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
-    try:
-        write_whole(path, drawn.getvalue())
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise InvalidInputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-    return path
+    return save_figure(_figure(chosen, arguments), plot_path(path))
 
 
 def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
@@ -87,32 +65,32 @@ def _figure(chosen: RequiredStake, arguments: dict[str, Any]) -> Figure:
     stake = chosen.slash * PPM / chosen.slash_ppm if chosen.slash_ppm else math.inf
     drawn = [found for curve in curves.values() for found in curve.values()]
     if not drawn:
-        axes.axhline(1, color=LOUD, linewidth=2)
+        axes.axhline(1, color=BAD, linewidth=2)
         axes.set_ylim(0, 1.1)
         axes.set_yticks([1], ["∞" if chosen.slash else "0"], fontsize=16)
         axes.text(
             last / 2, 0.5,
             "infinite at every threshold: no stake\nmakes a counterfeit a loss in this pool" if chosen.slash
             else "0 at every threshold: nothing is gained",
-            ha="center", va="center", fontsize=13, color=LOUD,
+            ha="center", va="center", fontsize=13, color=BAD,
         )  # fmt: skip
         return figure
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="y", which="major", color="#d5dae1", linewidth=0.8)
+    axes.grid(axis="y", which="major", color=RULE, linewidth=0.8)
     for source, curve in curves.items():
         axes.plot(list(curve), list(curve.values()), label=f"chance of agreement: {_WORDS[source]}", **_LOOKS[source])
     if chosen.bound:
         most = chosen.bound * PPM / chosen.slash_ppm
-        axes.axhline(most, color=LOUD, linewidth=1, linestyle="--", label="of a larger stake a slash takes no more")
+        axes.axhline(most, color=BAD, linewidth=1, linestyle="--", label="of a larger stake a slash takes no more")
     if math.isinf(stake) and chosen.threshold is not None:
         words = f"threshold {chosen.threshold}: no stake makes a counterfeit a loss"
-        axes.axvline(chosen.threshold, color=LOUD, linewidth=1, label=words)
+        axes.axvline(chosen.threshold, color=BAD, linewidth=1, label=words)
     elif stake and chosen.threshold is not None and chosen.threshold <= last:
-        axes.plot([chosen.threshold], [stake], "o", color=LOUD, markersize=10, fillstyle="none", markeredgewidth=2)
+        axes.plot([chosen.threshold], [stake], "o", color=BAD, markersize=10, fillstyle="none", markeredgewidth=2)
         axes.annotate(
-            f"threshold {chosen.threshold}: stake {stake:,.4g}", (chosen.threshold, stake), color=LOUD,
+            f"threshold {chosen.threshold}: stake {stake:,.4g}", (chosen.threshold, stake), color=BAD,
             xytext=(0, 16), textcoords="offset points", ha="right" if chosen.threshold > last / 2 else "center",
         )  # fmt: skip
     axes.set_ylim(min(drawn) / math.sqrt(10), max(drawn) * 10)  # room for the legend, and for one power of ten at least

@@ -27,7 +27,8 @@ def in_options(message: str, arguments: argparse.Namespace | None) -> str:
             message = re.sub(rf"(?<![\w-]){name}=True\b", option, message)
             message = re.sub(rf"(?<![\w-]){name}=[\x22\x27]?([\w.#-]+)[\x22\x27]?", rf"{option} \1", message)
             begins = "" if "_" in name else r"(?:\A|(?<= and )(?=\w+ (?:is|are) ))"
-            message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(-])", option, message)
+            # ``out is not there`` is about a file that is called so, ``model: is missing`` about a field of a task.
+            message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(:-]|: | is not there)", option, message)
     for found, said in _PHRASES.items():
         message = message.replace(found, said)
     return re.sub(r"\b([a-z_]+)=(True|False)\b", lambda field: f'"{field[1]}": {field[2].lower()}', message)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
+from crynux_validate.encoding import check_integer
 from crynux_validate.errors import InvalidImageError, InvalidInputError, needed_for
 from crynux_validate.hashing.pillow_settings import never_raising, quiet, whole_files
 
@@ -54,8 +55,7 @@ class Reads:
 
 def open_picture(picture: Picture, reads: Reads, *, background: Background | None, max_pixels: int) -> "Image.Image":
     """Return a loaded picture that `reads` allows; the other parameters and the errors are those of ``image_hash``."""
-    if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
-        raise InvalidInputError(f"max_pixels is {max_pixels!r}; expected an integer of 1 or more")
+    check_integer(max_pixels, "max_pixels", 1, None)
     with needed_for("a hash of a picture", "hash"):
         import numpy as np  # noqa: F401
         import PIL  # noqa: F401

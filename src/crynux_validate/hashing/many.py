@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from crynux_validate.algorithms import HASH_BITS, HASH_BYTES
-from crynux_validate.encoding import parse_score, shorten, summary
+from crynux_validate.encoding import check_integer, parse_score, summary
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.hashing.hamming import SingleHash, single_bits, two_algorithms
 from crynux_validate.hashing.perceptual import PerceptualHash
@@ -149,7 +149,7 @@ def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
     InvalidInputError
         As for `hash_array`; for an array of another shape, a distance outside 0..64, and hashes of two algorithms.
     """
-    _check_count(distance, "distance", 0, HASH_BITS)
+    check_integer(distance, "distance", 0, HASH_BITS)
     found = []
     for first, distances in _from_one(one, many):
         hits = _below(distances, distance + 1)
@@ -179,7 +179,7 @@ def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
     with needed_for(_WANTED, "ledger"):
         import numpy as np
 
-    _check_count(k, "k", 1, None)
+    check_integer(k, "k", 1, None)
     found: list[Matches] = []
     limit, waiting = HASH_BITS + 1, 0
     for first, distances in _from_one(one, many):
@@ -233,12 +233,6 @@ def _nearest_first(parts: list[Matches]) -> Matches:
     distances = np.concatenate([np.empty(0, np.uint8), *(part.distances for part in parts)])
     order = np.argsort(distances, kind="stable")
     return Matches(indices[order], distances[order])
-
-
-def _check_count(value: int, what: str, least: int, most: int | None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        expected = f"an integer of {least} or more" if most is None else f"an integer in {least}..{most}"
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
 
 
 def _count(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Final, Literal, overload
 
 from crynux_validate.algorithms import ImageAlgorithm
-from crynux_validate.encoding import check_flag, check_function, shorten
+from crynux_validate.encoding import check_flag, check_function, check_integer, shorten
 from crynux_validate.errors import InvalidImageError, InvalidInputError
 from crynux_validate.hashing.images import MAX_PIXELS, Background, Picture, Reads, open_picture
 from crynux_validate.hashing.perceptual import PerceptualHash, unknown_algorithm
@@ -144,8 +144,8 @@ def image_hashes(
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures (of one: image_hash)")
     for value, what in ((threads, "threads"), (processes, "processes")):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise InvalidInputError(f"{what} is {value!r}; expected an integer of 1 or more, or None")
+        if value is not None:
+            check_integer(value, what, 1, None)
     if threads is not None and processes is not None:
         raise InvalidInputError(
             f"threads is {threads} and processes is {processes}; expected one of them: pass the other as None"

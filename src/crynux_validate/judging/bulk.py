@@ -301,14 +301,14 @@ def _telling_distance(hashes: Hashes, chosen: npt.NDArray[np.intp], rule: Centre
     """J2 (b): how far from the delivered score in a block where no picture is too plain to tell; 0 without one."""
     delivered = hashes[np.arange(len(hashes)), chosen]
     distances = np.bitwise_count(hashes ^ delivered[:, None, :])
-    distances *= _is_telling(delivered)[:, None, :]
+    distances *= is_telling(delivered)[:, None, :]
     if rule.safety_checker:
-        distances *= _is_telling(hashes)
+        distances *= is_telling(hashes)
     far: Bytes = distances.max(axis=2)
     return far
 
 
-def _is_telling(hashes: Hashes) -> Bools:
+def is_telling(hashes: Hashes) -> Bools:
     """Which hashes are not degenerate (A2)."""
     fewest, most = DEGENERATE_OUTSIDE
     weight = np.bitwise_count(hashes)

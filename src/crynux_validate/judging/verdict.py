@@ -13,6 +13,13 @@ from crynux_validate.keyed import KeyedScore
 GROUP_SIZES: Final = (3, 5, 7, 9)
 
 
+def check_group_size(value: object, what: str = "group_size") -> int:
+    """Return `value` if a group can have so many members; True is no number."""
+    if type(value) is not int or value not in GROUP_SIZES:
+        raise InvalidInputError(f"{what} is {shorten(value)}; expected one of {GROUP_SIZES}")
+    return value
+
+
 class Outcome(StrEnum):
     """What became of a group."""
 

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, contextmanager
 from crynux_validate.commitment import Opening
 from crynux_validate.encoding import (
     DIGEST_BYTES,
-    MAX_SAFE_INTEGER,
     check_function,
     check_id,
     check_integer,
@@ -358,8 +357,7 @@ class StoringLedger(ABC):
 
     def events(self, since: int = 0) -> Sequence[Event]:
         """Return the events from number `since` on."""
-        if type(since) is not int or not 0 <= since <= MAX_SAFE_INTEGER:
-            raise InvalidInputError(f"since is {shorten(since)}; expected the number of an event, from 0 to 2^53-1")
+        check_integer(since, "since")
         with self._looking() as store:
             return tuple(store.events(since))
 

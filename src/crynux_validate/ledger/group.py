@@ -325,6 +325,28 @@ class Group:
 
         return group_to_dict(self)
 
+    @classmethod
+    def from_dict(cls, value: object, *, ledger: str) -> "Group":
+        """Read a drawn group that `to_dict` wrote, as somebody else sent it.
+
+        Nothing of it is believed thereby: `verify_draw` repeats its draw.
+
+        Parameters
+        ----------
+        value
+            What JSON gave.
+        ledger
+            The id of its ledger, which every draw and commitment is bound to.
+
+        Raises
+        ------
+        InvalidInputError
+            For what is no such group, or one that is not drawn yet; says what is not as it should be.
+        """
+        from crynux_validate.ledger.group_json import read_group
+
+        return read_group(ledger, value)
+
     def __repr__(self) -> str:
         outcome = None if self.verdict is None else self.verdict.outcome
         members = f"members {', '.join(self.members)}" if self.members else "no members yet"

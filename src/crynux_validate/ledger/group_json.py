@@ -13,8 +13,9 @@ from crynux_validate.encoding import (
     check_integer,
     parse_decimal,
     parse_hex,
+    shorten,
 )
-from crynux_validate.errors import InvalidInputError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging import Finding, Outcome, Verdict
 from crynux_validate.ledger.group import Group, Round, Signature, Status, Transfer
@@ -54,6 +55,20 @@ def group_to_dict(group: Group) -> dict[str, Any]:
         "delivered_by": group.delivered_by,
         "transfers": transfers_to_list(group.transfers),
     }
+
+
+def read_group(ledger: str, value: object) -> Group:
+    """Read a drawn group from somebody else: `Group.from_dict`."""
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"the group is {shorten(value)}; expected what Group.to_dict gives")
+    if not value.get("members"):
+        raise InvalidInputError("the group has no members yet; expected one that was drawn")
+    try:
+        return group_from_dict(check_id(ledger, "the ledger's id"), value)
+    except CrynuxValidateError as error:
+        raise InvalidInputError(f"the group cannot be read: {error}") from error
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"the group cannot be read: {error!r:.200}") from error
 
 
 def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:

@@ -21,7 +21,8 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import GROUP_SIZES, CentreRule
+from crynux_validate.judging import CentreRule
+from crynux_validate.judging.verdict import check_group_size
 from crynux_validate.keyed import KeyedTolerance
 from crynux_validate.stakes.counterfeits import recommended
 from crynux_validate.tasks import ImageTask, Task, TextTask
@@ -208,8 +209,7 @@ class Policy:
     keyed_tolerances: tuple[KeyedTolerance, ...] = ()
 
     def __post_init__(self) -> None:
-        if type(self.group_size) is not int or self.group_size not in GROUP_SIZES:
-            raise InvalidInputError(f"group_size is {shorten(self.group_size)}; expected one of {GROUP_SIZES}")
+        check_group_size(self.group_size)
         for name, low, high in (
             ("min_stake", 1, MAX_MONEY),
             ("min_fee", self.group_size, MAX_MONEY),

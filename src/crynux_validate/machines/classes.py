@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from crynux_validate.encoding import (
     DIGEST_BYTES,
-    MAX_SAFE_INTEGER,
     canonical_json,
     check_id,
+    check_integer,
     digest,
     length_prefixed,
     parse_hex,
@@ -123,10 +123,7 @@ class Attestation:
     canary: bytes
 
     def __post_init__(self) -> None:
-        if type(self.epoch) is not int or not 0 <= self.epoch <= MAX_SAFE_INTEGER:
-            raise InvalidInputError(
-                f"an attestation's epoch is {shorten(self.epoch)}; expected an integer from 0 to 2^53-1"
-            )
+        check_integer(self.epoch, "an attestation's epoch")
         for name in ("kernel", "numerics", "canary"):
             check_digest(getattr(self, name), f"an attestation's {name}")
 

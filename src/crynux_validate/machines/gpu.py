@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Final
 
-from crynux_validate.encoding import check_flag, shorten
+from crynux_validate.encoding import check_flag, check_integer, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.gpu_names import check_name
 from crynux_validate.machines.gpu_outputs import card_lines, tidy
@@ -70,7 +70,7 @@ class GpuModel:
                 f"a GPU model has a name and a platform as text, not {shorten(self.name)}, {shorten(self.platform)}"
             )
         for what, value, most in (("memory_gib", self.memory_gib, MAX_MEMORY_GIB), ("count", self.count, 1_024)):
-            _check_number(what, value, most)
+            check_integer(value, f"a GPU model's {what}", 1, most)
         check_flag(self.tensor_parallel, "tensor_parallel")
         name, platform, count, tensor_parallel = self._normal_form()
         check_name(name, self.name)
@@ -79,7 +79,7 @@ class GpuModel:
             raise InvalidInputError(
                 f"a GPU model's platform is {shorten(platform)}; expected one of {known}, or nothing"
             )
-        _check_number("count", count, 1_024)
+        check_integer(count, "a GPU model's count", 1, 1_024)
         if tensor_parallel and count == 1:
             raise InvalidInputError("tensor_parallel is True with a count of 1; it needs several cards")
         for field, found in (
@@ -156,7 +156,7 @@ class GpuModel:
         if not isinstance(text, str):
             raise InvalidInputError(f"a GPU model is {shorten(text)}; expected text")
         if memory_gib is not None:
-            _check_number("memory_gib", memory_gib, MAX_MEMORY_GIB)
+            check_integer(memory_gib, "a GPU model's memory_gib", 1, MAX_MEMORY_GIB)
         cards = [cls._parse_line(line, memory_gib) for line in card_lines(text) or [""]]
         first = cards[0]
         for card in cards[1:]:
@@ -221,8 +221,3 @@ def _platform_suffix(name: str) -> tuple[str, str]:
     """The name without its platform suffix, and the platform; the name and nothing where it has none."""
     stem, plus, suffix = name.rpartition("+")
     return (stem.strip(), suffix.strip()) if plus and suffix.strip() in PLATFORMS else (name, "")
-
-
-def _check_number(what: str, value: object, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        raise InvalidInputError(f"a GPU model's {what} is {shorten(value)}; expected an integer from 1 to {most}")

@@ -145,8 +145,7 @@ def choose_members(
     InvalidInputError
         For a size below 1, and an empty beacon value.
     """
-    if type(size) is not int or size < 1:
-        raise InvalidInputError(f"size is {shorten(size)}; expected an integer from 1")
+    check_integer(size, "size", 1, None)
     check_type(pool, Pool, "the pool", "a Pool")
     check_type(unavailable, Collection, "unavailable", "a collection of node ids")
     seed = digest(

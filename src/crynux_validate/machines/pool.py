@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from crynux_validate.encoding import check_id, check_type, digest, length_prefixed, shorten
+from crynux_validate.encoding import check_id, check_integer, check_type, digest, length_prefixed, shorten
 from crynux_validate.errors import InvalidInputError, needed_for
 
 if TYPE_CHECKING:
@@ -203,7 +203,4 @@ def _check_ids(column: Sequence[str], what: str) -> None:
 def _check_weights(weights: Sequence[int], ids: Sequence[str]) -> None:
     if weights and not (set(map(type, weights)) == {int} and min(weights) >= 1 and max(weights) <= MAX_WEIGHT):
         for node, weight in zip(ids, weights, strict=True):
-            if type(weight) is not int or not 1 <= weight <= MAX_WEIGHT:
-                raise InvalidInputError(
-                    f"the weight of {node} is {shorten(weight)}; expected an integer from 1 to 2^32-1"
-                )
+            check_integer(weight, f"the weight of {node}", 1, MAX_WEIGHT)

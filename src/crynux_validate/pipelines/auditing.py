@@ -8,7 +8,7 @@ from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.text_result import TextAudit
 from crynux_validate.encoding import check_type
-from crynux_validate.errors import needed_for
+from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.tasks import ImageTask, Task, TextTask
 
@@ -27,6 +27,7 @@ def audit(
     seed: bytes,
     count: int,
     kinds: tuple[str, str] | None = None,
+    against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
 ) -> ImageAudit: ...
 
@@ -70,8 +71,9 @@ def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | 
     bands
         For texts: what counts as noise; those of this package by default.
     against
-        For texts: a second hypothesis, the same task with another model or sampled in another way. It costs a second
-        pass.
+        A second hypothesis. For images the same task with another model that the node may have used, like a known
+        rounding of the weights: one evaluation more for each step with other bits. For texts the same task with another
+        model or sampled in another way: a second pass.
     device
         As for `Runner`.
 
@@ -104,13 +106,22 @@ def _audit_image(
     seed: bytes,
     count: int,
     kinds: tuple[str, str] | None = None,
+    against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
 ) -> ImageAudit:
     with needed_for("audit", "image"):
         from crynux_validate.pipelines.images.audit import check_proof
     check_proof(task, answer, proof, seed, count, kinds)
+    if against is not None:
+        check_type(against, ImageTask, "against", "an ImageTask, or None")
+        if against.replace(model=task.model) != task:
+            raise InvalidInputError("against differs from the task in more than its model; give the task with another")
+    settings: Any = {"seed": seed, "count": count, "kinds": kinds}
     with Runner.for_task(task, device) as runner:
-        return runner.audit(task, answer, proof, seed=seed, count=count, kinds=kinds)
+        if against is None:
+            return runner.audit(task, answer, proof, **settings)
+        with Runner.for_task(against, device) as other:
+            return runner.audit(task, answer, proof, **settings, against=other)
 
 
 __all__ = ["audit"]

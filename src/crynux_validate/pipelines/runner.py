@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
 from crynux_validate.audits.top import TopLogits
-from crynux_validate.encoding import check_flag, shorten
+from crynux_validate.encoding import check_flag, check_type, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.foreign import emulated
 from crynux_validate.pipelines.guard.probe import find_device, local_environment
-from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, Task, TextTask
+from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, QuantizeBits, Task, TextTask
+from crynux_validate.tasks.parts import NO_PARTS, Parts
+from crynux_validate.tasks.text import check_bits
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +68,11 @@ class Runner:
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the first that is there of cuda, mps, cpu.
     safety_checker
         Load the model's own safety checker, which must be there then; for images only.
+    parts
+        What is loaded beside the model (`ImageTask.parts`); for images only. It stays for all tasks of this runner,
+        and a task that names other parts is refused.
+    quantize_bits
+        4 or 8: round the weights of linear layers to as many bits (protocol T6); for text only.
 
     Raises
     ------
@@ -91,6 +98,8 @@ class Runner:
         device: "str | torch.device | None" = None,
         *,
         safety_checker: bool = False,
+        parts: Parts = NO_PARTS,
+        quantize_bits: QuantizeBits = None,
     ) -> None:
         if not isinstance(model, ModelRef):
             raise InvalidInputError(f"model is {shorten(model)}; expected a ModelRef")
@@ -101,24 +110,32 @@ class Runner:
         check_flag(safety_checker, "safety_checker")
         if safety_checker and kind != "image":
             raise InvalidInputError("safety_checker is True; only image models have one")
+        check_type(parts, Parts, "parts", "the parts of an image task (task.parts)")
+        if parts != NO_PARTS and kind != "image":
+            raise InvalidInputError(f"parts are {shorten(parts)}; only image models have some")
+        if check_bits(quantize_bits) is not None and kind != "text":
+            raise InvalidInputError(f"quantize_bits is {quantize_bits}; only text models can be loaded so")
         self.model = model
         self.kind = kind
         self.dtype = dtype
         self.device = find_device(device)
         self.safety_checker = safety_checker
+        self.parts = parts
+        self.quantize_bits = quantize_bits
         self._machine = local_environment(self.device)
         start = time.perf_counter()
         self._loaded: LoadedModel | LoadedText | None = self._load()
+        self._reference: LoadedModel | None = None
         _LOG.info("loaded %s as %s on %s in %.1f s", model, dtype, self.device, time.perf_counter() - start)
 
     @classmethod
     def for_task(cls, task: Task, device: "str | torch.device | None" = None) -> Self:
         """Load what a task names; parameters and errors as for the class."""
         if isinstance(task, TextTask):
-            return cls(task.model, "text", task.dtype, device)
+            return cls(task.model, "text", task.dtype, device, quantize_bits=task.quantize_bits)
         if not isinstance(task, ImageTask):
             raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
-        return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker)
+        return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts)
 
     @overload
     def run(
@@ -141,7 +158,7 @@ class Runner:
         Parameters
         ----------
         task
-            A task for the loaded model, dtype and safety checker.
+            A task for the loaded model, dtype, safety checker and bits.
         on_step
             For images: called after each denoising step. What it raises ends the run and reaches the caller.
         on_token
@@ -175,20 +192,40 @@ class Runner:
         seed: bytes,
         count: int,
         kinds: tuple[str, str] | None = None,
+        against: "Runner | None" = None,
     ) -> "ImageAudit":
-        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`."""
+        """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`.
+
+        `against` is a runner that has loaded the other model, in the task's dtype. Of float16 and bfloat16 a copy of
+        each model in float32 is made where it is needed, and kept.
+        """
         from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
         check_proof(task, answer, proof, seed, count, kinds)
+        if against is not None:
+            check_type(against, Runner, "against", "a Runner of the other model")
+            against._check(task.replace(model=against.model))
         self._check(task)
         if self._loaded is None:
             raise PipelineError("this runner is closed; make a new one")
         loaded: Any = self._loaded
         start = time.perf_counter()
         with deterministic():
-            found = audit_image(loaded, task, answer, proof, kinds)
+            other = None if against is None else against._in_float32
+            found = audit_image(loaded, task, answer, proof, kinds, reference=self._in_float32, against=other)
         _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
         return found
+
+    def _in_float32(self) -> "LoadedModel":
+        """The image model in float32, made once."""
+        from crynux_validate.pipelines.images.recomputing import in_float32
+
+        if self._loaded is None:
+            raise PipelineError("this runner is closed; make a new one")
+        if self._reference is None:
+            loaded: Any = self._loaded
+            self._reference = in_float32(loaded)
+        return self._reference
 
     def _load(self) -> "LoadedModel | LoadedText":
         try:
@@ -196,10 +233,12 @@ class Runner:
                 if self.kind == "text":
                     from crynux_validate.pipelines.text import models as text_models
 
-                    return text_models.load(self.model, self.dtype, self.device)
+                    return text_models.load(self.model, self.dtype, self.device, self.quantize_bits)
                 from crynux_validate.pipelines.images import models as image_models
 
-                return image_models.load(self.model, self.dtype, self.device, safety_checker=self.safety_checker)
+                return image_models.load(
+                    self.model, self.dtype, self.device, safety_checker=self.safety_checker, beside=self.parts
+                )
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"a Runner for {self.kind}", self.kind, error.name or "transformers") from error
 
@@ -254,7 +293,7 @@ class Runner:
         """Free the model and its memory. Closing twice is fine."""
         if self._loaded is None:
             return
-        self._loaded = None
+        self._loaded = self._reference = None
         gc.collect()
         import torch
 
@@ -271,7 +310,8 @@ class Runner:
 
     def __repr__(self) -> str:
         state = "closed" if self._loaded is None else "loaded"
-        return f"<Runner {self.model} {self.dtype} on {self.device}, {state}>"
+        bits = "" if self.quantize_bits is None else f" in {self.quantize_bits} bits"
+        return f"<Runner {self.model} {self.dtype}{bits} on {self.device}, {state}>"
 
     def _check(self, task: Task) -> None:
         """Refuse a task that names something else than what is loaded."""
@@ -282,6 +322,8 @@ class Runner:
             "model": (task.model, self.model),
             "dtype": (task.dtype, self.dtype),
             "safety_checker": (isinstance(task, ImageTask) and task.safety_checker, self.safety_checker),
+            "parts": (task.parts if isinstance(task, ImageTask) else NO_PARTS, self.parts),
+            "quantize_bits": (task.quantize_bits if isinstance(task, TextTask) else None, self.quantize_bits),
         }
         for name, (wanted, loaded) in asked.items():
             if wanted != loaded:

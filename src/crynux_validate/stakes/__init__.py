@@ -15,7 +15,8 @@ is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one no
 """
 
 from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
-from crynux_validate.stakes.audits import AFTER_AUDIT, AUDITS_PRESUPPOSE, AuditedStake, AuditTerms, Fates, Then
+from crynux_validate.stakes.audited import AUDITS_PRESUPPOSE, AuditedGain, AuditedStake
+from crynux_validate.stakes.audits import AFTER_AUDIT, AuditTerms, Fates, Then
 from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE, Threshold
 from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
 from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
@@ -32,6 +33,7 @@ __all__ = [
     "SOURCES",
     "VIEWS",
     "AuditTerms",
+    "AuditedGain",
     "AuditedStake",
     "ExpectedGain",
     "Fates",

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import check_threshold
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_integer, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_IMAGES
 
@@ -74,9 +74,7 @@ def exact_false_accept_rate(threshold: int, images: int, source: Source) -> Frac
 
 def check_images(images: object) -> int:
     """Return `images` if it can be the number of a task's pictures."""
-    if type(images) is not int or not 1 <= images <= MAX_IMAGES:
-        raise InvalidInputError(f"images is {shorten(images)}; expected an integer from 1 to {MAX_IMAGES}")
-    return images
+    return check_integer(images, "images", 1, MAX_IMAGES)
 
 
 @cache

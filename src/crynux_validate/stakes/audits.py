@@ -19,17 +19,14 @@ y = p + b h and v = c (1 - h). Of others than the cheat, colluders are a quorum 
 disadvantage of audits.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, get_args
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_integer, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.stakes.groups import Quorums, quorums_beside
-from crynux_validate.stakes.numbers import Number, as_float, exact
-from crynux_validate.stakes.odds import MOST_PER_FEE, RequiredStake
+from crynux_validate.stakes.groups import Quorums
+from crynux_validate.stakes.numbers import Number, exact
 
 Then = Literal["slash", "group"]
 """What follows when an audit accuses a node: ``slash`` at once, or a ``group`` decides."""
@@ -42,14 +39,6 @@ MAX_STEPS: Final = 10_000
 
 _MOST_BITS: Final = 20_000
 """Of a fraction that is computed exactly."""
-
-AUDITS_PRESUPPOSE: Final = (
-    "the node binds its answer, and all that an audit opens, before anybody knows whether it is audited, and where",
-    "who does not open what was drawn is treated as a cheat that was found",
-    "the auditor is honest: it says what it finds, and finds nothing for others",
-    "somebody pays the auditor for every audit, and not out of slashes: where nobody cheats, there are none",
-    "the detection rate is that of the cheat in question; another cheat has another one",
-)
 
 ALONE: Final = Quorums(Fraction(0), Fraction(1), Fraction(1))
 """The auditor as a group of one."""
@@ -112,8 +101,7 @@ class AuditTerms:
         if self.detection is not None:
             _chance(self.detection, "detection")
         else:
-            if type(self.steps) is not int or not 1 <= self.steps <= MAX_STEPS:
-                raise InvalidInputError(f"steps is {shorten(self.steps)}; expected an integer from 1 to {MAX_STEPS}")
+            check_integer(self.steps, "steps", 1, MAX_STEPS)
             _chance(self.cheated, "cheated")
         exact(self.cost, "cost")
         if not _chance(self.saves, "saves"):
@@ -201,6 +189,19 @@ class Fates:
             return None, None
         return price * kept / apart, price * (self.slashed - (1 - saves) * self.honest_slashed) / apart
 
+    def fee_beside(self, price: Fraction, slash: Fraction, per_fee: int | None) -> Fraction | None:
+        """Return the fee that leaves an honest node the price where a slash takes this much; None where none does.
+
+        A slash takes at most `per_fee` times the fee; None for no bound. What a node keeps of a fee grows with it from
+        where it keeps anything, so there is one such fee.
+        """
+        if not self.honest_paid:
+            return None if price or (slash and self.honest_slashed) else Fraction(0)
+        fee = (price + self.honest_slashed * slash) / self.honest_paid
+        if per_fee is None or slash <= per_fee * fee:
+            return fee
+        return price / (self.honest_paid - self.honest_slashed * per_fee)
+
 
 def fates(terms: AuditTerms, rate: Fraction, cheats: Quorums, nodes: Quorums) -> Fates:
     """Return what becomes of nodes of which this share is audited.
@@ -220,153 +221,6 @@ def fates(terms: AuditTerms, rate: Fraction, cheats: Quorums, nodes: Quorums) ->
         rate, d, a, e=cheats.p + cheats.b * (1 - again), x=cheats.c * again,
         y=nodes.p + nodes.b * falsely, v=nodes.c * (1 - falsely), quorums=cheats, f=1 - again,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedStake(RequiredStake):
-    """The stake at which a cheat gains nothing where one node works and others audit it.
-
-    ``sampling_rate`` is the share of tasks that are audited; ``slash``, ``bound``, ``stake_per_fee`` and
-    ``slash_per_fee`` are of the one node, whose share of the fee is all of it, ``fee``. `p`, `b`, `c`, `f`, `e` and `x`
-    are of a cheat that is accused. All of ``s``, ``slash``, ``fee`` and ``cost`` are infinite where no stake helps.
-
-    Parameters
-    ----------
-    audits
-        The terms.
-    d, a
-        The chances that an audit accuses a cheat, and an honest node.
-    y, v
-        The chances that an honest node that is accused is slashed, and paid.
-    fee
-        What is paid for a task, so that an honest node earns the price in spite of false alarms.
-    """
-
-    audits: AuditTerms
-    d: float
-    a: float
-    y: float
-    v: float
-    fee: float
-
-    @property
-    def presupposes(self) -> str:
-        """What all of this rests on."""
-        return "; ".join(AUDITS_PRESUPPOSE)
-
-    @property
-    def group(self) -> str:
-        """Who decides, in words."""
-        if self.audits.then == "slash":
-            return "one node works, and its auditor alone decides"
-        return f"one node works; about one that is accused a group decides: {super().group}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every part for JSON, as `RequiredStake` does."""
-        return super().to_dict() | {"audits": self.audits.to_dict()}
-
-    def __str__(self) -> str:
-        terms = self.audits
-        found = "an audit accuses the cheat" + (
-            "" if terms.steps is None else f": 1 - (1-q)^{terms.steps}, q = {float(terms.cheated or 0):g} of its steps"
-        )
-        rows = [
-            ("d", self.d, found),
-            ("a", self.a, "an audit accuses an honest node; the upper bound counts"),
-        ]
-        if terms.then == "group":
-            rows += [
-                ("p", self.p, f"colluders are {self.group_size // 2 + 1} or more of a group with an accused cheat"),
-                ("g", 1 - self.f, "an honest quorum accuses the cheat as well"),
-                (
-                    "h",
-                    float(terms.confirmed_falsely),
-                    "an honest quorum accuses an honest node that is accused as well",
-                ),
-            ]
-        rows += [
-            ("e", self.e, "a cheat that is accused is paid after all"),
-            ("x", self.x, "it is slashed"),
-            ("v", self.v, "an honest node that is accused is paid after all"),
-            ("y", self.y, "it is slashed"),
-            ("r", self.sampling_rate, "the share of tasks that are audited"),
-            ("k", self.price, "the price of a task: what an honest node is to earn"),
-            ("m", float(terms.saves), "the share of it that the cheat saves"),
-        ]
-        cost: list[str] = []
-        if self.slash < math.inf:
-            rows += [("w", self.fee, "the fee of a task, which leaves an honest node k in spite of false alarms")]
-            cost = [f"a task costs {self.cost:.6g}: w, audits at {float(terms.cost):g} k, groups for false alarms"]
-            cost += [self.what_a_slash_takes]
-        lines = [f"{symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
-        lines += [self.group, *cost, "this presupposes:", *(f"- {each}" for each in AUDITS_PRESUPPOSE), self.policy]
-        return "\n".join([f"required stake {self.amount}", *(f"  {line}" for line in lines)])
-
-    @property
-    def amount(self) -> str:
-        """The stake, in words where it is infinite."""
-        if self.slash < math.inf:
-            return super().amount
-        if not self.d * self.x * self.sampling_rate:
-            return "infinite: the cheat is never slashed, so that no stake deters it"
-        return "infinite: an honest node that is audited fares no better than the cheat, whatever the stake"
-
-
-def audited_stake(
-    terms: AuditTerms,
-    *,
-    rate: Fraction,
-    price: Fraction,
-    part: Fraction,
-    slash_per_fee: int | None,
-    cheats: Quorums,
-    absent: Fraction,
-    given: Mapping[str, Any],
-) -> AuditedStake:
-    """Return the stake at which a cheat gains nothing, with its parts.
-
-    Parameters
-    ----------
-    terms
-        How answers are audited.
-    rate, price
-        The share of tasks that are audited, and what an honest node is to earn of one.
-    part
-        Which part of a stake a slash takes, 0 to 1.
-    slash_per_fee
-        A slash takes at most this many times the fee; None for no bound.
-    cheats
-        The quorums of groups that have a cheat among their members.
-    absent
-        The chance that an honest member hands in nothing.
-    given
-        The other parts of `Odds`.
-    """
-    nodes = ALONE
-    if terms.then == "slash":
-        cheats = ALONE
-    else:
-        weight = exact(given["dishonest_weight"], "dishonest_weight")
-        nodes = quorums_beside(given["honest"], given["dishonest"], given["group_size"], weight, absent)
-    found = fates(terms, rate, cheats, nodes)
-    slash, fee = found.slash_and_fee(price, exact(terms.saves, "saves"))
-    stake, per_fee, cost = slash, math.inf, None
-    if slash is not None and fee is not None:
-        groups = found.a * given["group_size"] if terms.then == "group" else 0
-        cost = fee + rate * price * (exact(terms.cost, "cost") + groups)
-        per_fee = needed if (needed := math.ceil(slash / fee) if slash else 0) <= MOST_PER_FEE else math.inf
-        if slash:
-            bounded = slash_per_fee is not None and slash > slash_per_fee * fee
-            stake = None if bounded or not part else slash / part
-    values = {"s": stake, "slash": slash, "fee": fee, "cost": cost}
-    nothing = dict.fromkeys(("threshold", "slash_threshold", "source", "cheat"))
-    parts: dict[str, Any] = {**given, **nothing, "images": 1, "stake_per_fee": per_fee, "slash_per_fee": per_fee}
-    parts |= {name: math.inf if value is None else as_float(value, name) for name, value in values.items()}
-    parts |= {name: float(getattr(found, name)) for name in ("d", "a", "e", "x", "y", "v", "f")}
-    parts |= {name: float(value) for name, value in vars(found.quorums).items()}
-    if slash_per_fee is not None:
-        parts["bound"] = slash_per_fee and slash_per_fee * parts["fee"]
-    return AuditedStake(audits=terms, **parts)
 
 
 def _power(base: Fraction, exponent: int) -> Fraction:

@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from crynux_validate.calibration.result import Calibration
-from crynux_validate.encoding import check_type, shorten
+from crynux_validate.encoding import check_integer, check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes.agreement import Source
-from crynux_validate.stakes.audits import AuditTerms, audited_stake
+from crynux_validate.stakes.audited import Audited
+from crynux_validate.stakes.audits import AuditTerms
 from crynux_validate.stakes.counterfeits import DEFAULT_GROUP_SIZE, Counterfeit, Threshold, counterfeits
 from crynux_validate.stakes.groups import View, quorums
 from crynux_validate.stakes.numbers import Number, as_float, exact
@@ -106,16 +107,8 @@ def required_stake(
         slash_ppm, slash_per_fee, view,
     )  # fmt: skip
     if audits is not None:
-        check_type(audits, AuditTerms, "audits", "AuditTerms")
-        _check_left_out(
-            threshold=threshold not in ("default", None), slash_threshold=slash_threshold is not None,
-            images=images is not None, source=source is not None, view=view != "drawn",
-            calibration=calibration is not None, cheats=cheats is not None,
-        )  # fmt: skip
-        return audited_stake(
-            audits, rate=terms.r, price=terms.k, part=terms.slashed, slash_per_fee=slash_per_fee,
-            cheats=terms.quorums, absent=terms.absent, given=terms.given,
-        )  # fmt: skip
+        _check_left_out(threshold, slash_threshold, images, source, view, calibration, cheats)
+        return terms.audited(audits, slash_per_fee).required()
     found = [
         terms.required(one) for one in counterfeits(threshold, slash_threshold, images, source, calibration, cheats)
     ]
@@ -142,23 +135,29 @@ def expected_gain(
     view: View = "drawn",
     calibration: Calibration | None = None,
     cheats: Sequence[str] | None = None,
+    audits: AuditTerms | None = None,
 ) -> ExpectedGain:
     """Return what a counterfeit is expected to gain: E = (1-r) k + r (e k - x l), where a slash takes l.
+
+    With `audits` it is (1 - r d (1-e)) w - r d x l - (1-m) k: what the cheat is paid, less what a slash takes, less
+    what the work is worth that it does. The fee w leaves an honest node with the same stake the price.
 
     Parameters
     ----------
     stake
         What the cheating node has at stake, at least 0, in the unit of the price. A slash takes the lesser of
-        `stake` x `slash_ppm` / 10^6 and `slash_per_fee` x `price`.
+        `stake` x `slash_ppm` / 10^6 and `slash_per_fee` x `price` (with `audits` the fee).
     honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate, price
         As of `required_stake`.
-    slash_ppm, slash_per_fee, source, view, calibration, cheats
+    slash_ppm, slash_per_fee, source, view, calibration, cheats, audits
         As of `required_stake`.
 
     Returns
     -------
     ExpectedGain
         With its parts; with a calibration those of the cheat that gains the most, and what each gains in `cheats`.
+        With `audits` an `AuditedGain`, whose ``gain`` and ``fee`` are infinite where no fee leaves an honest node the
+        price.
 
     Raises
     ------
@@ -170,6 +169,9 @@ def expected_gain(
         honest, dishonest, _group_size(group_size, calibration), dishonest_weight, absent, sampling_rate, price,
         slash_ppm, slash_per_fee, view,
     )  # fmt: skip
+    if audits is not None:
+        _check_left_out(threshold, slash_threshold, images, source, view, calibration, cheats)
+        return terms.audited(audits, slash_per_fee).expected(s)
     found = [
         terms.expected(s, one) for one in counterfeits(threshold, slash_threshold, images, source, calibration, cheats)
     ]
@@ -177,7 +179,21 @@ def expected_gain(
     return replace(best, cheats={one.cheat: one.gain for one in found if one.cheat is not None})
 
 
-def _check_left_out(**given: bool) -> None:
+def _check_left_out(
+    threshold: Threshold,
+    slash_threshold: int | None,
+    images: int | None,
+    source: Source | None,
+    view: View,
+    calibration: Calibration | None,
+    cheats: Sequence[str] | None,
+) -> None:
+    """Refuse what audits have no use for."""
+    given = {
+        "threshold": threshold not in ("default", None), "slash_threshold": slash_threshold is not None,
+        "images": images is not None, "source": source is not None, "view": view != "drawn",
+        "calibration": calibration is not None, "cheats": cheats is not None,
+    }  # fmt: skip
     for name, there in given.items():
         if there:
             raise InvalidInputError(f"{name} and audits are both given, and audits compare no hashes; leave {name} out")
@@ -217,9 +233,9 @@ class _Terms:
         away = self.absent = exact(absent, "absent")
         if away > 1:
             raise InvalidInputError(f"absent is {shorten(absent)}; expected a chance from 0 to 1")
-        self.slashed = Fraction(_integer(slash_ppm, "slash_ppm", PPM), PPM)
+        self.slashed = Fraction(check_integer(slash_ppm, "slash_ppm", 0, PPM), PPM)
         unbounded = slash_per_fee is None
-        self.bound = None if unbounded else _integer(slash_per_fee, "slash_per_fee", MOST_PER_FEE) * self.k
+        self.bound = None if unbounded else check_integer(slash_per_fee, "slash_per_fee", 0, MOST_PER_FEE) * self.k
         self.quorums = quorums(honest, dishonest, group_size, dishonest_weight, away, view)
         self.given: dict[str, Any] = {
             "honest": honest,
@@ -233,6 +249,14 @@ class _Terms:
             "bound": None if self.bound is None else as_float(self.bound, "slash_per_fee times the price"),
             "view": view,
         }
+
+    def audited(self, audits: AuditTerms, slash_per_fee: int | None) -> Audited:
+        """The same for one node that is audited."""
+        check_type(audits, AuditTerms, "audits", "AuditTerms")
+        return Audited(
+            audits, rate=self.r, price=self.k, part=self.slashed, slash_per_fee=slash_per_fee, cheats=self.quorums,
+            absent=self.absent, given=self.given,
+        )  # fmt: skip
 
     def required(self, counterfeit: Counterfeit) -> RequiredStake:
         """The stake at which a counterfeit gains nothing."""
@@ -311,12 +335,6 @@ class _Odds:
     def gain(self, slash: Fraction) -> float:
         k, r = self.terms.k, self.terms.r
         return as_float((1 - r) * k + r * (self.e * k - self.x * slash), "the expected gain")
-
-
-def _integer(value: object, what: str, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from 0 to {most}")
-    return value
 
 
 def _float_or_infinite(value: Fraction | None, what: str) -> float:

@@ -5,9 +5,9 @@ from fractions import Fraction
 from math import comb
 from typing import Final, Literal
 
-from crynux_validate.encoding import shorten
+from crynux_validate.encoding import check_integer, shorten
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import GROUP_SIZES
+from crynux_validate.judging.verdict import check_group_size
 from crynux_validate.stakes.numbers import Number, exact
 
 View = Literal["drawn", "network"]
@@ -160,10 +160,8 @@ def _quorum(group_size: int) -> int:
 def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Number, view: View) -> Fraction:
     """Refuse what makes no pool; returns the weight of a dishonest node."""
     for name, value in (("honest", honest), ("dishonest", dishonest)):
-        if type(value) is not int or not 0 <= value <= MAX_NODES:
-            raise InvalidInputError(f"{name} is {shorten(value)}; expected a number of nodes from 0 to 2^53 - 1")
-    if type(group_size) is not int or group_size not in GROUP_SIZES:
-        raise InvalidInputError(f"group_size is {shorten(group_size)}; expected one of {GROUP_SIZES}")
+        check_integer(value, name, 0, MAX_NODES)
+    check_group_size(group_size)
     weight = exact(dishonest_weight, "dishonest_weight")
     if not weight:
         raise InvalidInputError(

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -20,8 +22,9 @@ from crynux_validate.encoding import (
     shorten_name,
     summary,
 )
-from crynux_validate.errors import InvalidInputError, InvalidTaskError, ReportCode
-from crynux_validate.tasks.model import ModelRef
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, ReportCode
+from crynux_validate.tasks.folder import OnDigest, folder_digest
+from crynux_validate.tasks.model import ModelRef, in_folder
 from crynux_validate.tasks.wire import CONSTRUCTING, describe, parsed, refused, wire_schema
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -89,7 +92,43 @@ class BaseTask(BaseModel):
     @property
     def schema_id(self) -> str:
         """The id under which its canonical bytes are read."""
-        return self.schemas[0] if self.model.pinned else self.schemas[1]
+        return self.schemas[0] if self.pinned else self.schemas[1]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every node loads the same files for it."""
+        return all(model.pinned for model in self.references().values())
+
+    def references(self) -> dict[str, ModelRef]:
+        """Return all that has to be loaded, by the field that names it."""
+        return {"model": self.model}
+
+    def at(self, *folders: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
+        """Return this task with the folders that hold, on this machine, what it names by digest.
+
+        Parameters
+        ----------
+        folders
+            In any order: their content says what they hold. All of it is read, see `folder_digest`.
+        on_progress
+            Called while that goes on.
+
+        Raises
+        ------
+        ModelError
+            For a folder that cannot be read, or holds nothing that the task names.
+        """
+        found = {folder_digest(folder, on_progress): Path(folder) for folder in folders}
+        wanted = {model.digest for model in self.references().values()}
+        for content, folder in found.items():
+            if content not in wanted:
+                names = ", ".join(f"{name} {model}" for name, model in self.references().items() if model.digest)
+                raise ModelError(f"the folder {folder} holds {content}; the task asks for {names or 'no local folder'}")
+        return self.replace(**self._located(found))
+
+    def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """The fields with references that lie in these folders, by their digests."""
+        return {"model": in_folder(self.model, folders)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:
@@ -135,12 +174,17 @@ class BaseTask(BaseModel):
         if "model" not in fields:
             raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
         fields["model"] = ModelRef.from_dict(fields["model"], allow_unpinned=unpinned)
+        cls._read_parts(fields, allow_unpinned=unpinned)
         task = cls(**fields)
         if task.schema_id != schema:
             raise InvalidTaskError(
-                "schema", f"is {schema!r}, but the model's revision is pinned; expected {task.schema_id!r}"
+                "schema", f"is {schema!r}, but every revision is pinned; expected {task.schema_id!r}"
             )
         return task
+
+    @classmethod
+    def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:
+        """Turn what a stranger wrote of a kind's own parts into objects."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -19,6 +19,12 @@ MAX_ARGUMENT_BYTES: Final = 4_194_304
 
 T = TypeVar("T", bound=BaseTask)
 
+_OTHER_TASKS: Final = {
+    "image_dataurl": "preprocess or tag a picture, or remove its background",
+    "train_args": "train a model",
+}
+"""What the live network's other kinds of tasks name, and no task that makes images or text does."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -47,13 +53,21 @@ _KINDS: Final = {bool: "true or false", int: "an integer", float: "a number", st
 
 
 def parse(
-    value: str | bytes | Mapping[str, Any], known: tuple[str, ...], only_there: tuple[str, ...]
+    value: str | bytes | Mapping[str, Any], known: tuple[str, ...], only_there: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Read JSON, or check a dictionary as if it were; refuse fields that nobody knows, and what has no counterpart."""
     arguments = parsed(value, "the live network's object of arguments", MAX_ARGUMENT_BYTES)
+    for name, does in _OTHER_TASKS.items():
+        if name in arguments and name not in known:
+            raise InvalidTaskError(
+                name,
+                f"is for tasks that {does}, which have no answer to compare here; expected a task that makes images or "
+                "text",
+                "unsupported",
+            )
     object_of(arguments, "", known)
     for name in only_there:
-        if arguments.get(name) not in (None, "", {}):
+        if arguments.get(name) not in (None, ""):
             raise InvalidTaskError(
                 name,
                 f"is {shorten(arguments[name])}; no task of this library has it: leave it out if the task can do"

@@ -8,6 +8,7 @@ from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.base import Dtype
 from crynux_validate.tasks.crynux import Field, T, build, dtype_of, object_of, parse, read, text_of, typed
+from crynux_validate.tasks.crynux_parts import FIELDS, Named, read_parts
 
 _CONFIG: Final[Mapping[str, Field]] = {
     "image_width": Field("width", int, 512),
@@ -39,17 +40,24 @@ _SCHEDULERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The live network's schedulers, with those of their arguments that can be carried over."""
 
-_IMAGE_ONLY_THERE: Final = ("unet", "lora", "controlnet", "vae", "refiner", "textual_inversion")
+_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner")
 
 _IMAGE: Final = (
-    "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *_IMAGE_ONLY_THERE,
+    "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,
+    *_IMAGE_ONLY_THERE,
 )  # fmt: skip
 
 _VERSION: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 
 
 def image_task(
-    kind: type[T], value: str | bytes | Mapping[str, Any], *, revision: str, algorithm: str, allow_unpinned: bool
+    kind: type[T],
+    value: str | bytes | Mapping[str, Any],
+    *,
+    revision: str,
+    parts: Mapping[str, Named] | None,
+    algorithm: str,
+    allow_unpinned: bool,
 ) -> T:
     """Read image task arguments; see `ImageTask.from_crynux`."""
     arguments = parse(value, _IMAGE, _IMAGE_ONLY_THERE)
@@ -63,11 +71,18 @@ def image_task(
         "negative_prompt": typed(arguments.get("negative_prompt", ""), "negative_prompt", str),
         "dtype": _image_dtype(arguments, variant),
         "algorithm": algorithm,
+        **read_parts(arguments, parts),
         **_scheduler(arguments.get("scheduler", {})),
     }
     names = {found.here: f"task_config.{name}" for name, found in _CONFIG.items()}
     names |= {"scheduler": "scheduler.method", "scheduler_args": "scheduler.args"}
-    names |= {"model.repository": where, "model.variant": "base_model.variant", "model.revision": "revision"}
+    names |= {
+        "loras": "lora",
+        "textual_inversions": "textual_inversion",
+        "model.repository": where,
+        "model.variant": "base_model.variant",
+        "model.revision": "revision",
+    }
     return build(kind, fields, names, repository, variant, revision, allow_unpinned)
 
 

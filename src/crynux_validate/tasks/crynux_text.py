@@ -50,9 +50,9 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }  # fmt: skip
 """Of it: what no task has, with the values at which it changes nothing."""
 
-_TEXT_ONLY_THERE: Final = ("quantize_bits", "template_args")
-
-_TEXT: Final = ("model", "messages", "tools", "generation_config", "seed", "dtype", *_TEXT_ONLY_THERE)
+_TEXT: Final = (
+    "model", "messages", "tools", "generation_config", "template_args", "seed", "dtype", "quantize_bits",
+)  # fmt: skip
 
 _MESSAGE: Final = ("role", "content", "tool_call_id", "tool_calls")
 
@@ -70,12 +70,15 @@ def text_task(
     allow_unpinned: bool,
 ) -> T:
     """Read text task arguments; see `TextTask.from_crynux`."""
-    arguments = parse(value, _TEXT, _TEXT_ONLY_THERE)
+    arguments = parse(value, _TEXT)
     messages, tools = arguments.get("messages"), arguments.get("tools")
+    variables = arguments.get("template_args")
     fields = {
         "messages": [_message(message, f"messages.{at}") for at, message in enumerate(list_of(messages, "messages"))],
         "tools": [] if tools is None else list_of(tools, "tools"),
+        "template_args": {} if variables is None else object_of(variables, "template_args"),
         "dtype": dtype_of(arguments, auto_dtype),
+        "quantize_bits": arguments.get("quantize_bits"),
         "binding": binding,
         **read({"seed": arguments.get("seed", 0)}, "", {"seed": Field("seed", int, 0)}),
         **_generation(arguments.get("generation_config"), model_defaults),

@@ -1,6 +1,9 @@
 """Image tasks: pictures to draw with Stable Diffusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as dataclass_replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field
@@ -12,6 +15,19 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
+from crynux_validate.tasks.crynux_parts import Named
+from crynux_validate.tasks.model import ModelRef, in_folder
+from crynux_validate.tasks.parts import (
+    COMPONENTS,
+    LISTS,
+    MAX_PARTS,
+    Lora,
+    Part,
+    Parts,
+    TextualInversion,
+    read_component,
+    read_list,
+)
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -31,7 +47,8 @@ class ImageTask(BaseTask):
         Which weights.
     prompt, negative_prompt
         UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
-        only the model knows.
+        only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
+        one is.
     seed
         0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
     steps
@@ -50,6 +67,13 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs; it can blank an image.
     algorithm
         The perceptual hash of the score.
+    vae, unet
+        Components that take the place of the model's own: a repository or a folder with their configuration and
+        weights. None for those of the model.
+    loras
+        Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
+    textual_inversions
+        Up to 16 words with vectors of their own (`TextualInversion`), for both prompts.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -73,10 +97,12 @@ class ImageTask(BaseTask):
         "guidance_scale": in_range(0, 50),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
+        "loras": {"maxItems": MAX_PARTS},
+        "textual_inversions": {"maxItems": MAX_PARTS},
     }
 
     prompt: str
-    negative_prompt: str = ""
+    negative_prompt: str | None = ""
     seed: int = 0
     steps: int = 25
     width: int = 512
@@ -88,6 +114,10 @@ class ImageTask(BaseTask):
     dtype: Dtype = "float32"
     safety_checker: bool = False
     algorithm: ImageAlgorithm = "phash/1"
+    vae: ModelRef | None = None
+    unet: ModelRef | None = None
+    loras: Sequence[Lora] = ()
+    textual_inversions: Sequence[TextualInversion] = ()
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -96,6 +126,7 @@ class ImageTask(BaseTask):
         value: str | bytes | Mapping[str, Any],
         *,
         revision: str,
+        parts: Mapping[str, Named] | None = None,
         algorithm: ImageAlgorithm = "phash-go/1",
         allow_unpinned: bool = False,
     ) -> Self:
@@ -115,6 +146,11 @@ class ImageTask(BaseTask):
         revision
             The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
             weights.
+        parts
+            What pins ``lora``, ``vae``, ``unet`` and ``textual_inversion`` where the arguments name them, by these
+            names: a `ModelRef` of the same repository with its commit, or of a folder by its digest, which is the only
+            way to name what is downloaded from an address. A `Lora` also says which file, where the arguments do not;
+            a textual inversion has to be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned
@@ -124,18 +160,28 @@ class ImageTask(BaseTask):
         ------
         InvalidTaskError
             Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (``lora``, ``controlnet``,
-            ``vae``, ``unet``, ``refiner``, ``textual_inversion``, other arguments of a scheduler).
+            another type, one that nobody knows, and one that cannot be carried over (``controlnet``, ``refiner``,
+            other arguments of a scheduler).
         """
         return crynux_image.image_task(
-            cls, value, revision=revision, algorithm=algorithm, allow_unpinned=allow_unpinned
+            cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
         )
 
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):
-            check_size(name, getattr(self, name), MAX_PROMPT_BYTES)
+            check_size(name, getattr(self, name) or "", MAX_PROMPT_BYTES)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
+        for name in LISTS:
+            parts = self.__dict__[name] = tuple(getattr(self, name))
+            if len(parts) > MAX_PARTS:
+                raise InvalidTaskError(name, f"has {len(parts)}; expected at most {MAX_PARTS}", "limits")
+        tokens = [inversion.token for inversion in self.textual_inversions]
+        for at, token in enumerate(tokens):
+            if token in tokens[:at]:
+                raise InvalidTaskError(
+                    f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
+                )
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -145,6 +191,38 @@ class ImageTask(BaseTask):
                 )
         self._check_ranges()
 
+    @property
+    def parts(self) -> Parts:
+        """What is loaded beside the model."""
+        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions))
+
+    def references(self) -> dict[str, ModelRef]:
+        """Return all that has to be loaded, by the field that names it."""
+        return super().references() | self.parts.references()
+
+    def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
+        components = {
+            name: in_folder(found, folders) for name in COMPONENTS if (found := getattr(self, name)) is not None
+        }
+        lists = {
+            name: tuple(dataclass_replace(part, model=in_folder(part.model, folders)) for part in getattr(self, name))
+            for name in LISTS
+        }
+        return super()._located(folders) | components | lists
+
+    @classmethod
+    def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:
+        def model(value: object) -> ModelRef:
+            return ModelRef.from_dict(value, allow_unpinned=allow_unpinned)
+
+        for name in COMPONENTS:
+            if fields.get(name) is not None:
+                fields[name] = read_component(name, fields[name], model)
+        kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
+        for name, kind in kinds.items():
+            if name in fields:
+                fields[name] = read_list(name, fields[name], partial(kind.from_dict, allow_unpinned=allow_unpinned))
+
     def _told(self) -> tuple[str, ...]:
         many = f"{self.images} images of " if self.images > 1 else ""
         size = f"{many}{self.width}x{self.height}"
@@ -152,7 +230,9 @@ class ImageTask(BaseTask):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
-        return super().to_dict() | {"scheduler_args": dict(self.scheduler_args)}
+        components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
+        parts = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
+        return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, validated again.

@@ -17,17 +17,17 @@ def canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
 
     Refused is what has no canonical form: NaN, large integers, lone surrogates, other types.
     """
-    if values is None:
-        return None
-    found = []
-    for at, value in enumerate(values):
-        try:
-            found.append(freeze(json.loads(canonical_json(thaw(value)), parse_int=_integer)))
-        except InvalidInputError as error:
-            raise InvalidTaskError(f"{name}.{at}", str(error)) from error
-        except RecursionError as error:
-            raise InvalidTaskError(f"{name}.{at}", "is nested too deeply", "limits") from error
-    return tuple(found)
+    return None if values is None else tuple(canonical_object(f"{name}.{at}", value) for at, value in enumerate(values))
+
+
+def canonical_object(name: str, value: Mapping[str, Any]) -> Any:
+    """Bring one JSON object into the order and the numbers of canonical JSON; see `canonical`."""
+    try:
+        return freeze(json.loads(canonical_json(thaw(value)), parse_int=_integer))
+    except InvalidInputError as error:
+        raise InvalidTaskError(name, str(error)) from error
+    except RecursionError as error:
+        raise InvalidTaskError(name, "is nested too deeply", "limits") from error
 
 
 def _integer(digits: str) -> int:
@@ -82,7 +82,8 @@ def _text(name: str, blocks: Sequence[Any]) -> str:
         if kind != "text":
             raise InvalidTaskError(
                 f"{name}.{at}.type",
-                f"is {shorten(thaw(kind))}; expected 'text': pictures and sounds are not supported",
+                f"is {shorten(thaw(kind))}; expected 'text': pictures and sounds are not supported; say in text what "
+                "they show",
                 "unsupported" if isinstance(kind, str) else "schema",
             )
         for key in block:

@@ -1,6 +1,7 @@
 """Which weights a task names: a hub repository at a commit, or a local folder by its content (protocol T1)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from os import PathLike
@@ -167,3 +168,10 @@ class ModelRef:
     def _check(name: str, value: object, pattern: re.Pattern[str], expected: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise InvalidTaskError(f"model.{name}", f"is {shorten(value)}; expected {expected}")
+
+
+def in_folder(model: ModelRef, folders: Mapping[str, Path]) -> ModelRef:
+    """Return a reference with the folder of its digest, where that is among `folders`."""
+    if model.digest is None or model.digest not in folders:
+        return model
+    return dataclass_replace(model, path=folders[model.digest])

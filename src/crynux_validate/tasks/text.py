@@ -1,19 +1,25 @@
 """Text tasks: tokens to generate with a language model."""
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, cast
+
+from pydantic import Field
 
 from crynux_validate.algorithms import TextAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
-from crynux_validate.errors import InvalidTaskError
+from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten, shorten_name
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
 from crynux_validate.tasks import crynux_text
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, in_range, utf8_size
-from crynux_validate.tasks.messages import canonical, check_message, normal_messages
+from crynux_validate.tasks.messages import canonical, canonical_object, check_message, normal_messages
 
 Binding = Literal["tokens", "logits", "top"]
 BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits", "top")
+
+QuantizeBits = Literal[4, 8] | None
+QUANTIZE_BITS: Final = (4, 8)
 
 WARPERS: Final = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p")
 """What changes the logits before a token is chosen, in the order that transformers uses."""
@@ -38,6 +44,24 @@ _SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
 """What only sampling uses: the value at which it changes nothing, and the range."""
 
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+_TAKEN: Final[Mapping[str, str]] = {
+    "messages": "give messages in their own field",
+    "tools": "give tools in their own field",
+    "documents": "no task has documents; put their text into a message",
+    "add_generation_prompt": "the prompt for an answer is always added",
+    **dict.fromkeys(
+        (
+            "continue_final_message", "tokenize", "chat_template", "padding", "truncation", "max_length",
+            "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "processor_kwargs",
+        ),
+        "it is an argument of transformers' own function, which no template sees; leave it out",
+    ),
+}  # fmt: skip
+"""Names that are no variables of a task's own."""
+
+
 class TextTask(BaseTask):
     """Text to generate with a language model, complete (protocol T1).
 
@@ -60,6 +84,10 @@ class TextTask(BaseTask):
     tools
         JSON objects that describe functions, for the chat template; with `messages` only. Templates see their keys in
         the order of canonical JSON, as in messages.
+    template_args
+        More variables for the chat template, by their names, JSON values (``{"enable_thinking": false}``); with
+        `messages` only. The template must read each of them, and each is a name that a template can have; ``messages``,
+        ``tools``, ``documents`` and ``add_generation_prompt`` it has already.
     date
         What the chat template takes for today, ``YYYY-MM-DD``. Templates that ask for the date need it: the clocks of
         honest nodes differ.
@@ -102,6 +130,9 @@ class TextTask(BaseTask):
         pinned, and so are they (T1).
     dtype
         What the weights are loaded as and the computation runs in.
+    quantize_bits
+        4 or 8: the weights of linear layers are rounded to as many bits when the model is loaded, by a rule that has
+        one result on all machines (T6), and computed with in `dtype`. None leaves them in `dtype`.
     binding
         What the score binds: ``tokens``; or ``logits`` as well, which proves that they were computed (A1); or ``top``,
         the eight largest logits of every token, some of which an audit can ask for (U7).
@@ -138,6 +169,7 @@ class TextTask(BaseTask):
     prompt: str | None = None
     token_ids: Sequence[int] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    template_args: Mapping[str, Any] = Field(default_factory=dict)
     date: str | None = None
     seed: int = 0
     max_new_tokens: int = 256
@@ -154,6 +186,7 @@ class TextTask(BaseTask):
     stop: Sequence[str] = ()
     eos_token_ids: Sequence[int] | None = None
     dtype: Dtype = "bfloat16"
+    quantize_bits: QuantizeBits = None
     binding: Binding = "tokens"
 
     @classmethod
@@ -237,6 +270,7 @@ class TextTask(BaseTask):
             self.__dict__[name] = freeze(getattr(self, name))
         self.__dict__["messages"] = normal_messages(canonical("messages", self.messages))
         self.__dict__["tools"] = canonical("tools", self.tools)
+        self.__dict__["template_args"] = canonical_object("template_args", self.template_args)
         self._check_input()
         self._check_sampling()
         self._check_ranges()
@@ -266,6 +300,10 @@ class TextTask(BaseTask):
                 check_message(f"messages.{at}", message)
         elif self.tools:
             raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
+        elif self.template_args:
+            raise InvalidTaskError("template_args", "are for a chat template; give messages as the input")
+        for name in self.template_args:
+            _check_variable(name)
 
     def _check_sampling(self) -> None:
         if sorted(self.warper_order) != sorted(WARPERS):
@@ -310,6 +348,22 @@ def _check_ids(name: str, ids: Sequence[int]) -> None:
             raise InvalidTaskError(
                 f"{name}.{at}", f"is {shorten(value)}; expected a token id from 0 to {MAX_TOKEN_ID}", "limits"
             )
+
+
+def check_bits(value: object) -> QuantizeBits:
+    """Return how many bits weights are to have; `InvalidInputError` for what is not 4, 8 or None, their dtype's own."""
+    if value is None or (type(value) is int and value in QUANTIZE_BITS):
+        return cast("QuantizeBits", value)
+    raise InvalidInputError(f"quantize_bits is {shorten(value)}; expected 4, 8 or None")
+
+
+def _check_variable(name: str) -> None:
+    """Refuse what a chat template cannot read, and what it is given by other fields."""
+    field = f"template_args.{shorten_name(name)}"
+    if not _VARIABLE.fullmatch(name):
+        raise InvalidTaskError(field, "is no name for a variable; expected letters, digits and _ of ASCII", "limits")
+    if name in _TAKEN:
+        raise InvalidTaskError(field, f"is taken: {_TAKEN[name]}", "unsupported")
 
 
 def _normal_stop(stop: Sequence[str]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "verdict": groups.verdict,
     "settlement": groups.settlement,
     "stake": stakes.stake,
+    "audited-stake": stakes.audited,
     "class": machines.node_class,
     "attestation": machines.attestation,
     "keyed": answers.keyed,

@@ -27,6 +27,7 @@ FILES: Final[Mapping[str, str]] = {
     "verdict": "verdicts.json",
     "settlement": "settlements.json",
     "stake": "stakes.json",
+    "audited-stake": "audited-stakes.json",
     "class": "classes.json",
     "attestation": "attestations.json",
     "keyed": "keyed.json",

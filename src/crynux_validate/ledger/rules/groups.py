@@ -40,14 +40,14 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     if type(action.task) not in get_args(Task):
         raise InvalidInputError(f"the task is {shorten(action.task)}; expected an ImageTask or a TextTask")
     check_integer(action.beacon_round, "the beacon's next round")
-    if not action.task.model.pinned:
-        raise InvalidTaskError("model.revision", "can move: a ledger takes only tasks whose model is pinned (T1)")
+    for name, model in action.task.references().items():
+        if not model.pinned:
+            raise InvalidTaskError(
+                f"{name}.revision", "can move: a ledger takes only tasks that pin what is loaded (T1)"
+            )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
-    if type(action.min_memory_gib) is not int or not 0 <= action.min_memory_gib <= MAX_MEMORY_GIB:
-        raise InvalidInputError(
-            f"min_memory_gib is {shorten(action.min_memory_gib)}; expected an integer from 0 to {MAX_MEMORY_GIB}"
-        )
+    check_integer(action.min_memory_gib, "min_memory_gib", 0, MAX_MEMORY_GIB)
     if action.gpu_class is not None:
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):

@@ -1,7 +1,7 @@
 """The audit of an image: the drawn steps, the first latent and the picture, computed again and compared."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from PIL import Image
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import Band, band_for
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.image import DIRECTED_FROM, Errors, ImageAudit, PartAudit, StepAudit, judge_step
+from crynux_validate.audits.image import SAME, Errors, ImageAudit, PartAudit, judge_step, judge_together
 from crynux_validate.audits.layout import Content, Leaf, check_traced, step_count
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
+from crynux_validate.pipelines.images.comparing import Computed, compare, norm, share, wide
 from crynux_validate.pipelines.images.decoding import decode
 from crynux_validate.pipelines.images.drawing import check_prompts, latent_shape, tensor_bytes
 from crynux_validate.pipelines.images.models import LoadedModel
@@ -53,9 +54,26 @@ def check_proof(
 
 @torch.no_grad()
 def audit_image(
-    loaded: LoadedModel, task: ImageTask, answer: ImageScore, proof: TraceProof, kinds: tuple[str, str] | None
+    loaded: LoadedModel,
+    task: ImageTask,
+    answer: ImageScore,
+    proof: TraceProof,
+    kinds: tuple[str, str] | None,
+    *,
+    reference: Callable[[], LoadedModel],
+    against: Callable[[], LoadedModel] | None = None,
 ) -> ImageAudit:
-    """Audit a proof that was checked; enter the guard first."""
+    """Audit a proof that was checked; enter the guard first.
+
+    Parameters
+    ----------
+    loaded, task, answer, proof, kinds
+        As for `Runner.audit`.
+    reference
+        Gives the model in float32, made from the task's weights; called where bits differ.
+    against
+        Gives another model in float32 that the node may have used; called likewise.
+    """
     shape = latent_shape(loaded.pipeline, task)
     if proof.latent != shape:
         raise InvalidInputError(f"the proof has latents of shape {proof.latent}; those of the model have {shape}")
@@ -63,57 +81,77 @@ def audit_image(
     with quiet("transformers", "diffusers"):
         check_prompts(loaded.pipeline, task)
         proved = Proved(proof, loaded.pipeline.unet.device)
-        predictions = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
-        steps = tuple(_step(loaded, task, proof, proved, step, predictions, band) for step in proof.steps)
+        own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
+        followed = {step: _followed(loaded, task, proof, proved, step) for step in proof.steps}
+        equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
+        differ = [step for step in proof.steps if not equal[step] or followed[step] > 0]
+        computed = _computed(task, proved, differ, own, reference, against)
+        errors = {step: _errors(proved, step, computed.get(step), followed[step]) for step in proof.steps}
         first = _first(loaded, task, proof, proved)
         picture = _picture(loaded, task, answer, proof, proved, band)
-    return ImageAudit(task.digest, proof.image, steps, first, picture, band is not None and band.calibrated)
+    steps = tuple(judge_step(step, found, band) for step, found in errors.items())
+    together = judge_together(errors.values(), band)
+    calibrated = band is not None and band.calibrated
+    return ImageAudit(task.digest, answer, proof.image, steps, together, first, picture, calibrated)
 
 
-def _step(
-    loaded: LoadedModel,
+def _computed(
     task: ImageTask,
-    proof: TraceProof,
     proved: Proved,
-    step: int,
-    predictions: Mapping[int, Prediction],
-    band: Band | None,
-) -> StepAudit:
-    again = predictions[step]
+    steps: Sequence[int],
+    own: Mapping[int, Prediction],
+    reference: Callable[[], LoadedModel],
+    against: Callable[[], LoadedModel] | None,
+) -> dict[int, Computed]:
+    """What the steps with other bits are compared with."""
+    if not steps:
+        return {}
+    latents = {step: proved.latent(step).float() for step in steps}
+    again = own if task.dtype == "float32" else predict(reference(), task, latents)
+    other = None if against is None else predict(against(), task, latents)
+    return {
+        step: Computed(
+            again[step].value,
+            None if task.dtype == "float32" else own[step].value,
+            again[step].guidance,
+            None if other is None else other[step].value,
+        )
+        for step in steps
+    }
+
+
+def _errors(proved: Proved, step: int, computed: Computed | None, followed: float) -> Errors:
+    if computed is None:
+        return SAME
+    before = proved.prediction(step - 1) if step > 0 else None
+    return compare(proved.prediction(step), before, computed, followed)
+
+
+def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int) -> float:
+    """How far the next latent is from what the scheduler makes of the proved predictions; 0 for equal bits alone."""
     after, corrected = advance(loaded, task, proof.image, step, proved)
-    equal = _same(proof, Content.PREDICTION, step, again.value) and _same(proof, Content.LATENT, step + 1, after)
-    equal = equal and (corrected is None or _same(proof, Content.CORRECTED, step, corrected))
-    told, before = proved.prediction(step), proved.latent(step)
-    off = _difference(told, again.value)
-    missed = _norm(_difference(proved.latent(step + 1), after))
+    if _same(proof, Content.LATENT, step + 1, after) and (
+        corrected is None or _same(proof, Content.CORRECTED, step, corrected)
+    ):
+        return 0.0
+    missed = norm(wide(proved.latent(step + 1)) - wide(after))
     if corrected is not None:
-        missed = float(np.hypot(missed, _norm(_difference(proved.corrected(step), corrected))))
-    whole = _norm(again.value)
-    guidance, guidance_share = _along(off, None if again.guidance is None else again.guidance.cpu().double(), whole)
-    before_it = _difference(proved.prediction(step - 1), again.value) if step > 0 else None
-    reuse, reuse_share = _along(off, before_it, whole)
-    errors = Errors(
-        equal=equal,
-        prediction=_share(_norm(off), whole),
-        # A short step moves a latent by little more than it is rounded by.
-        latent=_share(missed, max(_norm(_difference(after, before)), _norm(after))),
-        guidance=guidance,
-        reuse=reuse,
-        guidance_share=guidance_share,
-        reuse_share=reuse_share,
-    )
-    return judge_step(step, errors, band)
+        missed = float(np.hypot(missed, norm(wide(proved.corrected(step)) - wide(corrected))))
+    # A short step moves a latent by little more than it is rounded by. Zeros of two signs are no distance apart.
+    return share(missed, max(norm(wide(after) - wide(proved.latent(step))), norm(after))) or math.ulp(0.0)
 
 
 def _first(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved) -> PartAudit:
     again = first_latent(loaded, task, proof.image, (1, *proof.latent))
     if _same(proof, Content.LATENT, 0, again):
-        return PartAudit(AuditFinding.MATCH, 0.0)
-    off = _share(_norm(_difference(proved.latent(0), again)), _norm(again))
+        return PartAudit(AuditFinding.MATCH, 0.0, times=0.0)
+    off = share(norm(wide(proved.latent(0)) - wide(again)), norm(again))
     # It is noise times a number: what two machines can differ by is the rounding of that number.
-    if off <= 4 * torch.finfo(DTYPES[task.dtype]).eps:
-        return PartAudit(AuditFinding.NOISE, off, f"off by {off:.2g}: rounding")
-    return PartAudit(AuditFinding.CHEAT, off, f"off by {off:.2g} of its length: not that of the task's seed")
+    times = off / (4 * torch.finfo(DTYPES[task.dtype]).eps)
+    if times <= 1:
+        return PartAudit(AuditFinding.NOISE, off, f"off by {off:.2g}: rounding", times=times)
+    reason = f"off by {off:.2g} of its length: not that of the task's seed"
+    return PartAudit(AuditFinding.CHEAT, off, reason, times=times)
 
 
 def _picture(
@@ -125,61 +163,35 @@ def _picture(
     found = image_hash(Image.fromarray(shown, "RGB"), task.algorithm).bits
     size = len(found)
     if found != answer.hashes[proof.image * size : (proof.image + 1) * size]:
-        return PartAudit(AuditFinding.CHEAT, 0.0, f"its hash is {found.hex()}, and the answer says another")
+        reason = f"its hash is {found.hex()}, and the answer says another"
+        return PartAudit(AuditFinding.CHEAT, 0.0, reason, times=math.inf)
     try:
         again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
     except PipelineError as error:
-        finding = AuditFinding.INCOMPARABLE if band is None else AuditFinding.CHEAT
-        return PartAudit(finding, None, f"the last latent gives no picture: {error}")
+        reason = f"the last latent gives no picture: {error}"
+        if band is None:
+            return PartAudit(AuditFinding.INCOMPARABLE, None, reason)
+        return PartAudit(AuditFinding.CHEAT, None, reason, times=math.inf)
     except RUNNING as error:
         raise PipelineError(f"the picture could not be decoded: {type(error).__name__}: {error}") from error
     apart = np.abs(shown.astype(np.float64) - again)
     off, peak = float(np.sqrt(np.mean(apart**2))), int(apart.max())
     if peak == 0:
-        return PartAudit(AuditFinding.MATCH, 0.0, peak=0)
+        return PartAudit(AuditFinding.MATCH, 0.0, peak=0, times=0.0)
     if task.safety_checker and (not shown.any() or not again.any()):
         return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
         reason = "other pixels, and no band for this dtype and scheduler"
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
-    if off <= band.picture and peak <= band.peak:
-        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak)
-    return PartAudit(
-        AuditFinding.CHEAT, off, f"{said}; honest machines by {band.picture:.2g}, one by {band.peak:.2g}", peak
-    )
+    times = max(band.times("picture", off), band.times("peak", peak))
+    if times <= 1:
+        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak, times)
+    reason = f"{said}; honest machines by {band.most('picture'):.2g}, one by {band.most('peak'):.2g}"
+    return PartAudit(AuditFinding.CHEAT, off, reason, peak, times)
 
 
 def _same(proof: TraceProof, content: Content, step: int, again: torch.Tensor) -> bool:
     if not torch.isfinite(again).all():
         return False  # a proof holds numbers alone
     return proof.contents[Leaf(proof.image, content, step)] == tensor_bytes(again, DTYPES[proof.task.dtype])
-
-
-def _difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return a.cpu().double() - b.cpu().double()
-
-
-def _norm(values: torch.Tensor) -> float:
-    return float(values.cpu().double().norm())
-
-
-def _share(part: float, whole: float) -> float:
-    """A part of a whole; infinite where the auditor got no numbers, or nothing."""
-    if part == 0:
-        return 0.0
-    return part / whole if whole and math.isfinite(part) and math.isfinite(whole) else math.inf
-
-
-def _along(error: torch.Tensor, direction: torch.Tensor | None, whole: float) -> tuple[float | None, float | None]:
-    """How many times a direction is in an error, and which share of the error's square that is.
-
-    None where the direction is short against the whole prediction: rounding would be many times it.
-    """
-    if direction is None or not _norm(direction) >= DIRECTED_FROM * whole:
-        return None, None
-    length, size = float((direction * direction).sum()), float((error * error).sum())
-    if not size:
-        return 0.0, 0.0
-    inner = float((error * direction).sum())
-    return inner / length, inner * inner / (length * size)

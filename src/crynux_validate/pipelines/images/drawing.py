@@ -121,9 +121,12 @@ def check_prompts(pipeline: Any, task: ImageTask) -> None:
     for name in ("tokenizer", "tokenizer_2"):
         tokenizer = getattr(pipeline, name, None)
         for field in ("prompt", "negative_prompt"):
-            if tokenizer is None:
+            prompt = getattr(task, field)
+            if tokenizer is None or prompt is None:
                 continue
-            count = len(tokenizer(getattr(task, field), truncation=False, padding=False).input_ids)
+            # A word of a textual inversion can stand for several tokens.
+            written = pipeline.maybe_convert_prompt(prompt, tokenizer)
+            count = len(tokenizer(written, truncation=False, padding=False).input_ids)
             window = tokenizer.model_max_length
             if count > window:
                 frame = tokenizer.num_special_tokens_to_add()
@@ -168,7 +171,7 @@ def draw_images(
     recipe = {
         **loaded.recipe,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "guidance": "one batch of two" if task.guidance_scale > 1 else "none",
+        "guidance": "one batch of two" if guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
 
@@ -177,6 +180,11 @@ def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
     """The shape of a task's latents: channels, height, width."""
     side = pipeline.vae_scale_factor
     return pipeline.unet.config.in_channels, task.height // side, task.width // side
+
+
+def guided(pipeline: Any, task: ImageTask) -> bool:
+    """Whether each step predicts with the prompt and without; a UNet that is told the scale needs one prediction."""
+    return task.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
 class Noise(TorchFunctionMode):

@@ -7,7 +7,7 @@ itself fills it with random numbers and a line in a log.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,29 +16,30 @@ import torch
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.guard.process import require
-from crynux_validate.pipelines.images.scheduling import check_settings
-from crynux_validate.pipelines.models.files import (
-    CONFIG,
-    PREPROCESSOR,
-    TOKENIZER,
-    check_cached,
-    check_files,
-    read_object,
+from crynux_validate.pipelines.images.components import (
+    Source,
+    check_components,
+    load_component,
+    load_weights,
+    other_components,
+    skeletons,
 )
+from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
+from crynux_validate.pipelines.images.loras import read_loras, updates_of
+from crynux_validate.pipelines.images.scheduling import check_settings
+from crynux_validate.pipelines.models.files import PREPROCESSOR, check_cached, check_files
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
-    DTYPES,
     READING,
-    check_complete,
     check_not_shadowed,
     local_folder,
     not_found,
-    own_memory,
     quiet,
     reading,
 )
 from crynux_validate.pipelines.models.recipe import plain, recipe_of
 from crynux_validate.tasks import Dtype, ModelRef
+from crynux_validate.tasks.parts import NO_PARTS, Parts
 
 require("diffusers", "transformers")
 
@@ -78,22 +79,29 @@ class LoadedModel:
     recipe: Mapping[str, Any]
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker: bool) -> LoadedModel:
-    """Load a pipeline; enter the guard first.
+def load(
+    model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker: bool, beside: Parts = NO_PARTS
+) -> LoadedModel:
+    """Load a pipeline, with what a task names beside the model; enter the guard first.
 
     Raises
     ------
     ModelError
-        Where files are missing, damaged or not those that `model` names, or the pipeline is not supported.
+        Where files are missing, damaged or not those that are named, a part does not fit the model, or the pipeline is
+        not supported. What can be known of parts without the model's weights is checked before these are read.
     """
-    with quiet("transformers", "diffusers"), locate(model, safety_checker=safety_checker) as folder:
+    with (
+        quiet("transformers", "diffusers"),
+        locate(model, safety_checker=safety_checker) as folder,
+        other_components(beside) as others,
+    ):
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
         if not isinstance(name, str) or name not in PIPELINES:
             raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(PIPELINES)}")
         if safety_checker and (name != "StableDiffusionPipeline" or not _present(index, "safety_checker")):
             raise ModelError(f"the task asks for a safety checker, but {model} has none; set safety_checker=False")
-        parts: dict[str, Any] = {}
+        sources: dict[str, Source] = {}
         for part, (library, class_name) in PIPELINES[name].items():
             found = index.get(part, [])
             if not _present(index, part) or not (folder / part).is_dir():
@@ -102,11 +110,27 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, *, safety_checker:
                 raise ModelError(
                     f"{part} of {model} is {'.'.join(map(str, found))}; supported is {library}.{class_name}"
                 )
-            parts[part] = _load_part(folder, part, library, class_name, model.variant, dtype, device)
+            sources[part] = Source(folder / part, folder, model.variant)
+        check_components(sources, others)
+        sources |= others
+        hollow = skeletons(PIPELINES[name], sources) if beside.loras or beside.textual_inversions else {}
+        loras = read_loras(name, beside.loras, hollow)
+        embeddings = read_embeddings(beside.textual_inversions, hollow)
+        parts = {
+            part: load_component(part, library, class_name, sources[part], dtype, device, updates_of(loras, part))
+            for part, (library, class_name) in PIPELINES[name].items()
+        }
         if safety_checker:
             parts |= _load_checker(folder, model, dtype, device)
         settings = _scheduler_settings(folder, name)
-        return _assemble(name, parts, settings, index, model, folder)
+        loaded = _assemble(name, parts, settings, index, model, folder)
+        named = {part: getattr(beside, part).to_dict() for part in others}
+        teach(loaded.pipeline, embeddings)
+        record = named | {
+            "loras": [lora.record for lora in loras],
+            "textual_inversions": [embedding.record for embedding in embeddings],
+        }
+        return replace(loaded, recipe={**loaded.recipe, "parts": record})
 
 
 @contextmanager
@@ -147,44 +171,6 @@ def _present(index: Mapping[str, Any], part: str) -> bool:
     return isinstance(found, list) and len(found) == 2 and found[1] is not None
 
 
-def _load_part(
-    folder: Path, part: str, library: str, class_name: str, variant: str | None, dtype: Dtype, device: torch.device
-) -> Any:
-    """Load one component, and refuse it where a weight is missing or of another shape."""
-    import diffusers
-    import transformers
-
-    loader = getattr({"diffusers": diffusers, "transformers": transformers}[library], class_name)
-    if part.startswith("tokenizer"):
-        check_files(part, folder / part, folder, TOKENIZER)
-        return reading(part, folder, lambda: loader.from_pretrained(folder / part, local_files_only=True))
-    return _load_weights(loader, folder, part, variant, dtype, device, eager=library == "transformers")
-
-
-def _load_weights(
-    loader: Any, folder: Path, part: str, variant: str | None, dtype: Dtype, device: torch.device, *, eager: bool
-) -> Any:
-    check_files(part, folder / part, folder, CONFIG)
-    if "quantization_config" in read_object(folder / part / "config.json"):
-        raise ModelError(f"{part} in {folder} holds quantized weights; supported are float32, float16 and bfloat16")
-    settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
-    loaded, info = reading(
-        part,
-        folder,
-        lambda: loader.from_pretrained(
-            folder / part,
-            dtype=DTYPES[dtype],
-            variant=variant,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **settings,
-        ),
-    )
-    check_complete(part, folder, info)
-    return reading(part, folder, lambda: own_memory(loaded.to(device).eval()))
-
-
 def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.device) -> dict[str, Any]:
     """The safety checker and the image processor that feeds it (Pillow's, whatever else is installed)."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -193,9 +179,8 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
     for part in ("safety_checker", "feature_extractor"):
         if not (folder / part).is_dir():
             raise ModelError(f"the task asks for a safety checker, but {model} lacks {part!r} ({folder / part})")
-    checker = _load_weights(
-        StableDiffusionSafetyChecker, folder, "safety_checker", model.variant, dtype, device, eager=True
-    )
+    source = Source(folder / "safety_checker", folder, model.variant)
+    checker = load_weights(StableDiffusionSafetyChecker, "safety_checker", source, dtype, device, eager=True)
     name = "feature_extractor"
     check_files(name, folder / name, folder, PREPROCESSOR)
     extractor = reading(name, folder, lambda: CLIPImageProcessorPil.from_pretrained(folder / name))

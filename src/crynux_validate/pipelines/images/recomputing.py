@@ -4,8 +4,9 @@ The pipeline itself runs, so that prompts, guidance and sizes are what they are 
 the latents that a proof shows, one after the other, and keeps what it is told of them.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
-from crynux_validate.pipelines.images.drawing import Noise, noise_tensor
+from crynux_validate.pipelines.images.drawing import Noise, guided, noise_tensor
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
@@ -35,6 +36,21 @@ class Prediction:
 
     value: torch.Tensor
     guidance: torch.Tensor | None
+
+
+def in_float32(loaded: LoadedModel) -> LoadedModel:
+    """Return a copy of a model that computes in float32 with the weights as they were rounded to its dtype.
+
+    It is what a node in float16 or bfloat16 is compared with: nearly all of the difference is the node's own rounding.
+    A model in float32 is returned itself.
+    """
+    if loaded.pipeline.unet.dtype == torch.float32:
+        return loaded
+    pipeline = copy.deepcopy(loaded.pipeline)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.float()
+    return replace(loaded, pipeline=pipeline)
 
 
 class Proved:
@@ -95,7 +111,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
         return own_scaling(torch.cat([latents[at]] * len(given)), time)
 
     def step(prediction: torch.Tensor, _time: Any, latent: torch.Tensor, **_settings: Any) -> tuple[torch.Tensor]:
-        halves = raw.pop().chunk(2) if task.guidance_scale > 1 else None
+        halves = raw.pop().chunk(2) if guided(pipeline, task) else None
         at = order[len(found)]
         found[at] = Prediction(prediction, None if halves is None else halves[1] - halves[0])
         return (latent,)

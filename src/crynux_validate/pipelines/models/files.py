@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
 
 Alternatives = tuple[tuple[str, ...], ...]
@@ -112,6 +113,43 @@ def _check_index(index: Path, names: set[str]) -> None:
     for shard in sorted(set(map(str, shards.values()))):
         if shard.startswith(".") or shard not in names:
             raise ModelError(f"{index} names the file {shard!r}, which is not one of those beside it; get both again")
+
+
+def check_stored(folder: Path, where: object, variant: str | None) -> None:
+    """Refuse weights of fewer than 16 bits, which libraries would read as numbers, without their scales.
+
+    Raises
+    ------
+    ModelError
+        Names the file, a weight, and how it is stored. What cannot be read is left to the library.
+    """
+    stem = "model" if variant is None else f"model.{variant}"
+    index = read_object(folder / f"model.safetensors.index{'' if variant is None else f'.{variant}'}.json")
+    shards = index.get("weight_map")
+    named = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+    for file in sorted(folder / name for name in {f"{stem}.safetensors", *named}):
+        for name, stored in _stored(file).items():
+            if stored not in _WHOLE and (stored.startswith("F") or name.endswith((".weight", ".bias"))):
+                raise ModelError(
+                    f"{file.name} of {where} stores {shorten(name)} as {stored}; expected weights of "
+                    f"{', '.join(_WHOLE)}: name a checkpoint in bfloat16, and for fewer bits quantize_bits in the task"
+                )
+
+
+_WHOLE: Final = ("F64", "F32", "F16", "BF16")
+"""How safetensors files call the types whose values are the weights themselves."""
+
+
+def _stored(file: Path) -> dict[str, str]:
+    """Return how each tensor of a safetensors file is stored, by its header alone; nothing where that is damaged."""
+    try:
+        with file.open("rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(size)) if size < file.stat().st_size else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    entries = header.items() if isinstance(header, dict) else ()
+    return {name: str(entry.get("dtype")) for name, entry in entries if isinstance(entry, dict) and "dtype" in entry}
 
 
 def read_object(file: Path) -> dict[str, Any]:

@@ -28,12 +28,24 @@ from crynux_validate.pipelines.text.models import LoadedText
 from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
 from crynux_validate.pipelines.text.sampling import Float32s, TokenIds
 from crynux_validate.pipelines.text.top import contradicts
-from crynux_validate.tasks import DTYPES, Dtype, ModelRef, TextTask
+from crynux_validate.tasks import DTYPES, Dtype, ModelRef, QuantizeBits, TextTask
+from crynux_validate.tasks.text import check_bits
 
 _LEAST: Final = 1e-9
 """A difference of rows that counts as none: its logarithm must be a number."""
 
-_SAME: Final = ("messages", "prompt", "token_ids", "tools", "date", "seed", "sequences", "max_new_tokens", "do_sample")
+_SAME: Final = (
+    "messages",
+    "prompt",
+    "token_ids",
+    "tools",
+    "template_args",
+    "date",
+    "seed",
+    "sequences",
+    "max_new_tokens",
+    "do_sample",
+)
 """What a second hypothesis has as the task has it: the same input, noise and length."""
 
 
@@ -47,7 +59,9 @@ class TextAuditor:
     dtype
         The dtype of the tasks: the reference is made from the weights as they are in it.
     device
-        As for `Runner`. The reference needs four bytes for each weight.
+        As for `Runner`. The reference needs four bytes for each weight that is not quantized.
+    quantize_bits
+        That of the tasks: the reference has the same weights of 4 or 8 bits, and computes with them in float32.
 
     Raises
     ------
@@ -55,19 +69,27 @@ class TextAuditor:
         As for `Runner`.
     """
 
-    def __init__(self, model: ModelRef, dtype: Dtype = "bfloat16", device: "str | torch.device | None" = None) -> None:
+    def __init__(
+        self,
+        model: ModelRef,
+        dtype: Dtype = "bfloat16",
+        device: "str | torch.device | None" = None,
+        *,
+        quantize_bits: QuantizeBits = None,
+    ) -> None:
         check_type(model, ModelRef, "model", "a ModelRef")
         if dtype not in DTYPES:
             raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
         self.model, self.dtype, self.device = model, dtype, find_device(device)
+        self.quantize_bits = check_bits(quantize_bits)
         with deterministic():
-            self._loaded: LoadedText | None = reference.load(model, dtype, self.device)
+            self._loaded: LoadedText | None = reference.load(model, dtype, self.device, quantize_bits)
 
     @classmethod
     def for_task(cls, task: TextTask, device: "str | torch.device | None" = None) -> Self:
         """Load the reference of a task; parameters and errors as for the class."""
         check_type(task, TextTask, "the task", "a TextTask")
-        return cls(task.model, task.dtype, device)
+        return cls(task.model, task.dtype, device, quantize_bits=task.quantize_bits)
 
     def audit(
         self,
@@ -88,32 +110,38 @@ class TextAuditor:
         loaded = self._loaded
         if loaded is None:
             raise PipelineError("this auditor is closed; make a new one")
-        start = time.perf_counter()
+        start, without_margins = time.perf_counter(), incomparable(task)
         with deterministic(), quiet("transformers"):
             looked = _Look(loaded, task, proof, band)
             finding, reason = looked.all()
             other = None
-            if finding is AuditFinding.NOISE and against is not None:
+            if finding is AuditFinding.NOISE and against is not None and without_margins is None:
                 other = looked.margins - self._of(against, proof, band)
         limits = None if looked.top is None or not calibrated else band.top_limits(len(looked.logs))
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
             finding, reason = _by_rows(looked.top, limits, band)
+        if finding is AuditFinding.NOISE and without_margins is not None:
+            finding, reason = AuditFinding.INCOMPARABLE, f"{without_margins}; the bound logits show no cheat"
+        tokens = looked.tokens if without_margins is None else 0
         return TextAudit(
-            task, finding, reason, calibrated, looked.tokens, sum(map(len, proof.token_ids)), looked.odd,
-            looked.margins, band.most(looked.tokens), looked.top, limits, other,
+            task, answer, finding, reason, calibrated, tokens, sum(map(len, proof.token_ids)), looked.odd,
+            looked.margins, band.most(tokens), looked.top, limits, other,
             None if other is None else band.against, time.perf_counter() - start,
         )  # fmt: skip
 
     def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
         """The sum of the margins under a second hypothesis."""
-        if (against.model, against.dtype) == (self.model, self.dtype) and self._loaded is not None:
+        wanted = (against.model, against.dtype, against.quantize_bits)
+        if wanted == (self.model, self.dtype, self.quantize_bits) and self._loaded is not None:
             return _summed(self._loaded, against, proof, band)
-        return _summed(reference.load(against.model, against.dtype, self.device), against, proof, band)
+        other = reference.load(against.model, against.dtype, self.device, against.quantize_bits)
+        return _summed(other, against, proof, band)
 
     def _check(self, task: TextTask) -> None:
-        for name, wanted, loaded in (("model", task.model, self.model), ("dtype", task.dtype, self.dtype)):
+        for name in ("model", "dtype", "quantize_bits"):
+            wanted, loaded = getattr(task, name), getattr(self, name)
             if wanted != loaded:
                 raise InvalidInputError(
                     f"the task asks for {name} {wanted}, but this auditor has loaded {loaded}; use"
@@ -160,14 +188,15 @@ def prepared(
     if against is not None:
         _check_against(task, against)
     found = bands_or_shipped(bands).of(task)
-    reason = incomparable(task) or (None if against is None else incomparable(against))
+    # Bound rows can be judged without margins.
+    reason = (incomparable(task) if proof.top is None else None) or (None if against is None else incomparable(against))
     if found is None:
         reason = f"the bands have none for {task.dtype}"
     if reason is None and found is not None:
         return *found, None
     length = sum(map(len, proof.token_ids))
-    audit = TextAudit(task, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length, odd=0,
-                      margins=0.0, limit=0.0)  # fmt: skip
+    audit = TextAudit(task, answer, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length,
+                      odd=0, margins=0.0, limit=0.0)  # fmt: skip
     return TextBand(1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0), False, audit
 
 
@@ -259,18 +288,17 @@ class _Look:
         prompt = input_ids(self.loaded, self.task)
         shown = {} if self.proof.top is None else dict(zip(self.proof.top.places, self.proof.top.rows, strict=True))
         for sequence, ids in enumerate(self.proof.token_ids):
-            margins = Margins(self.task, sequence)
+            margins = Margins(self.task, sequence) if incomparable(self.task) is None else None
             seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
             for step, logits in enumerate(reference.rows(self.loaded, prompt, ids)):
-                found = margins.of(logits, seen[: len(prompt) + step], step, ids[step], self.band.alone)
+                before = seen[: len(prompt) + step]
+                found = 0.0 if margins is None else margins.of(logits, before, step, ids[step], self.band.alone)
                 self.tokens, self.odd = self.tokens + 1, self.odd + (found > 0)
                 self.margins += min(found, self.band.clip)
                 if found >= self.band.alone:
                     self.why = f"{told((sequence, step))} is further from the reference's choice than any honest one"
                 if (sequence, step) in shown:
-                    self._compare(
-                        (sequence, step), shown[sequence, step], logits, seen[: len(prompt) + step], ids[step]
-                    )
+                    self._compare((sequence, step), shown[sequence, step], logits, before, ids[step])
                 yield
 
     def _compare(self, place: Place, row: bytes, logits: Float32s, seen: TokenIds, token: int) -> None:

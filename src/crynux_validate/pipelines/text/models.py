@@ -12,7 +12,7 @@ import torch
 from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.guard.process import require
-from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, check_cached, check_files
+from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, check_cached, check_files, check_stored
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
     DTYPES,
@@ -28,7 +28,8 @@ from crynux_validate.pipelines.models.loading import (
 from crynux_validate.pipelines.models.recipe import digest_of, dtypes_of, plain, versions
 from crynux_validate.pipelines.text.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.text.passes import Calls, calls_of
-from crynux_validate.tasks import Dtype, ModelRef
+from crynux_validate.pipelines.text.quantized import quantize
+from crynux_validate.tasks import Dtype, ModelRef, QuantizeBits
 
 require("transformers")
 
@@ -64,8 +65,8 @@ class LoadedText:
     recipe: Mapping[str, Any]
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
-    """Load a model with its tokenizer; enter the guard first.
+def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: QuantizeBits = None) -> LoadedText:
+    """Load a model with its tokenizer; enter the guard first. Weights are rounded to fewer bits as they are loaded.
 
     Raises
     ------
@@ -100,6 +101,8 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
             experts_implementation="eager",
         )
         check_complete("the model", where, info)
+        # Before they are moved: the device never holds more than the small weights.
+        small = None if quantize_bits is None else quantize(model, loaded, quantize_bits)
         loaded = reading("the model", where, lambda: own_memory(loaded.to(device).eval()))
         _forget_defaults(loaded, attention)
         text: Any = loaded.config.get_text_config(decoder=True)
@@ -107,7 +110,7 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
         context = getattr(text, "max_position_embeddings", None)
         vocabulary = int(text.vocab_size)
         calls = calls_of(model, loaded, vocabulary, context, _meaningful(config, tokenizer))
-    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict()}
+    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict(), "quantized": small}
     return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, recipe)
 
 
@@ -120,7 +123,7 @@ def _source(model: ModelRef) -> Iterator[tuple[dict[str, Any], str]]:
     """
     if model.digest is not None:
         with local_folder(model) as folder:
-            _check_files(folder, folder)
+            _check_files(folder, folder, model.variant)
             yield {"pretrained_model_name_or_path": str(folder), "local_files_only": True}, str(folder)
         return
     name = spelled(model)
@@ -130,13 +133,14 @@ def _source(model: ModelRef) -> Iterator[tuple[dict[str, Any], str]]:
 
     found = cached_file(name, "config.json", revision=model.revision, local_files_only=True)
     snapshot = Path(str(found)).parent
-    _check_files(snapshot, model)
+    _check_files(snapshot, model, model.variant)
     check_cached(snapshot, model, [""])
 
 
-def _check_files(folder: Path, where: object) -> None:
+def _check_files(folder: Path, where: object, variant: str | None) -> None:
     check_files("the configuration", folder, where, CONFIG)
     check_files("the tokenizer", folder, where, FAST_TOKENIZER)
+    check_stored(folder, where, variant)
 
 
 def _read(model: ModelRef, part: str, where: str, loader: Any, source: Mapping[str, Any], **settings: Any) -> Any:
@@ -212,9 +216,24 @@ def _check_config(model: ModelRef, config: Any) -> None:
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(f"{known} does not have as a causal language model, the only kind that is supported for text")
-    quantized = getattr(config, "quantization_config", None)
-    if quantized is not None:
-        raise ModelError(f"{model} holds quantized weights; supported are float32, float16 and bfloat16")
+    for part in (config, config.get_text_config(decoder=True)):
+        if (
+            getattr(part, "quantization_config", None) is not None
+            or getattr(part, "compression_config", None) is not None
+        ):
+            raise _is_quantized(model, part)
+
+
+def _is_quantized(model: ModelRef, config: Any) -> ModelError:
+    """Say which format of small weights a checkpoint has; none is read, and libraries read it if they can."""
+    settings = getattr(config, "quantization_config", None)
+    known = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
+    method = known.get("quant_method")
+    called = {"fp8": "FP8", "mxfp4": "MXFP4"}.get(str(getattr(method, "value", method)), shorten(method))
+    return ModelError(
+        f"{model} holds weights quantized as {called} (quantization_config in config.json), which are not supported; "
+        "name the same makers' checkpoint in bfloat16, and for fewer bits quantize_bits in the task"
+    )
 
 
 def _attention(config: Any) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import PipelineError, PromptTooLongError
 from crynux_validate.frozen import thaw
 from crynux_validate.pipelines.models.loading import first_line
@@ -50,9 +51,10 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
         Where the model's context cannot hold the input and what is to be generated, or not even one token more where
         the task asks for as many as the context holds.
     PipelineError
-        For messages to a model without a chat template, messages that its template refuses, tools that it ignores, a
-        template that asks for the date where the task names none or that does not give every node the same text (see
-        `crynux_validate.pipelines.text.templates.rendering`), an empty input, and ids beyond the vocabulary.
+        For messages to a model without a chat template, messages that its template refuses, tools or template_args that
+        it ignores, a template that asks for the date where the task names none or that does not give every node the
+        same text (see `crynux_validate.pipelines.text.templates.rendering`), an empty input, and ids beyond the
+        vocabulary.
     """
     if task.messages is not None:
         ids = _of_messages(loaded, task)
@@ -120,7 +122,7 @@ def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
 
 def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
     """Fill in the chat template, with the variables that transformers gives it."""
-    from crynux_validate.pipelines.text.templates.rendering import render
+    from crynux_validate.pipelines.text.templates.rendering import reads, render
 
     try:
         source = str(tokenizer.get_chat_template(tools=tools))
@@ -135,7 +137,15 @@ def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
         "documents": None,
         "add_generation_prompt": True,
     }  # fmt: skip
-    return render(source, variables, {"strftime_now": functools.partial(_strftime, task.date)})
+    given = thaw(task.template_args)
+    text = render(source, variables | given, {"strftime_now": functools.partial(_strftime, task.date)})
+    unread = sorted(given.keys() - reads(source)) if given else None
+    if unread:
+        raise PipelineError(
+            f"the model's chat template does not read {shorten(unread[0])} of template_args; leave it out, or choose a "
+            "model that knows it"
+        )
+    return text
 
 
 def _strftime(date: str | None, form: str) -> str:

@@ -1,7 +1,7 @@
 """A language model in float32, made from the weights that a task loads: what audits of text compare with.
 
-The weights are loaded in the task's dtype, as the node had them, and then computed with in float32. So nearly all of
-the difference to an honest node is the node's own rounding.
+The weights are loaded in the task's dtype, as the node had them, and then computed with in float32; where the task has
+them rounded to 4 or 8 bits, so are these. So nearly all of the difference to an honest node is the node's own rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from crynux_validate.pipelines.text import models
 from crynux_validate.pipelines.text.models import LoadedText
 from crynux_validate.pipelines.text.passes import Passes
 from crynux_validate.pipelines.text.sampling import Float32s, check_finite
-from crynux_validate.tasks import Dtype, ModelRef
+from crynux_validate.tasks import Dtype, ModelRef, QuantizeBits
 
 _FIRST: Final = 32
 """Rows of logits that come first: enough to find most cheats."""
@@ -24,9 +24,9 @@ _LATER: Final = 256
 """Rows that come at once after those; more would need memory, without being faster."""
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device) -> LoadedText:
+def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: QuantizeBits = None) -> LoadedText:
     """Load a reference; enter the guard first. Errors as of `models.load`."""
-    loaded = models.load(model, dtype, device)
+    loaded = models.load(model, dtype, device, quantize_bits)
     return replace(loaded, model=loaded.model.float())
 
 

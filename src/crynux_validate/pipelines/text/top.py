@@ -52,7 +52,7 @@ def contradicts(
     """
     ids = np.array([found for found, _ in bound], dtype=np.int64)
     raw = np.array([logit for _, logit in bound], dtype=np.float32)
-    if task.repetition_penalty != 1.0 and (task.top_k or task.top_p < 1.0 or task.min_p):
+    if task.typical_p < 1.0 or (task.repetition_penalty != 1.0 and (task.top_k or task.top_p < 1.0 or task.min_p)):
         return False  # which tokens were cut depends on the logits that are not in the row
     kept = ids[_surely_kept(task, raw)]
     if token not in ids:  # its logit is the least of the row at most

@@ -39,6 +39,7 @@ Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 Int16s = npt.NDArray[np.int16]
 Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
 
 DTYPES: Final = ("float16", "bfloat16", "tf32")
 
@@ -231,8 +232,11 @@ _FROM_FACTORS: Final = _BIAS - 2 * _FACTOR_BIAS
 _ZERO: Final = -10_000
 """The biased exponent of a factor that is zero, or not finite: no product with it decides an alignment."""
 
+_EXPONENT: Final = np.uint64(0x7FF << 52)
+"""Leaves of a float64 the bits of its exponent: those of a power of two."""
+
 _LEAST: Final = -126 + _BIAS
-"""The biased exponent of an accumulator that is zero."""
+"""The biased exponent of a product or an accumulator that is zero."""
 
 _CUT: Final = np.int64(-1 << 29)
 """Leaves of a float64 the bits that a normal float32 has."""
@@ -297,21 +301,23 @@ def _accumulate(rule: Architecture, one: _Factors, other: _Factors, begin: Float
     if not count:
         return begin + np.float32(0)
     careful = _leaves_normal_numbers(one, other, accumulator)
-    step = _step_in_one if rule.stages == 1 else _step_in_two
     # Small tiles: the products of several instructions at once, so that numpy is called less often.
     group = max(1, _PRODUCTS // (at_once * max(accumulator.size, 1)))
     for start in range(0, count, group):
         some = slice(start, start + group)
         products = one.values[some] * other.values[some]
         exponents = one.exponents[some] + other.exponents[some]
-        largest = exponents.max(axis=1).astype(np.int64) + _FROM_FACTORS
-        if careful and rule.stages == 2:
-            products[np.abs(products) >= 2.0**128] *= np.inf
-            # A zero among the products counts with -126, also where the others are smaller.
-            aside = (products == 0) | ~np.isfinite(products)
-            largest = np.maximum(largest, np.where(aside.any(axis=1), _LEAST, 0))
-        for number, these in enumerate(products):
-            accumulator = step(rule.bits, accumulator, these, largest[number], careful=careful)
+        largest = exponents.max(axis=1).astype(np.int64)
+        largest += _FROM_FACTORS
+        # An accumulator's exponent is _LEAST or more, so no alignment with one is to less than this.
+        least = _powers(np.maximum(largest, _LEAST))
+        if rule.stages == 1:
+            for these, lowest in zip(products, least, strict=True):
+                accumulator = _step_in_one(rule.bits, accumulator, these, lowest, careful=careful)
+        else:
+            sums = _sums(rule.bits, products, largest, careful=careful)
+            for total, lowest in zip(sums, least, strict=True):
+                accumulator = _step_in_two(rule.bits, accumulator, total, lowest)
     return accumulator.astype(np.float32)
 
 
@@ -326,28 +332,30 @@ def _leaves_normal_numbers(one: _Factors, other: _Factors, accumulator: Float64s
     return one.smallest + other.smallest - 2 * _FACTOR_BIAS < -126
 
 
-def _exponents(accumulator: Float64s) -> Int64s:
-    """Biased exponents; those of zero and of subnormal float32 numbers are the smallest normal one's."""
-    found: Int64s = accumulator.view(np.int64) >> 52
-    found &= 0x7FF
-    np.maximum(found, _LEAST, out=found)
+def _powers(biased: Int64s) -> UInt64s:
+    """The bits of the powers of two that have these biased exponents."""
+    return biased.view(np.uint64) << np.uint64(52)
+
+
+def _larger(accumulator: Float64s, powers: UInt64s) -> UInt64s:
+    """The larger ones of some powers of two and of those in the accumulator's exponents, as bits."""
+    found: UInt64s = accumulator.view(np.uint64) & _EXPONENT
+    np.maximum(found, powers, out=found)
     return found
 
 
-def _power(biased: Int64s) -> Float64s:
-    """Powers of two, of their biased exponents."""
-    found: Float64s = (biased << 52).view(np.float64)
+def _scale(powers: UInt64s, bits: int) -> Float64s:
+    """Return factors that turn multiples of a power of two, divided by 2^bits, into whole numbers."""
+    found: Float64s = (np.uint64(2 * _BIAS + bits << 52) - powers).view(np.float64)
     return found
 
 
-def _step_in_one(bits: int, accumulator: Float64s, products: Float64s, largest: Int64s, *, careful: bool) -> Float64s:
+def _step_in_one(bits: int, accumulator: Float64s, products: Float64s, least: UInt64s, *, careful: bool) -> Float64s:
     """One instruction of NVIDIA's. The products are used up."""
-    exponents = _exponents(accumulator)
-    np.maximum(exponents, largest, out=exponents)
-    scale = _power(2 * _BIAS + bits - exponents)
+    scale = _scale(_larger(accumulator, least), bits)
     products *= scale
     np.trunc(products, out=products)
-    total: Float64s = products.sum(axis=0, initial=0.0)
+    total: Float64s = np.add.reduce(products, axis=0, initial=0.0)
     accumulator *= scale
     total += np.trunc(accumulator, out=accumulator)
     total /= scale
@@ -367,21 +375,33 @@ def _cut_carefully(total: Float64s) -> Float64s:
     return cut
 
 
-def _step_in_two(bits: int, accumulator: Float64s, products: Float64s, largest: Int64s, *, careful: bool) -> Float64s:
-    """One instruction of CDNA3. The products are used up."""
-    if not careful:
+def _sums(bits: int, products: Float64s, largest: Int64s, *, careful: bool) -> Float64s:
+    """The first stage of CDNA3 for several instructions; it does not need the accumulator. The products are used up.
+
+    Sums are returned times 2^(31 - bits): the second stage keeps so many bits more of them than of the accumulator.
+    """
+    if careful:
+        products[np.abs(products) >= 2.0**128] *= np.inf
+        # A zero among the products counts with -126, also where the others are smaller.
+        aside = (products == 0) | ~np.isfinite(products)
+        largest = np.maximum(largest, np.where(aside.any(axis=1), _LEAST, 0))
+    else:
         largest = np.maximum(largest, _LEAST)
-    products *= _power(2 * _BIAS + bits - largest)
+    scale = _scale(_powers(largest), bits)
+    products *= scale[:, None]
     np.trunc(products, out=products)
-    total: Float64s = products.sum(axis=0, initial=0.0)
-    exponents = np.maximum(_exponents(accumulator), largest)
-    # The sum has `bits` bits behind `largest`, and shall have 31 behind the larger exponent. Only an infinite
-    # accumulator is so much larger that the difference has no power of two.
-    total *= _power(_BIAS + 31 - bits + np.maximum(largest - exponents, -_BIAS))
+    total: Float64s = np.add.reduce(products, axis=1, initial=0.0)
+    total /= scale * 2.0 ** (bits - 31)
+    return total
+
+
+def _step_in_two(bits: int, accumulator: Float64s, total: Float64s, least: UInt64s) -> Float64s:
+    """The second stage of CDNA3 for one instruction. The sum, as `_sums` returns it, is used up."""
+    scale = _scale(_larger(accumulator, least), bits)
+    total *= scale
     np.floor(total, out=total)
-    accumulator *= _power(2 * _BIAS + bits - exponents)
-    np.floor(accumulator, out=accumulator)
-    accumulator *= 2.0 ** (31 - bits)
-    total += accumulator
-    total *= _power(exponents - 31)
+    total *= 2.0 ** (bits - 31)
+    accumulator *= scale
+    total += np.floor(accumulator, out=accumulator)
+    total /= scale
     return total.astype(np.float32).astype(np.float64)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jinja2
-from jinja2 import pass_context
+from jinja2 import meta, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.ext import loopcontrols
 from jinja2.runtime import Context, Undefined
@@ -63,13 +63,11 @@ def render(source: str, variables: Mapping[str, Any], functions: Mapping[str, Ca
     PipelineError
         For a template that raises, that uses what does not exist here, or that does not end.
     """
-    if len(source) > MAX_SOURCE:
-        raise PipelineError(f"the model's chat template has {len(source)} characters; expected at most {MAX_SOURCE}")
     environment = _Environment(functions)
     pieces = []
     written = 0
     try:
-        tree = Counting(environment).visit(environment.parse(source))
+        tree = Counting(environment).visit(_parsed(environment, source))
         tree.set_environment(environment).set_lineno(1)
         code = environment.compile(tree)
         template = environment.template_class.from_code(environment, code, environment.make_globals(None))
@@ -82,6 +80,21 @@ def render(source: str, variables: Mapping[str, Any], functions: Mapping[str, Ca
     except _RAISED as error:
         raise PipelineError(f"the model's chat template refuses the messages: {first_line(error)}") from error
     return "".join(pieces)
+
+
+def reads(source: str) -> set[str]:
+    """Return the names of the variables that a chat template reads somewhere; errors as of `render`."""
+    environment = _Environment({})
+    try:
+        return meta.find_undeclared_variables(_parsed(environment, source))
+    except _RAISED as error:
+        raise PipelineError(f"the model's chat template cannot be read: {first_line(error)}") from error
+
+
+def _parsed(environment: "_Environment", source: str) -> nodes.Template:
+    if len(source) > MAX_SOURCE:
+        raise PipelineError(f"the model's chat template has {len(source)} characters; expected at most {MAX_SOURCE}")
+    return environment.parse(source)
 
 
 class _Environment(ImmutableSandboxedEnvironment):

@@ -1,0 +1,171 @@
+"""Loading one component of a pipeline: the model's own, or another that a task names in its place."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.images.loras import Update, add
+from crynux_validate.pipelines.models.files import CONFIG, TOKENIZER, check_files, read_object
+from crynux_validate.pipelines.models.loading import DTYPES, check_complete, own_memory, reading
+from crynux_validate.pipelines.models.parts import part_folder
+from crynux_validate.tasks import Dtype
+from crynux_validate.tasks.parts import COMPONENTS, Parts
+
+_CLASSES: Final = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel"}
+
+_SAME: Final[Mapping[str, tuple[str, ...]]] = {
+    "vae": ("latent_channels", "scaling_factor"),
+    "unet": (
+        "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
+    ),
+}  # fmt: skip
+"""Settings in which a component must equal that in whose place it comes: what it is handed, and what it gives."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files of a component lie.
+
+    Parameters
+    ----------
+    folder
+        The folder that holds them.
+    where
+        The same for people.
+    variant
+        Of its weights.
+    """
+
+    folder: Path
+    where: object
+    variant: str | None
+
+
+@contextmanager
+def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
+    """Give where the components lie that a task names in place of the model's own.
+
+    Raises
+    ------
+    ModelError
+        As `part_folder`.
+    """
+    with ExitStack() as stack:
+        found = {}
+        for part in COMPONENTS:
+            model = getattr(beside, part)
+            if model is not None:
+                weights = ".".join(filter(None, ("diffusion_pytorch_model", model.variant, "safetensors")))
+                folder = stack.enter_context(part_folder(part, model, ["config.json", weights]))
+                found[part] = Source(folder, f"{part} {model}", model.variant)
+        yield found
+
+
+def check_components(own: Mapping[str, Source], others: Mapping[str, Source]) -> None:
+    """Refuse components that cannot take the place of the model's own; no weights are read for that."""
+    for part, source in others.items():
+        there, here = (read_object(each.folder / "config.json") for each in (source, own[part]))
+        if there.get("_class_name") != _CLASSES[part]:
+            raise ModelError(
+                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {_CLASSES[part]}: name the folder "
+                "or repository of that component alone"
+            )
+        # What a configuration leaves out has the default of the class.
+        known = inspect.signature(loader_of("diffusers", _CLASSES[part]).__init__).parameters
+        for name in _SAME[part]:
+            found, needed = (each.get(name, known[name].default) for each in (there, here))
+            if found != needed:
+                raise ModelError(
+                    f"{source.where} was made for another model: its {name} is {shorten(found)}, and this model needs "
+                    f"{shorten(needed)}"
+                )
+
+
+def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, Source]) -> dict[str, nn.Module]:
+    """Build the networks of a pipeline from their configurations, without memory for their weights."""
+    found = {}
+    for part, (library, class_name) in components.items():
+        if part.startswith(("unet", "text_encoder")):
+            source, loader = sources[part], loader_of(library, class_name)
+            check_files(part, source.folder, source.where, CONFIG)
+            found[part] = reading(part, source.where, partial(_skeleton, loader, source.folder))
+    return found
+
+
+def _skeleton(loader: Any, folder: Path) -> nn.Module:
+    with torch.device("meta"):
+        if hasattr(loader, "load_config"):
+            found: nn.Module = loader.from_config(loader.load_config(folder))
+        else:
+            found = loader(loader.config_class.from_pretrained(folder))
+    return found
+
+
+def loader_of(library: str, class_name: str) -> Any:
+    """Return the class of a component."""
+    import diffusers
+    import transformers
+
+    return getattr({"diffusers": diffusers, "transformers": transformers}[library], class_name)
+
+
+def load_component(
+    part: str,
+    library: str,
+    class_name: str,
+    source: Source,
+    dtype: Dtype,
+    device: torch.device,
+    updates: Sequence[Update] = (),
+) -> Any:
+    """Load one component, and refuse it where a weight is missing or of another shape."""
+    loader = loader_of(library, class_name)
+    if part.startswith("tokenizer"):
+        check_files(part, source.folder, source.where, TOKENIZER)
+        return reading(part, source.where, lambda: loader.from_pretrained(source.folder, local_files_only=True))
+    return load_weights(loader, part, source, dtype, device, eager=library == "transformers", updates=updates)
+
+
+def load_weights(
+    loader: Any,
+    part: str,
+    source: Source,
+    dtype: Dtype,
+    device: torch.device,
+    *,
+    eager: bool,
+    updates: Sequence[Update] = (),
+) -> Any:
+    """Load a network, add to its weights what LoRAs add, and bring it to its device."""
+    check_files(part, source.folder, source.where, CONFIG)
+    if "quantization_config" in read_object(source.folder / "config.json"):
+        raise ModelError(
+            f"{part} in {source.where} holds quantized weights; supported are float32, float16 and bfloat16"
+        )
+    settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
+    loaded, info = reading(
+        part,
+        source.where,
+        lambda: loader.from_pretrained(
+            source.folder,
+            dtype=DTYPES[dtype],
+            variant=source.variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **settings,
+        ),
+    )
+    check_complete(part, source.where, info)
+    add(loaded, updates)
+    return reading(part, source.where, lambda: own_memory(loaded.to(device).eval()))

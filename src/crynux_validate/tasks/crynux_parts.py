@@ -1,0 +1,118 @@
+"""What the live network's image tasks load beside the model, which it names without a commit (protocol T4)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks.crynux import object_of, text_of, typed
+from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.parts import Lora, Part, TextualInversion, read_part
+
+Named = ModelRef | Part
+"""What a caller names for a part: where it lies, or also which file of it."""
+
+FIELDS: Final = ("unet", "vae", "lora", "textual_inversion")
+"""The live network's fields that have a counterpart here."""
+
+
+def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) -> dict[str, Any]:
+    """Return the fields of a task for what the arguments load beside the model.
+
+    Parameters
+    ----------
+    arguments
+        The live network's.
+    parts
+        What pins each of them, by the live network's field.
+    """
+    pinned = _checked(parts)
+    found: dict[str, Any] = {}
+    for name in ("unet", "vae"):
+        repository = arguments.get(name)
+        if repository in (None, ""):
+            continue
+        found[name] = _pinned(name, typed(repository, name, str), pinned)
+        if not isinstance(found[name], ModelRef):
+            raise InvalidInputError(f"parts[{name!r}] is {shorten(found[name])}; expected a ModelRef")
+    lora = arguments.get("lora")
+    if lora is not None:
+        found["loras"] = (read_part("lora", lora, lambda value: _lora(value, pinned)),)
+    inversion = arguments.get("textual_inversion")
+    if inversion not in (None, ""):
+        found["textual_inversions"] = (_inversion(typed(inversion, "textual_inversion", str), pinned),)
+    unused = sorted(name for name in pinned if name not in found and f"{name}s" not in found)
+    if unused:
+        raise InvalidInputError(f"parts names {unused[0]!r}, and the arguments do not; leave it out")
+    return found
+
+
+def _checked(parts: Mapping[str, Named] | None) -> Mapping[str, Named]:
+    if parts is None:
+        return {}
+    if not isinstance(parts, Mapping) or not all(isinstance(each, ModelRef | Part) for each in parts.values()):
+        raise InvalidInputError(f"parts is {shorten(parts)}; expected ModelRefs by the live network's fields")
+    for name in parts:
+        if name not in FIELDS:
+            raise InvalidInputError(f"parts has {shorten(name)}; expected some of {', '.join(FIELDS)}")
+    return parts
+
+
+def _lora(value: Any, pinned: Mapping[str, Named]) -> Lora:
+    object_of(value, "", ("model", "weight_file_name", "weight"))
+    source = _pinned("lora", text_of(value, "model"), pinned, "model")
+    if isinstance(source, ModelRef):
+        source = Lora(source)
+    if not isinstance(source, Lora):
+        raise InvalidInputError(f"parts['lora'] is {shorten(source)}; expected a ModelRef or a Lora")
+    lora = source
+    file = value.get("weight_file_name")
+    if file not in (None, ""):
+        typed(file, "weight_file_name", str)
+        try:
+            lora = replace(lora, file=file)
+        except InvalidTaskError as error:
+            raise InvalidTaskError("weight_file_name", error.problem, error.code) from error
+    weight = value.get("weight")
+    return replace(lora, weight=1.0 if weight is None else _fraction("weight", weight))
+
+
+def _inversion(there: str, pinned: Mapping[str, Named]) -> TextualInversion:
+    found = _pinned("textual_inversion", there, pinned)
+    if not isinstance(found, TextualInversion):
+        raise InvalidInputError(
+            f"parts['textual_inversion'] is {shorten(found)}; expected a TextualInversion, which says the file and the "
+            "token as well: there they come from the file"
+        )
+    return found
+
+
+def _fraction(name: str, value: Any) -> float:
+    """There 80 stands for 0.8, and so does 0.8; fractions of 1 and below are taken as they are."""
+    typed(value, name, float)
+    if not 0 < value <= 100:
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected more than 0, and at most 100", "limits")
+    return float(value) / 100 if isinstance(value, int) or value > 1 else float(value)
+
+
+def _pinned(name: str, there: str, pinned: Mapping[str, Named], field: str = "") -> Named:
+    """Return what the caller named for a part, where it is what the arguments ask for."""
+    field = field or name
+    if name not in pinned:
+        raise InvalidTaskError(
+            field,
+            f"is {shorten(there)}, of which the arguments name no commit; pass parts={{{name!r}: ModelRef(...)}} with "
+            "its commit, or with the digest of a folder that holds it",
+            "unsupported",
+        )
+    found = pinned[name]
+    model = found.model if isinstance(found, Part) else found
+    if model.repository is not None and model.repository != there.lower():
+        raise InvalidTaskError(
+            field,
+            f"is {shorten(there)}, and parts has {shorten(model.repository)}; name the same, or the digest of a "
+            "folder that holds it (ModelRef.local)",
+            "unsupported",
+        )
+    return found
