@@ -178,7 +178,7 @@ def fitted_to(target: bytes, seed: bytes) -> Picture:
         matrix[into, np.arange(band.places)] = signs
         cell = SIDE // band.side
         spread = np.kron(np.eye(band.side), np.full((1, cell), 1 / cell))
-        whole: npt.NDArray[np.float64] = np.kron(spread, spread)
+        whole: Any = np.kron(spread, spread)
         if not band.base:
             halved = np.kron(np.eye(band.side // 2), np.full((2, 2), 0.5)) @ spread
             whole = whole - np.kron(halved, halved)
@@ -186,8 +186,8 @@ def fitted_to(target: bytes, seed: bytes) -> Picture:
     change = np.linalg.lstsq(
         np.concatenate(rows), np.concatenate([wanted[at * VALUES : (at + 1) * VALUES] for at in luma])
     )[0]
-    drawn: npt.NDArray[np.uint8] = np.clip(np.rint(128 + change.reshape(SIDE, SIDE)), 0, 255).astype(np.uint8)
-    return drawn
+    found: Picture = np.clip(np.rint(128 + change.reshape(SIDE, SIDE)), 0, 255).astype(np.uint8)
+    return found
 
 
 def test_who_knows_seed_and_values_before_binding_passes_and_under_another_seed_does_not() -> None:

@@ -25,10 +25,9 @@ Limits = Mapping[str, npt.NDArray[np.float64]]
 
 def passes(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Sequence[bool] | None = None) -> str:
     """Return how many pictures pass under more than half of the keys, of how many, and the interval."""
-    agree: npt.NDArray[np.bool_] = np.asarray((apart.distances[design] <= limits).all(2).mean(1) > 0.5)
-    return _share(
-        int(agree[among].sum() if among is not None else agree.sum()), len(agree) if among is None else sum(among)
-    )
+    agree = [bool(one) for one in (apart.distances[design] <= limits).all(2).mean(1) > 0.5]
+    chosen = agree if among is None else [one for one, counts in zip(agree, among, strict=True) if counts]
+    return _share(sum(chosen), len(chosen))
 
 
 def fails(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Sequence[bool]) -> str:

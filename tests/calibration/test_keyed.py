@@ -45,7 +45,7 @@ def largest(rows: list[KeyedSample], among: set[str]) -> list[int]:
         for other in rows
         if one.picture in among and (one.picture, one.key) == (other.picture, other.key)
     ]
-    return [int(largest) for largest in np.max(pairs, 0)]
+    return [int(one) for one in np.max(pairs, 0)]
 
 
 @pytest.mark.parametrize("margin", [1, 1.5, 3])
