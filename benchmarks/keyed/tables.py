@@ -32,7 +32,7 @@ def passes(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Se
 
 def fails(apart: Apart, design: str, limits: npt.NDArray[np.float64], among: Sequence[bool]) -> str:
     """Return how many honest pictures fail under more than half of the keys, and, after it, under any."""
-    agree = (apart.distances[design] <= limits).all(2)[np.array(among)]
+    agree = np.asarray((apart.distances[design] <= limits).all(2))[np.array(among)]
     return f"{_share(int((agree.mean(1) <= 0.5).sum()), len(agree))}; {int((~agree.all(1)).sum())} under any key"
 
 
