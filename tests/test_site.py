@@ -1,9 +1,10 @@
 """The documentation site: every public name has a place in it, and it asks no other host for anything."""
 
-import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_every_public_name_has_one_place() -> None:
     assert len(PLACES) == len(set(PLACES))
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_is_of_something(place: str) -> None:
+    if find_spec("torch") and find_spec("diffusers"):  # without an extra, its names are not there
+        pkgutil.resolve_name(place)
+
+
 def requests_of(site: Path) -> list[str]:
     """What a browser would ask other hosts for, by itself."""
     found = []
@@ -47,7 +54,7 @@ def requests_of(site: Path) -> list[str]:
 
 
 @pytest.mark.long  # half a minute; CI installs what it needs with `make docs`
-@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed: `make docs`")
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed: `make docs`")
 def test_the_site_builds_and_asks_nobody(tmp_path: Path) -> None:
     site = tmp_path / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(site)]
