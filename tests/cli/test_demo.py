@@ -87,6 +87,7 @@ def test_the_demo_finds_the_cheat(
 ) -> None:
     monkeypatch.setattr(demo_command, "STEPS", 10)  # what honest kernels and this cheat make of it needs no more
     code, out, err = demo(capsys, "--out", tmp_path, "--tasks", 1, "--cheat", "other-picture", "--json")
+    assert out, err
     summary = json.loads(out)
     assert code == 0
     assert summary["balanced"]
@@ -127,6 +128,7 @@ def test_an_audit_finds_what_the_hash_lets_pass(
     monkeypatch.setattr(demo_command, "STEPS", 12)
     monkeypatch.setattr(demo_command, "CARD_STEPS", 1)
     code, out, err = demo(capsys, "--out", tmp_path, "--tasks", 1, "--cheat", "fewer-steps", "--json")
+    assert out, err
     summary = json.loads(out)
     assert code == 0
     assert summary["nodes"]["node-4"]["tasks"] > 0
@@ -159,6 +161,7 @@ def test_the_text_demo(
     """Seven nodes in two processes: one computes as each card does."""
     monkeypatch.setattr(Processes, "_start", lambda _, kind: card_workers[kind.name])
     code, out, err = demo(capsys, "--kind", "text", "--out", tmp_path, "--tasks", 2, "--json")
+    assert out, err
     summary = json.loads(out)
     assert code == 0
     assert summary["balanced"]

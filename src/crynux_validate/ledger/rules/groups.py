@@ -43,7 +43,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     for name, model in action.task.references().items():
         if not model.pinned:
             raise InvalidTaskError(
-                f"{name}.revision", "can move: a ledger takes only tasks that pin what is loaded (T1)"
+                f"{name}.revision", "can move: a ledger takes only tasks whose models are pinned (T1)"
             )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
