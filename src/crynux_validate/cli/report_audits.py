@@ -63,7 +63,7 @@ def audits_of(audits: Mapping[str, Sequence[ToldAudit]]) -> str:
         "<h2>Audits</h2><p>An audit does a part of the work again, from what the node showed of it, and says "
         "how far the node's numbers are from the auditor's. The ledger knows nothing of it: the files were given to "
         "this command, and say what follows. They name this task and this answer. Whoever has the node's proof can "
-        f"repeat an audit with `crynux-validate audit`.</p>{''.join(parts)}"
+        f"repeat an audit with <code>crynux-validate audit</code>.</p>{''.join(parts)}"
     )
 
 
@@ -82,7 +82,7 @@ def _audit(node: str, found: ToldAudit) -> str:
     band = (
         "The band is that of these machines, or of this model."
         if found.calibrated
-        else "Uncalibrated: the band was made with other machines or another model, and is the widest that is known."
+        else "Uncalibrated: the band was made with other machines or another model."
     )
     rows = [
         (
