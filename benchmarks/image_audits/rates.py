@@ -59,7 +59,7 @@ def cheats(rows: Rows) -> str:
     """How many of the audits with k drawn steps find each cheat."""
     lines = [
         "**Cheats, k of all steps drawn**", "",
-        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | k=10 | with the known rounding: k=1 | k=5 | k=10 |",
+        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | k=10 | known rounding: k=1 | k=5 | k=10 |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for dtype, _ in _by_dtype(rows):
