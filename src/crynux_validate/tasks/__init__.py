@@ -9,6 +9,7 @@ from crynux_validate.tasks.folder import DigestProgress, OnDigest, folder_digest
 from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import Lora, Parts, TextualInversion
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.reading import Task, task_from_json
 from crynux_validate.tasks.text import MAX_SEQUENCES, QUANTIZE_BITS, WARPERS, QuantizeBits, TextTask
 
@@ -26,6 +27,7 @@ __all__ = [
     "ModelRef",
     "OnDigest",
     "Parts",
+    "PictureRef",
     "QuantizeBits",
     "Task",
     "TextTask",
