@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelRef,
-    TextTask,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks import TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
