@@ -1,6 +1,6 @@
 """For the tests of those who build on this library; what it offers is imported when it is first used.
 
-- `LedgerConformance`: every rule of the protocol as a test, for whoever writes a ledger (`docs/write-a-ledger.md`)
+- `LedgerConformance`: every rule as a test, for those who write a ledger (docs/tutorials/write-a-ledger.md)
 - `ManualClock`: time for a ledger under test
 - `LatencyLedger`, `FaultyLedger` (with `Faults`), `ReadOnlyLedger`, `LoggingLedger`: around any ledger, and each a
   ledger itself; `LedgerWrapper` is the base for more
