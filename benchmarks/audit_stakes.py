@@ -168,7 +168,7 @@ def _chance(name: str, formula: float, seen: Flags) -> Seen:
 
 
 def table(tasks: int) -> Iterator[str]:
-    """The rows for docs/measurements.md."""
+    """The rows for docs/measurements/stakes.md."""
     near: list[float] = []
     for at, changes in enumerate(SETTINGS):
         found = compare(changes, tasks, seed=at)

@@ -137,7 +137,7 @@ def _share(name: str, formula: float, parts: npt.NDArray[Any], wholes: npt.NDArr
 
 
 def table(groups: int) -> Iterator[str]:
-    """The rows for docs/measurements.md."""
+    """The rows for docs/measurements/stakes.md."""
     near: list[float] = []
     for at, changes in enumerate(SETTINGS):
         found = compare(changes, groups, seed=at)

@@ -52,8 +52,8 @@ def audited(
 def judged(file: Path, task: cv.ImageTask, results: dict[str, cv.ImageResult], accused: str) -> None:
     """Dispute and settle: a group of three with the accused node in it, on a ledger in a file.
 
-    In float32 honest machines were at most 2 bits apart (docs/measurements.md), so 4 bits cost a stake here. At the
-    default thresholds, which leave room for bfloat16, such a group would acquit.
+    Honest machines were at most 2 bits apart in float32 (docs/measurements/images.md), so 4 bits cost a stake here. At
+    the default thresholds, which leave room for bfloat16, such a group would acquit.
     """
     clock = ManualClock(2_000_000)
     policy = cv.Policy(min_stake=1_000, threshold=4, slash_threshold=4)

@@ -152,7 +152,7 @@ def test_clusterings_that_contradict_each_other() -> None:
     ids=lambda truth: truth.name,
 )
 def test_intervals_hold_the_truth(truth: object) -> None:
-    """Fewer runs than in docs/measurements.md; of 200 with a coverage of 94% at least 178 hold it, but for 1 in 400."""
+    """Fewer runs than are published; of 200 with a coverage of 94% at least 178 hold it, except in 1 of 400."""
     held, _, _ = coverage(truth, 200, seed=1)  # type: ignore[arg-type]
     assert held >= 178 / 200
 
