@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stakes import Seen, drawn
-from crynux_validate import AuditedGain, AuditedStake, AuditTerms, expected_gain, required_stake
-from crynux_validate.stakes import PPM
+from crynux_validate import expected_gain, required_stake
+from crynux_validate.stakes import PPM, AuditedGain, AuditedStake, AuditTerms
 
 TASKS: Final = 1_000_000
 

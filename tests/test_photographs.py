@@ -11,8 +11,9 @@ from benchmarks.photographs.sources import SETS, Found, Missing, find, parts
 from benchmarks.photographs.tables import tables, upper_ends
 from PIL import Image
 
-from crynux_validate import false_accept_rate, hamming
+from crynux_validate import hamming
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
+from crynux_validate.stakes import false_accept_rate
 
 ROOT = Path(__file__).parents[1]
 
