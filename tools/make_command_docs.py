@@ -16,7 +16,7 @@ PAGE: Final = ROOT / "docs" / "command-options.md"
 
 ABOUT: Final = """# Options of the commands
 
-`python -m tools.make_command_docs` makes this page from the command line itself. `crynux-validate COMMAND --help` prints
+`python -m tools.make_command_docs` makes this page from the command line. `crynux-validate COMMAND --help` prints
 the same. [Command line](command-line.md) explains the commands, with files and exit codes.
 """
 
