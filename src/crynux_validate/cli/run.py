@@ -82,13 +82,16 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
         raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
     if model is not None and not Path(model).is_dir():
         raise InvalidInputError(f"--model {model} is not a folder")
-    for folder in arguments.part:
-        if not Path(folder).is_dir():
-            raise InvalidInputError(f"--part {folder} is not a folder")
-    missing = {name: part for name, part in task.references().items() if name != "model" and part.digest is not None}
+    for place in arguments.part:
+        if not Path(place).exists():
+            raise InvalidInputError(f"--part {place} is not there; expected a folder, or a picture's file")
+    missing: dict[str, object] = {
+        name: part for name, part in task.references().items() if name != "model" and part.digest is not None
+    }
+    missing |= task.pictures()
     if missing and not arguments.part:
         name, part = next(iter(missing.items()))
-        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part DIR")
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part PATH")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:
@@ -141,8 +144,9 @@ def add_part_flag(parser: argparse.ArgumentParser) -> None:
         "--part",
         action="append",
         default=[],
-        metavar="DIR",
-        help="the local folder of a LoRA or another part that the task names by its digest; once for each",
+        metavar="PATH",
+        help="the folder of a LoRA or another part, or the file of a picture, that the task names by its digest; once "
+        "for each",
     )
 
 

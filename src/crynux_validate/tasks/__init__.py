@@ -5,10 +5,12 @@ a default that is written into those bytes (T1). JSON from a stranger is validat
 """
 
 from crynux_validate.tasks.base import DTYPES, MAX_TASK_BYTES, Dtype
+from crynux_validate.tasks.control import Canny, ControlNet
 from crynux_validate.tasks.folder import DigestProgress, OnDigest, folder_digest
 from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import Lora, Parts, TextualInversion
+from crynux_validate.tasks.pictures import Picture
 from crynux_validate.tasks.reading import Task, task_from_json
 from crynux_validate.tasks.text import MAX_SEQUENCES, QUANTIZE_BITS, WARPERS, QuantizeBits, TextTask
 
@@ -19,6 +21,8 @@ __all__ = [
     "MAX_TASK_BYTES",
     "QUANTIZE_BITS",
     "WARPERS",
+    "Canny",
+    "ControlNet",
     "DigestProgress",
     "Dtype",
     "ImageTask",
@@ -26,6 +30,7 @@ __all__ = [
     "ModelRef",
     "OnDigest",
     "Parts",
+    "Picture",
     "QuantizeBits",
     "Task",
     "TextTask",
