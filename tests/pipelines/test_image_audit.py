@@ -63,7 +63,7 @@ def made(limits: dict[str, float]) -> Band:
 def band(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band for every dtype and scheduler."""
     found = made(dict.fromkeys(PREDICTION, 1e-4) | {"latent": 1e-5, "picture": 2.0, "peak": 3.0})
-    monkeypatch.setattr("crynux_validate.pipelines.images.audit.band_for", lambda *_: found)
+    monkeypatch.setattr("crynux_validate.pipelines.images.families.family.band_for", lambda *_: found)
 
 
 def whole(result: Any, image: int = 0) -> Any:
