@@ -47,9 +47,9 @@ def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -
 def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
     kind = TextTask if example in crynux_examples.TEXT else ImageTask
     settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if kind is ImageTask:
+        settings["parts"] = parts_of(example.arguments)
     if not example.field:
-        if kind is ImageTask:
-            settings["parts"] = parts_of(example.arguments)
         task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
         assert task_from_json(task.to_json()) == task
         return
@@ -330,7 +330,7 @@ def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
     if arguments.get("lora"):
         found["lora"] = pin(arguments["lora"]["model"])
-    if arguments.get("controlnet"):
+    if arguments.get("controlnet", {}).get("model"):
         found["controlnet"] = pin(arguments["controlnet"]["model"])
     if arguments.get("textual_inversion"):
         found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")

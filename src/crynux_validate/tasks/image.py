@@ -154,9 +154,9 @@ class ImageTask(BaseTask):
             weights.
         parts
             What pins ``lora``, ``vae``, ``unet``, ``textual_inversion`` and ``controlnet`` where the arguments name
-            them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by its digest, which is the only
-            way to name what is downloaded from an address. A `Lora` also says which file, where the arguments do not;
-            a textual inversion has to be a `TextualInversion`, with its file and its token.
+            them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by its digest,
+            which is the only way to name what is downloaded from an address. A `Lora` also says which file, where the
+            arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned

@@ -29,6 +29,8 @@ class Family(ABC):
     """The component that predicts in each step."""
     schedulers: ClassVar[Collection[str]]
     """Those that a task may name."""
+    others: ClassVar[Mapping[str, str]] = {}
+    """The classes of the pipelines that draw with pictures, by the fields of the task that name these."""
     safety_checker: ClassVar[bool] = False
     """Whether models may have one."""
     guidance: ClassVar[str] = "one batch of two"
