@@ -9,17 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelRef,
-    TextTask,
-    TextualInversion,
-    task_from_json,
-)
-from crynux_validate.tasks import Canny, ControlNet
+from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks import Canny, ControlNet, TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -68,6 +60,18 @@ def test_what_the_examples_say_reaches_the_tasks() -> None:
     assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
     assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
     assert text(found["chat_template_example"]).quantize_bits == 4
+    seen = text(found["qwen2_5_vl_3b_example"])
+    assert [picture.data() for picture in seen.pictures] == [base64.b64decode("iVBORw0KGgo=")]
+    assert seen.messages == ({"role": "user", "content": (
+        {"type": "text", "text": "what is this?"}, {"type": "image"},
+    )},)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["", "no base64!", 7, None, "data:image/png;base64,iVBORw0KGgo="])
+def test_a_picture_that_is_no_base64_is_refused(given: Any) -> None:
+    content = [{"type": "image", "base64": given}]
+    with pytest.raises(InvalidTaskError, match=r"messages\.0\.content\.0\.base64: is .*; expected the file of a PNG"):
+        text({"model": "owner/name", "messages": [{"role": "user", "content": content}]})
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -361,7 +365,7 @@ def test_a_controlnet_is_carried_over_with_its_picture() -> None:
     assert net is not None
     data = base64.b64decode(found["controlnet"]["image_dataurl"].partition(",")[2])
     assert (net.model.repository, net.scale) == ("lllyasviel/sd_controlnet_canny", 0.7)
-    assert (net.image.data, net.preprocess) == (data, Canny(50, 100))
+    assert (net.image.data(), net.preprocess) == (data, Canny(50, 100))
     without = {name: value for name, value in found["controlnet"].items() if name != "preprocess"}
     plain = ImageTask.from_crynux(found | {"controlnet": without}, revision=COMMIT, parts=parts_of(found))
     assert plain.controlnet == ControlNet(net.model, net.image, 0.7)

@@ -1,56 +1,80 @@
-"""The pictures that a task is given, from their files: refused unless every machine reads the same pixels from them."""
+"""Reading the pictures that a task names: the same pixels on every machine.
 
+PNG alone: its pixels are the file's own. What a JPEG shows depends on who decodes it.
+"""
+
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from crynux_validate.errors import InvalidImageError, PipelineError
+from crynux_validate.errors import InvalidInputError, PipelineError, needed_for
 from crynux_validate.hashing.images import Reads, open_picture
+from crynux_validate.tasks import ImageTask
 from crynux_validate.tasks.base import BaseTask
-from crynux_validate.tasks.image import ImageTask
-from crynux_validate.tasks.pictures import Picture
+from crynux_validate.tasks.pictures import PictureRef
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS: Final = 2**24
-"""The most pixels of a picture: 4,096 x 4,096, as large as an image task may be."""
+MAX_PIXELS: Final = 1 << 24
+"""The largest width x height of such a picture: 4096 x 4096."""
 
 
-def read_picture(name: str, picture: Picture, size: tuple[int, int] | None = None) -> "Image.Image":
-    """Return a picture of a task: 8-bit RGB.
+def read_picture(name: str, picture: PictureRef, size: tuple[int, int] | None = None) -> "Image.Image":
+    """Return the pixels of a picture, mode RGB.
+
+    Colour profiles, gamma and a turn that the file may ask for are not applied: its samples are taken as they are.
 
     Parameters
     ----------
     name
         The task's field, for messages.
     picture
-        With its data.
+        What the task names.
     size
-        The width and height that it must have, in pixels; None for any.
+        The width and height that it must have; None for any.
 
     Raises
     ------
     PipelineError
-        Where the file is not there, is no PNG of 8-bit RGB or grey without alpha, is broken, or has another size.
+        Where this machine does not have it; where it is no PNG of one frame, of 8 bits or fewer for a sample and
+        without alpha; and where it has more than 2^24 pixels, or another size.
+    MissingExtraError
+        Without Pillow or numpy.
     """
-    if picture.data is None:
-        raise PipelineError(f"{name}: the file of {picture} is not here; name it: task.at(path)")
-
-    def check(image: "Image.Image", what: str) -> None:
-        if image.format != "PNG":
-            raise InvalidImageError(f"{what} is {image.format}; expected PNG, which all machines read alike")
-        if size is not None and image.size != size:
-            found, wanted = ("x".join(map(str, each)) for each in (image.size, size))
-            raise InvalidImageError(f"{what} is {found}; expected {wanted}, as the task's images: resize the picture")
-
+    with needed_for("a picture of a task", "hash"):
+        import PIL  # noqa: F401
     try:
-        reads = Reads(("RGB", "L"), check=check)
-        return open_picture(picture.data, reads, background=None, max_pixels=MAX_PIXELS).convert("RGB")
-    except InvalidImageError as error:
+        data = picture.data()
+        reads = Reads(_MODES, check=partial(_check, size=size))
+        return open_picture(data, reads, background=None, max_pixels=MAX_PIXELS).convert("RGB")
+    except InvalidInputError as error:
+        raise PipelineError(f"{name}: the picture {picture} cannot be used: {error}") from error
+    except PipelineError as error:
         raise PipelineError(f"{name}: {error}") from error
 
 
 def check_pictures(task: BaseTask) -> None:
     """Refuse pictures that a task cannot be run with, before its model is loaded; errors as of `read_picture`."""
     size = (task.width, task.height) if isinstance(task, ImageTask) else None
-    for name, picture in task.pictures().items():
+    for name, picture in task.pictures_named().items():
         read_picture(name, picture, size)
+
+
+def _check(image: "Image.Image", what: str, size: tuple[int, int] | None) -> None:
+    if image.format != "PNG":
+        raise InvalidInputError(
+            f"{what} is a {image.format}, which is decoded differently by different programs; save it as PNG, and name"
+            " that"
+        )
+    if image.has_transparency_data:
+        raise InvalidInputError(f'{what} has alpha; put it on a background and save it as PNG without: convert("RGB")')
+    if image.mode not in _MODES:
+        raise InvalidInputError(
+            f"{what} has mode {image.mode}; expected one of {', '.join(_MODES)}: 8 bits or fewer for a sample"
+        )
+    if size is not None and image.size != size:
+        found, wanted = ("x".join(map(str, each)) for each in (image.size, size))
+        raise InvalidInputError(f"{what} is {found}; expected {wanted}, as the task's images: resize the picture")
+
+
+_MODES: Final = ("1", "L", "P", "RGB")

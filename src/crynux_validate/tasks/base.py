@@ -25,7 +25,7 @@ from crynux_validate.encoding import (
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, ReportCode
 from crynux_validate.tasks.folder import OnDigest, folder_digest
 from crynux_validate.tasks.model import ModelRef, in_folder
-from crynux_validate.tasks.pictures import Picture
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.wire import CONSTRUCTING, describe, parsed, refused, wire_schema
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -104,42 +104,44 @@ class BaseTask(BaseModel):
         """Return all that has to be loaded, by the field that names it."""
         return {"model": self.model}
 
-    def pictures(self) -> dict[str, Picture]:
-        """Return the pictures that it is given, by the field that names each."""
+    def pictures_named(self) -> dict[str, PictureRef]:
+        """Return the pictures that the task is about, by the field that names each."""
         return {}
 
-    def at(self, *places: str | PathLike[str] | bytes, on_progress: OnDigest | None = None) -> Self:
-        """Return this task with the folders and pictures that it names by digest, as this machine has them.
+    def at(self, *paths: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
+        """Return this task with what it names by digest, as it lies on this machine: folders, and files of pictures.
 
         Parameters
         ----------
-        places
-            Folders of models, and files of pictures or their bytes, in any order: their content says what they are.
-            All of it is read, see `folder_digest`.
+        paths
+            In any order: their content says what they hold. All of it is read, see `folder_digest`.
         on_progress
             Called while folders are read.
 
         Raises
         ------
         ModelError
-            For a folder or a file that cannot be read, or is nothing that the task names.
+            For a folder that cannot be read, or holds nothing that the task names.
+        InvalidInputError
+            For the file of a picture, likewise.
         """
-        found: dict[str, Path] = {}
-        pictures: dict[str, Picture] = {}
-        for place in places:
-            if isinstance(place, bytes) or Path(place).is_file():
-                picture = Picture.of(place) if isinstance(place, bytes) else Picture.local(place)
-                pictures[picture.digest] = picture
-            else:
-                found[folder_digest(place, on_progress)] = Path(place)
-        _check_named(pictures, {name: picture.digest for name, picture in self.pictures().items()}, "picture")
-        models = {name: model.digest for name, model in self.references().items() if model.digest is not None}
-        _check_named(found, models, "local folder")
-        return self.replace(**self._located(found, pictures))
+        files = {PictureRef.local(path).digest: Path(path) for path in paths if Path(path).is_file()}
+        folders = {folder_digest(path, on_progress): Path(path) for path in paths if not Path(path).is_file()}
+        named: dict[str, ModelRef | PictureRef] = {**self.references(), **self.pictures_named()}
+        for found, kind in ((folders, ModelRef), (files, PictureRef)):
+            wanted = {name: reference for name, reference in named.items() if isinstance(reference, kind)}
+            for content, path in found.items():
+                if not any(reference.digest == content for reference in wanted.values()):
+                    names = ", ".join(f"{name} {reference}" for name, reference in wanted.items() if reference.digest)
+                    what = "folder" if kind is ModelRef else "file"
+                    raise (ModelError if kind is ModelRef else InvalidInputError)(
+                        f"the {what} {path} holds {content}; the task asks for {names or f'no such {what}'}"
+                    )
+        return self.replace(**self._located({**folders, **files}))
 
-    def _located(self, folders: Mapping[str, Path], pictures: Mapping[str, Picture]) -> dict[str, Any]:  # noqa: ARG002
-        """The fields with references that lie in these folders, and with these pictures, by their digests."""
-        return {"model": in_folder(self.model, folders)}
+    def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
+        """The fields with references that lie in these folders and files, by their digests."""
+        return {"model": in_folder(self.model, paths)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:
@@ -284,14 +286,6 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 def in_range(low: float, high: float) -> dict[str, float]:
     """Return the limits of a number, as of `BaseTask.limits`."""
     return {"minimum": low, "maximum": high}
-
-
-def _check_named(found: Mapping[str, object], wanted: Mapping[str, str], what: str) -> None:
-    """Refuse what a task does not name, by its digest."""
-    for content, place in found.items():
-        if content not in wanted.values():
-            names = ", ".join(f"{name} sha256:{named}" for name, named in wanted.items())
-            raise ModelError(f"the {what} {place} holds {content}; the task asks for {names or f'no {what}'}")
 
 
 def _changes(update: Mapping[str, Any] | None) -> Mapping[str, Any]:

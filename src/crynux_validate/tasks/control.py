@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final, Literal, Self
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.model import ModelRef
-from crynux_validate.tasks.pictures import PICTURE_SCHEMA, Picture, check_picture
-from crynux_validate.tasks.records import Record, check_model, check_number, or_null, record_schema
+from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.records import Record, check_model, check_number, check_picture, or_null, record_schema
 from crynux_validate.tasks.wire import MODEL_SCHEMA
 
 MAX_SCALE: Final = 10.0
@@ -93,14 +93,14 @@ class ControlNet(Record):
         "ControlNet",
         "A second network that makes a picture follow another one.",
         model=dict(MODEL_SCHEMA),
-        image=dict(PICTURE_SCHEMA),
+        image=dict(PictureRef.schema),
         scale={"type": "number", "default": 1.0, "minimum": 0.0, "maximum": MAX_SCALE},
         preprocess=or_null(Canny.schema),
     )
-    reads: ClassVar[Mapping[str, Any]] = {"image": Picture, "preprocess": Canny.from_dict}
+    reads: ClassVar[Mapping[str, Any]] = {"image": PictureRef.from_dict, "preprocess": Canny.from_dict}
 
     model: ModelRef
-    image: Picture
+    image: PictureRef
     scale: float = 1.0
     preprocess: Canny | None = None
 

@@ -11,7 +11,7 @@ from crynux_validate.tasks.control import Canny, ControlNet, check_method
 from crynux_validate.tasks.crynux import object_of, text_of, typed
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import Lora, Part, TextualInversion
-from crynux_validate.tasks.pictures import Picture
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.records import read_part
 
 Named = ModelRef | Part
@@ -123,14 +123,14 @@ def _canny(value: Any) -> Canny:
 _DATA_URL: Final = "data:image/png;base64,"
 
 
-def _picture(url: str) -> Picture:
+def _picture(url: str) -> PictureRef:
     """The picture in the arguments themselves; machines decode other formats than PNG to other pixels."""
     if not url.startswith(_DATA_URL):
         raise InvalidTaskError(
             "", f"is {shorten(url)}; expected {_DATA_URL}...: save the picture as PNG", "unsupported"
         )
     try:
-        return Picture.of(base64.b64decode(url.removeprefix(_DATA_URL), validate=True))
+        return PictureRef.of(base64.b64decode(url.removeprefix(_DATA_URL), validate=True))
     except ValueError as error:
         raise InvalidTaskError("", f"holds no base64 after {_DATA_URL}: {error}") from error
 

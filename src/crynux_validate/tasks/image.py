@@ -29,7 +29,7 @@ from crynux_validate.tasks.parts import (
     read_component,
     read_list,
 )
-from crynux_validate.tasks.pictures import Picture, found_in
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.records import read_part
 
 ImageBinding = Literal["pixels", "trace"]
@@ -203,7 +203,7 @@ class ImageTask(BaseTask):
         second = None if self.controlnet is None else self.controlnet.model
         return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions), second)
 
-    def pictures(self) -> dict[str, Picture]:
+    def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""
         return {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
 
@@ -211,19 +211,19 @@ class ImageTask(BaseTask):
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
 
-    def _located(self, folders: Mapping[str, Path], pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {
-            name: in_folder(found, folders) for name in COMPONENTS if (found := getattr(self, name)) is not None
+            name: in_folder(found, paths) for name in COMPONENTS if (found := getattr(self, name)) is not None
         }
         lists = {
-            name: tuple(dataclass_replace(part, model=in_folder(part.model, folders)) for part in getattr(self, name))
+            name: tuple(dataclass_replace(part, model=in_folder(part.model, paths)) for part in getattr(self, name))
             for name in LISTS
         }
         alone: dict[str, Any] = {}
         if self.controlnet is not None:
-            model, image = in_folder(self.controlnet.model, folders), found_in(self.controlnet.image, pictures)
+            model, image = in_folder(self.controlnet.model, paths), self.controlnet.image.located(paths)
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
-        return super()._located(folders, pictures) | components | lists | alone
+        return super()._located(paths) | components | lists | alone
 
     @classmethod
     def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:

@@ -11,6 +11,7 @@ from crynux_validate.encoding import shorten, shorten_name
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import thaw
 from crynux_validate.tasks.model import ModelRef
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.wire import wire_schema
 
 T = TypeVar("T")
@@ -91,6 +92,12 @@ def check_model(value: object) -> None:
     """Refuse what is no `ModelRef`."""
     if not isinstance(value, ModelRef):
         raise InvalidTaskError("model", f"is {shorten(value)}; expected a ModelRef")
+
+
+def check_picture(name: str, value: object) -> None:
+    """Refuse what is no `PictureRef`."""
+    if not isinstance(value, PictureRef):
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected a PictureRef (PictureRef.local(path))")
 
 
 def read_part(name: str, value: Any, read: Callable[[Any], T]) -> T:
