@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crynux_validate import ErrorReport, ImageTask, Lora, ModelRef, task_from_json
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.schedulers import SCHEDULERS
-from crynux_validate.tasks import Canny, ControlNet, PictureRef, TextualInversion, folder_digest
+from crynux_validate.tasks import ControlNet, PictureRef, TextualInversion, folder_digest
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a red cat")

@@ -118,5 +118,10 @@ class Family(ABC):
         """Decode the latents of one image: (height, width, 3), 0 to 1."""
 
     def band(self, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
-        """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE."""
+        """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
+
+        That is so of tasks that are given pictures.
+        """
+        if task.pictures_named():
+            return None
         return band_for(task.dtype, task.scheduler, kinds)
