@@ -1,5 +1,6 @@
 """Task arguments of the live network: carried over, or refused by name (protocol T4)."""
 
+import base64
 import json
 import math
 from typing import Any
@@ -8,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelRef,
-    TextTask,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks import TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -63,6 +57,18 @@ def test_what_the_examples_say_reaches_the_tasks() -> None:
     assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
     assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
     assert text(found["chat_template_example"]).quantize_bits == 4
+    seen = text(found["qwen2_5_vl_3b_example"])
+    assert [picture.data() for picture in seen.pictures] == [base64.b64decode("iVBORw0KGgo=")]
+    assert seen.messages == ({"role": "user", "content": (
+        {"type": "text", "text": "what is this?"}, {"type": "image"},
+    )},)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["", "no base64!", 7, None, "data:image/png;base64,iVBORw0KGgo="])
+def test_a_picture_that_is_no_base64_is_refused(given: Any) -> None:
+    content = [{"type": "image", "base64": given}]
+    with pytest.raises(InvalidTaskError, match=r"messages\.0\.content\.0\.base64: is .*; expected the file of a PNG"):
+        text({"model": "owner/name", "messages": [{"role": "user", "content": content}]})
 
 
 # ------------------------------------------------------------------------------------------------ images

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from crynux_validate import ImageTask, InvalidInputError, InvalidTaskError, ModelRef, Task, TextTask, task_from_json
+from crynux_validate import ImageTask, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.frozen import FrozenMapping, freeze
+from crynux_validate.tasks import Task
 from tests import test_tasks, test_text_tasks
 
 MODEL = ModelRef("owner/name", revision="0" * 40)

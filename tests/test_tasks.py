@@ -12,19 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ErrorReport,
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelError,
-    ModelRef,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ErrorReport, ImageTask, Lora, ModelRef, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.schedulers import SCHEDULERS
-from crynux_validate.tasks import folder_digest
+from crynux_validate.tasks import TextualInversion, folder_digest
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a red cat")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import ImageTask, hamming, image_hash, similarity_score
+from crynux_validate import ImageTask, hamming, image_hash
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.answers import similarity_score
 from crynux_validate.audits.layout import Content
 from crynux_validate.errors import PipelineError
 from crynux_validate.schedulers import SCHEDULERS

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import KeyedScore
 from crynux_validate.calibration import KeyedSample, calibrate_keyed
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
-from crynux_validate.keyed import keyed_agree
+from crynux_validate.keyed import KeyedScore, keyed_agree
 
 
 def samples(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crynux_validate import AuditTerms, required_stake
+from crynux_validate import required_stake
 from crynux_validate.cli import main
+from crynux_validate.stakes import AuditTerms
 
 POOL = ("stake", "--honest", "90", "--dishonest", "10")
 

@@ -7,19 +7,12 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    ErrorReport,
-    Evidence,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Pool,
-    SigningKey,
-    verify_evidence,
-)
+from crynux_validate import ErrorReport, Finding, ImageScore, SigningKey, verify_evidence
 from crynux_validate.cli import main
 from crynux_validate.encoding import canonical_json
+from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
+from crynux_validate.ledger import Evidence
+from crynux_validate.machines import Pool
 from crynux_validate.testing.conformance.signed import key_of, sign_and_commit
 from tests.ledger import backends
 from tests.ledger.helpers import (

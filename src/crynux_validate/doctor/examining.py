@@ -24,7 +24,7 @@ REFERENCE: Final = Path(__file__).with_name("reference.json")
 """What a machine computed once of the same tasks, and which."""
 
 NOISE_BITS: Final = 4
-"""Bits of a hash by which honest machines were seen to differ at most (docs/measurements.md)."""
+"""Bits of a hash by which honest machines were seen to differ at most (docs/measurements/images.md)."""
 
 
 def examine(device: str | None = None, on_check: Callable[[Check], None] | None = None) -> Report:

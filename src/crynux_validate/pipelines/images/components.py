@@ -20,11 +20,9 @@ from crynux_validate.pipelines.models.parts import part_folder
 from crynux_validate.tasks import Dtype
 from crynux_validate.tasks.parts import COMPONENTS, Parts
 
-_CLASSES: Final = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel"}
-
 _SAME: Final[Mapping[str, tuple[str, ...]]] = {
-    "vae": ("latent_channels", "scaling_factor"),
-    "unet": (
+    "AutoencoderKL": ("latent_channels", "scaling_factor"),
+    "UNet2DConditionModel": (
         "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
         "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
     ),
@@ -71,18 +69,23 @@ def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
         yield found
 
 
-def check_components(own: Mapping[str, Source], others: Mapping[str, Source]) -> None:
+def check_components(
+    components: Mapping[str, tuple[str, str]], own: Mapping[str, Source], others: Mapping[str, Source]
+) -> None:
     """Refuse components that cannot take the place of the model's own; no weights are read for that."""
     for part, source in others.items():
+        if part not in components:
+            raise ModelError(f"{source.where}: the model has no {part}, but {', '.join(components)}; leave it out")
+        library, class_name = components[part]
         there, here = (read_object(each.folder / "config.json") for each in (source, own[part]))
-        if there.get("_class_name") != _CLASSES[part]:
+        if there.get("_class_name") != class_name:
             raise ModelError(
-                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {_CLASSES[part]}: name the folder "
+                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {class_name}: name the folder "
                 "or repository of that component alone"
             )
         # What a configuration leaves out has the default of the class.
-        known = inspect.signature(loader_of("diffusers", _CLASSES[part]).__init__).parameters
-        for name in _SAME[part]:
+        known = inspect.signature(loader_of(library, class_name).__init__).parameters
+        for name in _SAME[class_name]:
             found, needed = (each.get(name, known[name].default) for each in (there, here))
             if found != needed:
                 raise ModelError(
@@ -95,7 +98,7 @@ def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, S
     """Build the networks of a pipeline from their configurations, without memory for their weights."""
     found = {}
     for part, (library, class_name) in components.items():
-        if part.startswith(("unet", "text_encoder")):
+        if not part.startswith(("vae", "tokenizer")):
             source, loader = sources[part], loader_of(library, class_name)
             check_files(part, source.folder, source.where, CONFIG)
             found[part] = reading(part, source.where, partial(_skeleton, loader, source.folder))

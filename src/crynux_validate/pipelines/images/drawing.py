@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
+from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -110,32 +110,6 @@ class ImageResult:
         return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
-def check_prompts(pipeline: Any, task: ImageTask) -> None:
-    """Refuse prompts that a tokenizer would cut off: diffusers says so in a log only.
-
-    Raises
-    ------
-    PromptTooLongError
-        Names the field, and how many tokens it has and may have.
-    """
-    for name in ("tokenizer", "tokenizer_2"):
-        tokenizer = getattr(pipeline, name, None)
-        for field in ("prompt", "negative_prompt"):
-            prompt = getattr(task, field)
-            if tokenizer is None or prompt is None:
-                continue
-            # A word of a textual inversion can stand for several tokens.
-            written = pipeline.maybe_convert_prompt(prompt, tokenizer)
-            count = len(tokenizer(written, truncation=False, padding=False).input_ids)
-            window = tokenizer.model_max_length
-            if count > window:
-                frame = tokenizer.num_special_tokens_to_add()
-                most = window - frame
-                raise PromptTooLongError(
-                    f"{field}: has {count - frame} tokens; the model's {name} takes at most {most}: shorten it"
-                )
-
-
 def draw_images(
     loaded: LoadedModel, task: ImageTask, on_step: OnStep | None
 ) -> tuple[list[Image.Image], dict[str, Any], Trace | None]:
@@ -160,31 +134,19 @@ def draw_images(
         Where random numbers were drawn from torch's own generators.
     """
     images = []
-    shape = latent_shape(loaded.pipeline, task)
-    trace = Trace(task, shape) if task.binding == "trace" else None
+    trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
-        check_prompts(loaded.pipeline, task)
+        loaded.check(task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded.pipeline, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "guidance": "one batch of two" if guided(loaded.pipeline, task) else "none",
+        "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
-
-
-def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
-    """The shape of a task's latents: channels, height, width."""
-    side = pipeline.vae_scale_factor
-    return pipeline.unet.config.in_channels, task.height // side, task.width // side
-
-
-def guided(pipeline: Any, task: ImageTask) -> bool:
-    """Whether each step predicts with the prompt and without; a UNet that is told the scale needs one prediction."""
-    return task.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
 class Noise(TorchFunctionMode):
@@ -227,7 +189,7 @@ def noise_tensor(
 
 
 def _draw(
-    pipeline: Any,
+    loaded: LoadedModel,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -237,8 +199,9 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    dtype, device = DTYPES[task.dtype], pipeline.unet.device
-    generators = Untouched(device)
+    pipeline, family, shape = loaded.pipeline, loaded.family, loaded.latent_shape(task)
+    dtype = DTYPES[task.dtype]
+    generators = Untouched(loaded.device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
@@ -253,7 +216,7 @@ def _draw(
 
     def keep(*tensors: torch.Tensor) -> None:
         for tensor in tensors:
-            trace.append(tensor_bytes(tensor, dtype))  # type: ignore[union-attr]  # called with a trace only
+            trace.append(tensor_bytes(family.unpacked(tensor, shape), dtype))  # type: ignore[union-attr]  # called with a trace only
 
     raised: list[BaseException] = []
 
@@ -270,23 +233,17 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    shape = (1, *latent_shape(pipeline, task))
+    first = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(
-                prompt=task.prompt,
-                negative_prompt=task.negative_prompt,
-                height=task.height,
-                width=task.width,
-                num_inference_steps=task.steps,
-                guidance_scale=task.guidance_scale,
-                eta=0.0,
-                latents=noise_tensor(task.seed, image, 0, shape, dtype, device),
+                **family.arguments(pipeline, task),
+                latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,
                 callback_on_step_end_tensor_inputs=[],
             )
-            picture = decode(pipeline, output.images)
+            picture = decode(loaded, family.unpacked(output.images, shape))
         if trace is not None:
             keep(output.images)
             trace.append(picture.tobytes())

@@ -71,7 +71,7 @@ _WORDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 _MOST_OFF: Final = 0.02
 """How far a timestep's noise may be from the noise level that the scheduler computes with, as an angle.
 
-The angle's tangent is the noise level. Rounding to whole timesteps gives at most 0.013 (docs/measurements.md).
+The angle's tangent is the noise level. Rounding to whole timesteps gives at most 0.013 (docs/measurements/models.md).
 """
 
 _MOST_NOISE: Final = 1000.0
