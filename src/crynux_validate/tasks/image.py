@@ -30,6 +30,7 @@ from crynux_validate.tasks.parts import (
     read_list,
 )
 from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
 
 ImageBinding = Literal["pixels", "trace"]
@@ -52,6 +53,10 @@ class ImageTask(BaseTask):
         UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
         only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
         one is.
+    prompt_syntax
+        How prompts are read (T8). ``plain``: every sign is text. ``compel``: ``word++``, ``word-`` and ``(two words)1.3``
+        are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
+        these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
     seed
         0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
     steps
@@ -91,7 +96,12 @@ class ImageTask(BaseTask):
 
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
     max_bytes: ClassVar = 65_536
-    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES, "binding": IMAGE_BINDINGS}
+    choices: ClassVar = {
+        "algorithm": IMAGE_ALGORITHMS,
+        "dtype": DTYPES,
+        "binding": IMAGE_BINDINGS,
+        "prompt_syntax": SYNTAXES,
+    }
     limits: ClassVar = {
         "prompt": {"maxLength": MAX_PROMPT_BYTES},  # in characters, of which each has a byte or more
         "negative_prompt": {"maxLength": MAX_PROMPT_BYTES},
@@ -108,6 +118,7 @@ class ImageTask(BaseTask):
 
     prompt: str
     negative_prompt: str | None = ""
+    prompt_syntax: PromptSyntax = "plain"
     seed: int = 0
     steps: int = 25
     width: int = 512
@@ -176,6 +187,7 @@ class ImageTask(BaseTask):
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):
             check_size(name, getattr(self, name) or "", MAX_PROMPT_BYTES)
+            weighted(name, getattr(self, name) or "", self.prompt_syntax)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
         for name in LISTS:
