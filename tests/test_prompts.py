@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidTaskError, ModelRef, task_from_json
+from crynux_validate import ImageTask, ModelRef, task_from_json
+from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.prompts import MAX_LOWERED, MAX_NESTED, MAX_WEIGHT, SYNTAXES, weighted
 
 MODEL = ModelRef("owner/model", revision="0" * 40)

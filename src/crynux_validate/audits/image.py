@@ -10,6 +10,7 @@ from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import PREDICTION, Band, Spread
 from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
+from crynux_validate.shown import Shown
 
 DIRECTED_FROM: Final = 0.01
 """A direction is looked at where it has at least this share of the prediction's length.
@@ -188,7 +189,7 @@ class TogetherAudit:
 
 
 @dataclass(frozen=True)
-class ImageAudit:
+class ImageAudit(Shown):
     """What an audit of one image says.
 
     Parameters
@@ -266,7 +267,7 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     if errors.equal:
         return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        reason = "other bits, and no band for this dtype and scheduler"
+        reason = "other bits, and no band for such tasks (dtype, scheduler, pictures)"
         return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
     found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
     off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)

@@ -77,7 +77,7 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 """What every model that can be loaded has anyway: such an argument changes nothing."""
 
-_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner")
+_IMAGE_ONLY_THERE: Final = ("refiner",)
 
 _IMAGE: Final = (
     "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,

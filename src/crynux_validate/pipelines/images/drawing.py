@@ -27,11 +27,13 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
 from crynux_validate.pipelines.noise import normal
+from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -39,7 +41,7 @@ OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Shown):
     """What a task came to.
 
     Parameters
@@ -73,6 +75,17 @@ class ImageResult:
             f"task {self.task.digest[:12]}",
             f"{self.seconds:.1f} s",
         )
+
+    def __str__(self) -> str:
+        several = "s" * (len(self.images) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.images)} image{several}", self.seconds)]
+        for number, (image, block) in enumerate(zip(self.images, self.score.blocks, strict=True)):
+            plain = "  too plain to tell from others" if number in self.score.degenerate else ""
+            lines.append(f"  image {number}  {image.width} x {image.height}  {block:016x}{plain}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return pictures(self.images) + super()._repr_html_()
 
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:
@@ -137,12 +150,14 @@ def draw_images(
     trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
         loaded.check(task)
+        call = call_for(loaded, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
+        **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
         "prompts": task.prompt_syntax,
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
@@ -191,6 +206,7 @@ def noise_tensor(
 
 def _draw(
     loaded: LoadedModel,
+    call: Call,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -200,7 +216,7 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, family, shape = loaded.pipeline, loaded.family, loaded.latent_shape(task)
+    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
     dtype = DTYPES[task.dtype]
     generators = Untouched(loaded.device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
@@ -238,7 +254,7 @@ def _draw(
     try:
         with attention_backend("native"):
             output = pipeline(
-                **family.arguments(pipeline, task),
+                **call.arguments,
                 latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,

@@ -29,6 +29,7 @@ class StableDiffusion(Family):
     }
     denoiser: ClassVar = "unet"
     schedulers: ClassVar = tuple(SCHEDULERS)
+    others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
     syntaxes: ClassVar = SYNTAXES
 
