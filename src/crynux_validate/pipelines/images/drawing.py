@@ -159,6 +159,7 @@ def draw_images(
         **loaded.recipe,
         **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "prompts": task.prompt_syntax,
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace

@@ -33,6 +33,8 @@ class Family(ABC):
     """The classes of the pipelines that draw with pictures, by the fields of the task that name these."""
     safety_checker: ClassVar[bool] = False
     """Whether models may have one."""
+    syntaxes: ClassVar[Collection[str]] = ("plain",)
+    """How prompts may be read (`ImageTask.prompt_syntax`)."""
     guidance: ClassVar[str] = "one batch of two"
     """How a guided prediction is computed, for the recipe."""
     lora_needs_config: ClassVar[bool] = False
@@ -58,6 +60,8 @@ class Family(ABC):
             raise PipelineError(
                 f"scheduler: {task.scheduler} is not for a {self.pipeline}; name {' or '.join(self.schedulers)}"
             )
+        if task.prompt_syntax not in self.syntaxes:
+            raise PipelineError(f"prompt_syntax: {task.prompt_syntax} is not for a {self.pipeline}; name plain")
         side = self.multiple(pipeline)
         for name in ("width", "height"):
             if getattr(task, name) % side:
