@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools.make_command_docs import PAGE as OPTIONS
+from tools.make_command_docs import written as options_written
+
+from crynux_validate import errors
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -111,6 +115,17 @@ def test_the_parts_are_those_that_there_are() -> None:
             else set()
         )
         assert set(told) == wanted, f"docs/architecture.md and src/crynux_validate/{room}"
+
+
+def test_the_options_are_those_that_there_are() -> None:
+    assert OPTIONS.read_text("utf-8") == options_written(), "python -m tools.make_command_docs"
+
+
+def test_every_error_has_a_line() -> None:
+    wanted = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text("utf-8"), re.MULTILINE)
+    assert set(told) == wanted - {"CrynuxValidateError", "LedgerError"}
+    assert len(told) == len(set(told))
 
 
 def test_blocks_keep_their_lines() -> None:

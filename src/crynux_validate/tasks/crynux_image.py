@@ -40,7 +40,7 @@ _SCHEDULERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The live network's schedulers, with those of their arguments that can be carried over."""
 
-_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner")
+_IMAGE_ONLY_THERE: Final = ("refiner",)
 
 _IMAGE: Final = (
     "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,

@@ -6,6 +6,7 @@ levels are damped; so pictures have large shapes that depend on prompt, seed and
 every picture would be a weave of its random kernels.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
 import diffusers
@@ -35,12 +36,13 @@ _UNET_GAINS: Final = {
     "attn2.to_k": 3.0,
 }
 _VAE_GAINS: Final = {"conv_out": 0.5}
+_CONTROL_GAINS: Final = {"controlnet_cond_embedding": 2.5, "controlnet_down": 0.7, "controlnet_mid": 0.7}
 _SKIP: Final = 0.2
 
 _BETAS: Final = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
 # Each network draws from an image number of its own.
-_UNET, _VAE, _TEXT, _TEXT_2, _SAFETY = range(5)
+_UNET, _VAE, _TEXT, _TEXT_2, _SAFETY, _CONTROL = range(6)
 
 
 def stable_diffusion(seed: int, *, safety_checker: bool = False) -> Any:
@@ -83,6 +85,16 @@ def stable_diffusion_xl(seed: int) -> Any:
             scheduler=_diffusers.EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
             add_watermarker=False,
         )
+
+
+def controlnet(unet: Path, seed: int) -> Any:
+    """Build a `ControlNetModel` for the UNet whose configuration lies in a folder."""
+    with torch.random.fork_rng(devices=[]):
+        network = _diffusers.UNet2DConditionModel
+        with torch.device("meta"):
+            skeleton = network.from_config(network.load_config(unet))
+        net = _diffusers.ControlNetModel.from_unet(skeleton, load_weights_from_unet=False)
+        return fill(net, seed, _CONTROL, _CONTROL_GAINS)
 
 
 def _tokenizer() -> Any:

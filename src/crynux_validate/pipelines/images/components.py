@@ -51,7 +51,7 @@ class Source:
 
 @contextmanager
 def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
-    """Give where the components lie that a task names in place of the model's own.
+    """Give where the components lie that a task names in place of the model's own, and the ControlNet beside them.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
     """
     with ExitStack() as stack:
         found = {}
-        for part in COMPONENTS:
+        for part in (*COMPONENTS, "controlnet"):
             model = getattr(beside, part)
             if model is not None:
                 weights = ".".join(filter(None, ("diffusion_pytorch_model", model.variant, "safetensors")))

@@ -28,6 +28,7 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
@@ -174,12 +175,14 @@ def draw_images(
     trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
         loaded.check(task)
+        call = call_for(loaded, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
+        **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
@@ -227,6 +230,7 @@ def noise_tensor(
 
 def _draw(
     loaded: LoadedModel,
+    call: Call,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -236,7 +240,7 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, family, shape = loaded.pipeline, loaded.family, loaded.latent_shape(task)
+    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
     dtype = DTYPES[task.dtype]
     generators = Untouched(loaded.device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
@@ -274,7 +278,7 @@ def _draw(
     try:
         with attention_backend("native"):
             output = pipeline(
-                **family.arguments(pipeline, task),
+                **call.arguments,
                 latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,

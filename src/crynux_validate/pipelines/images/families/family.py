@@ -29,6 +29,8 @@ class Family(ABC):
     """The component that predicts in each step."""
     schedulers: ClassVar[Collection[str]]
     """Those that a task may name."""
+    others: ClassVar[Mapping[str, str]] = {}
+    """The classes of the pipelines that draw with pictures, by the fields of the task that name these."""
     safety_checker: ClassVar[bool] = False
     """Whether models may have one."""
     guidance: ClassVar[str] = "one batch of two"
@@ -116,5 +118,10 @@ class Family(ABC):
         """Decode the latents of one image: (height, width, 3), 0 to 1."""
 
     def band(self, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
-        """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE."""
+        """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
+
+        That is so of tasks that are given pictures.
+        """
+        if task.pictures_named():
+            return None
         return band_for(task.dtype, task.scheduler, kinds)

@@ -27,6 +27,7 @@ class StableDiffusion(Family):
     }
     denoiser: ClassVar = "unet"
     schedulers: ClassVar = tuple(SCHEDULERS)
+    others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
