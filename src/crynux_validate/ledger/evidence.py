@@ -16,6 +16,7 @@ from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
 from crynux_validate.ledger.policy import MAX_MONEY
 from crynux_validate.ledger.settlement import Settlement, settle_group
 from crynux_validate.machines.pairing import is_large_enough, verify_draw
+from crynux_validate.shown import Shown
 from crynux_validate.signatures import KEY_BYTES, is_signed, signed_bytes
 from crynux_validate.tasks import TextTask
 
@@ -109,7 +110,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class CheckedEvidence:
+class CheckedEvidence(Shown):
     """What `verify_evidence` found.
 
     Parameters

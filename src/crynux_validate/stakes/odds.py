@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from crynux_validate.shown import Shown
 from crynux_validate.stakes.agreement import Source
 from crynux_validate.stakes.groups import View
 
@@ -18,7 +19,7 @@ SEALED_JOBS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Odds:
+class Odds(Shown):
     """What becomes of a counterfeit, with all that it depends on.
 
     Parameters

@@ -32,6 +32,7 @@ from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
 from crynux_validate.pipelines.noise import normal
+from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -39,7 +40,7 @@ OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Shown):
     """What a task came to.
 
     Parameters
@@ -73,6 +74,17 @@ class ImageResult:
             f"task {self.task.digest[:12]}",
             f"{self.seconds:.1f} s",
         )
+
+    def __str__(self) -> str:
+        several = "s" * (len(self.images) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.images)} image{several}", self.seconds)]
+        for number, (image, block) in enumerate(zip(self.images, self.score.blocks, strict=True)):
+            plain = "  too plain to tell from others" if number in self.score.degenerate else ""
+            lines.append(f"  image {number}  {image.width} x {image.height}  {block:016x}{plain}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return pictures(self.images) + super()._repr_html_()
 
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:
