@@ -1,7 +1,7 @@
 """Look at the built site in a headless browser: ``python -m tools.check_site site``.
 
-Each page is shown in two widths, of a telephone and of a desk. Reported are pages that are wider than the window, pictures
-that do not load, and errors of scripts; the exit code is 1 where there are any. Needs Chromium or Chrome.
+Each page is shown in two widths, of a telephone and of a desk. It reports pages that are wider than the window, pictures
+that do not load, and errors of scripts; the exit code is then 1. Needs Chromium or Chrome.
 """
 
 import argparse
@@ -22,7 +22,9 @@ PATIENCE: Final = 600
 
 _WATCH: Final = b"""<script>
 window.found = [];
-addEventListener("error", e => found.push(e.target.src ? "does not load: " + e.target.src : "script: " + e.message), true);
+addEventListener("error", e => {
+  if (e.target.tagName !== "IMG") found.push(e.target.src ? "does not load: " + e.target.src : "script: " + e.message);
+}, true);
 addEventListener("unhandledrejection", e => found.push("script: " + e.reason));
 console.error = (...all) => found.push("console: " + all.join(" "));
 </script>"""
@@ -101,7 +103,6 @@ def looked_at(site: Path, browser: str) -> list[str]:
             "--headless",
             "--disable-gpu",
             "--no-sandbox",
-            "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
         )
         with subprocess.Popen(

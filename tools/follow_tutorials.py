@@ -1,7 +1,7 @@
 """Follow the tutorials as a newcomer does: ``python -m tools.follow_tutorials``.
 
-For each page a new environment, in it what the page says to install (this clone in place of the released package), and in an
-empty folder the page's program. This takes minutes and gigabytes. Name pages to follow only those.
+For each page: a new environment with what the page says to install, from this clone, and the page's program in an empty
+folder. This takes minutes and gigabytes. Name pages to follow only those.
 """
 
 import argparse
