@@ -1,7 +1,7 @@
 """Look at the built site in a headless browser: ``python -m tools.check_site site``.
 
-Each page is shown in two widths, of a telephone and of a desk. It reports pages that are wider than the window, pictures
-that do not load, and errors of scripts; the exit code is then 1. Needs Chromium or Chrome.
+Each page is shown in two widths, of a telephone and of a desk. It reports pages that are wider than the window,
+pictures that do not load, and errors of scripts; the exit code is then 1. Needs Chromium or Chrome.
 """
 
 import argparse

@@ -29,11 +29,6 @@ def program_of(document: str) -> str:
     return "\n".join(program) + "\n"
 
 
-def has_tests(program: str) -> bool:
-    """Whether a program is run with pytest."""
-    return "\ndef test_" in program or "LedgerConformance)" in program
-
-
 def installs(document: str) -> tuple[str, list[str]]:
     """The extras that a page installs, as in ``[image,sql]``, and other packages on the same line.
 
