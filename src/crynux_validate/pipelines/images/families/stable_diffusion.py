@@ -11,7 +11,7 @@ from crynux_validate.pipelines.images.decoding import as_numpy, decoded
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_windows
 from crynux_validate.pipelines.images.scheduling import check_settings
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS
 from crynux_validate.tasks import ImageTask
 
 
@@ -26,7 +26,8 @@ class StableDiffusion(Family):
         "tokenizer": ("transformers", "CLIPTokenizer"),
     }
     denoiser: ClassVar = "unet"
-    schedulers: ClassVar = tuple(SCHEDULERS)
+    schedulers: ClassVar = NOISE_SCHEDULERS
+    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions")
     safety_checker: ClassVar = True
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
