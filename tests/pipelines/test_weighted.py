@@ -129,7 +129,11 @@ def test_it_runs_in_the_arithmetic_of_a_card(task: ImageTask) -> None:
 @pytest.mark.parametrize("syntax", ["compel", "webui"])
 def test_its_steps_can_be_audited(task: ImageTask, syntax: Any) -> None:
     asked = task.replace(
-        prompt="a (red:1.4) cat++ " * 12, prompt_syntax=syntax, binding="trace", dtype="bfloat16", negative_prompt="snow"
+        prompt="a (red:1.4) cat++ " * 12,
+        prompt_syntax=syntax,
+        binding="trace",
+        dtype="bfloat16",
+        negative_prompt="snow",
     )
     with Runner.for_task(asked, "cpu") as runner:
         result = runner.run(asked)

@@ -275,7 +275,7 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device)
+    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(

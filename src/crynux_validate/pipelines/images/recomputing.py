@@ -144,8 +144,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
 def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
     """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
     scheduler = _ready(loaded, task)
-    found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], loaded.device)
-    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    found = noise_tensor(task.seed, image, 0, shape, loaded.family.dtype(task), loaded.device)
+    # A flow begins with the noise itself.
+    scaled: torch.Tensor = found * getattr(scheduler, "init_noise_sigma", 1.0)
     return scaled
 
 
