@@ -19,6 +19,7 @@ import crynux_validate as cv
 from crynux_validate import audits
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
+from crynux_validate.tasks import ImageSetting
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
 from tests.audits.making import TASK as TRACED
@@ -88,7 +89,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     proof = audits.TextProof(TEXT.digest, [[1, 2]])  # type: ignore[arg-type]
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
-    tolerance = cv.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
+    tolerance = cv.KeyedTolerance(ImageSetting.of(CHECKED), (10,) * 8)
     objects = {
         "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
@@ -102,7 +103,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
-        "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
+        "setting": ImageSetting.of(CHECKED), "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
         "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
         "candidates": [cv.Candidate("a", "b", 1)], "canary": bytes(32), "challenge": b"abc", "claim": settled.draw,
         "classes": cv.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1), "code": "failed",

@@ -10,6 +10,7 @@ from crynux_validate.tasks.image import MAX_IMAGES, ImageTask
 from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import Lora, Parts, TextualInversion
 from crynux_validate.tasks.reading import Task, task_from_json
+from crynux_validate.tasks.setting import ImageSetting
 from crynux_validate.tasks.text import MAX_SEQUENCES, QUANTIZE_BITS, WARPERS, QuantizeBits, TextTask
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "WARPERS",
     "DigestProgress",
     "Dtype",
+    "ImageSetting",
     "ImageTask",
     "Lora",
     "ModelRef",

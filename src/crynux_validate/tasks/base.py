@@ -103,6 +103,11 @@ class BaseTask(BaseModel):
         """Return all that has to be loaded, by the field that names it."""
         return {"model": self.model}
 
+    @property
+    def loads(self) -> str:
+        """The model as one text: what a calibration is of."""
+        return str(self.model)
+
     def at(self, *folders: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
         """Return this task with the folders that hold, on this machine, what it names by digest.
 
