@@ -103,10 +103,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
-        "setting": ImageSetting.of(CHECKED), "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
+        "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
         "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
         "candidates": [cv.Candidate("a", "b", 1)], "canary": bytes(32), "challenge": b"abc", "claim": settled.draw,
         "classes": cv.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1), "code": "failed",
+        "setting": ImageSetting.of(CHECKED),
         "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
