@@ -1,4 +1,4 @@
-"""Image tasks: pictures to draw with Stable Diffusion."""
+"""Image tasks: pictures to draw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
@@ -43,7 +43,7 @@ SIDES: Final = range(64, 4097, 8)
 
 
 class ImageTask(BaseTask):
-    """An image to draw with Stable Diffusion, complete (protocol T1).
+    """An image to draw, complete (protocol T1).
 
     Parameters
     ----------
@@ -64,7 +64,13 @@ class ImageTask(BaseTask):
     width, height
         Pixels, 64 to 4,096, multiples of 8.
     guidance_scale
-        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none.
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
+        the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
+    true_cfg_scale
+        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+    max_sequence_length
+        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
+        models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -110,6 +116,8 @@ class ImageTask(BaseTask):
         "width": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "height": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "guidance_scale": in_range(0, 50),
+        "true_cfg_scale": in_range(1, 50),
+        "max_sequence_length": in_range(8, 512),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
         "loras": {"maxItems": MAX_PARTS},
@@ -124,6 +132,8 @@ class ImageTask(BaseTask):
     width: int = 512
     height: int = 512
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0
+    max_sequence_length: int | None = None
     images: int = 1
     scheduler: str = "DDIMScheduler"
     scheduler_args: Mapping[str, SchedulerArgument] = Field(default_factory=dict)

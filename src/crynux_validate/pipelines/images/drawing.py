@@ -184,6 +184,7 @@ def draw_images(
         **loaded.recipe,
         **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "prompts": task.prompt_syntax,
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
@@ -274,7 +275,7 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device)
+    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(
