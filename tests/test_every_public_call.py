@@ -106,6 +106,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
     picture = cv.tasks.PictureRef.of(png := _png())
+    control = cv.tasks.ControlNet(CHECKED.model, picture)
     (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
     tolerance = cv.keyed.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
@@ -116,7 +117,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
-        "PictureRef": picture, "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
+        "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
+        "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
         "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top, "TraceProof": shown,
@@ -188,6 +190,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "PictureRef.digest": picture.digest, "PictureRef.local.path": folder / "picture.png", "PictureRef.of.data": png,
         "PictureRef.located.files": {picture.digest: folder / "picture.png"},
         "PictureRef.from_dict.value": picture.to_dict(),
+        "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
+        "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
         "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
         "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),
         "Sample.kind": "a card", "Sample.role": "honest", "Sample.score": bytes(8), "Sample.algorithm": "phash/1",

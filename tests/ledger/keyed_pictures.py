@@ -14,7 +14,7 @@ Picture = npt.NDArray[np.uint8]
 
 SIDE: Final = 64
 ASKED: Final = TASK.replace(width=SIDE, height=SIDE)
-LIMITS: Final = (200, 120, 240, 100, 100, 180)
+LIMITS: Final = (60, 60, 80, 70, 130, 520)
 TOLERANCE: Final = KeyedTolerance(str(TASK.model), "float32", LIMITS)
 KEYED: Final = replace(POLICY, second_algorithm="keyed/1", keyed_tolerances=(TOLERANCE,))
 

@@ -267,7 +267,7 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     if errors.equal:
         return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        reason = "other bits, and no band for this dtype and scheduler"
+        reason = "other bits, and no band for such tasks (dtype, scheduler, pictures)"
         return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
     found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
     off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)

@@ -15,6 +15,7 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.foreign import emulated
 from crynux_validate.pipelines.guard.probe import find_device, local_environment
+from crynux_validate.pipelines.pictures import check_pictures
 from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, QuantizeBits, Task, TextTask
 from crynux_validate.tasks.parts import NO_PARTS, Parts
 from crynux_validate.tasks.text import check_bits
@@ -135,6 +136,7 @@ class Runner:
             return cls(task.model, "text", task.dtype, device, quantize_bits=task.quantize_bits)
         if not isinstance(task, ImageTask):
             raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
+        check_pictures(task)
         return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts)
 
     @overload

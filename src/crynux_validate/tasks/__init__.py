@@ -8,6 +8,7 @@ a default that is written into those bytes (T1). JSON from a stranger is validat
 from crynux_validate.tasks.base import DTYPES as DTYPES
 from crynux_validate.tasks.base import MAX_TASK_BYTES as MAX_TASK_BYTES
 from crynux_validate.tasks.base import Dtype as Dtype
+from crynux_validate.tasks.control import Canny, ControlNet
 from crynux_validate.tasks.folder import DigestProgress, folder_digest
 from crynux_validate.tasks.folder import OnDigest as OnDigest
 from crynux_validate.tasks.image import MAX_IMAGES as MAX_IMAGES
@@ -25,6 +26,8 @@ from crynux_validate.tasks.text import QuantizeBits as QuantizeBits
 from crynux_validate.tasks.text import TextTask as TextTask
 
 __all__ = [
+    "Canny",
+    "ControlNet",
     "DigestProgress",
     "Parts",
     "PictureRef",

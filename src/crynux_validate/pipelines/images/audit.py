@@ -181,7 +181,7 @@ def _picture(
     if task.safety_checker and (not shown.any() or not again.any()):
         return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
-        reason = "other pixels, and no band for this dtype and scheduler"
+        reason = "other pixels, and no band for such tasks (dtype, scheduler, pictures)"
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
     times = max(band.times("picture", off), band.times("peak", peak))

@@ -19,14 +19,16 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
@@ -91,6 +93,30 @@ class ImageResult(Shown):
         """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
 
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
+        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+
+        Parameters
+        ----------
+        image
+            The number of the image.
+        steps
+            The steps, counted from 0: those that `audit_steps` draws.
+        pixels
+            Show the picture too, so that its decoding can be audited.
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that binds no trace, and an image or a step that it does not have.
+        """
+        if self.trace is None:
+            raise InvalidInputError(
+                f"the task has binding={self.task.binding!r}, and nothing to prove steps with; give it binding='trace'"
+                " before it is run"
+            )
+        return self.trace.prove(image, steps, pixels=pixels)
+
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
 
@@ -149,13 +175,16 @@ def draw_images(
     trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
         loaded.check(task)
+        call = call_for(loaded, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
+        **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "prompts": task.prompt_syntax,
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
@@ -202,6 +231,7 @@ def noise_tensor(
 
 def _draw(
     loaded: LoadedModel,
+    call: Call,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -211,7 +241,7 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, family, shape = loaded.pipeline, loaded.family, loaded.latent_shape(task)
+    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
     dtype = DTYPES[task.dtype]
     generators = Untouched(loaded.device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
@@ -245,11 +275,11 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device)
+    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(
-                **family.arguments(pipeline, task),
+                **call.arguments,
                 latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,

@@ -24,6 +24,7 @@ from crynux_validate.pipelines.images.components import (
     other_components,
     skeletons,
 )
+from crynux_validate.pipelines.images.controlnets import check_controlnet, load_controlnet
 from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
 from crynux_validate.pipelines.images.families import FAMILIES, Family
 from crynux_validate.pipelines.images.loras import read_loras, updates_of
@@ -58,12 +59,15 @@ class LoadedModel:
         Of the model's own scheduler configuration, from which each image's scheduler is made.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
+    controlnet
+        The ControlNet; None for none.
     """
 
     pipeline: Any
     family: Family
     scheduler_settings: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    controlnet: Any = None
 
     @property
     def denoiser(self) -> Any:
@@ -109,6 +113,9 @@ def load(
             raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(FAMILIES)}")
         if safety_checker and not (family.safety_checker and _present(index, "safety_checker")):
             raise ModelError(f"the task asks for a safety checker, but {model} has none; set safety_checker=False")
+        for field in beside.references():
+            if field.partition(".")[0] not in family.parts:
+                raise ModelError(f"{field}: not supported for a {name}; leave it out of the task")
         sources: dict[str, Source] = {}
         for part, (library, class_name) in family.components.items():
             found = index.get(part, [])
@@ -119,8 +126,13 @@ def load(
                     f"{part} of {model} is {'.'.join(map(str, found))}; supported is {library}.{class_name}"
                 )
             sources[part] = Source(folder / part, folder, model.variant)
+        second = others.pop("controlnet", None)
         check_components(family.components, sources, others)
         sources |= others
+        if second is not None:
+            if "controlnet" not in family.others:
+                raise ModelError(f"{second.where}: a {name} takes none here; leave controlnet out")
+            check_controlnet(second, sources[family.denoiser])
         hollow = skeletons(family.components, sources) if beside.loras or beside.textual_inversions else {}
         loras = read_loras(family, beside.loras, hollow)
         embeddings = read_embeddings(beside.textual_inversions, hollow)
@@ -130,14 +142,17 @@ def load(
         }
         if safety_checker:
             parts |= _load_checker(folder, model, dtype, device)
+        net = None if second is None else load_controlnet(second, dtype, device)
         settings = family.settings(_read_json(folder / "scheduler" / "scheduler_config.json"))
         loaded = LoadedModel(
             pipeline := _assemble(family, parts, index, folder),
             family,
             settings,
-            recipe_of(pipeline, parts, model, folder),
+            recipe_of(pipeline, parts if net is None else {**parts, "controlnet": net}, model, folder),
+            net,
         )
-        named = {part: getattr(beside, part).to_dict() for part in others}
+        given = others if net is None else (*others, "controlnet")
+        named = {part: getattr(beside, part).to_dict() for part in given}
         teach(loaded.pipeline, embeddings)
         record = named | {
             "loras": [lora.record for lora in loras],

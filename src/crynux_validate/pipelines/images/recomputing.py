@@ -17,6 +17,7 @@ from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.drawing import Noise, noise_tensor
+from crynux_validate.pipelines.images.given import call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
@@ -47,11 +48,11 @@ def in_float32(loaded: LoadedModel) -> LoadedModel:
     """
     if loaded.denoiser.dtype == torch.float32:
         return loaded
-    pipeline = copy.deepcopy(loaded.pipeline)
-    for part in pipeline.components.values():
+    pipeline, controlnet = copy.deepcopy((loaded.pipeline, loaded.controlnet))
+    for part in (*pipeline.components.values(), controlnet):
         if isinstance(part, torch.nn.Module):
             part.float()
-    return replace(loaded, pipeline=pipeline)
+    return replace(loaded, pipeline=pipeline, controlnet=controlnet)
 
 
 class Proved:
@@ -94,7 +95,8 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     """
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, family, order = loaded.pipeline, loaded.family, sorted(latents)
+    call, family, order = call_for(loaded, task), loaded.family, sorted(latents)
+    pipeline = call.pipeline
     shape = loaded.latent_shape(task)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
     # The first latent is handed over as it is: it was scaled already.
@@ -128,7 +130,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     watch = loaded.denoiser.register_forward_hook(lambda _network, _given, output: raw.append(output[0]))
     try:
         with attention_backend("native"):
-            pipeline(**family.arguments(pipeline, task), latents=family.packed(latents[order[0]]), output_type="latent")
+            pipeline(**call.arguments, latents=family.packed(latents[order[0]]), output_type="latent")
     except CrynuxValidateError:
         raise
     except RUNNING as error:
@@ -142,8 +144,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
 def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
     """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
     scheduler = _ready(loaded, task)
-    found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], loaded.device)
-    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    found = noise_tensor(task.seed, image, 0, shape, loaded.family.dtype(task), loaded.device)
+    # A flow begins with the noise itself.
+    scaled: torch.Tensor = found * getattr(scheduler, "init_noise_sigma", 1.0)
     return scaled
 
 

@@ -21,6 +21,7 @@ class StableDiffusionXL(StableDiffusion):
         "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
         "tokenizer_2": ("transformers", "CLIPTokenizer"),
     }
+    others: ClassVar = {"controlnet": "StableDiffusionXLControlNetPipeline"}
     safety_checker: ClassVar = False
     lora_needs_config: ClassVar = True
 
