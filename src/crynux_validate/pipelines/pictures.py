@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from crynux_validate.errors import InvalidInputError, PipelineError, needed_for
 from crynux_validate.hashing.images import Reads, open_picture
+from crynux_validate.tasks.base import BaseTask
 from crynux_validate.tasks.pictures import PictureRef
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ def read_picture(name: str, picture: PictureRef) -> "Image.Image":
         raise PipelineError(f"{name}: the picture {picture} cannot be used: {error}") from error
     except PipelineError as error:
         raise PipelineError(f"{name}: {error}") from error
+
+
+def check_pictures(task: BaseTask) -> None:
+    """Read all pictures that a task names, before a model is loaded; errors as of `read_picture`."""
+    for name, picture in task.pictures_named().items():
+        read_picture(name, picture)
 
 
 def _check(image: "Image.Image", what: str) -> None:
