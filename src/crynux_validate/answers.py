@@ -43,6 +43,8 @@ from crynux_validate.tasks.text import Binding
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Answer", "Score", "agree", "answer_from_bytes", "check_answer", "similarity_score"]
+
 MAX_ANSWER_BYTES: Final = 4_000
 """An opening of at most 4 KiB must hold it (C4)."""
 

@@ -21,19 +21,19 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError
-from crynux_validate.hashing.bands import BANDS, VALUES, Key, bands_apart, bands_of
+from crynux_validate.hashing.bands import BANDS, SIZE, STEPS, VALUES, Key, bands_apart, bands_of, misfit
 from crynux_validate.hashing.images import Picture
 from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
 from crynux_validate.tasks.base import Dtype
 
 _KIND: Final = 4
-_MOST: Final = VALUES * len(BANDS) * MAX_IMAGES
+_MOST: Final = SIZE * len(BANDS) * MAX_IMAGES
 
-FAR: Final = 16
-"""Keyed values are far apart where a sum of squares is more than so many times its limit: four times as far (J7)."""
+FAR: Final = 4
+"""Keyed values are far apart where a squared distance is more than so many times its limit: twice as far (J7)."""
 
-MAX_LIMIT: Final = VALUES * 16**2
-"""The largest limit of a band, four grey levels on average: modulo 256, four times as far can still be told."""
+MAX_LIMIT: Final = VALUES * (3 * STEPS // 4) ** 2
+"""The largest limit of a band: three quarters of the contrast. An enlargement lacks all of it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class KeyedScore:
     Parameters
     ----------
     score
-        ``digest/1``: 32 bytes. ``keyed/1``: for each image 30 bytes for each of its bands, coarse ones first.
+        ``digest/1``: 32 bytes. ``keyed/1``: for each image 31 bytes for each of its bands, coarse ones first.
     algorithm
         ``digest/1``: SHA-256 over the seed and the bytes of a text; two agree where they are equal. It shows that a
         node has the result and not only its digest, among machines whose results are equal to the bit. ``keyed/1``:
@@ -67,10 +67,12 @@ class KeyedScore:
         if self.algorithm == "digest/1":
             if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
                 raise InvalidAnswerError(f"a keyed score of digest/1 has {DIGEST_BYTES} bytes, not {found}")
-        elif not isinstance(self.score, bytes) or len(self.score) % VALUES or not VALUES <= len(self.score) <= _MOST:
+        elif not isinstance(self.score, bytes) or len(self.score) % SIZE or not SIZE <= len(self.score) <= _MOST:
             raise InvalidAnswerError(
-                f"a keyed score of keyed/1 has {VALUES} bytes for each band of each image, at most {_MOST}, not {found}"
+                f"a keyed score of keyed/1 has {SIZE} bytes for each band of each image, at most {_MOST}, not {found}"
             )
+        elif problem := misfit(self.score):
+            raise InvalidAnswerError(f"a keyed score of keyed/1 has {problem}; KeyedScore.from_images makes it")
 
     @classmethod
     def from_tokens(cls, seed: bytes, sequences: Sequence[Sequence[int]]) -> "KeyedScore":
@@ -112,7 +114,7 @@ class KeyedScore:
             raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures ([picture] for one)")
         values = [key.values(image) for image in images]
         if not 1 <= len(values) <= MAX_IMAGES or len({len(found) for found in values}) > 1:
-            bands = ", ".join(str(len(found) // VALUES) for found in values) or "none"
+            bands = ", ".join(str(len(found) // SIZE) for found in values) or "none"
             raise InvalidAnswerError(
                 f"the images of a keyed score are 1 to {MAX_IMAGES}, with as many bands each; bands found: {bands}"
             )
@@ -162,8 +164,8 @@ class KeyedTolerance:
     dtype
         What the machines computed in.
     limits
-        For each band, coarse ones first, the largest sum of the squares of the 30 differences that agrees. Pictures
-        with more bands than were measured have no tolerance.
+        For each band, coarse ones first, the largest squared distance that agrees (`bands_apart`): 28,830 is three
+        quarters of the contrast. Pictures with more bands than were measured have no tolerance.
     algorithm
         Whose values were measured.
 
@@ -239,8 +241,8 @@ def keyed_agree(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None = N
     a, b
         Those of another algorithm or length never agree.
     limits
-        Of ``keyed/1``: `KeyedTolerance.for_task`. In every band of every image the sum of the squares of the
-        differences is at most the limit.
+        Of ``keyed/1``: `KeyedTolerance.for_task`. In every band of every image the squared distance is at most the
+        limit.
 
     Raises
     ------
@@ -260,8 +262,8 @@ def keyed_far(
     Parameters
     ----------
     a, b, limits
-        As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a sum of
-        squares is more than sixteen times its limit.
+        As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a
+        squared distance is more than four times its limit.
     without
         Images that do not count, from 0.
     """
@@ -298,7 +300,7 @@ def check_keyed(task: Task, algorithm: KeyedAlgorithm, answer: KeyedScore) -> No
     if answer.algorithm != algorithm:
         raise InvalidAnswerError(f"the keyed score is a {answer.algorithm}; expected {algorithm}")
     if isinstance(task, ImageTask):
-        expected = VALUES * len(bands_of(task.width, task.height)) * task.images
+        expected = SIZE * len(bands_of(task.width, task.height)) * task.images
         if len(answer.score) != expected:
             raise InvalidAnswerError(
                 f"the keyed score has {len(answer.score)} bytes; the task's {task.images} images of "
@@ -326,14 +328,4 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 
 
-__all__ = [
-    "FAR",
-    "MAX_LIMIT",
-    "KeyedScore",
-    "KeyedTolerance",
-    "check_keyed",
-    "check_limits",
-    "keyed_agree",
-    "keyed_far",
-    "keyed_seed",
-]
+__all__ = ["KeyedScore", "KeyedTolerance"]

@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    Evidence,
-    Finding,
-    Group,
-    ImageScore,
-    InvalidInputError,
-    KeyedScore,
-    Malformed,
-    Opening,
-    Policy,
-    verify_evidence,
-)
-from crynux_validate.errors import CommitmentMismatchError
-from crynux_validate.keyed import keyed_seed
+from crynux_validate import Finding, Group, ImageScore, Opening, Policy, verify_evidence
+from crynux_validate.errors import BrokenEvidenceError, CommitmentMismatchError, InvalidInputError
+from crynux_validate.judging import Malformed
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger import Evidence
 from crynux_validate.ledger.settlement import members_of
 from tests.ledger.helpers import HONEST, TASK, TEXT, Network
 from tests.ledger.keyed_pictures import ASKED, KEYED, PICTURE, TOLERANCE, Picture, enlarged, honest_picture, noisy
@@ -138,8 +128,8 @@ def test_a_second_answer_that_does_not_fit_is_malformed() -> None:
     seed = network.seed(group)
     good = KeyedScore.from_images(seed, [PICTURE])
     wrong = {
-        "the keyed score has 150 bytes; the task's 1 images of 64x64 have 180": KeyedScore(good.score[:150], "keyed/1"),
-        "the keyed score has 360 bytes": KeyedScore(2 * good.score, "keyed/1"),
+        "the keyed score has 155 bytes; the task's 1 images of 64x64 have 186": KeyedScore(good.score[:155], "keyed/1"),
+        "the keyed score has 372 bytes": KeyedScore(2 * good.score, "keyed/1"),
         "the keyed score is a digest/1; expected keyed/1": KeyedScore(bytes(32)),
     }
     for text, score in wrong.items():

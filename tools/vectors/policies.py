@@ -39,8 +39,8 @@ def policy_vectors() -> list[Vector]:
          replace(PLAIN, second_algorithm="digest/1")),
         ("keyed", "the tolerances of keyed values stand there only where there are some", replace(
             PLAIN, second_algorithm="keyed/1", keyed_tolerances=(
-                cv.KeyedTolerance("owner/name@" + "0" * 40, "bfloat16", (7, 6, 5, 4, 3, 2, 1, 0)),
-                cv.KeyedTolerance("owner/name@" + "0" * 40, "float32", (7_680,)),
+                cv.keyed.KeyedTolerance("owner/name@" + "0" * 40, "bfloat16", (7, 6, 5, 4, 3, 2, 1, 0)),
+                cv.keyed.KeyedTolerance("owner/name@" + "0" * 40, "float32", (28_830,)),
             ))),
     ]  # fmt: skip
     return [vector(f"policy/{name}", why, policy=policy.to_dict(), digest=policy.digest) for name, why, policy in cases]

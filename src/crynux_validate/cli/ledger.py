@@ -73,7 +73,7 @@ def add_parser(commands: Commands) -> None:
 
 def main_show(arguments: argparse.Namespace) -> int:
     """Print what is in a ledger."""
-    from crynux_validate import classes_of
+    from crynux_validate.machines import classes_of
 
     with open_ledger(arguments.database) as ledger:
         head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()

@@ -15,7 +15,8 @@ from crynux_validate.pipelines import results
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 if TYPE_CHECKING:
-    from crynux_validate import ImageResult, Runner, TextResult, Token
+    from crynux_validate import ImageResult, Runner, TextResult
+    from crynux_validate.pipelines import Token
 
 
 T = TypeVar("T", bound=ImageTask | TextTask)
@@ -169,7 +170,7 @@ def _draw(runner: "Runner", task: ImageTask) -> "tuple[ImageResult, dict[str, An
     """Run an image task; returns what is shown besides the score."""
     progress: Progress | None = None
 
-    def show(done: "crynux_validate.Progress") -> None:
+    def show(done: "crynux_validate.pipelines.Progress") -> None:
         nonlocal progress
         progress = progress or Progress("drawing", done.images * done.steps, "steps")
         progress.show(done.image * done.steps + done.step, f"  image {done.image + 1} of {done.images}")

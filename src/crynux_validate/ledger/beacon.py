@@ -15,7 +15,7 @@ class LocalBeacon:
 
     Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
     Where that is too much, pass an object with the same members that reads a public beacon, such as drand
-    (`crynux_validate.Beacon`).
+    (`crynux_validate.ledger.Beacon`).
 
     Parameters
     ----------

@@ -87,8 +87,9 @@ class BaseTask(BaseModel):
     def _check_ranges(self) -> None:
         """Refuse numbers outside their limits."""
         for name, limit in self.limits.items():
-            if "minimum" in limit:
-                check_range(name, getattr(self, name), limit["minimum"], limit["maximum"])
+            value = getattr(self, name)
+            if "minimum" in limit and value is not None:
+                check_range(name, value, limit["minimum"], limit["maximum"])
 
     @property
     def schema_id(self) -> str:

@@ -25,7 +25,7 @@ _STEPS: Final = 8
 
 _LIMITS: Final = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.12}
 """How far decoded logits may be from computed ones, as a part of their spread ("Families of language models" in
-docs/measurements.md)."""
+docs/measurements/speed.md)."""
 
 _HUGE: Final = 1e4
 """Logits that are larger are no logits: families write them, or infinity, for tokens that must not be chosen."""

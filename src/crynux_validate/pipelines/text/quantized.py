@@ -76,8 +76,8 @@ def quantize(model: ModelRef, loaded: Any, bits: int) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        For a model without such layers, one that has weights in layers of another kind, which would stay as they are, and
-        for weights that are no finite numbers.
+        For a model without such layers, one that has weights in layers of another kind, which would stay as they are,
+        and for weights that are no finite numbers.
     """
     _check_no_others(model, loaded)
     every = sum(parameter.numel() for parameter in loaded.parameters())
@@ -113,8 +113,8 @@ def _check_no_others(model: ModelRef, loaded: Any) -> None:
         stacked = any(parameter.ndim > 2 for parameter in module.parameters(recurse=False))
         if isinstance(module, Conv1D) or (stacked and not isinstance(module, convolutions)):
             raise ModelError(
-                f"{model} multiplies by weights in {shorten(name)} ({type(module).__name__}), which is no linear layer, "
-                "so that quantize_bits would leave them large; leave it out, or choose another model"
+                f"{model} multiplies by weights in {shorten(name)} ({type(module).__name__}), which is no linear "
+                "layer, so that quantize_bits would leave them large; leave it out, or choose another model"
             )
 
 
