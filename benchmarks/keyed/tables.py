@@ -122,7 +122,8 @@ def _show_few(honest: Apart) -> None:
     """What a calibration of few pictures costs the others: drawn sixty times."""
     distances, generator = honest.distances[CHOSEN.name], np.random.default_rng(0)
     print(
-        f"\n| pictures of a calibration | not paid of 3000, margin {MARGIN} | most | slashed | most |\n|---|---|---|---|---|"
+        f"\n| pictures of a calibration | not paid of 3000, margin {MARGIN} | most | slashed | most |\n"
+        "|---|---|---|---|---|"
     )
     for count in (20, 100, 300, 1000):
         if 2 * count > len(distances):
@@ -179,14 +180,12 @@ def _show_by_colour(
     else:
         size = [comparing.changed(native[number], pictures[number]) for number in apart.pictures]
     for low, high in ((0, 4), (4, 8), (8, 16), (16, 32), (32, 512)):
-        among = [low <= one < high for one in size]
-        print(
-            f"| {name}, {low} to {high} levels | {CHOSEN.name}, margin {MARGIN} | {passes(apart.distances[CHOSEN.name], limits, among)} | | | |"
-        )
+        share = passes(apart.distances[CHOSEN.name], limits, [low <= one < high for one in size])
+        print(f"| {name}, {low} to {high} levels | {CHOSEN.name}, margin {MARGIN} | {share} | | | |")
 
 
 def _show_formula(native: Mapping[int, Picture], others: Mapping[int, Picture]) -> None:
-    """The closed formula beside 50 keys: the product over bands of F_chi2,30(30 tau^2 / d^2), d in units of contrast."""
+    """The closed formula beside 50 keys: the product over bands of F_chi2,30(30 tau^2 / d^2), in units of contrast."""
     numbers = sorted(set(native) & set(others))[:20]
     ours, theirs = ({number: one[number] for number in numbers} for one in (native, others))
     real = np.array([comparing.in_contrasts(ours[number], theirs[number]) for number in numbers])
