@@ -99,7 +99,7 @@ class Evidence:
             written = found.to_json().encode()
         if written != (text if isinstance(text, bytes) else text.encode()):
             raise InvalidInputError(
-                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, the form of a number, "
+                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, form of a number, "
                 "or an unknown field differs. Take the file as it was written"
             )
         return found
