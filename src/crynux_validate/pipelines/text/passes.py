@@ -162,9 +162,9 @@ def calls_of(name: object, model: Any, vocabulary: int, context: int | None, avo
     limit = _LIMITS[model.dtype]
     if not apart <= limit:
         raise ModelError(
-            f"{name} ({kind}) computes something else token by token than in one pass (logits {apart:.2g} apart, "
-            f"as a part of their spread; at most {limit:g}): with this version of transformers it forgets the text "
-            "before or counts its positions wrongly, or its numbers overflow; use another version, dtype or model"
+            f"{name} ({kind}) gives other logits token by token than in one pass: {apart:.2g} of their spread apart, "
+            f"at most {limit:g} is allowed. This version of transformers may forget the text before, or the numbers "
+            "overflow. Use another version, dtype or model"
         )
     from transformers import DynamicCache
 
