@@ -1,5 +1,6 @@
 """Image tasks: pictures to draw."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
@@ -232,6 +233,20 @@ class ImageTask(BaseTask):
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
+
+    @property
+    def loads(self) -> str:
+        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+
+        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        """
+        fields = {name.split(".")[0] for name in self.references()} - {"model"}
+        if not fields:
+            return super().loads
+        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        return (
+            f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
+        )
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {
