@@ -91,7 +91,7 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     missing = {**models, **task.pictures_named()}
     if missing and not arguments.part:
         name, part = next(iter(missing.items()))
-        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part PATH")
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; give its folder or file with --part PATH")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:
