@@ -1,5 +1,6 @@
 """What results, verdicts and the like show of themselves: text to read, and HTML that holds no stranger's HTML."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -86,6 +87,8 @@ def test_results_show_pictures_and_texts() -> None:
     page = result._repr_html_()
     assert Tags(page).tags == ["img", "img", "pre"]
     assert "http" not in page
+    with pytest.raises(cv.errors.InvalidInputError, match="binding='trace' before it is run"):
+        replace(result, task=TASK.replace(binding="pixels")).prove(0, [1])
     asked = cv.TextTask(model=TASK.model, messages=[{"role": "user", "content": "x"}])
     score = cv.TextScore.from_tokens([[1, 2]])
     said = cv.TextResult(asked, ((1, 2),), ("<script>\x1b[31m",), ("end",), score, cv.machines.Environment({}, {}), 0.5)

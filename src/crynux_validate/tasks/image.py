@@ -1,5 +1,6 @@
-"""Image tasks: pictures to draw with Stable Diffusion."""
+"""Image tasks: pictures to draw."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
@@ -43,7 +44,7 @@ SIDES: Final = range(64, 4097, 8)
 
 
 class ImageTask(BaseTask):
-    """An image to draw with Stable Diffusion, complete (protocol T1).
+    """An image to draw, complete (protocol T1).
 
     Parameters
     ----------
@@ -64,7 +65,13 @@ class ImageTask(BaseTask):
     width, height
         Pixels, 64 to 4,096, multiples of 8.
     guidance_scale
-        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none.
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
+        the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
+    true_cfg_scale
+        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+    max_sequence_length
+        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
+        models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -110,6 +117,8 @@ class ImageTask(BaseTask):
         "width": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "height": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "guidance_scale": in_range(0, 50),
+        "true_cfg_scale": in_range(1, 50),
+        "max_sequence_length": in_range(8, 512),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
         "loras": {"maxItems": MAX_PARTS},
@@ -124,6 +133,8 @@ class ImageTask(BaseTask):
     width: int = 512
     height: int = 512
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0
+    max_sequence_length: int | None = None
     images: int = 1
     scheduler: str = "DDIMScheduler"
     scheduler_args: Mapping[str, SchedulerArgument] = Field(default_factory=dict)
@@ -222,6 +233,20 @@ class ImageTask(BaseTask):
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
+
+    @property
+    def loads(self) -> str:
+        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+
+        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        """
+        fields = {name.split(".")[0] for name in self.references()} - {"model"}
+        if not fields:
+            return super().loads
+        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        return (
+            f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
+        )
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {

@@ -19,9 +19,10 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -91,6 +92,30 @@ class ImageResult(Shown):
     def hashes(self) -> tuple[PerceptualHash, ...]:
         """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
+
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
+        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+
+        Parameters
+        ----------
+        image
+            The number of the image.
+        steps
+            The steps, counted from 0: those that `audit_steps` draws.
+        pixels
+            Show the picture too, so that its decoding can be audited.
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that binds no trace, and an image or a step that it does not have.
+        """
+        if self.trace is None:
+            raise InvalidInputError(
+                f"the task has binding={self.task.binding!r}, and nothing to prove steps with; give it binding='trace'"
+                " before it is run"
+            )
+        return self.trace.prove(image, steps, pixels=pixels)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -250,7 +275,7 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device)
+    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(

@@ -144,8 +144,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
 def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
     """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
     scheduler = _ready(loaded, task)
-    found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], loaded.device)
-    scaled: torch.Tensor = found * scheduler.init_noise_sigma
+    found = noise_tensor(task.seed, image, 0, shape, loaded.family.dtype(task), loaded.device)
+    # A flow begins with the noise itself.
+    scaled: torch.Tensor = found * getattr(scheduler, "init_noise_sigma", 1.0)
     return scaled
 
 
@@ -156,15 +157,17 @@ def advance(
     """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
     scheduler = _ready(loaded, task)
     _remember(scheduler, task, step, proved)
+    family, shape = loaded.family, loaded.latent_shape(task)
     try:
         with Noise(task.seed, image, first=step + 1):
-            given = (proved.prediction(step), scheduler.timesteps[step], proved.latent(step))
-            after = scheduler.step(*given, return_dict=False)[0]
+            # As the pipeline has them: the noise of a step is drawn in their order.
+            prediction, latent = (family.packed(each(step)) for each in (proved.prediction, proved.latent))
+            after = scheduler.step(prediction, scheduler.timesteps[step], latent, return_dict=False)[0]
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
-    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
+    return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
 
 
 def _ready(loaded: LoadedModel, task: ImageTask) -> Any:

@@ -12,7 +12,7 @@ from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_windows
 from crynux_validate.pipelines.images.scheduling import check_settings
 from crynux_validate.pipelines.images.weighted import encodings
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS
 from crynux_validate.tasks import ImageTask
 from crynux_validate.tasks.prompts import SYNTAXES
 
@@ -28,7 +28,8 @@ class StableDiffusion(Family):
         "tokenizer": ("transformers", "CLIPTokenizer"),
     }
     denoiser: ClassVar = "unet"
-    schedulers: ClassVar = tuple(SCHEDULERS)
+    schedulers: ClassVar = NOISE_SCHEDULERS
+    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
     syntaxes: ClassVar = SYNTAXES
