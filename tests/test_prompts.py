@@ -1,4 +1,4 @@
-"""Weights in prompts (protocol T8): what is read, and what is refused."""
+"""Weights in prompts (protocol T9): what is read, and what is refused."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Prompts with weights and of any length: compel's encodings to the bit, what counts, and what stays behind (T8)."""
+"""Prompts with weights and of any length: compel's encodings to the bit, what counts, and what stays behind (T9)."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Prompts with weights, read from the task's bytes alone (protocol T8)."""
+"""Prompts with weights, read from the task's bytes alone (protocol T9)."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Encodings of prompts with weights, and of any length: those of compel 2.5, to the bit (protocol T8).
+"""Encodings of prompts with weights, and of any length: those of compel 2.5, to the bit (protocol T9).
 
 A prompt is cut into windows that the text encoder holds, and their encodings stand one after the other. A weight of
 1 or more moves the encoding of its tokens away from that of an empty prompt; for one below 1 the whole is mixed with
