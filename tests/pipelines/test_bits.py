@@ -9,7 +9,7 @@ import torch
 from crynux_validate.answers import ImageScore, similarity_score
 from crynux_validate.errors import DeterminismError
 from crynux_validate.pipelines.images import drawing as images
-from crynux_validate.pipelines.images.drawing import Noise
+from crynux_validate.pipelines.images.noising import Noise
 from crynux_validate.pipelines.noise import normal
 from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.tasks import ImageTask
