@@ -40,8 +40,7 @@ def audited(
     assert seed is not None
     drawn = audit_steps(seed, task, answer, STEPS)
     # Prove: the node shows these steps of what it kept. (One that shows nothing in time counts as found.)
-    assert result.trace is not None
-    proof = result.trace.prove(0, drawn[0])
+    proof = result.prove(0, drawn[0])
     print(f"  steps {list(proof.steps)} were drawn; the proof has {len(proof.to_bytes())} bytes")
     # Audit: the auditor computes them again.
     found = auditor.audit(task, answer, proof, seed=seed, count=STEPS)

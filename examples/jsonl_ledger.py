@@ -1,6 +1,6 @@
 """A ledger of your own: an append-only file of JSON lines, one transaction a line. It stores the log, and nothing else.
 
-Run it to see a ledger that is opened again; `docs/write-a-ledger.md` explains what it is made of.
+Run it to see a ledger that is opened again; `docs/tutorials/write-a-ledger.md` explains what it is made of.
 """
 
 import fcntl

@@ -5,6 +5,7 @@ example of what it takes. What must be refused, and not only survived, stands in
 """
 
 import inspect
+import io
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import crynux_validate as cv
 from crynux_validate import audits
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
+from crynux_validate.tasks import ImageSetting
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
 from tests.audits.making import TASK as TRACED
@@ -104,8 +106,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
+    picture = cv.tasks.PictureRef.of(png := _png())
+    control = cv.tasks.ControlNet(CHECKED.model, picture)
+    (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
-    tolerance = cv.keyed.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
+    tolerance = cv.keyed.KeyedTolerance(ImageSetting.of(CHECKED), (10,) * 8)
     objects = {
         "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
@@ -113,6 +118,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
+        "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
@@ -123,7 +129,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
         "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
         "candidates": [cv.machines.Candidate("a", "b", 1)], "canary": bytes(32),
-        "challenge": b"abc", "claim": settled.draw,
+        "challenge": b"abc", "claim": settled.draw, "setting": ImageSetting.of(CHECKED),
         "classes": cv.machines.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1),
         "code": "failed", "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
@@ -182,6 +188,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "TraceProof.save.path": folder / "saved.bin", "TraceProof.check.answer": answer_of(trace),
         "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
         "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
+        "PictureRef.digest": picture.digest, "PictureRef.local.path": folder / "picture.png", "PictureRef.of.data": png,
+        "PictureRef.located.files": {picture.digest: folder / "picture.png"},
+        "PictureRef.from_dict.value": picture.to_dict(),
+        "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
+        "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
         "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
         "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),
         "Sample.kind": "a card", "Sample.role": "honest", "Sample.score": bytes(8), "Sample.algorithm": "phash/1",
@@ -195,6 +206,12 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
     }  # fmt: skip
     return objects, values
+
+
+def _png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _names() -> Iterator[str]:

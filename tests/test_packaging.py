@@ -47,7 +47,7 @@ def test_the_front_door_is_small() -> None:
 def test_all_is_complete(name: str) -> None:
     """What type checkers see is what ``__all__`` lists, and what is imported when it is first used."""
     module = PUBLIC[name]
-    seen = set()
+    seen: set[str] = set()
     for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crynux_validate"):
             seen.update(alias.asname or alias.name for alias in node.names)

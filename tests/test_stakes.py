@@ -453,7 +453,9 @@ def test_a_sampling_rate_below_one_says_what_it_presupposes() -> None:
 
 def test_results_read_well() -> None:
     text = str(required_stake(90, 10, threshold=24, sampling_rate=0.1))
-    assert text.splitlines()[0] == "required stake 11.4233"
+    assert text.splitlines()[0].startswith(
+        "required stake 11.4233 times the price of a task, which is a member's share"
+    )
     for part in ("p  0.1744", "f  0.02503", "e  0.19506", "x  0.80494", "r  0.1", "90 honest and 10", "photographs"):
         assert part in text
     assert "binomial" in str(required_stake(90, 10, source="binomial", images=2))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import InvalidInputError, InvalidTaskError, ModelRef, PipelineError, TextTask, task_from_json
+from crynux_validate import ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, PipelineError
 from crynux_validate.pipelines.pictures import MAX_PIXELS, read_picture
 from crynux_validate.tasks import PictureRef
 from crynux_validate.tasks.pictures import MAX_PICTURE_BYTES

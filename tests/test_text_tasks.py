@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidTaskError, ModelRef, TextTask, task_from_json
+from crynux_validate import ImageTask, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks import WARPERS, PictureRef
 
 MODEL = ModelRef("owner/name", revision="0" * 40)

@@ -27,8 +27,8 @@ from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, j
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
-from crynux_validate.cli.report_html import shown
 from crynux_validate.cli.report_page import page
+from crynux_validate.shown import shown
 from crynux_validate.testing import ManualClock
 from tests.audits.making import TASK, random_trace
 

@@ -303,7 +303,7 @@ READERS: Final[Mapping[str, Reader]] = {
     ),
     "keyed-score": Reader(
         KeyedScore.from_bytes,
-        lambda: (KeyedScore(bytes(range(32))).to_bytes(), KeyedScore(bytes(range(180)), "keyed/1").to_bytes()),
+        lambda: (KeyedScore(bytes(range(32))).to_bytes(), KeyedScore(6 * bytes([4, *range(30)]), "keyed/1").to_bytes()),
         4_096,
         lambda score: score.to_bytes(),
         exact=True,

@@ -537,7 +537,7 @@ def test_what_is_no_evidence() -> None:
         (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/2'"),
         (json.dumps({**value, "more": 1}), "the fields"),
         (json.dumps({**value, "node": "x"}), "no member"),
-        (json.dumps({**value, "group": {}}), "cannot be read"),
+        (json.dumps({**value, "group": {}}), "cannot be read: it has no 'pool'"),
         (json.dumps({**value, "group": {**value["group"], "fee": []}}), "cannot be read"),
         (json.dumps({**value, "group": {**value["group"], "verdict": None}}), "evidence is of a group that is settled"),
         (json.dumps({**value, "group": {**value["group"], "task": {}}}), "cannot be read: schema"),

@@ -33,6 +33,7 @@ def task_vectors() -> list[Vector]:
         ("every-field", "nothing is left at its default", cv.ImageTask(
             model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
+            true_cfg_scale=2.5, max_sequence_length=64,
             safety_checker=True, algorithm="phash/1", vae=HUB, unet=LOCAL, loras=[cv.Lora(LOCAL, "a.safetensors", 0.5)],
             textual_inversions=[cv.tasks.TextualInversion(LOCAL, "b.safetensors", "<b>")], binding="trace")),
         ("loras", "LoRAs in their order; a file's default name and a weight without a fraction", plain.replace(
@@ -40,6 +41,9 @@ def task_vectors() -> list[Vector]:
         ("textual-inversion", "vectors for a word", plain.replace(
             prompt="a <cat-toy>", textual_inversions=[cv.tasks.TextualInversion(HUB, "c.safetensors", "<cat-toy>")])),
         ("no-negative-prompt", "none is not an empty one", plain.replace(negative_prompt=None)),
+        ("flow", "what FLUX.1 is told, and how long its prompts are", plain.replace(
+            scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=3.5, true_cfg_scale=2,
+            max_sequence_length=256)),
         ("components", "another VAE and another UNet", plain.replace(vae=LOCAL, unet=cv.ModelRef(
             HUB.repository, revision=HUB.revision, variant="fp16"))),
     ]  # fmt: skip

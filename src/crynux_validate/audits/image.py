@@ -10,6 +10,7 @@ from crynux_validate.answers import ImageScore
 from crynux_validate.audits.bands import PREDICTION, Band, Spread
 from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
+from crynux_validate.shown import Shown
 
 DIRECTED_FROM: Final = 0.01
 """A direction is looked at where it has at least this share of the prediction's length.
@@ -188,7 +189,7 @@ class TogetherAudit:
 
 
 @dataclass(frozen=True)
-class ImageAudit:
+class ImageAudit(Shown):
     """What an audit of one image says.
 
     Parameters

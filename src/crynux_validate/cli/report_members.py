@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli import report_drawings
-from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, shown, stranger, table
+from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, stranger, table
 from crynux_validate.judging import Absent, Malformed, Member, TwoAnswers, Verdict, Withheld
+from crynux_validate.shown import shown
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:
@@ -117,10 +118,10 @@ def rates_of(group: "Group", verdict: Verdict, calibration: "Calibration") -> st
     drawn = report_drawings.rates(calibration.thresholds, curves, members, rule.threshold, rule.slashes_from)
     pictures = ", ".join(f"{shown(name)} {count}" for name, count in calibration.pictures.items())
     notes = [*calibration.warnings]
-    if isinstance(group.task, ImageTask) and (model := str(group.task.model)) not in calibration.models:
+    if isinstance(group.task, ImageTask) and (model := group.task.loads) not in calibration.models:
         notes.insert(
             0,
-            f"This task asks for the model {model}, and the calibration is of {', '.join(calibration.models)}: its"
+            f"This task asks for {model}, and the calibration is of {', '.join(calibration.models)}: its"
             " rates need not hold here.",
         )
     warnings = bullets(notes) if notes else ""

@@ -31,11 +31,10 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="run a task and write result, score and environment",
-        description="Run a task as a node does: the images or texts, the answer that would be committed, and the "
-        "environment, written to a folder. The model is the hub revision that the task pins, or a local folder that "
-        "--model names. Exit code 0: the answer is a score. 2: there is no score. Where the task is invalid, or this "
-        "machine could not run it, the answer then is a report of that; where the command line is at fault, there is "
-        "no answer.bin.",
+        description="Run a task as a node does: write the images or texts, the answer to commit to, and the "
+        "environment to a folder. The model is the hub revision that the task pins, or a local folder that "
+        "--model names. Exit code 0: the answer is a score. 2: there is no score. If the task is invalid, or this "
+        "machine could not run it, the answer is a report. If the command line is wrong, there is no answer.bin.",
     )
     parser.add_argument("task", metavar="TASK.json", help="the task, or - for standard input")
     parser.add_argument(
@@ -44,7 +43,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     add_part_flag(parser)
     add_device_flag(parser)
-    parser.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
+    parser.add_argument(
+        "--allow-unpinned", action="store_true", help="accept a model revision that can change, such as a branch"
+    )
     add_json_flag(parser)
     parser.set_defaults(main=main)
 

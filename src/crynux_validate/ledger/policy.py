@@ -176,8 +176,8 @@ class Policy:
         Of the answers in a second round, which are made with a seed that nobody knew before (C5); None for one round.
         ``digest/1`` is for text tasks, ``keyed/1`` for image tasks.
     keyed_tolerances
-        With ``keyed/1``: how far honest machines may be apart (J7), for each model and dtype that tasks may have; other
-        tasks are refused. `calibrate_keyed` finds them.
+        With ``keyed/1``: how far honest machines may be apart (J7), for each setting that tasks may have; other tasks
+        are refused. `calibrate_keyed` finds them.
     """
 
     group_size: int = 3
@@ -337,8 +337,7 @@ class Policy:
         Raises
         ------
         InvalidInputError
-            For a task that the second round of this policy is not for, and one of a model, a dtype or a size of
-            pictures without a tolerance.
+            For a task that the second round of this policy is not for, and one of a setting without a tolerance.
         """
         if self.second_algorithm is None:
             return None
@@ -354,13 +353,12 @@ class Policy:
                 "the policy's second answers (keyed/1) are of pictures: give the ledger image tasks, or a policy with "
                 "second_algorithm='digest/1'"
             )
-        wanted = str(task.model), task.dtype
-        found = next((one for one in self.keyed_tolerances if (one.model, one.dtype) == wanted), None)
+        found = next((one for one in self.keyed_tolerances if one.setting.covers(task)), None)
         if found is None:
-            known = ", ".join(f"{one.model} in {one.dtype}" for one in self.keyed_tolerances)
+            nearest = min((one.setting.lacks(task) for one in self.keyed_tolerances), key=len)
             raise InvalidInputError(
-                f"the policy has no keyed tolerance for {wanted[0]} in {wanted[1]}, only for {known}: calibrate that "
-                "model in that dtype (calibrate_keyed)"
+                f"the policy has no keyed tolerance for tasks like this one; the nearest is for {nearest}: calibrate "
+                "with such tasks (calibrate_keyed)"
             )
         return found.for_task(task)
 
@@ -373,10 +371,9 @@ class Policy:
                 f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 "
                 "needs at least one, and nothing else has any"
             )
-        names = [f"{one.model} in {one.dtype}" for one in given]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise InvalidInputError(f"keyed_tolerances has two for {twice}; give one")
+        for at, one in enumerate(given):
+            if any(one.setting.overlaps(other.setting) for other in given[:at]):
+                raise InvalidInputError(f"keyed_tolerances has two for tasks of {one.setting}; give one")
         object.__setattr__(self, "keyed_tolerances", tuple(given))
 
     def __repr__(self) -> str:

@@ -87,8 +87,9 @@ class BaseTask(BaseModel):
     def _check_ranges(self) -> None:
         """Refuse numbers outside their limits."""
         for name, limit in self.limits.items():
-            if "minimum" in limit:
-                check_range(name, getattr(self, name), limit["minimum"], limit["maximum"])
+            value = getattr(self, name)
+            if "minimum" in limit and value is not None:
+                check_range(name, value, limit["minimum"], limit["maximum"])
 
     @property
     def schema_id(self) -> str:
@@ -107,6 +108,11 @@ class BaseTask(BaseModel):
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that the task is about, by the field that names each."""
         return {}
+
+    @property
+    def loads(self) -> str:
+        """The model as one text: what a calibration is of."""
+        return str(self.model)
 
     def at(self, *paths: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
         """Return this task with what it names by digest, as it lies on this machine: folders, and files of pictures.

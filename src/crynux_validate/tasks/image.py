@@ -1,5 +1,6 @@
-"""Image tasks: pictures to draw with Stable Diffusion."""
+"""Image tasks: pictures to draw."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
@@ -30,6 +31,7 @@ from crynux_validate.tasks.parts import (
     read_list,
 )
 from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
 from crynux_validate.tasks.start import StartPicture
 
@@ -43,7 +45,7 @@ SIDES: Final = range(64, 4097, 8)
 
 
 class ImageTask(BaseTask):
-    """An image to draw with Stable Diffusion, complete (protocol T1).
+    """An image to draw, complete (protocol T1).
 
     Parameters
     ----------
@@ -53,6 +55,10 @@ class ImageTask(BaseTask):
         UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
         only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
         one is.
+    prompt_syntax
+        How prompts are read (T8). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
+        are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
+        these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
     seed
         0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
     steps
@@ -60,7 +66,13 @@ class ImageTask(BaseTask):
     width, height
         Pixels, 64 to 4,096, multiples of 8.
     guidance_scale
-        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none.
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
+        the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
+    true_cfg_scale
+        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+    max_sequence_length
+        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
+        models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -94,7 +106,12 @@ class ImageTask(BaseTask):
 
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
     max_bytes: ClassVar = 65_536
-    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES, "binding": IMAGE_BINDINGS}
+    choices: ClassVar = {
+        "algorithm": IMAGE_ALGORITHMS,
+        "dtype": DTYPES,
+        "binding": IMAGE_BINDINGS,
+        "prompt_syntax": SYNTAXES,
+    }
     limits: ClassVar = {
         "prompt": {"maxLength": MAX_PROMPT_BYTES},  # in characters, of which each has a byte or more
         "negative_prompt": {"maxLength": MAX_PROMPT_BYTES},
@@ -103,6 +120,8 @@ class ImageTask(BaseTask):
         "width": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "height": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "guidance_scale": in_range(0, 50),
+        "true_cfg_scale": in_range(1, 50),
+        "max_sequence_length": in_range(8, 512),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
         "loras": {"maxItems": MAX_PARTS},
@@ -111,11 +130,14 @@ class ImageTask(BaseTask):
 
     prompt: str
     negative_prompt: str | None = ""
+    prompt_syntax: PromptSyntax = "plain"
     seed: int = 0
     steps: int = 25
     width: int = 512
     height: int = 512
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0
+    max_sequence_length: int | None = None
     images: int = 1
     scheduler: str = "DDIMScheduler"
     scheduler_args: Mapping[str, SchedulerArgument] = Field(default_factory=dict)
@@ -180,6 +202,7 @@ class ImageTask(BaseTask):
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):
             check_size(name, getattr(self, name) or "", MAX_PROMPT_BYTES)
+            weighted(name, getattr(self, name) or "", self.prompt_syntax)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
         for name in LISTS:
@@ -236,6 +259,20 @@ class ImageTask(BaseTask):
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
+
+    @property
+    def loads(self) -> str:
+        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+
+        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        """
+        fields = {name.split(".")[0] for name in self.references()} - {"model"}
+        if not fields:
+            return super().loads
+        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        return (
+            f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
+        )
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {

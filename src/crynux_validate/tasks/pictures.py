@@ -113,6 +113,7 @@ class PictureRef:
 
     def located(self, files: Mapping[str, Path]) -> Self:
         """Return this reference with the file of its digest, where that is among `files`."""
+        check_type(files, Mapping, "files", "a mapping of digests to paths")
         return dataclass_replace(self, source=files[self.digest]) if self.digest in files else self
 
     def to_dict(self) -> dict[str, str]:

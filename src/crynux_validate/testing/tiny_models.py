@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from crynux_validate.encoding import canonical_json
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.tasks import ModelRef, folder_digest
 from crynux_validate.testing import trained
@@ -25,6 +25,9 @@ _MARKER: Final = ".crynux-tiny-model.json"
 
 _BUILDER: Final = 1
 """Counts up with every change of the weights or the architecture."""
+
+Flow = Literal["sd3", "flux", "flux-schnell", "z-image"]
+FLOWS: Final[tuple[Flow, ...]] = ("sd3", "flux", "flux-schnell", "z-image")
 
 _LIBRARIES: Final = {"image": ("transformers", "diffusers"), "text": ("transformers",)}
 
@@ -87,6 +90,27 @@ def tiny_sdxl_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
         tiny_base.save(tiny_image.stable_diffusion_xl(seed), folder)
 
     return _once(Path(path), {"kind": "sdxl", "seed": seed}, _quietly(build, "image"))
+
+
+def tiny_flow_model(path: str | PathLike[str], family: Flow, *, seed: int = 0) -> ModelRef:
+    """Build a small pipeline of random weights that predicts a flow in a folder, or reuse the one that is there.
+
+    Parameters
+    ----------
+    path, seed
+        As for the random model of `tiny_image_model`, with its errors.
+    family
+        ``sd3`` (with what 3.5 has besides), ``flux``, ``flux-schnell`` (which is told no guidance) or ``z-image``.
+    """
+    if family not in FLOWS:
+        raise InvalidInputError(f"family is {shorten(family)}; expected one of {', '.join(FLOWS)}")
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_flows
+
+        tiny_base.save(tiny_flows.BUILDERS[family](seed), folder)
+
+    return _once(Path(path), {"kind": family, "seed": seed}, _quietly(build, "image"))
 
 
 def tiny_text_model(path: str | PathLike[str], *, random: bool = False, seed: int = 0) -> ModelRef:

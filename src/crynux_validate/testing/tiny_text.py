@@ -10,7 +10,7 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
-from crynux_validate.testing.tiny_base import WORDS, byte_symbols, fill, merged
+from crynux_validate.testing.tiny_base import WORDS, byte_pairs, fill
 
 # Their constructors have no types, or wrong ones.
 _transformers: Any = transformers
@@ -77,18 +77,11 @@ def llama(seed: int) -> tuple[Any, Any]:
 
 def _tokenizer() -> tuple[Any, list[int]]:
     """Build a byte-level tokenizer that knows some words; return it with the ids of the words."""
-    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
-    merges: dict[tuple[str, str], int] = {}
-    words = []
-    for word in dict.fromkeys(f"{WORDS} {_MORE_WORDS}".split()):
-        # "Ġ" is the space before a word.
-        parts = merged([*f"Ġ{word}"], merges)
-        while len(parts) > 1:
-            merges[parts[0], parts[1]] = len(merges)
-            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
-            parts = merged(parts, merges)
-        words.append(vocabulary[parts[0]])
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[*merges]))
+    said = [*dict.fromkeys(f"{WORDS} {_MORE_WORDS}".split())]
+    vocabulary, merges = byte_pairs(said)
+    # "\u0120" is the space before a word.
+    words = [vocabulary[f"\u0120{word}"] for word in said]
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = _transformers.PreTrainedTokenizerFast(

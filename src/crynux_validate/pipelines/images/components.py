@@ -14,14 +14,14 @@ from torch import nn
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.images.loras import Update, add
-from crynux_validate.pipelines.models.files import CONFIG, TOKENIZER, check_files, read_object
+from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, TOKENIZER, check_files, read_object
 from crynux_validate.pipelines.models.loading import DTYPES, check_complete, own_memory, reading
 from crynux_validate.pipelines.models.parts import part_folder
 from crynux_validate.tasks import Dtype
 from crynux_validate.tasks.parts import COMPONENTS, Parts
 
 _SAME: Final[Mapping[str, tuple[str, ...]]] = {
-    "AutoencoderKL": ("latent_channels", "scaling_factor"),
+    "AutoencoderKL": ("latent_channels", "scaling_factor", "shift_factor"),
     "UNet2DConditionModel": (
         "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
         "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
@@ -134,7 +134,9 @@ def load_component(
     """Load one component, and refuse it where a weight is missing or of another shape."""
     loader = loader_of(library, class_name)
     if part.startswith("tokenizer"):
-        check_files(part, source.folder, source.where, TOKENIZER)
+        check_files(
+            part, source.folder, source.where, TOKENIZER if loader.__name__ == "CLIPTokenizer" else FAST_TOKENIZER
+        )
         return reading(part, source.where, lambda: loader.from_pretrained(source.folder, local_files_only=True))
     return load_weights(loader, part, source, dtype, device, eager=library == "transformers", updates=updates)
 

@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -33,6 +34,7 @@ from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.images.starting import begin, cut
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
+from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -40,7 +42,7 @@ OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Shown):
     """What a task came to.
 
     Parameters
@@ -75,10 +77,45 @@ class ImageResult:
             f"{self.seconds:.1f} s",
         )
 
+    def __str__(self) -> str:
+        several = "s" * (len(self.images) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.images)} image{several}", self.seconds)]
+        for number, (image, block) in enumerate(zip(self.images, self.score.blocks, strict=True)):
+            plain = "  too plain to tell from others" if number in self.score.degenerate else ""
+            lines.append(f"  image {number}  {image.width} x {image.height}  {block:016x}{plain}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return pictures(self.images) + super()._repr_html_()
+
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:
         """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
+
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
+        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+
+        Parameters
+        ----------
+        image
+            The number of the image.
+        steps
+            The steps, counted from 0: those that `audit_steps` draws.
+        pixels
+            Show the picture too, so that its decoding can be audited.
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that binds no trace, and an image or a step that it does not have.
+        """
+        if self.trace is None:
+            raise InvalidInputError(
+                f"the task has binding={self.task.binding!r}, and nothing to prove steps with; give it binding='trace'"
+                " before it is run"
+            )
+        return self.trace.prove(image, steps, pixels=pixels)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -147,6 +184,7 @@ def draw_images(
         **loaded.recipe,
         **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "prompts": task.prompt_syntax,
         "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
@@ -202,7 +240,8 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first, kept, steps = noise_tensor(task.seed, image, 0, (1, *shape), dtype, loaded.device), None, itertools.count()
+    first: torch.Tensor = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
+    kept, steps = None, itertools.count()
     try:
         with attention_backend("native"):
             if task.start is not None:

@@ -113,6 +113,9 @@ def load(
             raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(FAMILIES)}")
         if safety_checker and not (family.safety_checker and _present(index, "safety_checker")):
             raise ModelError(f"the task asks for a safety checker, but {model} has none; set safety_checker=False")
+        for field in beside.references():
+            if field.partition(".")[0] not in family.parts:
+                raise ModelError(f"{field}: not supported for a {name}; leave it out of the task")
         sources: dict[str, Source] = {}
         for part, (library, class_name) in family.components.items():
             found = index.get(part, [])

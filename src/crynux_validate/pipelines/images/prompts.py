@@ -23,10 +23,22 @@ def check_windows(pipeline: Any, task: ImageTask) -> None:
             # A word of a textual inversion can stand for several tokens.
             written = pipeline.maybe_convert_prompt(prompt, tokenizer)
             count = len(tokenizer(written, truncation=False, padding=False).input_ids)
-            window = tokenizer.model_max_length
-            if count > window:
-                frame = tokenizer.num_special_tokens_to_add()
-                most = window - frame
-                raise PromptTooLongError(
-                    f"{field}: has {count - frame} tokens; the model's {name} takes at most {most}: shorten it"
-                )
+            check_length(field, name, count, tokenizer.model_max_length, tokenizer.num_special_tokens_to_add())
+
+
+def check_length(field: str, tokenizer: str, count: int, window: int, frame: int) -> None:
+    """Refuse a prompt of more tokens than there is room for.
+
+    Parameters
+    ----------
+    field, tokenizer
+        Their names, for the message.
+    count, window
+        How many tokens there are, and at most.
+    frame
+        How many of both the tokenizer adds.
+    """
+    if count > window:
+        raise PromptTooLongError(
+            f"{field}: has {count - frame} tokens; the model's {tokenizer} takes at most {window - frame}: shorten it"
+        )

@@ -148,17 +148,21 @@ def advance(
     """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
     scheduler = ready(loaded, task)
     _remember(scheduler, task, step, proved)
+    family, shape = loaded.family, loaded.latent_shape(task)
     try:
         with Noise(task.seed, image, first=step + 1):
-            given = (proved.prediction(step), scheduler.timesteps[skipped_steps(task) + step], proved.latent(step))
-            after = scheduler.step(*given, return_dict=False)[0]
+            # As the pipeline has them: the noise of a step is drawn in their order.
+            prediction, latent = (family.packed(each(step)) for each in (proved.prediction, proved.latent))
+            after = scheduler.step(
+                prediction, scheduler.timesteps[skipped_steps(task) + step], latent, return_dict=False
+            )[0]
         if begun.kept is not None:
             after = begun.kept.put_back(scheduler, task, step, after)
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
-    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
+    return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
 
 
 def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:

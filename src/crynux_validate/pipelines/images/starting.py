@@ -16,7 +16,6 @@ from crynux_validate.audits.layout import skipped_steps, step_count
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.noising import Noise, noise_tensor
 from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
-from crynux_validate.pipelines.models.loading import DTYPES
 from crynux_validate.pipelines.noise import Purpose
 from crynux_validate.pipelines.pictures import read_picture
 from crynux_validate.tasks import ImageTask
@@ -88,11 +87,12 @@ def begin(loaded: LoadedModel, task: ImageTask, image: int) -> Begun:
     PipelineError
         For a picture that is not here or cannot be used, and a family that does not start with one.
     """
-    shape, dtype = (1, *loaded.latent_shape(task)), DTYPES[task.dtype]
+    shape, dtype = (1, *loaded.latent_shape(task)), loaded.family.dtype(task)
     noise = noise_tensor(task.seed, image, 0, shape, dtype, loaded.device)
     scheduler = ready(loaded, task)
     if task.start is None:
-        return Begun(noise * scheduler.init_noise_sigma)
+        # A flow begins with the noise itself.
+        return Begun(noise * getattr(scheduler, "init_noise_sigma", 1.0))
     size = (task.width, task.height)
     picture = _latents(loaded, task, image, read_picture("start.image", task.start.image, size))
     if task.start.mask is None:

@@ -96,6 +96,8 @@ def _attention(module: Any) -> list[str]:
     processors = getattr(module, "attn_processors", None)
     if processors is not None:
         return sorted({type(processor).__name__ for processor in processors.values()})
+    if isinstance(module.config, Mapping):
+        return sorted({type(part.processor).__name__ for part in module.modules() if hasattr(part, "processor")})
     return [str(module.config._attn_implementation)]
 
 

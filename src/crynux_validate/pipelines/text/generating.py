@@ -16,7 +16,7 @@ import torch
 
 from crynux_validate.answers import TextScore, logits_digest
 from crynux_validate.audits.top import TopLogits
-from crynux_validate.encoding import summary
+from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -31,6 +31,7 @@ from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
 from crynux_validate.pipelines.text.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text.top import top_row
 from crynux_validate.pipelines.text.written import Written
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import TextTask
 
 Finish = Literal["end", "stop", "length"]
@@ -66,7 +67,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class TextResult:
+class TextResult(Shown):
     """What a task came to.
 
     Parameters
@@ -102,6 +103,13 @@ class TextResult:
     def __repr__(self) -> str:
         tokens = f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens"
         return summary(self, tokens, self.score, f"task {self.task.digest[:12]}", f"{self.seconds:.1f} s")
+
+    def __str__(self) -> str:
+        several = "s" * (len(self.texts) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.texts)} text{several}", self.seconds)]
+        for number, (ids, text, end) in enumerate(zip(self.token_ids, self.texts, self.finish, strict=True)):
+            lines.append(f"  text {number}  {len(ids)} tokens, {end}: {shorten(text)}")
+        return "\n".join(lines)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crynux_validate.audits.bands import Band, band_for
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import PipelineError
+from crynux_validate.pipelines.models.loading import DTYPES
 from crynux_validate.tasks import ImageTask
 
 
@@ -32,8 +33,16 @@ class Family(ABC):
     """Those that a task may name."""
     others: ClassVar[Mapping[str, str]] = {}
     """The classes of the pipelines that draw with pictures, by the fields of the task that name these."""
+    parts: ClassVar[Collection[str]]
+    """The fields of a task for what is loaded beside the model."""
+    takes_length: ClassVar[bool] = False
+    """Whether ``max_sequence_length`` means something."""
+    true_guidance: ClassVar[bool] = False
+    """Whether ``true_cfg_scale`` means something."""
     safety_checker: ClassVar[bool] = False
     """Whether models may have one."""
+    syntaxes: ClassVar[Collection[str]] = ("plain",)
+    """How prompts may be read (`ImageTask.prompt_syntax`)."""
     guidance: ClassVar[str] = "one batch of two"
     """How a guided prediction is computed, for the recipe."""
     lora_needs_config: ClassVar[bool] = False
@@ -59,10 +68,16 @@ class Family(ABC):
             raise PipelineError(
                 f"scheduler: {task.scheduler} is not for a {self.pipeline}; name {' or '.join(self.schedulers)}"
             )
+        if task.prompt_syntax not in self.syntaxes:
+            raise PipelineError(f"prompt_syntax: {task.prompt_syntax} is not for a {self.pipeline}; name plain")
         side = self.multiple(pipeline)
         for name in ("width", "height"):
             if getattr(task, name) % side:
                 raise PipelineError(f"{name}: is {shorten(getattr(task, name))}; this model needs a multiple of {side}")
+        if task.max_sequence_length is not None and not self.takes_length:
+            raise PipelineError(f"max_sequence_length: is nothing to a {self.pipeline}; leave it out")
+        if task.true_cfg_scale != 1 and not self.true_guidance:
+            raise PipelineError(f"true_cfg_scale: is nothing to a {self.pipeline}; leave it out, or give 1")
 
     def multiple(self, pipeline: Any) -> int:
         """Return what width and height have to be multiples of, in pixels."""
@@ -81,6 +96,10 @@ class Family(ABC):
         """Return the shape of a task's latents: channels, height, width."""
         side = pipeline.vae_scale_factor
         return self.channels(pipeline), task.height // side, task.width // side
+
+    def dtype(self, task: ImageTask) -> torch.dtype:
+        """Return what latents are computed in."""
+        return DTYPES[task.dtype]
 
     def packed(self, latents: torch.Tensor) -> torch.Tensor:
         """Return latents as the pipeline takes them and its denoiser predicts them."""

@@ -13,8 +13,10 @@ from crynux_validate.pipelines.images.decoding import as_numpy, decoded
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_windows
 from crynux_validate.pipelines.images.scheduling import check_settings
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.pipelines.images.weighted import encodings
+from crynux_validate.schedulers import NOISE_SCHEDULERS
 from crynux_validate.tasks import ImageTask
+from crynux_validate.tasks.prompts import SYNTAXES
 
 
 class StableDiffusion(Family):
@@ -28,9 +30,11 @@ class StableDiffusion(Family):
         "tokenizer": ("transformers", "CLIPTokenizer"),
     }
     denoiser: ClassVar = "unet"
-    schedulers: ClassVar = tuple(SCHEDULERS)
+    schedulers: ClassVar = NOISE_SCHEDULERS
+    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
+    syntaxes: ClassVar = SYNTAXES
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """With what diffusers corrects in old models: latents have no range that they could be clipped to."""
@@ -47,13 +51,14 @@ class StableDiffusion(Family):
         told, latents = pipeline.unet.config.in_channels, pipeline.vae.config.latent_channels
         if told != latents:
             raise PipelineError(
-                f"model: its UNet takes {told} channels, and latents have {latents}: it was made for inpainting or edits"
-                " alone; name a plain model, which inpaints too"
+                f"model: its UNet takes {told} channels, and latents have {latents}: it was made for inpainting or"
+                " edits alone; name a plain model, which inpaints too"
             )
 
     def check_prompts(self, pipeline: Any, task: ImageTask) -> None:
         """Every tokenizer has a window, and diffusers says in a log only that it cuts off what does not fit."""
-        check_windows(pipeline, task)
+        if task.prompt_syntax == "plain":
+            check_windows(pipeline, task)
 
     def channels(self, pipeline: Any) -> int:
         """As the UNet takes them."""
@@ -61,8 +66,9 @@ class StableDiffusion(Family):
         return channels
 
     def arguments(self, pipeline: Any, task: ImageTask) -> dict[str, Any]:
-        """DDIM draws no noise of its own."""
-        return super().arguments(pipeline, task) | {"eta": 0.0}
+        """With encodings where prompts have weights; DDIM draws no noise of its own."""
+        encoded = {} if task.prompt_syntax == "plain" else encodings(pipeline, task)
+        return super().arguments(pipeline, task) | encoded | {"eta": 0.0}
 
     def guided(self, pipeline: Any, task: ImageTask) -> bool:
         """A UNet that is told the scale needs one prediction."""
