@@ -75,9 +75,9 @@ class Family(ABC):
             if getattr(task, name) % side:
                 raise PipelineError(f"{name}: is {shorten(getattr(task, name))}; this model needs a multiple of {side}")
         if task.max_sequence_length is not None and not self.takes_length:
-            raise PipelineError(f"max_sequence_length: is nothing to a {self.pipeline}; leave it out")
+            raise PipelineError(f"max_sequence_length: a {self.pipeline} does not use it; leave it out")
         if task.true_cfg_scale != 1 and not self.true_guidance:
-            raise PipelineError(f"true_cfg_scale: is nothing to a {self.pipeline}; leave it out, or give 1")
+            raise PipelineError(f"true_cfg_scale: a {self.pipeline} does not use it; leave it out, or give 1")
 
     def multiple(self, pipeline: Any) -> int:
         """Return what width and height have to be multiples of, in pixels."""
