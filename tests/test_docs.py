@@ -15,6 +15,7 @@ import pytest
 from tools.doc_programs import NO_RUN, installs, program_of
 from tools.make_command_docs import PAGE as OPTIONS
 from tools.make_command_docs import written as options_written
+from tools.make_policy_docs import written as policy_written
 
 from crynux_validate import errors
 
@@ -100,6 +101,11 @@ def test_the_parts_are_those_that_there_are() -> None:
 
 def test_the_options_are_those_that_there_are() -> None:
     assert OPTIONS.read_text("utf-8") == options_written(), "python -m tools.make_command_docs"
+
+
+def test_policies_and_schedulers_are_as_told() -> None:
+    for path, text in policy_written().items():
+        assert path.read_text("utf-8") == text, "python -m tools.make_policy_docs"
 
 
 def test_every_error_has_a_line() -> None:
