@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 from attacks import ATTACKS
 from benchmarks.distances import plan, record, sheet, tables, work
 from PIL import Image

@@ -188,7 +188,7 @@ def test_mappings_are_read_as_if_they_were_json() -> None:
     [
         TEXT.replace(messages=None, prompt="水" * 345_000),
         TEXT.replace(tools=[{"a": [1.0] * 520_000}]),
-        IMAGE.replace(prompt="\x01" * 8_192, negative_prompt="\x01" * 2_647 + "a" * 4),
+        IMAGE.replace(prompt="\x01" * 8_192, negative_prompt="\x01" * 2_600),
         IMAGE.replace(prompt="😀" * 2_048, negative_prompt="😀" * 2_048),
     ],
 )

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import ImageTask, InvalidInputError, Lora, ModelRef, TextualInversion
-from crynux_validate.tasks import ImageSetting
+from crynux_validate import ImageTask, Lora, ModelRef
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.tasks import ImageSetting, TextualInversion
 
 MODEL = ModelRef("owner/name", "0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a cat", seed=7, steps=20, width=64, height=128, images=2, binding="trace")

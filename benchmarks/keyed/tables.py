@@ -14,7 +14,7 @@ from benchmarks.keyed.comparing import Apart
 from benchmarks.keyed.designs import DESIGNS, Design
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.calibration.keyed import MARGIN
-from crynux_validate.hashing.bands import VALUES
+from crynux_validate.hashing.bands import STEPS, VALUES
 from crynux_validate.tasks import Dtype
 
 MARGINS: Final = (1.0, 1.5, 2.0, 2.5)
@@ -142,7 +142,7 @@ def _cheats(folder: Path, dtype: Dtype, native: Mapping[int, Picture]) -> Iterat
     for name in drawing.CHEATS:
         yield name, drawing.read(folder, dtype, name)
     for name in comparing.MADE:
-        yield name, comparing.made(name, native, 10 if name in comparing.LONG else 5)
+        yield name, comparing.made(name, native, 7 if name in comparing.LONG else 5)
 
 
 def _show_kinds(folder: Path, dtype: Dtype, limits: Limits) -> None:
@@ -189,6 +189,7 @@ def _show_formula(native: Mapping[int, Picture], others: Mapping[int, Picture]) 
     numbers = sorted(set(native) & set(others))[:20]
     ours, theirs = ({number: one[number] for number in numbers} for one in (native, others))
     real = np.array([comparing.in_contrasts(ours[number], theirs[number]) for number in numbers])
+    real = np.sqrt(real**2 + 1 / 6 / STEPS**2)  # of two values, each rounded by up to half a step
     both = (comparing.answered(one, 50, DESIGNS[:1]) for one in (ours, theirs))
     distances = comparing.apart(*both).distances[CHOSEN.name]
     print("\n| tau, of the difference's median | predicted | measured, 50 keys |\n|---|---|---|")

@@ -8,22 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    Evidence,
-    Finding,
-    Group,
-    ImageScore,
-    InvalidInputError,
-    KeyedScore,
-    Lora,
-    Malformed,
-    Opening,
-    Policy,
-    verify_evidence,
-)
-from crynux_validate.errors import CommitmentMismatchError
-from crynux_validate.keyed import keyed_seed
+from crynux_validate import Finding, Group, ImageScore, Lora, Opening, Policy, verify_evidence
+from crynux_validate.errors import BrokenEvidenceError, CommitmentMismatchError, InvalidInputError
+from crynux_validate.judging import Malformed
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger import Evidence
 from crynux_validate.ledger.settlement import members_of
 from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import HONEST, TASK, TEXT, Network

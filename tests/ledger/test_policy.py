@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import InvalidInputError, KeyedTolerance, MemoryLedger, Policy
+from crynux_validate import MemoryLedger, Policy
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.keyed import KeyedTolerance
 from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import TASK
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 from PIL import Image
 
 from crynux_validate import ImageTask, ModelRef

@@ -47,8 +47,8 @@ def check_proof(
     if drawn.get(proof.image) != proof.steps:
         wanted = ", ".join(f"{list(steps)} of image {image}" for image, steps in drawn.items())
         raise InvalidInputError(
-            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}: ask for a"
-            " proof of these, or give the seed and the number of steps that were drawn with"
+            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}. Ask for a"
+            " proof of these, or give the seed and the number of steps of the draw"
         )
     proof.check(answer)
 
