@@ -109,6 +109,20 @@ def test_every_error_has_a_line() -> None:
     assert len(told) == len(set(told))
 
 
+def test_what_matters_is_what_was_measured() -> None:
+    """Each number of the first page of measurements stands on a page that its paragraph links to."""
+    page = ROOT / "docs" / "measurements.md"
+    told = page.read_text("utf-8").partition("## What matters")[2].partition("\n## ")[0]
+    found = 0
+    for paragraph in told.split("\n- ")[1:]:
+        linked = [(page.parent / target).resolve() for target, _ in _LINK.findall(paragraph) if target.endswith(".md")]
+        tables = "".join(path.read_text("utf-8") for path in linked).replace(",", "")
+        for number in re.findall(r"\d[\d.,]*\d%?", re.sub(r"float\d+|\]\([^)]*\)", "", paragraph)):
+            assert re.search(rf"(?<![\d.]){re.escape(number.replace(',', '').strip('%'))}(?![\d])", tables), number
+            found += 1
+    assert found >= 9
+
+
 def test_blocks_keep_their_lines() -> None:
     document = "\n".join(
         [

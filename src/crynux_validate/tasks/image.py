@@ -56,7 +56,7 @@ class ImageTask(BaseTask):
         only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
         one is.
     prompt_syntax
-        How prompts are read (T8). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
+        How prompts are read (T9). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
         are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
         these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
     seed
