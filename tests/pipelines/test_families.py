@@ -15,8 +15,8 @@ from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.hashing import hamming
 from crynux_validate.pipelines.guard.determinism import deterministic
-from crynux_validate.pipelines.images.drawing import noise_tensor
 from crynux_validate.pipelines.images.families import FAMILIES
+from crynux_validate.pipelines.images.noising import noise_tensor
 from crynux_validate.pipelines.images.scheduling import check_flow_settings, make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, own_memory
 from crynux_validate.pipelines.runner import Runner

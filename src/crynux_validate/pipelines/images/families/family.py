@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,6 +144,23 @@ class Family(ABC):
         """Return the prediction with the prompt less that without, of all that the denoiser gave in a guided step."""
         without, given = outputs[0].chunk(2)
         return given - without  # type: ignore[no-any-return]  # outputs have no type
+
+    def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:  # noqa: ARG002
+        """Return the latents of a picture, scaled for the denoiser: (1, channels, height, width), in the task's dtype.
+
+        Parameters
+        ----------
+        picture
+            (1, 3, height, width), float32, -1 to 1.
+        noise
+            Answers what is drawn of the encoder's distribution.
+
+        Raises
+        ------
+        PipelineError
+            Where the family has no such tasks.
+        """
+        raise PipelineError(f"start: a {self.pipeline} does not start with a picture here; leave it out")
 
     @abstractmethod
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:
