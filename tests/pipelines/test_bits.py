@@ -81,7 +81,7 @@ def test_every_scheduler_is_repeatable_and_draws_only_our_noise(
 
 def test_every_draw_has_a_key_of_its_own(runner: Any, task: ImageTask, monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[Any] = []
-    own = noising.normal
+    own = normal
 
     def remember(seed: int, *, image: int, draw: int, **more: Any) -> Any:
         keys.append((seed, image, draw))
