@@ -20,6 +20,7 @@ import crynux_validate as cv
 from crynux_validate import audits
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
+from crynux_validate.tasks import ImageSetting
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
 from tests.audits.making import TASK as TRACED
@@ -109,7 +110,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     control = cv.tasks.ControlNet(CHECKED.model, picture)
     (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
-    tolerance = cv.keyed.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
+    tolerance = cv.keyed.KeyedTolerance(ImageSetting.of(CHECKED), (10,) * 8)
     objects = {
         "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
@@ -128,7 +129,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
         "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
         "candidates": [cv.machines.Candidate("a", "b", 1)], "canary": bytes(32),
-        "challenge": b"abc", "claim": settled.draw,
+        "challenge": b"abc", "claim": settled.draw, "setting": ImageSetting.of(CHECKED),
         "classes": cv.machines.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1),
         "code": "failed", "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,

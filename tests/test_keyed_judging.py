@@ -200,7 +200,10 @@ def test_policies() -> None:
         ({"second_algorithm": "keyed/1"}, "keyed/1 and there are 0 keyed_tolerances"),
         ({"keyed_tolerances": (TOLERANCE,)}, "None and there are 1 keyed_tolerances"),
         ({"second_algorithm": "digest/1", "keyed_tolerances": (TOLERANCE,)}, "digest/1 and there are 1"),
-        ({"second_algorithm": "keyed/1", "keyed_tolerances": (TOLERANCE, TOLERANCE)}, "has two for owner/name"),
+        (
+            {"second_algorithm": "keyed/1", "keyed_tolerances": (TOLERANCE, TOLERANCE)},
+            "has two for tasks of owner/name",
+        ),
         ({"second_algorithm": "keyed/1", "keyed_tolerances": LIMITS}, "expected a tuple of KeyedTolerance"),
     ]
     for fields, match in wrong:
@@ -215,8 +218,9 @@ def test_policies() -> None:
             {"algorithm": "digest/1"},
             "'digest/1', which has none; expected a calibration of keyed/1",
         ),
-        ({"dtype": "float64"}, "dtype of a tolerance is 'float64'"),
-        ({"model": None}, "the model of a tolerance is None"),
+        ({"setting": None}, "a setting is None; expected its fields"),
+        ({"setting": {}}, r"steps of a setting is None; expected \[least, most\]"),
+        ({"setting": {**TOLERANCE.setting.to_dict(), "dtype": "float64"}}, "dtype: is 'float64'"),
         ({"limits": ()}, "expected 1 to 8 integers"),
         ({"limits": (1,) * 9}, "expected 1 to 8 integers"),
         ({"limits": (1, -1)}, "limit of the band luma-16 is -1"),
@@ -231,7 +235,7 @@ def test_tolerances(change: dict[str, Any], match: str) -> None:
 
 def test_tolerances_with_another_field() -> None:
     for value in (None, {}, {**TOLERANCE.to_dict(), "more": 1}):
-        with pytest.raises(InvalidInputError, match="expected algorithm, dtype, limits, model"):
+        with pytest.raises(InvalidInputError, match="expected algorithm, limits, setting"):
             KeyedTolerance.from_dict(value)
 
 

@@ -158,4 +158,5 @@ def differences(a: Picture, b: Picture) -> npt.NDArray[np.float64]:
 def in_contrasts(a: Picture, b: Picture) -> npt.NDArray[np.float64]:
     """Return `differences` in units of the lesser contrast of each band."""
     both = [[contrast(*one) for one in features(Image.fromarray(picture)).values()] for picture in (a, b)]
-    return differences(a, b) / np.min(both, 0)
+    found: npt.NDArray[np.float64] = differences(a, b) / np.min(both, 0)
+    return found

@@ -14,7 +14,7 @@ from benchmarks.keyed.comparing import Apart
 from benchmarks.keyed.designs import DESIGNS, Design
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.calibration.keyed import MARGIN
-from crynux_validate.hashing.bands import VALUES
+from crynux_validate.hashing.bands import STEPS, VALUES
 from crynux_validate.tasks import Dtype
 
 MARGINS: Final = (1.0, 1.5, 2.0, 2.5)
@@ -122,7 +122,8 @@ def _show_few(honest: Apart) -> None:
     """What a calibration of few pictures costs the others: drawn sixty times."""
     distances, generator = honest.distances[CHOSEN.name], np.random.default_rng(0)
     print(
-        f"\n| pictures of a calibration | not paid of 3000, margin {MARGIN} | most | slashed | most |\n|---|---|---|---|---|"
+        f"\n| pictures of a calibration | not paid of 3000, margin {MARGIN} | most | slashed | most |\n"
+        "|---|---|---|---|---|"
     )
     for count in (20, 100, 300, 1000):
         if 2 * count > len(distances):
@@ -141,7 +142,7 @@ def _cheats(folder: Path, dtype: Dtype, native: Mapping[int, Picture]) -> Iterat
     for name in drawing.CHEATS:
         yield name, drawing.read(folder, dtype, name)
     for name in comparing.MADE:
-        yield name, comparing.made(name, native, 10 if name in comparing.LONG else 5)
+        yield name, comparing.made(name, native, 7 if name in comparing.LONG else 5)
 
 
 def _show_kinds(folder: Path, dtype: Dtype, limits: Limits) -> None:
@@ -179,17 +180,16 @@ def _show_by_colour(
     else:
         size = [comparing.changed(native[number], pictures[number]) for number in apart.pictures]
     for low, high in ((0, 4), (4, 8), (8, 16), (16, 32), (32, 512)):
-        among = [low <= one < high for one in size]
-        print(
-            f"| {name}, {low} to {high} levels | {CHOSEN.name}, margin {MARGIN} | {passes(apart.distances[CHOSEN.name], limits, among)} | | | |"
-        )
+        share = passes(apart.distances[CHOSEN.name], limits, [low <= one < high for one in size])
+        print(f"| {name}, {low} to {high} levels | {CHOSEN.name}, margin {MARGIN} | {share} | | | |")
 
 
 def _show_formula(native: Mapping[int, Picture], others: Mapping[int, Picture]) -> None:
-    """The closed formula beside 50 keys: the product over bands of F_chi2,30(30 tau^2 / d^2), d in units of contrast."""
+    """The closed formula beside 50 keys: the product over bands of F_chi2,30(30 tau^2 / d^2), in units of contrast."""
     numbers = sorted(set(native) & set(others))[:20]
     ours, theirs = ({number: one[number] for number in numbers} for one in (native, others))
     real = np.array([comparing.in_contrasts(ours[number], theirs[number]) for number in numbers])
+    real = np.sqrt(real**2 + 1 / 6 / STEPS**2)  # of two values, each rounded by up to half a step
     both = (comparing.answered(one, 50, DESIGNS[:1]) for one in (ours, theirs))
     distances = comparing.apart(*both).distances[CHOSEN.name]
     print("\n| tau, of the difference's median | predicted | measured, 50 keys |\n|---|---|---|")

@@ -5,8 +5,8 @@ answer, and nobody could prepare a result for the seed.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, get_args
+from dataclasses import dataclass
+from typing import Any, Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
@@ -23,8 +23,7 @@ from crynux_validate.encoding import (
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError
 from crynux_validate.hashing.bands import BANDS, SIZE, STEPS, VALUES, Key, bands_apart, bands_of, misfit
 from crynux_validate.hashing.images import Picture
-from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
-from crynux_validate.tasks.base import Dtype
+from crynux_validate.tasks import MAX_IMAGES, ImageSetting, ImageTask, Task
 
 _KIND: Final = 4
 _MOST: Final = SIZE * len(BANDS) * MAX_IMAGES
@@ -155,14 +154,12 @@ class KeyedScore:
 
 @dataclass(frozen=True)
 class KeyedTolerance:
-    """How far the keyed values of honest machines may be apart, for a model and a dtype, as a calibration found it.
+    """How far the keyed values of honest machines may be apart, for a setting, as a calibration found it.
 
     Parameters
     ----------
-    model
-        The model whose pictures were measured, as ``str(task.model)``.
-    dtype
-        What the machines computed in.
+    setting
+        How the pictures that were measured were drawn. There is no tolerance for others.
     limits
         For each band, coarse ones first, the largest squared distance that agrees (`bands_apart`): 28,830 is three
         quarters of the contrast. Pictures with more bands than were measured have no tolerance.
@@ -172,11 +169,10 @@ class KeyedTolerance:
     Raises
     ------
     InvalidInputError
-        For an algorithm without tolerances, a dtype that no task has, no limit, too many, and one out of range.
+        For an algorithm without tolerances, what is no setting, no limit, too many, and one out of range.
     """
 
-    model: str
-    dtype: Dtype
+    setting: ImageSetting
     limits: tuple[int, ...]
     algorithm: KeyedAlgorithm = "keyed/1"
 
@@ -185,10 +181,7 @@ class KeyedTolerance:
             raise InvalidInputError(
                 f"the tolerance is of {shorten(self.algorithm)}, which has none; expected a calibration of keyed/1"
             )
-        check_type(self.model, str, "the model of a tolerance", "its name, str(task.model)")
-        if self.dtype not in get_args(Dtype):
-            known = ", ".join(get_args(Dtype))
-            raise InvalidInputError(f"the dtype of a tolerance is {shorten(self.dtype)}; expected one of {known}")
+        check_type(self.setting, ImageSetting, "the setting of a tolerance", "ImageSetting.of(task)")
         check_limits(self.limits)
         object.__setattr__(self, "limits", tuple(self.limits))
 
@@ -198,28 +191,29 @@ class KeyedTolerance:
         Raises
         ------
         InvalidInputError
-            Where its pictures have a band that was not measured.
+            Where it is not of the setting, and where its pictures have a band that was not measured.
         """
-        check_type(task, ImageTask, "the task", "an ImageTask")
+        if lacks := self.setting.lacks(task):
+            raise InvalidInputError(f"the task is not of the setting that the tolerance is for: it has {lacks}")
         bands = bands_of(task.width, task.height)
         if len(bands) > len(self.limits):
             raise InvalidInputError(
                 f"pictures of {task.width}x{task.height} have the band {bands[len(self.limits)].name}, for which the "
-                f"tolerance of {self.model} in {self.dtype} has no limit: calibrate on pictures of that size"
+                "tolerance has no limit: calibrate on pictures of that size"
             )
         return self.limits[: len(bands)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "limits": list(self.limits)}
+        return {"algorithm": self.algorithm, "limits": list(self.limits), "setting": self.setting.to_dict()}
 
     @classmethod
     def from_dict(cls, value: object) -> "KeyedTolerance":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
-        names = {"model", "dtype", "limits", "algorithm"}
+        names = {"setting", "limits", "algorithm"}
         if not isinstance(value, Mapping) or set(value) != names:
             raise InvalidInputError(f"a keyed tolerance is {shorten(value)}; expected {', '.join(sorted(names))}")
-        return cls(**value)
+        return cls(**{**value, "setting": ImageSetting.from_dict(value["setting"])})
 
 
 def check_limits(limits: object) -> None:

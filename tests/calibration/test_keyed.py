@@ -6,14 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crynux_validate import Lora
 from crynux_validate.calibration import KeyedSample, calibrate_keyed
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart
 from crynux_validate.keyed import KeyedScore, keyed_agree
+from crynux_validate.tasks import ImageSetting
+from tests.ledger.keyed_pictures import ASKED
+
+TASK = ASKED
 
 
 def samples(
-    pictures: int = 40, bands: int = 3, keys: int = 3, noise: int = 2, kinds: tuple[str, ...] = ("a", "b", "c")
+    pictures: int = 40, bands: int = 6, keys: int = 3, noise: int = 2, kinds: tuple[str, ...] = ("a", "b", "c")
 ) -> list[KeyedSample]:
     """Values of pictures under keys, which kinds differ in by whole numbers up to `noise`."""
     generator = np.random.default_rng(0)
@@ -29,7 +34,7 @@ def samples(
 
 
 def calibrated(rows: list[KeyedSample], **change: Any) -> Any:
-    return calibrate_keyed(rows, **{"model": "owner/name@1", "dtype": "bfloat16", **change})
+    return calibrate_keyed(rows, **{"tasks": [TASK], **change})
 
 
 def halves(rows: list[KeyedSample]) -> tuple[set[str], set[str]]:
@@ -54,9 +59,9 @@ def test_the_largest_difference_and_a_margin_set_the_limits(margin: float) -> No
     expected = largest(rows, {row.picture for row in rows})
     assert found.tolerance.limits == tuple(int(one * margin**2) + VALUES for one in expected)
     assert [band.largest for band in found.bands] == expected
-    assert [band.band for band in found.bands] == [band.name for band in BANDS[:3]]
+    assert [band.band for band in found.bands] == [band.name for band in BANDS[:6]]
     assert (found.pictures, found.kinds) == (40, ("a", "b", "c"))
-    assert (found.tolerance.model, found.tolerance.dtype) == ("owner/name@1", "bfloat16")
+    assert found.tolerance.setting == ImageSetting.of(TASK)
 
 
 def test_pictures_are_judged_by_the_limits_of_the_other_half() -> None:
@@ -76,7 +81,7 @@ def test_pictures_are_judged_by_the_limits_of_the_other_half() -> None:
     found = calibrated(spoiled_rows)
     assert found.tolerance.limits[1] > 4 * 55**2, "they have a part in the limits, and are counted as if they had none"
     assert (found.rejected, found.rejected_once, found.far) == (1, 2, 2)
-    assert [band.rejected for band in found.bands] == [0, 2, 0]
+    assert [band.rejected for band in found.bands] == [0, 2, 0, 0, 0, 0]
     low, high = found.interval()
     assert low < 1 / 40 < high < 0.15
     nearer = calibrated([spoiled(row, 30) for row in rows])
@@ -109,7 +114,7 @@ def test_bad_input() -> None:
     longer = KeyedSample("a", "p", "k", KeyedScore(bytes([9] + 30 * [0]), "keyed/1"))
     wrong: list[tuple[Any, str]] = [
         ([*rows, digest], r"samples\[360\] is a digest/1; only keyed/1 has tolerances"),
-        ([*rows, longer], r"several sizes: 93 bytes .*, 31 bytes"),
+        ([*rows, longer], r"several sizes: 186 bytes .*, 31 bytes"),
         ([*rows, rows[0]], r"samples\[360\]: a has answered 'picture 0' with this key"),
         (samples(pictures=19), "19 pictures were drawn by two kinds; at least 20"),
         (samples(kinds=("a",)), "0 pictures were drawn by two kinds"),
@@ -125,5 +130,14 @@ def test_bad_input() -> None:
     for margin in (0.9, 11, "2", True):
         with pytest.raises(InvalidInputError, match=r"margin is .*; expected a number from 1 to 10"):
             calibrated(rows, margin=margin)
-    with pytest.raises(InvalidInputError, match="dtype of a tolerance is 'float64'"):
-        calibrated(rows, dtype="float64")
+    tasks: list[tuple[Any, str]] = [
+        ([], "there are no tasks"),
+        (None, "tasks is None"),
+        (["a task"], r"tasks\[0\] is 'a task'; expected an ImageTask"),
+        ([TASK, TASK.replace(dtype="bfloat16")], r"tasks\[1\] has another dtype than tasks\[0\]"),
+        ([TASK, TASK.replace(loras=[Lora(TASK.model)])], "another loras"),
+        ([TASK.replace(width=512, height=512)], "6 bands, and pictures of 512x512 have 8"),
+    ]
+    for given, match in tasks:
+        with pytest.raises(InvalidInputError, match=match):
+            calibrated(rows, tasks=given)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from crynux_validate import MemoryLedger, Policy
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.keyed import KeyedTolerance
+from crynux_validate.tasks import ImageSetting
+from tests.ledger.helpers import TASK
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +21,7 @@ def backend() -> None:
     """None of this is stored."""
 
 
+SETTING = ImageSetting.of(TASK.replace(guidance_scale=1.25), TASK.replace(steps=TASK.steps + 9))
 EVERY_FIELD = Policy(
     group_size=5,
     threshold=9,
@@ -46,7 +49,7 @@ EVERY_FIELD = Policy(
     min_class_owners=4,
     min_class_stake=10**25,
     second_algorithm="keyed/1",
-    keyed_tolerances=(KeyedTolerance("a model", "float16", (3, 5, 8)),),
+    keyed_tolerances=(KeyedTolerance(SETTING, (3, 5, 8)),),
 )
 """No field is the default's."""
 
@@ -244,7 +247,7 @@ def test_the_digest_names_every_field() -> None:
         "slash_threshold": 41,
         "slash_account": None,
         "admitted_declarations": (),
-        "keyed_tolerances": (KeyedTolerance("a model", "float16", (3, 5, 9)),),
+        "keyed_tolerances": (KeyedTolerance(SETTING, (3, 5, 9)),),
     }
     assert {*changes, "second_algorithm"} == set(NAMES)
     digests = {replace(EVERY_FIELD, **{name: value}).digest for name, value in changes.items()} | {EVERY_FIELD.digest}

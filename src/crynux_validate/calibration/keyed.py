@@ -1,4 +1,4 @@
-"""How far apart the keyed values of honest machines are, for a model and a dtype (protocol J7).
+"""How far apart the keyed values of honest machines are, for a setting of tasks (protocol J7).
 
 The limits are the largest distance that was seen in a band, times a margin. How often an honest pair is beyond them is
 counted on pictures that had no part in them: each half of the pictures is judged with the limits of the other half.
@@ -13,9 +13,9 @@ from typing import Any, Final
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.encoding import check_integer, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart
+from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart, bands_of
 from crynux_validate.keyed import FAR, MAX_LIMIT, KeyedScore, KeyedTolerance
-from crynux_validate.tasks.base import Dtype
+from crynux_validate.tasks import ImageSetting, ImageTask
 
 MARGIN: Final = 2.0
 """How many times the largest honest difference agrees: `docs/measurements/keyed.md` says what more costs."""
@@ -69,7 +69,7 @@ class BandRates:
 
 @dataclass(frozen=True)
 class KeyedCalibration:
-    """Limits for a model and a dtype, and how often they reject honest pictures that had no part in them.
+    """Limits for a setting, and how often they reject honest pictures that had no part in them.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ class KeyedCalibration:
 
     def __repr__(self) -> str:
         measured = f"{self.rejected} of {self.pictures} held-out pictures rejected"
-        return summary(self, f"{self.tolerance.model} in {self.tolerance.dtype}", measured)
+        return summary(self, str(self.tolerance.setting), measured)
 
 
 def calibrate_keyed(
-    samples: Iterable[KeyedSample], *, model: str, dtype: Dtype, margin: float = MARGIN
+    samples: Iterable[KeyedSample], *, tasks: Iterable[ImageTask], margin: float = MARGIN
 ) -> KeyedCalibration:
     """Return limits for the keyed values of honest machines, with their error rate.
 
@@ -130,8 +130,9 @@ def calibrate_keyed(
     ----------
     samples
         Of at least two kinds that differ, on at least 20 pictures of one size.
-    model, dtype
-        What was drawn, and in what: ``str(task.model)``, ``task.dtype``.
+    tasks
+        What was drawn: all tasks, or as many as show the ranges of steps, sizes and guidance. The limits hold for
+        tasks of their setting (`ImageSetting.of`) alone. All are of one model, parts, dtype and scheduler.
     margin
         From 1 to 10: how many times the largest honest difference agrees.
 
@@ -139,12 +140,15 @@ def calibrate_keyed(
     ------
     InvalidInputError
         For samples of another algorithm than ``keyed/1`` or of several sizes, fewer than 20 pictures that two kinds
-        drew, kinds that are all equal to the bit, a margin out of range, and machines so far apart that no limit holds.
+        drew, kinds that are all equal to the bit, tasks of several settings or with pictures of other bands, a margin
+        out of range, and machines so far apart that no limit holds.
     MissingExtraError
         Without numpy and scipy.
     """
     if type(margin) not in (int, float) or not 1 <= margin <= 10:
         raise InvalidInputError(f"margin is {shorten(margin)}; expected a number from 1 to 10")
+    check_type(tasks, Iterable, "tasks", "the ImageTask objects that were drawn")
+    setting = ImageSetting.of(*tasks)
     answers = _answers(samples)
     kinds = sorted({kind for scores in answers.values() for kind in scores})
     apart = _apart(answers)
@@ -152,6 +156,12 @@ def calibrate_keyed(
         raise InvalidInputError(f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed")
     names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
     bands = BANDS[: len(apart[names[0]][0])]
+    for task in (setting.least, setting.most):
+        if bands_of(task.width, task.height) != bands:
+            raise InvalidInputError(
+                f"the samples have {len(bands)} bands, and pictures of {task.width}x{task.height} have "
+                f"{len(bands_of(task.width, task.height))}: give the tasks whose pictures were scored"
+            )
     halves = names[::2], names[1::2]
     largest = [[max(pair[at] for name in half for pair in apart[name]) for at in range(len(bands))] for half in halves]
     of_all = [max(pair) for pair in zip(*largest, strict=True)]
@@ -171,7 +181,7 @@ def calibrate_keyed(
     rates = tuple(BandRates(band.name, *numbers) for band, *numbers in zip(bands, limits, of_all, over, strict=True))
     failing = [[max(pair) > 1 for pair in pairs] for pairs in times.values()]
     return KeyedCalibration(
-        KeyedTolerance(model, dtype, limits),
+        KeyedTolerance(setting, limits),
         rates,
         tuple(kinds),
         len(names),

@@ -118,10 +118,10 @@ def rates_of(group: "Group", verdict: Verdict, calibration: "Calibration") -> st
     drawn = report_drawings.rates(calibration.thresholds, curves, members, rule.threshold, rule.slashes_from)
     pictures = ", ".join(f"{shown(name)} {count}" for name, count in calibration.pictures.items())
     notes = [*calibration.warnings]
-    if isinstance(group.task, ImageTask) and (model := str(group.task.model)) not in calibration.models:
+    if isinstance(group.task, ImageTask) and (model := group.task.loads) not in calibration.models:
         notes.insert(
             0,
-            f"This task asks for the model {model}, and the calibration is of {', '.join(calibration.models)}: its"
+            f"This task asks for {model}, and the calibration is of {', '.join(calibration.models)}: its"
             " rates need not hold here.",
         )
     warnings = bullets(notes) if notes else ""

@@ -31,11 +31,10 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="run a task and write result, score and environment",
-        description="Run a task as a node does: the images or texts, the answer that would be committed, and the "
-        "environment, written to a folder. The model is the hub revision that the task pins, or a local folder that "
-        "--model names. Exit code 0: the answer is a score. 2: there is no score. Where the task is invalid, or this "
-        "machine could not run it, the answer then is a report of that; where the command line is at fault, there is "
-        "no answer.bin.",
+        description="Run a task as a node does: write the images or texts, the answer to commit to, and the "
+        "environment to a folder. The model is the hub revision that the task pins, or a local folder that "
+        "--model names. Exit code 0: the answer is a score. 2: there is no score. If the task is invalid, or this "
+        "machine could not run it, the answer is a report. If the command line is wrong, there is no answer.bin.",
     )
     parser.add_argument("task", metavar="TASK.json", help="the task, or - for standard input")
     parser.add_argument(
@@ -44,7 +43,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     add_part_flag(parser)
     add_device_flag(parser)
-    parser.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
+    parser.add_argument(
+        "--allow-unpinned", action="store_true", help="accept a model revision that can change, such as a branch"
+    )
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
@@ -77,7 +78,7 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     digest, model = task.model.digest, arguments.model
     if digest is not None and model is None:
         raise InvalidInputError(
-            f"the task names its model by the digest {digest[:16]}...; say where it lies with --model DIR"
+            f"the task names its model by the digest {digest[:16]}...; give its folder with --model DIR"
         )
     if digest is None and model is not None:
         raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
@@ -90,7 +91,7 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     missing = {**models, **task.pictures_named()}
     if missing and not arguments.part:
         name, part = next(iter(missing.items()))
-        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part PATH")
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; give its folder or file with --part PATH")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:

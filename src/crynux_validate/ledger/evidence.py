@@ -99,8 +99,8 @@ class Evidence:
             written = found.to_json().encode()
         if written != (text if isinstance(text, bytes) else text.encode()):
             raise InvalidInputError(
-                "the evidence is not in the one form that `Evidence.to_json` writes: it has other white space, another "
-                "order, another form of a number or text, or a field that evidence does not have"
+                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, form of a number, "
+                "or an unknown field differs. Take the file as it was written"
             )
         return found
 

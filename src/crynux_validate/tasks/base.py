@@ -109,6 +109,11 @@ class BaseTask(BaseModel):
         """Return the pictures that the task is about, by the field that names each."""
         return {}
 
+    @property
+    def loads(self) -> str:
+        """The model as one text: what a calibration is of."""
+        return str(self.model)
+
     def at(self, *paths: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
         """Return this task with what it names by digest, as it lies on this machine: folders, and files of pictures.
 

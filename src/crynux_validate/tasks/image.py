@@ -1,5 +1,6 @@
 """Image tasks: pictures to draw."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
@@ -32,6 +33,7 @@ from crynux_validate.tasks.parts import (
 from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -54,7 +56,7 @@ class ImageTask(BaseTask):
         only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
         one is.
     prompt_syntax
-        How prompts are read (T8). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
+        How prompts are read (T9). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
         are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
         these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
     seed
@@ -90,6 +92,8 @@ class ImageTask(BaseTask):
         Up to 16 words with vectors of their own (`TextualInversion`), for both prompts.
     controlnet
         A second network that makes the pictures follow another one (`ControlNet`); None for none.
+    start
+        A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -145,6 +149,7 @@ class ImageTask(BaseTask):
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
+    start: StartPicture | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -210,6 +215,7 @@ class ImageTask(BaseTask):
                 raise InvalidTaskError(
                     f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
                 )
+        self._check_start()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -219,6 +225,22 @@ class ImageTask(BaseTask):
                 )
         self._check_ranges()
 
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if self.scheduler == "PNDMScheduler":
+            raise InvalidTaskError(
+                "start",
+                "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
+                "unsupported",
+            )
+        if self.start.steps(self.steps) < 1:
+            raise InvalidTaskError(
+                "start.strength",
+                f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """What is loaded beside the model."""
@@ -227,11 +249,30 @@ class ImageTask(BaseTask):
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""
-        return {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
+        found = {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
+        if self.start is not None:
+            found["start.image"] = self.start.image
+            if self.start.mask is not None:
+                found["start.mask"] = self.start.mask
+        return found
 
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
+
+    @property
+    def loads(self) -> str:
+        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+
+        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        """
+        fields = {name.split(".")[0] for name in self.references()} - {"model"}
+        if not fields:
+            return super().loads
+        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        return (
+            f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
+        )
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {
@@ -245,6 +286,8 @@ class ImageTask(BaseTask):
         if self.controlnet is not None:
             model, image = in_folder(self.controlnet.model, paths), self.controlnet.image.located(paths)
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
+        if self.start is not None:
+            alone["start"] = self.start.located(paths)
         return super()._located(paths) | components | lists | alone
 
     @classmethod
@@ -258,6 +301,8 @@ class ImageTask(BaseTask):
         if fields.get("controlnet") is not None:
             read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
             fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        if fields.get("start") is not None:
+            fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
         for name, kind in kinds.items():
             if name in fields:
@@ -272,8 +317,9 @@ class ImageTask(BaseTask):
         """Return what `task_from_json` reads, as Python values."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
-        if self.controlnet is not None:
-            parts["controlnet"] = self.controlnet.to_dict()
+        for name in ("controlnet", "start"):
+            if (found := getattr(self, name)) is not None:
+                parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}
 
     def replace(self, **changes: Any) -> Self:

@@ -132,7 +132,7 @@ class TextTask(BaseTask):
         The order in which these six are applied, each once.
     beams
         Width of a beam search, 1 to 16; 1 is none. A beam search does not sample, has no stop strings, and binds tokens
-        only. All its beams are computed in one batch.
+        only. All its beams are computed in one batch, and it is shown no pictures.
     stop
         Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
         has no special tokens; for those use `eos_token_ids`. Neither their order nor a repetition means anything: the
@@ -376,6 +376,7 @@ class TextTask(BaseTask):
             ("do_sample", self.do_sample, "expected False"),
             ("stop", bool(self.stop), "expected none"),
             ("binding", self.binding != "tokens", "expected 'tokens'"),
+            ("pictures", bool(self.pictures), "expected none"),
             ("warper_order", tuple(self.warper_order) != WARPERS, "expected the default"),
             ("sequences", self.sequences > self.beams, f"expected at most {self.beams}, one of each beam"),
         )

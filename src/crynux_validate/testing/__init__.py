@@ -6,8 +6,9 @@
   ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
 - `tensor_cores`: products in the arithmetic of a card's tensor cores, on any processor
-- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`: small, real models that are built in a
-  second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for one of them
+- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`, `tiny_vision_model`: small, real models
+  that are built in a second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for
+  one of them
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from crynux_validate.testing.ledger_faults import Faults, FaultyLedger, LatencyLedger
     from crynux_validate.testing.ledger_watching import LoggingLedger, ReadOnlyLedger
     from crynux_validate.testing.ledger_wrapper import LedgerWrapper
-    from crynux_validate.testing.tiny_models import tiny_flow_model, tiny_image_model, tiny_sdxl_model, tiny_text_model
+    from crynux_validate.testing.tiny_models import (
+        tiny_flow_model,
+        tiny_image_model,
+        tiny_sdxl_model,
+        tiny_text_model,
+        tiny_vision_model,
+    )
     from crynux_validate.testing.tiny_parts import tiny_controlnet, tiny_lora, tiny_textual_inversion
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "tiny_sdxl_model",
     "tiny_text_model",
     "tiny_textual_inversion",
+    "tiny_vision_model",
 ]
 
 _HOMES = {
@@ -63,6 +71,7 @@ _HOMES = {
     "tiny_sdxl_model": "tiny_models",
     "tiny_text_model": "tiny_models",
     "tiny_textual_inversion": "tiny_parts",
+    "tiny_vision_model": "tiny_models",
 }
 
 _NEEDS = {"LedgerConformance": ("test", ("pytest", "hypothesis")), "tensor_cores": ("text", ("torch", "numpy"))}

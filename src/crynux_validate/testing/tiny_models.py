@@ -28,6 +28,7 @@ _BUILDER: Final = 1
 
 Flow = Literal["sd3", "flux", "flux-schnell", "z-image"]
 FLOWS: Final[tuple[Flow, ...]] = ("sd3", "flux", "flux-schnell", "z-image")
+VisionKind = Literal["llava", "qwen2_vl"]
 
 _LIBRARIES: Final = {"image": ("transformers", "diffusers"), "text": ("transformers",)}
 
@@ -134,6 +135,30 @@ def tiny_text_model(path: str | PathLike[str], *, random: bool = False, seed: in
             tiny_base.save(part, folder)
 
     return _once(Path(path), {"kind": "llama", "seed": seed}, _quietly(build, "text"))
+
+
+def tiny_vision_model(path: str | PathLike[str], *, kind: VisionKind = "llava", seed: int = 0) -> ModelRef:
+    """Build a small vision-language model of random weights in a folder, or reuse the one that is there.
+
+    What it says of a picture means nothing, but depends on it. Its context holds 512 tokens, of which a picture takes
+    16 as it is for LLaVA, and for Qwen2-VL one for each 28x28 pixels, at most 16. Parameters and errors as for the
+    random model of `tiny_text_model`.
+
+    Parameters
+    ----------
+    kind
+        ``llava`` or ``qwen2_vl``.
+    """
+    if kind not in ("llava", "qwen2_vl"):
+        raise InvalidInputError(f"kind is {shorten(kind)}; expected 'llava' or 'qwen2_vl'")
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_vision
+
+        for part in tiny_vision.BUILD[kind](seed):
+            tiny_base.save(part, folder)
+
+    return _once(Path(path), {"kind": kind, "seed": seed}, _quietly(build, "text"))
 
 
 def _trained(name: str, path: Path, seed: int) -> ModelRef:

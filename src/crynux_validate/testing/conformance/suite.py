@@ -16,6 +16,7 @@ from crynux_validate.testing.conformance.concurrency import ConcurrencyRules
 from crynux_validate.testing.conformance.draws import DrawRules
 from crynux_validate.testing.conformance.full_disk import FullDiskRules
 from crynux_validate.testing.conformance.groups import GroupRules
+from crynux_validate.testing.conformance.keyed_round import KeyedRoundRules
 from crynux_validate.testing.conformance.leaving import LeavingRules
 from crynux_validate.testing.conformance.log import LogRules
 from crynux_validate.testing.conformance.model import ModelRules
@@ -48,6 +49,7 @@ class LedgerConformance(
     RestartRules,
     SignedRules,
     SecondRoundRules,
+    KeyedRoundRules,
     BatchRules,
     FullDiskRules,
     ModelRules,
