@@ -1,4 +1,4 @@
-"""Checkpoints whose weights are stored in FP8 or MXFP4: widened when they are read, by a rule with one result (T9).
+"""Checkpoints whose weights are stored in FP8 or MXFP4: widened when they are read, by a rule with one result (T8).
 
 The model computes with the widened weights in the task's dtype, as with any others. transformers' own way depends on
 the machine: where its kernels for small weights are installed and the card has them, products are theirs.
