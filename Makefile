@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text docs test test-long lint bench bench-peers measure attacks thresholds soak clean
+.PHONY: help demo demo-text docs docs-check test test-long lint bench bench-peers measure attacks thresholds soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make test-long   the tests that take long, which make test leaves out"
 	@echo "make docs    build the documentation site into site/"
+	@echo "make docs-check   before a release: look at the site in a browser, and follow each tutorial in a new environment"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make attacks run every cheat, and print how often each passes (an hour); it goes on where it was stopped, as"
@@ -57,6 +58,10 @@ docs: $(VENV)/.installed-dev
 	@$(INSTALL) '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open site/index.html"
+
+docs-check: docs
+	@$(BIN)/python -m tools.check_site site
+	@$(BIN)/python -m tools.follow_tutorials
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds

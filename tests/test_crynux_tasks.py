@@ -1,5 +1,6 @@
 """Task arguments of the live network: carried over, or refused by name (protocol T4)."""
 
+import base64
 import json
 import math
 from typing import Any
@@ -8,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelRef,
-    TextTask,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks import Canny, ControlNet, TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,6 +22,9 @@ TEXT: dict[str, Any] = {"model": "Qwen/Qwen2.5-7B", "messages": [{"role": "user"
 def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
     value = arguments | changes if isinstance(arguments, dict) else arguments
     return ImageTask.from_crynux(value, revision=COMMIT)
+
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
 def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
@@ -42,15 +39,15 @@ def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -
 def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
     kind = TextTask if example in crynux_examples.TEXT else ImageTask
     settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if kind is ImageTask:
+        settings["parts"] = parts_of(example.arguments)
     if not example.field:
-        if kind is ImageTask:
-            settings["parts"] = parts_of(example.arguments)
         task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
         assert task_from_json(task.to_json()) == task
         return
     with pytest.raises(InvalidTaskError) as caught:
         kind.from_crynux(example.arguments, revision=COMMIT, **settings)
-    assert (caught.value.field, caught.value.code) == (example.field, "unsupported")
+    assert (caught.value.field, caught.value.code) == (example.field, example.code)
     assert example.says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -63,6 +60,18 @@ def test_what_the_examples_say_reaches_the_tasks() -> None:
     assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
     assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
     assert text(found["chat_template_example"]).quantize_bits == 4
+    seen = text(found["qwen2_5_vl_3b_example"])
+    assert [picture.data() for picture in seen.pictures] == [base64.b64decode("iVBORw0KGgo=")]
+    assert seen.messages == ({"role": "user", "content": (
+        {"type": "text", "text": "what is this?"}, {"type": "image"},
+    )},)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["", "no base64!", 7, None, "data:image/png;base64,iVBORw0KGgo="])
+def test_a_picture_that_is_no_base64_is_refused(given: Any) -> None:
+    content = [{"type": "image", "base64": given}]
+    with pytest.raises(InvalidTaskError, match=r"messages\.0\.content\.0\.base64: is .*; expected the file of a PNG"):
+        text({"model": "owner/name", "messages": [{"role": "user", "content": content}]})
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -198,13 +207,25 @@ def test_the_callers_choices() -> None:
         ({"lora": {"model": "owner/lora", "scale": 1}}, "lora.scale", "unsupported"),
         ({"lora": "owner/lora"}, "lora", "schema"),
         ({"vae": 1}, "vae", "schema"),
-        ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet.image_dataurl", "schema"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": PNG}}, "controlnet.model", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "preprocess": {"method": "dwpose"}}}, "controlnet.preprocess.method",
+         "unsupported"),
+        ({"controlnet": {"model": "owner/net", "preprocess": {"method": "canny", "args": {"low_threshold": 201}}}},
+         "controlnet.preprocess.args.low_threshold", "limits"),
+        ({"controlnet": {"preprocess": {"method": "canny", "args": {"high_threshold": 2041}}}},
+         "controlnet.preprocess.args.high_threshold", "limits"),
+        ({"controlnet": {"weight": 0}}, "controlnet.weight", "limits"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": "data:image/jpeg;base64,AA=="}},
+         "controlnet.image_dataurl", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": "data:image/png;base64,@"}},
+         "controlnet.image_dataurl", "schema"),
         ({"vae": "owner/vae"}, "vae", "unsupported"),
         ({"unet": "owner/unet"}, "unet", "unsupported"),
         ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
         ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
         ({"textual_inversion": 1}, "textual_inversion", "schema"),
-        ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet", "unsupported"),
+        ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet.image_dataurl", "unsupported"),
         ({"unknown": 1}, "unknown", "unsupported"),
         ({"version": "two"}, "version", "schema"),
         ({"base_model": ""}, "base_model", "limits"),
@@ -313,6 +334,8 @@ def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
     if arguments.get("lora"):
         found["lora"] = pin(arguments["lora"]["model"])
+    if arguments.get("controlnet", {}).get("model"):
+        found["controlnet"] = pin(arguments["controlnet"]["model"])
     if arguments.get("textual_inversion"):
         found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")
     return found
@@ -333,6 +356,19 @@ def test_the_parts_of_the_examples_reach_the_tasks() -> None:
         with pytest.raises(InvalidTaskError, match=r"pass parts={") as caught:
             image(found[name])
         assert len(str(caught.value)) < 300
+
+
+def test_a_controlnet_is_carried_over_with_its_picture() -> None:
+    found = next(each.arguments for each in crynux_examples.IMAGE if each.name == "sd15_controlnet_canny")
+    task = ImageTask.from_crynux(found, revision=COMMIT, parts=parts_of(found))
+    net = task.controlnet
+    assert net is not None
+    data = base64.b64decode(found["controlnet"]["image_dataurl"].partition(",")[2])
+    assert (net.model.repository, net.scale) == ("lllyasviel/sd_controlnet_canny", 0.7)
+    assert (net.image.data(), net.preprocess) == (data, Canny(50, 100))
+    without = {name: value for name, value in found["controlnet"].items() if name != "preprocess"}
+    plain = ImageTask.from_crynux(found | {"controlnet": without}, revision=COMMIT, parts=parts_of(found))
+    assert plain.controlnet == ControlNet(net.model, net.image, 0.7)
 
 
 def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
@@ -365,7 +401,7 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
     ("parts", "message"),
     [
         ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
-        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion"),
+        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion, controlnet"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
         ({"vae": Lora(PINNED)}, "expected a ModelRef"),

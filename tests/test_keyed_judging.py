@@ -11,23 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import (
-    Absent,
-    CentreRule,
-    CrynuxRelayRule,
-    Finding,
-    ImageScore,
-    InvalidAnswerError,
-    InvalidInputError,
-    KeyedScore,
-    KeyedTolerance,
-    Opening,
-    Policy,
-    TwoAnswers,
-    judge,
-)
+from crynux_validate import CentreRule, Finding, ImageScore, Opening, Policy, judge
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError
 from crynux_validate.hashing.bands import BANDS, LEAST_CONTRAST, SIZE, STEPS, VALUES, Key
-from crynux_validate.keyed import FAR, keyed_agree, keyed_far
+from crynux_validate.judging import Absent, CrynuxRelayRule, TwoAnswers
+from crynux_validate.keyed import FAR, KeyedScore, KeyedTolerance, keyed_agree, keyed_far
 from crynux_validate.testing.conformance.network import NEAR
 from tests.ledger.helpers import HONEST, POLICY
 from tests.ledger.keyed_pictures import KEYED, LIMITS, PICTURE, SIDE, TOLERANCE, Picture, honest_picture

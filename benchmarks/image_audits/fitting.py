@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import t
 
 import crynux_validate as cv
@@ -24,6 +25,14 @@ RATE: Final = 1e-6
 
 BEYOND: Final = 1.25
 """No limit is nearer than so many times the distance of the furthest honest step: tails are not normal."""
+
+CUT: Final = 4.0
+"""In a mean a step counts as at most so many standard deviations from the centre."""
+
+TOGETHER: Final = (2, 3, 5, 10, 20)
+"""So many steps are drawn from honest pictures, to see how far their means are off."""
+
+DRAWS: Final = 50
 
 LEAST: Final = {
     "float32": {"latent": 16 * 2.0**-23, "picture": 0.05, "peak": 2.0},
@@ -58,6 +67,7 @@ def fitted(rows: Rows, dtype: str) -> dict[str, Any] | None:
         return None
     names = [name for name in (*PREDICTION, *PICTURE) if any(True for row in honest for _ in _of(row, name))]
     statistics = {name: spread(honest, name, LEAST[dtype].get(name, 0.0)) for name in names}
+    means = {name: mean_spread(honest, name) for name in PREDICTION if name in statistics}
     schedulers = sorted({row["scheduler"] for row in honest})
     latents = {
         name: spread([row for row in honest if row["scheduler"] == name], "latent", LEAST[dtype]["latent"])
@@ -70,6 +80,7 @@ def fitted(rows: Rows, dtype: str) -> dict[str, Any] | None:
         "steps": sum(len(row["rows"]) for row in honest),
         "room": 1.0,
         "statistics": statistics,
+        "means": means,
         "latents": latents,
     }
     return found | {"room": room(rows, dtype, Spread(**statistics["prediction"]))}
@@ -96,22 +107,59 @@ def room(rows: Rows, dtype: str, honest: Spread) -> float:
 
 def spread(rows: Rows, name: str, least: float) -> dict[str, float]:
     """Return the fields of a `Spread` that honest audits have in one statistic."""
-    found = [(picture_of(row), np.array(of)) for row in rows if (of := list(_of(row, name)))]
-    groups, pictures = [group for _, group in found], len({picture for picture, _ in found})
+    groups, pictures = _groups(rows, name)
     if not groups:
         return {"centre": 0.0, "between": 0.0, "within": 0.0, "reach": 0.0, "least": least}
-    every, means = np.concatenate(groups), np.array([group.mean() for group in groups])
-    centre, sizes = float(every.mean()), np.array([len(group) for group in groups])
-    free = int((sizes - 1).sum())
-    within = float(sum(((group - group.mean()) ** 2).sum() for group in groups) / free) if free else 0.0
-    between = max(0.0, float(means.var(ddof=1)) - within * float((1 / sizes).mean())) if len(means) > 1 else 0.0
-    reach = float(t.ppf(1 - RATE / 2, max(1, pictures - 1))) * math.sqrt(1 + 1 / pictures)
-    deviation = math.sqrt(within + between)
+    every = np.concatenate(groups)
+    centre, reach = float(every.mean()), _quantile(pictures)
+    between, within = _deviations(groups)
+    deviation = math.hypot(between, within)
     if deviation:
         off = np.abs(every - centre) if name in SIGNED else every - centre
         reach = max(reach, BEYOND * float(off.max()) / deviation)
-    numbers = {"centre": centre, "between": math.sqrt(between), "within": math.sqrt(within), "reach": reach}
-    return {**{key: float(f"{value:.4g}") for key, value in numbers.items()}, "least": least}
+    return {**_rounded(centre=centre, between=between, within=within, reach=reach), "least": least}
+
+
+def mean_spread(rows: Rows, name: str) -> dict[str, float]:
+    """Return the fields of the `Spread` of means of several steps, each step's value cut."""
+    groups, pictures = _groups(rows, name)
+    every = np.concatenate(groups)
+    centre, cut = float(every.mean()), CUT * float(every.std())
+    groups = [centre + np.clip(group - centre, -cut, cut) for group in groups]
+    between, within = _deviations(groups)
+    reach, generator = _quantile(pictures), np.random.default_rng(0)
+    for group in groups:
+        for count in {min(count, len(group)) for count in TOGETHER} - {1}:
+            deviation = math.hypot(between, within / math.sqrt(count))
+            if deviation:
+                chosen = generator.permuted(np.tile(group, (DRAWS, 1)), axis=1)[:, :count]
+                off = chosen.mean(1) - centre
+                reach = max(reach, BEYOND * float((np.abs(off) if name in SIGNED else off).max()) / deviation)
+    return _rounded(centre=centre, between=between, within=within, reach=reach, cut=cut)
+
+
+def _groups(rows: Rows, name: str) -> tuple[list[npt.NDArray[np.float64]], int]:
+    """The values of a statistic, a group for each audit, and of how many pictures they are."""
+    found = [(picture_of(row), np.array(of)) for row in rows if (of := list(_of(row, name)))]
+    return [group for _, group in found], len({picture for picture, _ in found})
+
+
+def _quantile(pictures: int) -> float:
+    """Student's quantile for a new picture at the wanted rate, on both sides."""
+    return float(t.ppf(1 - RATE / 2, max(1, pictures - 1))) * math.sqrt(1 + 1 / pictures)
+
+
+def _deviations(groups: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
+    """The standard deviations between groups and within them."""
+    means, sizes = np.array([group.mean() for group in groups]), np.array([len(group) for group in groups])
+    free = int((sizes - 1).sum())
+    within = float(sum(((group - group.mean()) ** 2).sum() for group in groups) / free) if free else 0.0
+    between = max(0.0, float(means.var(ddof=1)) - within * float((1 / sizes).mean())) if len(means) > 1 else 0.0
+    return math.sqrt(between), math.sqrt(within)
+
+
+def _rounded(**numbers: float) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in numbers.items()}
 
 
 def picture_of(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -123,7 +171,8 @@ def band_of(row: dict[str, Any], scheduler: str) -> Band:
     """The band that a row of the file gives."""
     measured = {**row["statistics"], "latent": row["latents"][scheduler]}
     rooms = {name: 1.0 if name == "peak" else row["room"] for name in measured}
-    return Band({name: Spread(**of, room=rooms[name]) for name, of in measured.items()}, calibrated=True)
+    means = {name: Spread(**of, room=row["room"]) for name, of in row["means"].items()}
+    return Band({name: Spread(**of, room=rooms[name]) for name, of in measured.items()}, means, calibrated=True)
 
 
 def _of(row: dict[str, Any], name: str) -> Iterable[float]:

@@ -14,7 +14,7 @@ from crynux_validate.calibration.intervals import Clustering, bounds, exact
 
 DRAWN: Final = 50
 """So often steps are drawn of one picture, where there are so many ways."""
-COUNTS: Final = (1, 3, 5)
+COUNTS: Final = (1, 3, 5, 10)
 
 Judged = Callable[[Sequence[int]], bool]
 
@@ -59,8 +59,8 @@ def cheats(rows: Rows) -> str:
     """How many of the audits with k drawn steps find each cheat."""
     lines = [
         "**Cheats, k of all steps drawn**", "",
-        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | with the known rounding: k=1 | k=5 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | k=10 | known rounding: k=1 | k=5 | k=10 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for dtype, _ in _by_dtype(rows):
         fit = fitted(rows, dtype)
@@ -70,7 +70,7 @@ def cheats(rows: Rows) -> str:
             first = sum(row["first"] == AuditFinding.CHEAT for row in found) / len(found)
             pictures = len({picture_of(row) for row in found})
             plain = [_rate(found, fit, count, against=False) for count in COUNTS]
-            known = [_rate(found, fit, count, against=True) for count in (1, 5)]
+            known = [_rate(found, fit, count, against=True) for count in (1, 5, 10)]
             lines.append(f"| {dtype} | {cheat} | {pictures} | {first:.0%} | {' | '.join([*plain, *known])} |")
     return "\n".join([*lines, ""])
 

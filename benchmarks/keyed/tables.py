@@ -1,4 +1,4 @@
-"""The tables of `docs/measurements.md`: what passes under more than half of the keys, with exact intervals."""
+"""The tables of `docs/measurements/keyed.md`: what passes under more than half of the keys, with exact intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

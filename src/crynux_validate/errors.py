@@ -37,6 +37,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+__all__ = [
+    "AlreadyDoneError",
+    "BrokenEvidenceError",
+    "BrokenLogError",
+    "ClockError",
+    "CommitmentMismatchError",
+    "DeterminismError",
+    "FakeHardwareError",
+    "InsufficientFundsError",
+    "InvalidAnswerError",
+    "InvalidImageError",
+    "InvalidInputError",
+    "InvalidTaskError",
+    "LedgerError",
+    "MissingExtraError",
+    "ModelError",
+    "NodeStateError",
+    "NotAMemberError",
+    "NotEnoughNodes",
+    "PipelineError",
+    "PromptTooLongError",
+    "ReadOnlyLedgerError",
+    "ReportCode",
+    "SignatureError",
+    "StakeTooLowError",
+    "StorageBusyError",
+    "StorageError",
+    "TooEarlyError",
+    "TooLateError",
+    "UnknownIdError",
+]
+
 ReportCode = Literal["schema", "limits", "unsupported"]
 """Why a task is invalid, decided from its bytes alone (protocol A1)."""
 

@@ -351,15 +351,4 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 
 
-__all__ = [
-    "FAR",
-    "MAX_LIMIT",
-    "KeyedScore",
-    "KeyedTolerance",
-    "check_keyed",
-    "check_limits",
-    "keyed_agree",
-    "keyed_apart",
-    "keyed_far",
-    "keyed_seed",
-]
+__all__ = ["KeyedScore", "KeyedTolerance"]

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import KeyedScore, Lora
+from crynux_validate import Lora
 from crynux_validate.calibration import KeyedSample, calibrate_keyed
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart
-from crynux_validate.keyed import keyed_agree
+from crynux_validate.keyed import KeyedScore, keyed_agree
 from crynux_validate.tasks import ImageSetting
 from tests.ledger.keyed_pictures import ASKED
 

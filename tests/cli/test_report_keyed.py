@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import Group, ImageScore, KeyedScore
+from crynux_validate import Group, ImageScore
 from crynux_validate.cli.report_page import page
 from crynux_validate.hashing.bands import bands_apart
-from crynux_validate.keyed import keyed_agree, keyed_apart
+from crynux_validate.keyed import KeyedScore, keyed_agree, keyed_apart
 from tests.ledger.keyed_pictures import ASKED, LIMITS, PICTURE, enlarged, noisy
 from tests.ledger.test_keyed_round import KeyedRounds
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from crynux_validate import KeyedTolerance
+from crynux_validate.keyed import KeyedTolerance
 from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import POLICY, TASK
 

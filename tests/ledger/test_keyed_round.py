@@ -8,22 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    Evidence,
-    Finding,
-    Group,
-    ImageScore,
-    InvalidInputError,
-    KeyedScore,
-    Lora,
-    Malformed,
-    Opening,
-    Policy,
-    verify_evidence,
-)
-from crynux_validate.errors import CommitmentMismatchError
-from crynux_validate.keyed import keyed_seed
+from crynux_validate import Finding, Group, ImageScore, Lora, Opening, Policy, verify_evidence
+from crynux_validate.errors import BrokenEvidenceError, CommitmentMismatchError, InvalidInputError
+from crynux_validate.judging import Malformed
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger import Evidence
 from crynux_validate.ledger.settlement import members_of
 from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import HONEST, TASK, TEXT, Network
@@ -171,9 +160,9 @@ def test_values_under_another_seed_do_not_agree() -> None:
         ),
         (
             ASKED.replace(model=replace(ASKED.model, variant="fp16")),
-            "the nearest is for model <ModelRef owner/name@0+>",
+            "the nearest is for model owner/name@0+:",
         ),
-        (ASKED.replace(loras=[Lora(ASKED.model)]), r"the nearest is for loras \(\)"),
+        (ASKED.replace(loras=[Lora(ASKED.model)]), r"the nearest is for loras \[\]"),
         (ASKED.replace(vae=ASKED.model), "the nearest is for vae None"),
         (ASKED.replace(scheduler="EulerDiscreteScheduler"), "for scheduler 'DDIMScheduler'"),
         (ASKED.replace(steps=ASKED.steps + 1), f"the nearest is for steps {ASKED.steps}: calibrate"),

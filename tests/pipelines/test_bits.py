@@ -11,7 +11,7 @@ from crynux_validate.errors import DeterminismError
 from crynux_validate.pipelines.images import drawing as images
 from crynux_validate.pipelines.images.drawing import Noise
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS, SCHEDULERS
 from crynux_validate.tasks import ImageTask
 from tests.pipelines import jobs
 from tests.pipelines.conftest import Machines
@@ -19,7 +19,7 @@ from tests.pipelines.conftest import Machines
 # The other machines load while the first tests run; those that ask them come last.
 pytestmark = pytest.mark.usefixtures("machines")
 
-SCHEDULER_SETTINGS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in SCHEDULERS] + [
+SCHEDULER_SETTINGS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in NOISE_SCHEDULERS] + [
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
     ("PNDMScheduler", {"skip_prk_steps": False}),
 ]

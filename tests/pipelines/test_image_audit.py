@@ -56,14 +56,14 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
 def made(limits: dict[str, float]) -> Band:
     """A band of which every limit is given: around 0, the same for several steps."""
     spreads = {name: Spread(0.0, limit, 0.0, 1.0) for name, limit in limits.items()}
-    return Band(spreads, calibrated=False)
+    return Band(spreads, {name: spreads[name] for name in PREDICTION}, calibrated=False)
 
 
 @pytest.fixture
 def band(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band for every dtype and scheduler."""
     found = made(dict.fromkeys(PREDICTION, 1e-4) | {"latent": 1e-5, "picture": 2.0, "peak": 3.0})
-    monkeypatch.setattr("crynux_validate.pipelines.images.audit.band_for", lambda *_: found)
+    monkeypatch.setattr("crynux_validate.pipelines.images.families.family.band_for", lambda *_: found)
 
 
 def whole(result: Any, image: int = 0) -> Any:
@@ -375,7 +375,7 @@ def test_a_step_is_judged_by_its_errors(
 
 def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     spread = Spread(centre=1.0, between=0.01, within=0.1, reach=6.0)
-    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), calibrated=True)
+    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread), calibrated=True)
     steps = [replace(HONEST, prediction=1.4, smooth=1.0)] * 5
     assert {judge_step(0, errors, wide).finding for errors in steps} == {AuditFinding.NOISE}
     found = judge_together(steps, wide)
@@ -391,6 +391,20 @@ def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     # Steps with equal bits say nothing of the others, and one step alone was judged already.
     assert judge_together([SAME, SAME, steps[0]], wide) is None
     assert judge_together(steps, None) is None
+
+
+def test_one_step_that_is_far_off_counts_for_less_in_a_mean() -> None:
+    wide, mean = Spread(0.0, 1.0, 0.0, 3.0), Spread(0.0, 0.0, 0.2, 6.0, cut=0.8)
+    band = Band(dict.fromkeys((*PREDICTION, "latent"), wide), dict.fromkeys(PREDICTION, mean), calibrated=True)
+    quiet = replace(HONEST, prediction=0.0, smooth=0.0)
+    one = judge_together([replace(quiet, prediction=2.9), *[quiet] * 4], band)
+    every = judge_together([replace(quiet, prediction=0.6)] * 5, band)
+    assert one is not None
+    assert every is not None
+    assert (one.finding, every.finding) == (AuditFinding.NOISE, AuditFinding.CHEAT)
+    assert one.times == pytest.approx(0.8 / 5 / mean.limit(5))
+    alone = replace(quiet, prediction=math.inf)
+    assert judge_step(0, alone, band).finding is AuditFinding.CHEAT, "what is cut is judged alone"
 
 
 def test_without_a_band_other_bits_say_nothing() -> None:
@@ -466,4 +480,4 @@ def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: 
     assert 0.8 < found.spreads["prediction"].centre < 1.3
     for name in bands.SIGNED:
         assert abs(found.spreads[name].centre) < 0.05, "honest noise has no direction"
-        assert found.spreads[name].limit(5) < found.spreads[name].limit(1)
+        assert found.means[name].limit(5) < found.spreads[name].limit(1)

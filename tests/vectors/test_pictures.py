@@ -39,7 +39,7 @@ def test_keyed_values(vector: Vector) -> None:
     score = keyed_values_by_the_book(np.asarray(image.convert("RGB")), bytes.fromhex(vector["seed"]))
     assert score.hex() == vector["score"]
     assert vector["answer"] == (b"\x04" + prefixed(b"keyed/1", score)).hex()
-    assert cv.KeyedScore.from_images(bytes.fromhex(vector["seed"]), [image]).hex == vector["score"]
+    assert cv.keyed.KeyedScore.from_images(bytes.fromhex(vector["seed"]), [image]).hex == vector["score"]
 
 
 def keyed_values_by_the_book(picture: Any, seed: bytes) -> bytes:

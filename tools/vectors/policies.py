@@ -41,8 +41,8 @@ def policy_vectors() -> list[Vector]:
          replace(PLAIN, second_algorithm="digest/1")),
         ("keyed", "the tolerances of keyed values stand there only where there are some", replace(
             PLAIN, second_algorithm="keyed/1", keyed_tolerances=(
-                cv.KeyedTolerance(ImageSetting.of(asked, asked.replace(steps=50)), (7, 6, 5, 4, 3, 2, 1, 0)),
-                cv.KeyedTolerance(ImageSetting.of(asked.replace(dtype="float32", guidance_scale=1.5)), (28_830,)),
+                cv.keyed.KeyedTolerance(ImageSetting.of(asked, asked.replace(steps=50)), (7, 6, 5, 4, 3, 2, 1, 0)),
+                cv.keyed.KeyedTolerance(ImageSetting.of(asked.replace(dtype="float32", guidance_scale=1.5)), (28_830,)),
             ))),
     ]  # fmt: skip
     return [vector(f"policy/{name}", why, policy=policy.to_dict(), digest=policy.digest) for name, why, policy in cases]

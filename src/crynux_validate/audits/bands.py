@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-SCHEMA: Final = "crynux-validate/audit-bands/2"
+SCHEMA: Final = "crynux-validate/audit-bands/3"
 
 SIGNED: Final = ("guidance", "reuse", "against")
 """Statistics of a prediction that lie on both sides of honest ones."""
@@ -38,6 +38,9 @@ class Spread:
         No limit is narrower than this: what was never apart was not measured often enough.
     room
         The limit is so many times as wide.
+    cut
+        In a mean of several steps a value further from the centre counts as one at that distance, or a single honest
+        step that is far off would make the limit of all means wide. Infinite where nothing is cut.
     """
 
     centre: float
@@ -46,6 +49,14 @@ class Spread:
     reach: float
     least: float = 0.0
     room: float = 1.0
+    cut: float = math.inf
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Return the mean of values, each cut at its largest distance from the centre; NaN where one is NaN."""
+        most = self.cut * self.room
+        return sum(
+            value if math.isnan(value) else self.centre + min(max(value - self.centre, -most), most) for value in values
+        ) / len(values)
 
     def limit(self, steps: int = 1) -> float:
         """Return how far from the centre the mean of so many steps may be."""
@@ -80,23 +91,31 @@ class Band:
     Parameters
     ----------
     spreads
-        By the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing was not
-        measured of honest machines, and is not judged.
+        Of one step, by the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing
+        was not measured of honest machines, and is not judged.
+    means
+        Of the mean of several steps, by the names of `PREDICTION`.
     calibrated
         Whether the pair of kinds was measured.
     """
 
     spreads: Mapping[str, Spread]
+    means: Mapping[str, Spread]
     calibrated: bool
 
-    def times(self, name: str, value: float, steps: int = 1) -> float:
-        """Return how many times its limit a statistic is from honest ones."""
-        return self.spreads[name].times(value, steps, signed=name in SIGNED)
+    def times(self, name: str, value: float) -> float:
+        """Return how many times its limit a statistic of one step is from honest ones."""
+        return self.spreads[name].times(value, signed=name in SIGNED)
 
-    def most(self, name: str, steps: int = 1) -> float:
-        """Return the largest value of a statistic that is honest."""
+    def times_together(self, name: str, values: Sequence[float]) -> float:
+        """Return how many times its limit the mean of several steps is from honest ones."""
+        spread = self.means[name]
+        return spread.times(spread.mean(values), len(values), signed=name in SIGNED)
+
+    def most(self, name: str) -> float:
+        """Return the largest value of a statistic of one step that is honest."""
         spread = self.spreads[name]
-        return spread.centre + spread.limit(steps)
+        return spread.centre + spread.limit()
 
 
 def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -> Band | None:
@@ -126,7 +145,8 @@ def band_for(dtype: str, scheduler: str, kinds: tuple[str, str] | None = None) -
     # One level of one sample is the same for every model.
     rooms = {name: 1.0 if name == "peak" else row["room"] for name in measured}
     spreads = {name: Spread(**numbers, room=rooms[name]) for name, numbers in measured.items()}
-    return Band(spreads, calibrated)
+    means = {name: Spread(**numbers, room=row["room"]) for name, numbers in row["means"].items()}
+    return Band(spreads, means, calibrated)
 
 
 @cache

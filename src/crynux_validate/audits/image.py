@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.audits.bands import PREDICTION, Band
+from crynux_validate.audits.bands import PREDICTION, Band, Spread
 from crynux_validate.audits.findings import AuditFinding, answer_hex
 from crynux_validate.encoding import summary
+from crynux_validate.shown import Shown
 
 DIRECTED_FROM: Final = 0.01
 """A direction is looked at where it has at least this share of the prediction's length.
@@ -188,7 +189,7 @@ class TogetherAudit:
 
 
 @dataclass(frozen=True)
-class ImageAudit:
+class ImageAudit(Shown):
     """What an audit of one image says.
 
     Parameters
@@ -266,14 +267,14 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     if errors.equal:
         return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        reason = "other bits, and no band for this dtype and scheduler"
+        reason = "other bits, and no band for such tasks (dtype, scheduler, pictures)"
         return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
     found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
     off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)
     times, outside = max(*off.values(), followed), [name for name in found if off[name] > 1]
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band, 1)}; {how}"
+        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], 1)}; {how}"
         return StepAudit(step, AuditFinding.CHEAT, errors, direction, reason, times)
     if followed > 1:
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -284,17 +285,21 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
 
 
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
-    """Say what the mean of several steps' errors means; None for fewer than two with other bits, and without a band."""
+    """Say what the mean of several steps' errors says; None for fewer than two with other bits, and without a band.
+
+    A value that is far off counts for less in the mean (`Spread.cut`): single steps are judged by `judge_step`.
+    """
     other = [errors for errors in steps if not errors.equal]
     if band is None or len(other) < 2:
         return None
-    means: dict[str, tuple[float, int]] = {}
-    for name in _judged(band):
+    found = {}
+    for name in band.means:
         values = [value for errors in other if (value := errors.of(name)) is not None]
         if values:
-            means[name] = sum(values) / len(values), len(values)
-    worst = max(means, key=lambda name: band.times(name, *means[name]))
-    said, times = _said(worst, means[worst][0], band, means[worst][1]), band.times(worst, *means[worst])
+            found[name] = band.times_together(name, values), values
+    worst = max(found, key=lambda name: found[name][0])
+    times, values = found[worst]
+    said = _said(worst, band.means[worst].mean(values), band.means[worst], len(values))
     if times > 1:
         return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are", times)
@@ -316,8 +321,8 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, band: Band, steps: int) -> str:
-    honest = f"{band.spreads[name].centre:.2g} and {band.spreads[name].limit(steps):.2g} at most from it"
+def _said(name: str, value: float, spread: Spread, steps: int) -> str:
+    honest = f"{spread.centre:.2g} and {spread.limit(steps):.2g} at most from it"
     return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
 
 

@@ -18,7 +18,7 @@ from crynux_validate.keyed import FAR, MAX_LIMIT, KeyedScore, KeyedTolerance
 from crynux_validate.tasks import ImageSetting, ImageTask
 
 MARGIN: Final = 2.0
-"""How many times the largest honest difference agrees: `docs/measurements.md` says what more costs."""
+"""How many times the largest honest difference agrees: `docs/measurements/keyed.md` says what more costs."""
 
 LEAST_PICTURES: Final = 20
 

@@ -110,6 +110,7 @@ class Samples:
             For no row, what is none, two algorithms or numbers of images, and what `from_columns` refuses.
         """
         check_type(rows, Iterable, "rows", "an iterable of Sample")
+        check_type(places, Sequence, "places", "a name for each row")
         listed = list(rows)
         if not listed:
             raise InvalidInputError("there are no samples: give at least the answers of two kinds of machines")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli import report_drawings
-from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, shown, stranger, table
+from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, stranger, table
 from crynux_validate.hashing.bands import BANDS, STEPS, VALUES
 from crynux_validate.judging import Absent, Malformed, Member, TwoAnswers, Verdict, Withheld
 from crynux_validate.keyed import FAR, KeyedScore, keyed_apart
+from crynux_validate.shown import shown
 from crynux_validate.tasks import ImageTask
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crynux_validate.encoding import check_integer, check_type
-from crynux_validate.errors import InvalidInputError, MissingExtraError
+from crynux_validate.errors import InvalidInputError, MissingExtraError, needed_for
 from crynux_validate.tasks import ModelRef
 from crynux_validate.tasks.parts import Lora, TextualInversion
 
@@ -94,12 +94,42 @@ def tiny_textual_inversion(
     return replace(found, model=ModelRef.local(path))
 
 
-def _shapes(model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Give the component, the name and the shape of each tensor of some components of a model."""
+def tiny_controlnet(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> ModelRef:
+    """Write a ControlNet of random weights for a small image model, as diffusers saves one.
+
+    Parameters
+    ----------
+    path
+        A folder, made if it is not there; a ControlNet in it is replaced.
+    model
+        What it is for: a model in a local folder.
+    seed
+        Another seed is another ControlNet.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `model` lies in no folder.
+    MissingExtraError
+        Without the packages of the extra ``image``.
+    """
+    check_integer(seed, "seed", 0, 2**53 - 1)
+    with needed_for("a tiny ControlNet", "image"):
+        from crynux_validate.testing import tiny_base, tiny_image
+    tiny_base.save(tiny_image.controlnet(_folder_of(model) / "unet", seed), Path(path))
+    return ModelRef.local(path)
+
+
+def _folder_of(model: ModelRef) -> Path:
     check_type(model, ModelRef, "model", "a ModelRef, as tiny_image_model returns it")
     if model.path is None:
         raise InvalidInputError(f"model is {model}, which lies in no folder; expected one as tiny_image_model returns")
-    for folder in sorted(each for each in model.path.iterdir() if each.is_dir() and wanted(each.name)):
+    return model.path
+
+
+def _shapes(model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Give the component, the name and the shape of each tensor of some components of a model."""
+    for folder in sorted(each for each in _folder_of(model).iterdir() if each.is_dir() and wanted(each.name)):
         for file in sorted(folder.glob("*.safetensors")):
             with file.open("rb") as stream:
                 header: Mapping[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))

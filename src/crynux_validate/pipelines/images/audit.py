@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.audits.bands import Band, band_for
+from crynux_validate.audits.bands import Band
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.image import SAME, Errors, ImageAudit, PartAudit, judge_step, judge_together
 from crynux_validate.audits.layout import Content, Leaf, check_traced, step_count
@@ -20,7 +20,7 @@ from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
 from crynux_validate.pipelines.images.comparing import Computed, compare, norm, share, wide
 from crynux_validate.pipelines.images.decoding import decode
-from crynux_validate.pipelines.images.drawing import check_prompts, latent_shape, tensor_bytes
+from crynux_validate.pipelines.images.drawing import tensor_bytes
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, first_latent, predict
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
@@ -46,8 +46,8 @@ def check_proof(
     if drawn.get(proof.image) != proof.steps:
         wanted = ", ".join(f"{list(steps)} of image {image}" for image, steps in drawn.items())
         raise InvalidInputError(
-            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}: ask for a"
-            " proof of these, or give the seed and the number of steps that were drawn with"
+            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}. Ask for a"
+            " proof of these, or give the seed and the number of steps of the draw"
         )
     proof.check(answer)
 
@@ -74,13 +74,13 @@ def audit_image(
     against
         Gives another model in float32 that the node may have used; called likewise.
     """
-    shape = latent_shape(loaded.pipeline, task)
+    shape = loaded.latent_shape(task)
     if proof.latent != shape:
         raise InvalidInputError(f"the proof has latents of shape {proof.latent}; those of the model have {shape}")
-    band = band_for(task.dtype, task.scheduler, kinds)
+    band = loaded.family.band(task, kinds)
     with quiet("transformers", "diffusers"):
-        check_prompts(loaded.pipeline, task)
-        proved = Proved(proof, loaded.pipeline.unet.device)
+        loaded.check(task)
+        proved = Proved(proof, loaded.device)
         own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
         followed = {step: _followed(loaded, task, proof, proved, step) for step in proof.steps}
         equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
@@ -166,7 +166,7 @@ def _picture(
         reason = f"its hash is {found.hex()}, and the answer says another"
         return PartAudit(AuditFinding.CHEAT, 0.0, reason, times=math.inf)
     try:
-        again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
+        again = np.asarray(decode(loaded, proved.latent(step_count(task))))
     except PipelineError as error:
         reason = f"the last latent gives no picture: {error}"
         if band is None:
@@ -181,7 +181,7 @@ def _picture(
     if task.safety_checker and (not shown.any() or not again.any()):
         return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
-        reason = "other pixels, and no band for this dtype and scheduler"
+        reason = "other pixels, and no band for such tasks (dtype, scheduler, pictures)"
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
     times = max(band.times("picture", off), band.times("peak", peak))

@@ -19,19 +19,22 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.scheduling import make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
 from crynux_validate.pipelines.noise import normal
+from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -39,7 +42,7 @@ OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Shown):
     """What a task came to.
 
     Parameters
@@ -74,10 +77,45 @@ class ImageResult:
             f"{self.seconds:.1f} s",
         )
 
+    def __str__(self) -> str:
+        several = "s" * (len(self.images) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.images)} image{several}", self.seconds)]
+        for number, (image, block) in enumerate(zip(self.images, self.score.blocks, strict=True)):
+            plain = "  too plain to tell from others" if number in self.score.degenerate else ""
+            lines.append(f"  image {number}  {image.width} x {image.height}  {block:016x}{plain}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return pictures(self.images) + super()._repr_html_()
+
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:
         """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
+
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
+        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+
+        Parameters
+        ----------
+        image
+            The number of the image.
+        steps
+            The steps, counted from 0: those that `audit_steps` draws.
+        pixels
+            Show the picture too, so that its decoding can be audited.
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that binds no trace, and an image or a step that it does not have.
+        """
+        if self.trace is None:
+            raise InvalidInputError(
+                f"the task has binding={self.task.binding!r}, and nothing to prove steps with; give it binding='trace'"
+                " before it is run"
+            )
+        return self.trace.prove(image, steps, pixels=pixels)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -110,32 +148,6 @@ class ImageResult:
         return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
-def check_prompts(pipeline: Any, task: ImageTask) -> None:
-    """Refuse prompts that a tokenizer would cut off: diffusers says so in a log only.
-
-    Raises
-    ------
-    PromptTooLongError
-        Names the field, and how many tokens it has and may have.
-    """
-    for name in ("tokenizer", "tokenizer_2"):
-        tokenizer = getattr(pipeline, name, None)
-        for field in ("prompt", "negative_prompt"):
-            prompt = getattr(task, field)
-            if tokenizer is None or prompt is None:
-                continue
-            # A word of a textual inversion can stand for several tokens.
-            written = pipeline.maybe_convert_prompt(prompt, tokenizer)
-            count = len(tokenizer(written, truncation=False, padding=False).input_ids)
-            window = tokenizer.model_max_length
-            if count > window:
-                frame = tokenizer.num_special_tokens_to_add()
-                most = window - frame
-                raise PromptTooLongError(
-                    f"{field}: has {count - frame} tokens; the model's {name} takes at most {most}: shorten it"
-                )
-
-
 def draw_images(
     loaded: LoadedModel, task: ImageTask, on_step: OnStep | None
 ) -> tuple[list[Image.Image], dict[str, Any], Trace | None]:
@@ -160,31 +172,22 @@ def draw_images(
         Where random numbers were drawn from torch's own generators.
     """
     images = []
-    shape = latent_shape(loaded.pipeline, task)
-    trace = Trace(task, shape) if task.binding == "trace" else None
+    trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
-        check_prompts(loaded.pipeline, task)
+        loaded.check(task)
+        call = call_for(loaded, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded.pipeline, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
+        **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "guidance": "one batch of two" if guided(loaded.pipeline, task) else "none",
+        "prompts": task.prompt_syntax,
+        "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
-
-
-def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
-    """The shape of a task's latents: channels, height, width."""
-    side = pipeline.vae_scale_factor
-    return pipeline.unet.config.in_channels, task.height // side, task.width // side
-
-
-def guided(pipeline: Any, task: ImageTask) -> bool:
-    """Whether each step predicts with the prompt and without; a UNet that is told the scale needs one prediction."""
-    return task.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
 class Noise(TorchFunctionMode):
@@ -227,7 +230,8 @@ def noise_tensor(
 
 
 def _draw(
-    pipeline: Any,
+    loaded: LoadedModel,
+    call: Call,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -237,8 +241,9 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    dtype, device = DTYPES[task.dtype], pipeline.unet.device
-    generators = Untouched(device)
+    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
+    dtype = DTYPES[task.dtype]
+    generators = Untouched(loaded.device)
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
@@ -253,7 +258,7 @@ def _draw(
 
     def keep(*tensors: torch.Tensor) -> None:
         for tensor in tensors:
-            trace.append(tensor_bytes(tensor, dtype))  # type: ignore[union-attr]  # called with a trace only
+            trace.append(tensor_bytes(family.unpacked(tensor, shape), dtype))  # type: ignore[union-attr]  # called with a trace only
 
     raised: list[BaseException] = []
 
@@ -270,23 +275,17 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    shape = (1, *latent_shape(pipeline, task))
+    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
     try:
         with attention_backend("native"):
             output = pipeline(
-                prompt=task.prompt,
-                negative_prompt=task.negative_prompt,
-                height=task.height,
-                width=task.width,
-                num_inference_steps=task.steps,
-                guidance_scale=task.guidance_scale,
-                eta=0.0,
-                latents=noise_tensor(task.seed, image, 0, shape, dtype, device),
+                **call.arguments,
+                latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,
                 callback_on_step_end_tensor_inputs=[],
             )
-            picture = decode(pipeline, output.images)
+            picture = decode(loaded, family.unpacked(output.images, shape))
         if trace is not None:
             keep(output.images)
             trace.append(picture.tobytes())

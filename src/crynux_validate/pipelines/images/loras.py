@@ -19,6 +19,7 @@ from torch import nn
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.images.families import Family
 from crynux_validate.pipelines.models.loading import reading
 from crynux_validate.pipelines.models.parts import PartFile, read_part
 from crynux_validate.tasks.parts import Lora
@@ -79,13 +80,13 @@ class ReadLora:
     record: Mapping[str, Any]
 
 
-def read_loras(pipeline: str, loras: Sequence[Lora], skeletons: Mapping[str, nn.Module]) -> list[ReadLora]:
+def read_loras(family: Family, loras: Sequence[Lora], skeletons: Mapping[str, nn.Module]) -> list[ReadLora]:
     """Read LoRAs, and check that they fit, before the model's weights are read.
 
     Parameters
     ----------
-    pipeline
-        The class of the pipeline.
+    family
+        That of the model.
     loras
         Those of a task.
     skeletons
@@ -96,13 +97,13 @@ def read_loras(pipeline: str, loras: Sequence[Lora], skeletons: Mapping[str, nn.
     ModelError
         Names the LoRA: its file is missing or damaged, is of another kind, or was made for another model.
     """
-    return [_read(f"loras.{at}", pipeline, lora, skeletons) for at, lora in enumerate(loras)]
+    return [_read(f"loras.{at}", family, lora, skeletons) for at, lora in enumerate(loras)]
 
 
-def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Module]) -> ReadLora:
+def _read(name: str, family: Family, lora: Lora, skeletons: Mapping[str, nn.Module]) -> ReadLora:
     file = read_part(name, lora)
     where = f"{name}: {lora}"
-    named, alphas = _in_diffusers_names(where, pipeline, file, skeletons["unet"])
+    named, alphas = _in_diffusers_names(where, family, file, skeletons[family.denoiser])
     pairs: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
     for key, tensor in named.items():
         component, layer, side = _place(where, key)
@@ -127,7 +128,7 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
     if wrong or not updates:
         raise ModelError(
             f"{where} was made for another model: {len(wrong)} of its {len(pairs)} layers do not fit"
-            f"{''.join(f' ({each})' for each in wrong[:1])}. Take one that was made for this {pipeline}"
+            f"{''.join(f' ({each})' for each in wrong[:1])}. Take one that was made for this {family.pipeline}"
         )
     layers = {component: len(found) for component, found in updates.items()}
     record = {**lora.to_dict(), "sha256": file.sha256, "layers": layers, "applied": "added to the weights"}
@@ -135,7 +136,7 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
 
 
 def _in_diffusers_names(
-    where: str, pipeline: str, file: PartFile, unet: nn.Module
+    where: str, family: Family, file: PartFile, denoiser: nn.Module
 ) -> tuple[Mapping[str, torch.Tensor], dict[tuple[str, str], float]]:
     """Return the matrices by diffusers' names, and the alpha of each layer that has one."""
     import diffusers
@@ -146,8 +147,8 @@ def _in_diffusers_names(
                 f"{where} holds {shorten(key)}, which is no matrix of a LoRA; DoRA, LoHa, LoKr and other kinds are not"
                 " supported: take a plain LoRA"
             )
-    loader: Any = getattr(diffusers, pipeline)
-    extra = {"unet_config": unet.config} if pipeline == "StableDiffusionXLPipeline" else {}
+    loader: Any = getattr(diffusers, family.pipeline)
+    extra = {"unet_config": denoiser.config} if family.lora_needs_config else {}
     found, alphas = reading(where, "the file", lambda: loader.lora_state_dict(dict(file.tensors), **extra))
     return found, {_layer_of(where, key): float(alpha) for key, alpha in (alphas or {}).items()}
 

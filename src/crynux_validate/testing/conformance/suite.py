@@ -57,7 +57,7 @@ class LedgerConformance(
     """Tests a `crynux_validate.Ledger` against every rule of the protocol that a ledger shows.
 
     Subclass it in a test module, at module level, with a name that begins with ``Test``, and define `make_ledger`
-    (`docs/write-a-ledger.md`)::
+    (`docs/tutorials/write-a-ledger.md`)::
 
         class TestMyLedger(LedgerConformance):
             lacks = {"replay": "a chain begins with its own genesis"}
