@@ -13,6 +13,7 @@ from PIL import Image
 
 from crynux_validate import Group, ImageScore
 from crynux_validate.cli.report_page import page
+from crynux_validate.cli.report_results import shown_result
 from crynux_validate.hashing.bands import bands_apart
 from crynux_validate.keyed import KeyedScore, keyed_agree, keyed_apart
 from tests.ledger.keyed_pictures import ASKED, LIMITS, PICTURE, enlarged, noisy
@@ -75,6 +76,22 @@ def test_several_images_and_limits_of_nothing() -> None:
     assert keyed_apart(one, other, (9, 0)) == [2.0, 0.0], "the larger of two images"
     assert keyed_apart(one, other, (0, 0)) == [np.inf, 0.0]
     assert keyed_apart(one, KeyedScore(bytes(32)), (9, 0)) is None
+
+
+def test_values_of_a_result_on_hand_are_compared_with_those_that_were_revealed(tmp_path: Path) -> None:
+    """So a member that revealed values of another picture than it bound is found, without another member."""
+    network, other = KeyedRounds(), noisy(PICTURE, 1)
+    group = network.first(PICTURE, PICTURE, PICTURE)
+    seed = network.seed(group)
+    values = [KeyedScore.from_images(seed, [one]).to_bytes() for one in (PICTURE, other, PICTURE)]
+    settled = network.second(group, [*values[:2], None])
+    Image.fromarray(PICTURE).save(tmp_path / "image-0.png")
+    (tmp_path / "task.json").write_bytes(settled.task.canonical_bytes)
+    said = ("are theirs", "are not theirs", "revealed no values of them")
+    for node, words, fits in zip(settled.members, said, (True, False, True), strict=True):
+        (tmp_path / "answer.bin").write_bytes(settled.openings[node].answer_bytes)
+        found = shown_result(settled, node, tmp_path)
+        assert (found.fits, words in found.why) == (fits, True), found.why
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium to render the page with")
