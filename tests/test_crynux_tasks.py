@@ -88,6 +88,7 @@ def test_an_image_task_that_names_nothing_has_the_live_networks_defaults() -> No
             width=512,
             height=512,
             guidance_scale=5,
+            prompt_syntax="compel",
             images=6,
             scheduler="DPMSolverMultistepScheduler",
             dtype="float32",
@@ -125,7 +126,8 @@ def test_every_field_of_an_image_task() -> None:
     task = image(arguments)
     given_args: dict[str, Any] = {**arguments["scheduler"]["args"]}  # type: ignore[index,dict-item]
     assert task == ImageTask(
-        model=ModelRef("owner/model", revision=COMMIT, variant="fp16"), prompt="a", negative_prompt="b", width=768,
+        model=ModelRef("owner/model", revision=COMMIT, variant="fp16"), prompt="a", negative_prompt="b",
+        prompt_syntax="compel", width=768,
         height=64, steps=100, seed=2**31 - 1, images=10, safety_checker=False, guidance_scale=0,
         scheduler="DPMSolverMultistepScheduler", dtype="float16", algorithm="phash-go/1",
         scheduler_args={name: value for name, value in given_args.items() if value is not None},
@@ -154,7 +156,12 @@ COUNTERPARTS = {
 }  # fmt: skip
 
 
-@given(configs, st.text(min_size=1, max_size=50), st.text(max_size=50), st.sampled_from(SCHEDULERS))
+WORDS = st.lists(
+    st.sampled_from(["cat", "red++", "(a house)1.2", "snow-", "(word:1.3)", "<x>"]), min_size=1, max_size=9
+)
+
+
+@given(configs, WORDS.map(" ".join), WORDS.map(", ".join) | st.just(""), st.sampled_from(SCHEDULERS))
 def test_image_fields_are_carried_over_one_by_one(
     config: dict[str, Any], prompt: str, negative_prompt: str, method: str
 ) -> None:
@@ -180,6 +187,45 @@ def test_the_dtype_of_an_image_task(variant: str | None, dtype: str, found: str)
     task = image(base_model={"name": "owner/model", "variant": variant}, dtype=dtype)
     assert task.dtype == found
     assert task.model.variant == variant
+
+
+def test_arguments_of_a_scheduler_that_change_nothing() -> None:
+    same = {"num_train_timesteps": 1000, "thresholding": False, "lower_order_final": True, "use_lu_lambdas": False}
+    assert image(scheduler={"args": same}) == image()
+    lcm = {"method": "LCMScheduler"}
+    assert image(scheduler=lcm | {"args": {"timestep_scaling": 10, "thresholding": False}}) == image(scheduler=lcm)
+
+
+def test_every_argument_of_a_scheduler_is_taken_or_refused_with_a_reason() -> None:
+    """The live network's lists: those of all schedulers, and each one's own."""
+    common = (
+        "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing",
+        "steps_offset", "rescale_betas_zero_snr",
+    )  # fmt: skip
+    clipped = ("thresholding", "dynamic_thresholding_ratio", "sample_max_value")
+    own = {
+        "EulerAncestralDiscreteScheduler": (),
+        "LCMScheduler": (
+            *clipped, "original_inference_steps", "clip_samples", "clip_samples_range", "set_alpha_to_one",
+            "timestep_scaling",
+        ),
+        "DPMSolverMultistepScheduler": (
+            *clipped, "solver_order", "algorithm_type", "solver_type", "lower_order_final", "euler_at_final",
+            "use_karras_sigmas", "use_lu_lambdas", "final_sigmas_type", "lambda_min_clipped", "variance_type",
+        ),
+    }  # fmt: skip
+    values = (1, 2, True, "trailing", "dpmsolver++", "midpoint", "zero", 80, False)
+    for method, names in own.items():
+        for name in (*common, *names):
+            problems = []
+            for value in values:
+                try:
+                    image(scheduler={"method": method, "args": {name: value}})
+                except InvalidTaskError as error:
+                    problems.append(error)
+            assert all(error.field == f"scheduler.args.{name}" for error in problems), name
+            if len(problems) == len(values):
+                assert all("leave it out" in str(error) for error in problems), name
 
 
 def test_lcm_has_its_limit_written_in() -> None:
@@ -266,6 +312,12 @@ def test_the_callers_choices() -> None:
          "unsupported"),
         ({"scheduler": {"args": {"use_exponential_sigmas": False}}}, "scheduler.args.use_exponential_sigmas",
          "unsupported"),
+        ({"scheduler": {"args": {"thresholding": True}}}, "scheduler.args.thresholding", "unsupported"),
+        ({"scheduler": {"args": {"lower_order_final": 1}}}, "scheduler.args.lower_order_final", "unsupported"),
+        ({"scheduler": {"args": {"variance_type": "learned"}}}, "scheduler.args.variance_type", "unsupported"),
+        ({"scheduler": {"method": "LCMScheduler", "args": {"timestep_scaling": 1.0}}},
+         "scheduler.args.timestep_scaling", "unsupported"),
+        ({"prompt": "a cat.swap(dog)"}, "prompt", "unsupported"),
         ({"scheduler": {"args": {"solver_order": 9}}}, "scheduler.args.solver_order", "limits"),
         ({"scheduler": {"args": {"solver_order": True}}}, "scheduler.args.solver_order", "limits"),
         ({"scheduler": {"method": "LCMScheduler", "args": {"solver_order": 2}}}, "scheduler.args.solver_order",
@@ -332,7 +384,7 @@ def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
         return FOLDER if "://" in name else ModelRef(name, revision="8" * 40)
 
     found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
-    if arguments.get("lora"):
+    if (arguments.get("lora") or {}).get("model"):
         found["lora"] = pin(arguments["lora"]["model"])
     if arguments.get("controlnet", {}).get("model"):
         found["controlnet"] = pin(arguments["controlnet"]["model"])

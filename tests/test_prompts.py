@@ -1,4 +1,4 @@
-"""Weights in prompts (protocol T8): what is read, and what is refused."""
+"""Weights in prompts (protocol T9): what is read, and what is refused."""
 
 import contextlib
 import io
@@ -103,7 +103,7 @@ def test_webui(text: str, expected: list[tuple[str, float]]) -> None:
     ],
 )
 def test_what_is_refused(syntax: Any, text: str, code: str, says: str) -> None:
-    with pytest.raises(InvalidTaskError, match="^negative_prompt") as caught:
+    with pytest.raises(InvalidTaskError, match=r"^negative_prompt") as caught:
         ImageTask(model=MODEL, prompt="a", negative_prompt=text, prompt_syntax=syntax)
     assert (caught.value.field, caught.value.code) == ("negative_prompt", code)
     assert says in str(caught.value)
@@ -124,8 +124,9 @@ def test_the_syntax_is_a_field_of_the_task() -> None:
 
 
 SIGNS = [
-    "a", "b c", "(", ")", "((", "))", "+", "++", "-", "--", "1.3", "0.5", ".5", "7", '"', '\\"', "\\(", "\\)", " ", "  ",
-    ",", ".", "=", "é", "<x>", "\\", "\\+", ".attend(", "\t", ":", "x-y", "\n", '"a b"', "(c)", "()", '""', "[", "]", ":1.2)",
+    "a", "b c", "(", ")", "((", "))", "+", "++", "-", "--", "1.3", "0.5", ".5", "7", '"', '\\"', "\\(", "\\)", " ",
+    ",", ".", "=", "é", "<x>", "\\", "\\+", ".attend(", "\t", ":", "x-y", "\n", '"a b"', "(c)", "()", '""', "[",
+    "]", ":1.2)", "  ",
 ]  # fmt: skip
 
 
@@ -133,8 +134,7 @@ SIGNS = [
 def test_any_text_is_read_or_refused(text: str, syntax: Any) -> None:
     try:
         found = weighted("prompt", text, syntax)
-    except InvalidTaskError as error:
-        assert error.field == "prompt"
+    except InvalidTaskError:
         return
     assert found
     assert all(0 <= weight <= MAX_WEIGHT for _, weight in found)

@@ -149,7 +149,8 @@ def test_its_steps_can_be_audited(controlled: ImageTask, dtype: Any) -> None:
         proof = result.trace.prove(0, range(3))
         found = runner.audit(given, result.score, proof, seed=b"a seed", count=3)
         assert found.finding == "MATCH", str(found)
-        cheap = given.replace(controlnet=replace(given.controlnet, scale=0.5))
+        net: Any = given.controlnet
+        cheap = given.replace(controlnet=replace(net, scale=0.5))
         other: Any = runner.run(cheap)
         score, forged = rebound(other, given)
         found = runner.audit(given, score, forged, seed=b"a seed", count=3)
@@ -318,8 +319,9 @@ def test_a_strangers_controlnet(changes: dict[str, Any], field: str, code: str, 
 
 
 def test_json_and_back(controlled: ImageTask) -> None:
+    net: Any = controlled.controlnet
     for edges in (None, Canny(1, 2)):
-        given = controlled.replace(controlnet=replace(controlled.controlnet, preprocess=edges))
+        given = controlled.replace(controlnet=replace(net, preprocess=edges))
         again: Any = task_from_json(given.to_json())
         assert again == given
         assert again.controlnet == given.controlnet

@@ -14,8 +14,8 @@ from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, PipelineError, PromptTooLongError
 from crynux_validate.hashing import hamming
 from crynux_validate.pipelines.guard.determinism import deterministic
-from crynux_validate.pipelines.images.drawing import noise_tensor
 from crynux_validate.pipelines.images.families import FAMILIES
+from crynux_validate.pipelines.images.noising import noise_tensor
 from crynux_validate.pipelines.images.scheduling import check_flow_settings, make_scheduler
 from crynux_validate.pipelines.models.loading import DTYPES, own_memory
 from crynux_validate.pipelines.runner import Runner
@@ -210,13 +210,14 @@ def test_attention_of_text_encoders_is_eager(models: Models, runners: Runners) -
     ("family", "changes", "problem"),
     [
         ("sd3", {"scheduler": "DDIMScheduler"}, "scheduler: DDIMScheduler is not for a StableDiffusion3Pipeline"),
-        ("sd3", {"true_cfg_scale": 2.0}, "true_cfg_scale: is nothing to a StableDiffusion3Pipeline"),
+        ("sd3", {"true_cfg_scale": 2.0}, "true_cfg_scale: a StableDiffusion3Pipeline does not use it"),
+        ("sd3", {"prompt_syntax": "webui"}, "prompt_syntax: webui is not for a StableDiffusion3Pipeline"),
         ("sd3", {"width": 72}, "width: is 72; this model needs a multiple of 16"),
         ("flux", {"height": 72}, "height: is 72; this model needs a multiple of 16"),
         ("flux", {"negative_prompt": "ugly"}, "negative_prompt: counts with a true_cfg_scale above 1 only"),
         ("flux", {"negative_prompt": None, "true_cfg_scale": 2.0}, "negative_prompt: is missing"),
         ("flux-schnell", {"guidance_scale": 3.5}, "guidance_scale: is 3.5; this model is told none: give 0"),
-        ("z-image", {"max_sequence_length": 64}, "max_sequence_length: is nothing to a ZImagePipeline"),
+        ("z-image", {"max_sequence_length": 64}, "max_sequence_length: a ZImagePipeline does not use it"),
         ("z-image", {"dtype": "bfloat16", "binding": "trace"}, "needs dtype 'float32'"),
         ("sd3", {"width": 2048}, "could not be drawn"),
     ],

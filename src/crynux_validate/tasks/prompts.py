@@ -1,4 +1,4 @@
-"""Prompts with weights, read from the task's bytes alone (protocol T8)."""
+"""Prompts with weights, read from the task's bytes alone (protocol T9)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -238,30 +238,30 @@ def _webui(field: str, text: str) -> list[_Node]:
     if not text.strip():
         return [""]
     open_: list[tuple[str, list[_Node]]] = [("", [])]
-    for token in (found[0] for found in _TOKEN.finditer(text)):
+    for part in (found[0] for found in _TOKEN.finditer(text)):
         sign, into = open_[-1]
-        if token in ("(", "["):
+        if part in ("(", "["):
             if len(open_) > MAX_NESTED:
                 raise InvalidTaskError(
                     field, f"has more than {MAX_NESTED} brackets within each other; take out some", "limits"
                 )
-            open_.append((token, []))
-        elif token[-1] in ")]" and token[0] != "\\":
-            if sign != ("(" if token[-1] == ")" else "["):
+            open_.append((part, []))
+        elif part[-1] in ")]" and part[0] != "\\":
+            if sign != ("(" if part[-1] == ")" else "["):
                 raise InvalidTaskError(
-                    field, f"has a {token[-1]} too many; close what is open, or write \\{token[-1]}", "limits"
+                    field, f"has a {part[-1]} too many; close what is open, or write \\{part[-1]}", "limits"
                 )
             open_.pop()
-            weight = float(token[1:-1]) if len(token) > 1 else _STEP if sign == "(" else 1 / _STEP
+            weight = float(part[1:-1]) if len(part) > 1 else _STEP if sign == "(" else 1 / _STEP
             open_[-1][1].append((weight, into))
-        elif sign == "[" and (token == ":" or "|" in token):
+        elif sign == "[" and (part == ":" or "|" in part):
             raise InvalidTaskError(
                 field,
                 "has brackets with : or |, which change prompts while steps go on, and are not supported",
                 "unsupported",
             )
         else:
-            into.append(token[1:] if token[0] == "\\" and len(token) > 1 else token)
+            into.append(part[1:] if part[0] == "\\" and len(part) > 1 else part)
     if len(open_) > 1:
         raise InvalidTaskError(
             field, f"has a {open_[-1][0]} that is not closed; close it, or write \\{open_[-1][0]}", "limits"

@@ -1,8 +1,8 @@
-"""Encodings of prompts with weights, and of any length: those of compel 2.5, to the bit (protocol T8).
+"""Encodings of prompts with weights, and of any length: those of compel 2.5, to the bit (protocol T9).
 
-A prompt is cut into windows that the text encoder holds, and their encodings stand one after the other. A weight of 1 or
-more moves the encoding of its tokens away from that of an empty prompt; for one below 1 the whole is mixed with an
-encoding that does not attend to its tokens.
+A prompt is cut into windows that the text encoder holds, and their encodings stand one after the other. A weight of
+1 or more moves the encoding of its tokens away from that of an empty prompt; for one below 1 the whole is mixed with
+an encoding that does not attend to its tokens.
 """
 
 import math
@@ -33,10 +33,12 @@ def encodings(pipeline: Any, task: ImageTask) -> dict[str, Any]:
     PromptTooLongError
         For a prompt of more than 16 windows.
     """
-    parts = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
-    both = [[getattr(pipeline, name, None) for name in part] for part in parts]
-    pooling = both[1][1] is not None
-    encoders = [_Encoder(pipeline, *part, pooling) for part in both if part[1] is not None]
+    pooling = getattr(pipeline, "text_encoder_2", None) is not None
+    encoders = [
+        _Encoder(pipeline, getattr(pipeline, f"tokenizer{which}"), network, pooling)
+        for which in ("", "_2")
+        if (network := getattr(pipeline, f"text_encoder{which}", None)) is not None
+    ]
     texts = {"prompt": task.prompt, "negative_prompt": task.negative_prompt or ""}
     if task.negative_prompt is None and pooling and pipeline.config.force_zeros_for_empty_prompt:
         del texts["negative_prompt"]  # the pipeline takes zeros

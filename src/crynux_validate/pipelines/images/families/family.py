@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,9 +75,9 @@ class Family(ABC):
             if getattr(task, name) % side:
                 raise PipelineError(f"{name}: is {shorten(getattr(task, name))}; this model needs a multiple of {side}")
         if task.max_sequence_length is not None and not self.takes_length:
-            raise PipelineError(f"max_sequence_length: is nothing to a {self.pipeline}; leave it out")
+            raise PipelineError(f"max_sequence_length: a {self.pipeline} does not use it; leave it out")
         if task.true_cfg_scale != 1 and not self.true_guidance:
-            raise PipelineError(f"true_cfg_scale: is nothing to a {self.pipeline}; leave it out, or give 1")
+            raise PipelineError(f"true_cfg_scale: a {self.pipeline} does not use it; leave it out, or give 1")
 
     def multiple(self, pipeline: Any) -> int:
         """Return what width and height have to be multiples of, in pixels."""
@@ -131,6 +132,23 @@ class Family(ABC):
         """Return the prediction with the prompt less that without, of all that the denoiser gave in a guided step."""
         without, given = outputs[0].chunk(2)
         return given - without  # type: ignore[no-any-return]  # outputs have no type
+
+    def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:  # noqa: ARG002
+        """Return the latents of a picture, scaled for the denoiser: (1, channels, height, width), in the task's dtype.
+
+        Parameters
+        ----------
+        picture
+            (1, 3, height, width), float32, -1 to 1.
+        noise
+            Answers what is drawn of the encoder's distribution.
+
+        Raises
+        ------
+        PipelineError
+            Where the family has no such tasks.
+        """
+        raise PipelineError(f"start: a {self.pipeline} does not start with a picture here; leave it out")
 
     @abstractmethod
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:
