@@ -15,6 +15,7 @@ import pytest
 from tools.doc_programs import NO_RUN, installs, program_of
 from tools.make_command_docs import PAGE as OPTIONS
 from tools.make_command_docs import written as options_written
+from tools.make_policy_docs import written as policy_written
 
 from crynux_validate import errors
 
@@ -102,11 +103,30 @@ def test_the_options_are_those_that_there_are() -> None:
     assert OPTIONS.read_text("utf-8") == options_written(), "python -m tools.make_command_docs"
 
 
+def test_policies_and_schedulers_are_as_told() -> None:
+    for path, text in policy_written().items():
+        assert path.read_text("utf-8") == text, "python -m tools.make_policy_docs"
+
+
 def test_every_error_has_a_line() -> None:
     wanted = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text("utf-8"), re.MULTILINE)
     assert set(told) == wanted - {"CrynuxValidateError", "LedgerError"}
     assert len(told) == len(set(told))
+
+
+def test_what_matters_is_what_was_measured() -> None:
+    """Each number of the first page of measurements stands on a page that its paragraph links to."""
+    page = ROOT / "docs" / "measurements.md"
+    told = page.read_text("utf-8").partition("## What matters")[2].partition("\n## ")[0]
+    found = 0
+    for paragraph in told.split("\n- ")[1:]:
+        linked = [(page.parent / target).resolve() for target, _ in _LINK.findall(paragraph) if target.endswith(".md")]
+        tables = "".join(path.read_text("utf-8") for path in linked).replace(",", "")
+        for number in re.findall(r"\d[\d.,]*\d%?", re.sub(r"float\d+|\]\([^)]*\)", "", paragraph)):
+            assert re.search(rf"(?<![\d.]){re.escape(number.replace(',', '').strip('%'))}(?![\d])", tables), number
+            found += 1
+    assert found >= 9
 
 
 def test_blocks_keep_their_lines() -> None:

@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections import Counter
 from importlib import metadata
@@ -93,6 +95,27 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert "crynux_validate/vectors/phash/vectors.json" in names
     assert sum(name.startswith("crynux_validate/vectors/phash/images/") for name in names) == 172
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+@pytest.mark.long  # it packs all pictures of the docs
+def test_the_sdist_holds_what_builds_and_tests_it(tmp_path: Path) -> None:
+    """Whoever has only the sdist can build the wheel and run the tests: it has what git has of these folders."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    kept = ("src/", "tests/", "tools/", "benchmarks/", "attacks/", "examples/", "docs/")
+    files = ("README.md", "LICENSE", "Makefile", "constraints.txt", "mkdocs.yml", "pyproject.toml", ".ci/run")
+    wanted = {name for name in listed if (name.startswith(kept) or name in files) and (ROOT / name).exists()}
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted - found == set()
+    assert "PKG-INFO" in found
+    assert not any("__pycache__" in name or name.startswith((".venv", ".git/")) for name in found)
 
 
 def test_the_wheel_installs_the_command(wheel: Path) -> None:

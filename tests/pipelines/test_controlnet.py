@@ -149,24 +149,25 @@ def test_its_steps_can_be_audited(controlled: ImageTask, dtype: Any) -> None:
         proof = result.trace.prove(0, range(3))
         found = runner.audit(given, result.score, proof, seed=b"a seed", count=3)
         assert found.finding == "MATCH", str(found)
-        cheap = given.replace(controlnet=replace(given.controlnet, scale=0.5))
+        net: Any = given.controlnet
+        cheap = given.replace(controlnet=replace(net, scale=0.5))
         other: Any = runner.run(cheap)
-        score, forged = rebound(other, given)
+        score, forged = rebound(other, given, 3)
         found = runner.audit(given, score, forged, seed=b"a seed", count=3)
     assert [step.finding for step in found.steps] == ["INCOMPARABLE"] * 3
     assert "pictures" in found.steps[0].reason
 
 
-def rebound(result: Any, task: ImageTask) -> tuple[Any, Any]:
+def rebound(result: Any, task: ImageTask, steps: int) -> tuple[Any, Any]:
     """The answer and the proof of a node that gives what it computed for another task."""
     from crynux_validate.audits.layout import leaves_of
     from crynux_validate.audits.trace import Trace
 
-    proof = result.trace.prove(0, range(3))
+    proof = result.trace.prove(0, range(steps))
     trace = Trace(task, proof.latent)
     for leaf in leaves_of(task):
         trace.append(proof.contents[leaf])
-    return replace(result.score, result_digest=trace.root), trace.prove(0, range(3))
+    return replace(result.score, result_digest=trace.root), trace.prove(0, range(steps))
 
 
 # ------------------------------------------------------------------------------------------------ refused
@@ -318,8 +319,9 @@ def test_a_strangers_controlnet(changes: dict[str, Any], field: str, code: str, 
 
 
 def test_json_and_back(controlled: ImageTask) -> None:
+    net: Any = controlled.controlnet
     for edges in (None, Canny(1, 2)):
-        given = controlled.replace(controlnet=replace(controlled.controlnet, preprocess=edges))
+        given = controlled.replace(controlnet=replace(net, preprocess=edges))
         again: Any = task_from_json(given.to_json())
         assert again == given
         assert again.controlnet == given.controlnet

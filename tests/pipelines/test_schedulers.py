@@ -13,7 +13,7 @@ diffusers = pytest.importorskip("diffusers")
 
 from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError  # noqa: E402
 from crynux_validate.pipelines.guard.determinism import deterministic  # noqa: E402
-from crynux_validate.pipelines.images.drawing import Noise  # noqa: E402
+from crynux_validate.pipelines.images.noising import Noise  # noqa: E402
 from crynux_validate.pipelines.images.scheduling import check_settings, make_scheduler  # noqa: E402
 from crynux_validate.schedulers import NOISE_SCHEDULERS, SCHEDULERS, check_scheduler  # noqa: E402
 from crynux_validate.tasks import ImageTask, ModelRef  # noqa: E402

@@ -78,7 +78,7 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     digest, model = task.model.digest, arguments.model
     if digest is not None and model is None:
         raise InvalidInputError(
-            f"the task names its model by the digest {digest[:16]}...; say where it lies with --model DIR"
+            f"the task names its model by the digest {digest[:16]}...; give its folder with --model DIR"
         )
     if digest is None and model is not None:
         raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
@@ -91,7 +91,7 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     missing = {**models, **task.pictures_named()}
     if missing and not arguments.part:
         name, part = next(iter(missing.items()))
-        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part PATH")
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; give its folder or file with --part PATH")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:

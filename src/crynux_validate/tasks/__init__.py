@@ -20,6 +20,7 @@ from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.reading import Task
 from crynux_validate.tasks.reading import task_from_json as task_from_json
 from crynux_validate.tasks.setting import ImageSetting
+from crynux_validate.tasks.start import StartPicture
 from crynux_validate.tasks.text import MAX_SEQUENCES as MAX_SEQUENCES
 from crynux_validate.tasks.text import QUANTIZE_BITS as QUANTIZE_BITS
 from crynux_validate.tasks.text import WARPERS as WARPERS
@@ -33,6 +34,7 @@ __all__ = [
     "ImageSetting",
     "Parts",
     "PictureRef",
+    "StartPicture",
     "Task",
     "TextualInversion",
     "folder_digest",

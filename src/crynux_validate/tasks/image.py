@@ -30,9 +30,10 @@ from crynux_validate.tasks.parts import (
     read_component,
     read_list,
 )
-from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.pictures import PictureRef, without_pictures
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -91,6 +92,8 @@ class ImageTask(BaseTask):
         Up to 16 words with vectors of their own (`TextualInversion`), for both prompts.
     controlnet
         A second network that makes the pictures follow another one (`ControlNet`); None for none.
+    start
+        A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -146,6 +149,7 @@ class ImageTask(BaseTask):
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
+    start: StartPicture | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -211,6 +215,7 @@ class ImageTask(BaseTask):
                 raise InvalidTaskError(
                     f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
                 )
+        self._check_start()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -220,6 +225,22 @@ class ImageTask(BaseTask):
                 )
         self._check_ranges()
 
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if self.scheduler == "PNDMScheduler":
+            raise InvalidTaskError(
+                "start",
+                "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
+                "unsupported",
+            )
+        if self.start.steps(self.steps) < 1:
+            raise InvalidTaskError(
+                "start.strength",
+                f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """What is loaded beside the model."""
@@ -228,7 +249,12 @@ class ImageTask(BaseTask):
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""
-        return {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
+        found = {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
+        if self.start is not None:
+            found["start.image"] = self.start.image
+            if self.start.mask is not None:
+                found["start.mask"] = self.start.mask
+        return found
 
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
@@ -238,12 +264,14 @@ class ImageTask(BaseTask):
     def loads(self) -> str:
         """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
 
-        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        The parts stand in it as a digest of all that the task says of them but pictures. Tasks load alike where it is
+        equal.
         """
         fields = {name.split(".")[0] for name in self.references()} - {"model"}
         if not fields:
             return super().loads
-        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        shown = self.replace(**{name: without_pictures(getattr(self, name)) for name in fields})
+        told = {name: value for name, value in shown.to_dict().items() if name in fields}
         return (
             f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
         )
@@ -260,6 +288,8 @@ class ImageTask(BaseTask):
         if self.controlnet is not None:
             model, image = in_folder(self.controlnet.model, paths), self.controlnet.image.located(paths)
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
+        if self.start is not None:
+            alone["start"] = self.start.located(paths)
         return super()._located(paths) | components | lists | alone
 
     @classmethod
@@ -273,6 +303,8 @@ class ImageTask(BaseTask):
         if fields.get("controlnet") is not None:
             read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
             fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        if fields.get("start") is not None:
+            fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
         for name, kind in kinds.items():
             if name in fields:
@@ -287,8 +319,9 @@ class ImageTask(BaseTask):
         """Return what `task_from_json` reads, as Python values."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
-        if self.controlnet is not None:
-            parts["controlnet"] = self.controlnet.to_dict()
+        for name in ("controlnet", "start"):
+            if (found := getattr(self, name)) is not None:
+                parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}
 
     def replace(self, **changes: Any) -> Self:

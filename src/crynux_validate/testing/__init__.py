@@ -6,9 +6,9 @@
   ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
 - `tensor_cores`: products in the arithmetic of a card's tensor cores, on any processor
-- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`, `tiny_vision_model`: small, real models that
-  are built in a second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for one of
-  them
+- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`, `tiny_vision_model`: small, real models
+  that are built in a second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for
+  one of them
 """
 
 from typing import TYPE_CHECKING

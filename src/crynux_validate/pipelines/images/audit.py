@@ -22,7 +22,8 @@ from crynux_validate.pipelines.images.comparing import Computed, compare, norm, 
 from crynux_validate.pipelines.images.decoding import decode
 from crynux_validate.pipelines.images.drawing import tensor_bytes
 from crynux_validate.pipelines.images.models import LoadedModel
-from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, first_latent, predict
+from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, predict
+from crynux_validate.pipelines.images.starting import Begun, begin
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.tasks import ImageTask
 
@@ -82,12 +83,13 @@ def audit_image(
         loaded.check(task)
         proved = Proved(proof, loaded.device)
         own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
-        followed = {step: _followed(loaded, task, proof, proved, step) for step in proof.steps}
+        begun = begin(loaded, task, proof.image)
+        followed = {step: _followed(loaded, task, proof, proved, step, begun) for step in proof.steps}
         equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
         differ = [step for step in proof.steps if not equal[step] or followed[step] > 0]
         computed = _computed(task, proved, differ, own, reference, against)
         errors = {step: _errors(proved, step, computed.get(step), followed[step]) for step in proof.steps}
-        first = _first(loaded, task, proof, proved)
+        first = _first(task, proof, proved, begun.latent)
         picture = _picture(loaded, task, answer, proof, proved, band)
     steps = tuple(judge_step(step, found, band) for step, found in errors.items())
     together = judge_together(errors.values(), band)
@@ -127,9 +129,11 @@ def _errors(proved: Proved, step: int, computed: Computed | None, followed: floa
     return compare(proved.prediction(step), before, computed, followed)
 
 
-def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int) -> float:
+def _followed(
+    loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int, begun: Begun
+) -> float:
     """How far the next latent is from what the scheduler makes of the proved predictions; 0 for equal bits alone."""
-    after, corrected = advance(loaded, task, proof.image, step, proved)
+    after, corrected = advance(loaded, task, proof.image, step, proved, begun)
     if _same(proof, Content.LATENT, step + 1, after) and (
         corrected is None or _same(proof, Content.CORRECTED, step, corrected)
     ):
@@ -141,11 +145,13 @@ def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: P
     return share(missed, max(norm(wide(after) - wide(proved.latent(step))), norm(after))) or math.ulp(0.0)
 
 
-def _first(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved) -> PartAudit:
-    again = first_latent(loaded, task, proof.image, (1, *proof.latent))
+def _first(task: ImageTask, proof: TraceProof, proved: Proved, again: torch.Tensor) -> PartAudit:
     if _same(proof, Content.LATENT, 0, again):
         return PartAudit(AuditFinding.MATCH, 0.0, times=0.0)
     off = share(norm(wide(proved.latent(0)) - wide(again)), norm(again))
+    if task.start is not None:
+        reason = f"off by {off:.2g} of its length, and no band for latents of pictures"
+        return PartAudit(AuditFinding.INCOMPARABLE, off, reason)
     # It is noise times a number: what two machines can differ by is the rounding of that number.
     times = off / (4 * torch.finfo(DTYPES[task.dtype]).eps)
     if times <= 1:

@@ -7,7 +7,7 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 import functools
 import io
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.proof import TraceProof
@@ -30,10 +29,11 @@ from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
 from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
+from crynux_validate.pipelines.images.noising import Noise, noise_tensor
 from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.images.starting import begin, cut
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
-from crynux_validate.pipelines.noise import normal
 from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
@@ -190,45 +190,6 @@ def draw_images(
     return images, recipe, trace
 
 
-class Noise(TorchFunctionMode):
-    """Answers ``torch.randn`` and ``randn_like`` from our own noise, for one image; draws are counted from `first`.
-
-    It is entered around a scheduler's step only: it sees every call of torch in its thread, which costs time.
-    """
-
-    def __init__(self, seed: int, image: int, first: int = 1) -> None:
-        super().__init__()
-        self._seed = seed
-        self._image = image
-        self._draws = itertools.count(first)
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Answer the two functions, pass on everything else."""
-        settings = dict(kwargs or {})
-        if func is torch.randn:
-            size = settings.pop("size", args[0] if len(args) == 1 else args)
-            shape = (size,) if isinstance(size, int) else tuple(size)
-            return self._answer(shape, settings.get("dtype") or torch.float32, settings.get("device") or "cpu")
-        if func is torch.randn_like:
-            like = args[0] if args else settings["input"]
-            return self._answer(
-                tuple(like.shape), settings.get("dtype") or like.dtype, settings.get("device") or like.device
-            )
-        return func(*args, **settings)
-
-    def _answer(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-        return noise_tensor(self._seed, self._image, next(self._draws), shape, dtype, device)
-
-
-def noise_tensor(
-    seed: int, image: int, draw: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
-) -> torch.Tensor:
-    """Our noise as a tensor; the conversion from float32 rounds to nearest even everywhere."""
-    return torch.from_numpy(normal(seed, image=image, draw=draw, shape=shape)).to(device=device, dtype=dtype)
-
-
 def _draw(
     loaded: LoadedModel,
     call: Call,
@@ -244,6 +205,8 @@ def _draw(
     pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
     dtype = DTYPES[task.dtype]
     generators = Untouched(loaded.device)
+    if task.start is not None:
+        cut(scheduler, task)
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
@@ -254,6 +217,8 @@ def _draw(
             keep(latent, prediction)
             if type(scheduler).__name__ == "UniPCMultistepScheduler":
                 keep(scheduler.last_sample)
+        if kept is not None:
+            found = (kept.put_back(scheduler, task, next(steps), found[0]), *found[1:])
         return found
 
     def keep(*tensors: torch.Tensor) -> None:
@@ -275,9 +240,13 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
+    first: torch.Tensor = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
+    kept, steps = None, itertools.count()
     try:
         with attention_backend("native"):
+            if task.start is not None:
+                begun = begin(loaded, task, image)
+                first, kept = begun.latent, begun.kept
             output = pipeline(
                 **call.arguments,
                 latents=family.packed(first),

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
-from crynux_validate.audits.layout import Content, earlier_steps
+from crynux_validate.audits.layout import Content, earlier_steps, skipped_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
-from crynux_validate.pipelines.images.drawing import Noise, noise_tensor
 from crynux_validate.pipelines.images.given import call_for
 from crynux_validate.pipelines.images.models import LoadedModel
-from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.images.noising import Noise
+from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
+from crynux_validate.pipelines.images.starting import Begun, ready
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
 from crynux_validate.tasks import ImageTask
 
@@ -99,10 +100,9 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     pipeline = call.pipeline
     shape = loaded.latent_shape(task)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
-    # The first latent is handed over as it is: it was scaled already.
-    scheduler.__class__ = type(type(scheduler).__name__, (type(scheduler),), {"init_noise_sigma": 1.0})
+    without_scale(scheduler)
     own_times = scheduler.set_timesteps
-    rest = iter(order[1:])
+    rest, skipped = iter(order[1:]), skipped_steps(task)
     found: dict[int, Prediction] = {}
     raw: list[Any] = []
     generators = Untouched(loaded.device)
@@ -110,8 +110,8 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     @functools.wraps(own_times)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
         own_times(*args, **kwargs)
-        scheduler.timesteps = scheduler.timesteps[order]
-        scheduler._step_index = order[0]
+        scheduler.timesteps = scheduler.timesteps[[skipped + at for at in order]]
+        scheduler._step_index = skipped + order[0]
 
     def step(prediction: torch.Tensor, _time: Any, latent: torch.Tensor, **_settings: Any) -> tuple[torch.Tensor]:
         way = family.direction(raw) if family.guided(pipeline, task) else None
@@ -122,7 +122,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
         following = next(rest, None)
         if following is None:
             return (latent,)
-        scheduler._step_index = following
+        scheduler._step_index = skipped + following
         return (family.packed(latents[following]),)
 
     scheduler.set_timesteps, scheduler.step = set_timesteps, step
@@ -141,39 +141,28 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     return found
 
 
-def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
-    scheduler = _ready(loaded, task)
-    found = noise_tensor(task.seed, image, 0, shape, loaded.family.dtype(task), loaded.device)
-    # A flow begins with the noise itself.
-    scaled: torch.Tensor = found * getattr(scheduler, "init_noise_sigma", 1.0)
-    return scaled
-
-
 @torch.no_grad()
 def advance(
-    loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved
+    loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved, begun: Begun
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
-    scheduler = _ready(loaded, task)
+    scheduler = ready(loaded, task)
     _remember(scheduler, task, step, proved)
     family, shape = loaded.family, loaded.latent_shape(task)
     try:
         with Noise(task.seed, image, first=step + 1):
             # As the pipeline has them: the noise of a step is drawn in their order.
             prediction, latent = (family.packed(each(step)) for each in (proved.prediction, proved.latent))
-            after = scheduler.step(prediction, scheduler.timesteps[step], latent, return_dict=False)[0]
+            after = scheduler.step(
+                prediction, scheduler.timesteps[skipped_steps(task) + step], latent, return_dict=False
+            )[0]
+        if begun.kept is not None:
+            after = begun.kept.put_back(scheduler, task, step, after)
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
     return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
-
-
-def _ready(loaded: LoadedModel, task: ImageTask) -> Any:
-    scheduler = make_scheduler(loaded.scheduler_settings, task)
-    loaded.family.start(loaded.pipeline, scheduler, task)
-    return scheduler
 
 
 def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:
@@ -184,23 +173,23 @@ def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> Non
         case "PNDMScheduler":
             _remember_pndm(scheduler, step, earlier_steps(task, step), proved)
         case "DPMSolverMultistepScheduler" | "UniPCMultistepScheduler":
-            _remember_solver(scheduler, step, proved)
+            _remember_solver(scheduler, skipped_steps(task), step, proved)
         case _:
-            scheduler._step_index = step
+            scheduler._step_index = skipped_steps(task) + step
             scheduler.is_scale_input_called = True
 
 
-def _remember_solver(scheduler: Any, step: int, proved: Proved) -> None:
+def _remember_solver(scheduler: Any, skipped: int, step: int, proved: Proved) -> None:
     order = scheduler.config.solver_order
     corrects = type(scheduler).__name__ == "UniPCMultistepScheduler"
     for at in range(max(0, step - order + (not corrects)), step):
-        scheduler._step_index = at
+        scheduler._step_index = skipped + at
         converted = scheduler.convert_model_output(proved.prediction(at), sample=proved.latent(at))
         scheduler.model_outputs[order - (step - at)] = converted
-    scheduler._step_index = step
+    scheduler._step_index = skipped + step
     scheduler.lower_order_nums = min(step, order)
     if corrects and step > 0:
-        left = len(scheduler.timesteps) - (step - 1)
+        left = len(scheduler.timesteps) - skipped - (step - 1)
         final = min(order, left) if scheduler.config.lower_order_final else order
         scheduler.this_order = min(final, min(step - 1, order) + 1)
         scheduler.last_sample = proved.corrected(step - 1)

@@ -247,6 +247,11 @@ def _careful(scheduler: Any, merged: Mapping[str, Any], task: ImageTask) -> Any:
     return scheduler
 
 
+def without_scale(scheduler: Any) -> None:
+    """Let a scheduler's pipeline take the first latent as it is given: it was scaled already."""
+    scheduler.__class__ = type(type(scheduler).__name__, (type(scheduler),), {"init_noise_sigma": 1.0})
+
+
 def schedule_problem(scheduler: Any, steps: int) -> str | None:
     """Return what is wrong with a scheduler's timesteps and noise levels, or None."""
     if SCHEDULERS[type(scheduler).__name__].flow:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,8 +45,8 @@ class Family(ABC):
     """How prompts may be read (`ImageTask.prompt_syntax`)."""
     guidance: ClassVar[str] = "one batch of two"
     """How a guided prediction is computed, for the recipe."""
-    lora_needs_config: ClassVar[bool] = False
-    """Whether names in files of LoRAs can be told only by the denoiser's configuration."""
+    lora_components: ClassVar[Collection[str]]
+    """What LoRAs can be for."""
 
     @abstractmethod
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,14 +75,26 @@ class Family(ABC):
             if getattr(task, name) % side:
                 raise PipelineError(f"{name}: is {shorten(getattr(task, name))}; this model needs a multiple of {side}")
         if task.max_sequence_length is not None and not self.takes_length:
-            raise PipelineError(f"max_sequence_length: is nothing to a {self.pipeline}; leave it out")
+            raise PipelineError(f"max_sequence_length: a {self.pipeline} does not use it; leave it out")
         if task.true_cfg_scale != 1 and not self.true_guidance:
-            raise PipelineError(f"true_cfg_scale: is nothing to a {self.pipeline}; leave it out, or give 1")
+            raise PipelineError(f"true_cfg_scale: a {self.pipeline} does not use it; leave it out, or give 1")
 
     def multiple(self, pipeline: Any) -> int:
         """Return what width and height have to be multiples of, in pixels."""
         side: int = pipeline.vae_scale_factor
         return side
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:  # noqa: ARG002
+        """Return the matrices of a LoRA's file by diffusers' names, and the alphas of layers (None for none).
+
+        Parameters
+        ----------
+        loader
+            The pipeline's class.
+        denoiser
+            That of the model, without weights.
+        """
+        return loader.lora_state_dict(dict(tensors)), None
 
     @abstractmethod
     def check_prompts(self, pipeline: Any, task: ImageTask) -> None:
@@ -131,6 +144,23 @@ class Family(ABC):
         """Return the prediction with the prompt less that without, of all that the denoiser gave in a guided step."""
         without, given = outputs[0].chunk(2)
         return given - without  # type: ignore[no-any-return]  # outputs have no type
+
+    def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:  # noqa: ARG002
+        """Return the latents of a picture, scaled for the denoiser: (1, channels, height, width), in the task's dtype.
+
+        Parameters
+        ----------
+        picture
+            (1, 3, height, width), float32, -1 to 1.
+        noise
+            Answers what is drawn of the encoder's distribution.
+
+        Raises
+        ------
+        PipelineError
+            Where the family has no such tasks.
+        """
+        raise PipelineError(f"start: a {self.pipeline} does not start with a picture here; leave it out")
 
     @abstractmethod
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:
