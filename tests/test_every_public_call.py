@@ -107,6 +107,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
     picture = cv.tasks.PictureRef.of(png := _png())
+    setting = ImageSetting.of(CHECKED)
     control = cv.tasks.ControlNet(CHECKED.model, picture)
     (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
@@ -118,7 +119,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
+        "ImageSetting": setting,
         "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
+        "StartPicture": cv.tasks.StartPicture(picture),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
@@ -190,9 +193,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "PictureRef.digest": picture.digest, "PictureRef.local.path": folder / "picture.png", "PictureRef.of.data": png,
         "PictureRef.located.files": {picture.digest: folder / "picture.png"},
+        "ImageSetting.from_dict.value": ImageSetting.of(CHECKED).to_dict(), "ImageSetting.overlaps.other": setting,
+        "calibrate_keyed.tasks": [CHECKED], "least": CHECKED, "most": CHECKED,
         "PictureRef.from_dict.value": picture.to_dict(),
         "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
         "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
+        "StartPicture.image": picture, "StartPicture.from_dict.value": cv.tasks.StartPicture(picture).to_dict(),
+        "StartPicture.located.paths": {picture.digest: folder / "picture.png"}, "StartPicture.steps.whole": 25,
         "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
         "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),
         "Sample.kind": "a card", "Sample.role": "honest", "Sample.score": bytes(8), "Sample.algorithm": "phash/1",
