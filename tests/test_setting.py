@@ -1,7 +1,6 @@
 """Settings: which tasks a calibration holds for."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,7 +64,11 @@ def test_pictures_that_a_drawing_begins_with_are_asked_for_and_how_much_is_drawn
     begun = TASK.replace(start=StartPicture(PictureRef("ab" * 32), mask=PictureRef("ba" * 32)))
     setting = ImageSetting.of(begun)
     assert setting.covers(TASK.replace(start=StartPicture(PictureRef("cd" * 32), mask=PictureRef("dc" * 32))))
-    for start in (None, StartPicture(PictureRef("ab" * 32)), replace(begun.start, strength=0.5)):
+    for start in (
+        None,
+        StartPicture(PictureRef("ab" * 32)),
+        StartPicture(PictureRef("ab" * 32), 0.5, PictureRef("ba" * 32)),
+    ):
         assert "start" in setting.lacks(TASK.replace(start=start))
 
 
