@@ -45,8 +45,8 @@ class Family(ABC):
     """How prompts may be read (`ImageTask.prompt_syntax`)."""
     guidance: ClassVar[str] = "one batch of two"
     """How a guided prediction is computed, for the recipe."""
-    lora_needs_config: ClassVar[bool] = False
-    """Whether names in files of LoRAs can be told only by the denoiser's configuration."""
+    lora_components: ClassVar[Collection[str]]
+    """What LoRAs can be for."""
 
     @abstractmethod
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +83,18 @@ class Family(ABC):
         """Return what width and height have to be multiples of, in pixels."""
         side: int = pipeline.vae_scale_factor
         return side
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:  # noqa: ARG002
+        """Return the matrices of a LoRA's file by diffusers' names, and the alphas of layers (None for none).
+
+        Parameters
+        ----------
+        loader
+            The pipeline's class.
+        denoiser
+            That of the model, without weights.
+        """
+        return loader.lora_state_dict(dict(tensors)), None
 
     @abstractmethod
     def check_prompts(self, pipeline: Any, task: ImageTask) -> None:

@@ -21,7 +21,7 @@ class Flow(Family):
 
     denoiser: ClassVar = "transformer"
     schedulers: ClassVar = FLOW_SCHEDULERS
-    parts: ClassVar = ("vae",)
+    parts: ClassVar = ("vae", "loras")
     takes_length: ClassVar = True
     tokens: ClassVar[int]
     """How many a prompt may have where the task does not say."""
