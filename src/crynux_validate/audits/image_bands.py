@@ -28,8 +28,8 @@ In float32 distances depend on the model, and cheats are hundreds of times furth
 in each step: honest schedulers, models and cards that had no part in a band stayed below twice its limits.
 """
 
-_ODD_STEPS: Final = 1.25
-"""How many odd steps the mean of several may have."""
+_ODD_SHARE: Final = 2 / 3
+"""How odd a step the mean of several may have: a third further off than the furthest that was measured."""
 
 Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Size: TypeAlias = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -53,8 +53,8 @@ class Spread:
     reach
         So many standard deviations are honest: a quantile of Student's distribution.
     odd
-        How much further a single honest step may be: tails are not normal. A mean of several steps may have one such
-        step, and a quarter of another.
+        How much further a single honest step may be: tails are not normal. A mean of several steps may have one that is
+        two thirds of this further.
     least
         No limit is narrower than this: what was never apart was not measured often enough.
     """
@@ -69,7 +69,7 @@ class Spread:
     def limit(self, steps: int = 1) -> float:
         """Return how far from the centre the mean of so many steps may be."""
         measured = self.reach * math.sqrt(self.between**2 + self.within**2 / steps)
-        return max(measured + (self.odd if steps == 1 else _ODD_STEPS * self.odd / steps), self.least)
+        return max(measured + (self.odd if steps == 1 else _ODD_SHARE * self.odd / steps), self.least)
 
     def times(self, value: float, steps: int = 1, *, signed: bool = False) -> float:
         """Return how many times the limit a mean of so many steps is from the centre: above 1 no honest machine.

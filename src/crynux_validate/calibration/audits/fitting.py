@@ -15,8 +15,12 @@ RATE: Final = 1e-6
 """The wanted rate of false alarms: of each statistic of images, if it were normal between pictures and between steps;
 of the margins of a text, if tokens were independent."""
 
-BEYOND: Final = 1.25
-"""No limit is nearer than so many times the distance of the furthest honest step or text: tails are not normal."""
+BEYOND: Final = 2.0
+"""No limit of a step is nearer than so many times the distance of the furthest honest one: tails are not normal. Of
+12,382 held-out steps in bfloat16 one was 2.1 times as far off as the furthest of the other half of the prompts."""
+
+_BEYOND_TEXTS: Final = 1.25
+"""The same of the margins and rows of texts: those of whole texts are nearer to normal."""
 
 _LEAST: Final = {
     "float32": {"latent": 16 * 2.0**-23, "picture": 0.05, "peak": 2.0},
@@ -137,7 +141,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
     largest = max(float(record.margins.max()) for record in records)
     rate = _RATES[records[0].origin.dtype]
     if largest > 0:
-        rate = min(rate, _CLIP * -math.log(RATE) / (BEYOND * largest))
+        rate = min(rate, _CLIP * -math.log(RATE) / (_BEYOND_TEXTS * largest))
     start = -math.log(RATE) / rate
     slopes = []
     for kind in sorted({record.origin.node for record in records}):
@@ -159,7 +163,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
         "top_mean": centre,
         "top_between": between,
         "top_within": within,
-        "top_range": max(student(_ROWS, texts), BEYOND * max(off)),
+        "top_range": max(student(_ROWS, texts), _BEYOND_TEXTS * max(off)),
     }
     lengths = [len(record.margins) for record in records]
     return TextBands(
