@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --constraint constraints.txt --editable
 
-.PHONY: help demo demo-text docs test test-long lint bench bench-peers measure attacks thresholds soak clean
+.PHONY: help demo demo-text docs docs-check test test-long test-pythons lint bench bench-peers measure attacks thresholds soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,9 @@ help:
 	@echo "make demo-text   the same for text: seven machines, and one that declares a card that it does not have"
 	@echo "make test    install what development needs, and run every check and test"
 	@echo "make test-long   the tests that take long, which make test leaves out"
+	@echo "make test-pythons   the tests that need no torch, on Python 3.12 and 3.13: PYTHONS='...' for others"
 	@echo "make docs    build the documentation site into site/"
+	@echo "make docs-check   before a release: look at the site in a browser, and follow each tutorial in a new environment"
 	@echo "make bench   run the benchmarks and print their timings"
 	@echo "make measure what honest machines and cheats make of the trained models: tables, and pictures in docs (an hour)"
 	@echo "make attacks run every cheat, and print how often each passes (an hour); it goes on where it was stopped, as"
@@ -46,6 +48,20 @@ test: lint
 test-long: $(VENV)/.installed-dev
 	@$(PYTEST) -m long
 
+# The tests that need no torch, on other interpreters. One that is not there is named, and left out.
+PYTHONS ?= python3.12 python3.13
+
+test-pythons:
+	@for python in $(PYTHONS); do \
+		command -v $$python >/dev/null || { echo "== $$python is not there: its tests are skipped"; continue; }; \
+		echo "== $$($$python -V)"; \
+		at=$(VENV)-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		[ -x $$at/bin/python ] || $$python -m venv $$at || exit; \
+		$$at/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt --editable '.[checks]' || exit; \
+		OMP_NUM_THREADS=1 $$at/bin/python -m pytest -q -n 2 --no-loadscope-reorder -m "not torch and not long" \
+			--deselect tests/test_docs.py::test_document --deselect tests/test_docs.py::test_example || exit; \
+	done
+
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; false; }
@@ -57,6 +73,10 @@ docs: $(VENV)/.installed-dev
 	@$(INSTALL) '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open site/index.html"
+
+docs-check: docs
+	@$(BIN)/python -m tools.check_site site
+	@$(BIN)/python -m tools.follow_tutorials
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-enable --benchmark-only --benchmark-columns=min,median,iqr,rounds
@@ -89,7 +109,7 @@ $(PEERS)/.installed: | $(BIN)/python
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(PEERS) demo-output soak-readers.json attacks.jsonl thresholds.jsonl dist build .pytest_cache .mypy_cache .ruff_cache \
+	@rm -rf $(VENV) $(VENV)-3.* $(PEERS) demo-output soak-readers.json attacks.jsonl thresholds.jsonl dist build .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .benchmarks .import_linter_cache
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from crynux_validate import ImageScore, ImageTask, PerceptualHash, image_hash
+from crynux_validate import ImageScore, ImageTask, image_hash
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.hashing import PerceptualHash
 
 if TYPE_CHECKING:
     from attacks.machine import Machine

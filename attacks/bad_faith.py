@@ -4,7 +4,8 @@ from typing import Final
 
 from attacks.answer import Made, attack
 from attacks.machine import Machine
-from crynux_validate import ImageScore, ImageTask, similarity_score
+from crynux_validate import ImageScore, ImageTask
+from crynux_validate.answers import similarity_score
 from crynux_validate.encoding import MAX_SAFE_INTEGER
 
 GROUP: Final = "bad faith"

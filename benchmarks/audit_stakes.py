@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stakes import Seen, drawn
-from crynux_validate import AuditedGain, AuditedStake, AuditTerms, expected_gain, required_stake
-from crynux_validate.stakes import PPM
+from crynux_validate import expected_gain, required_stake
+from crynux_validate.stakes import PPM, AuditedGain, AuditedStake, AuditTerms
 
 TASKS: Final = 1_000_000
 
@@ -168,7 +168,7 @@ def _chance(name: str, formula: float, seen: Flags) -> Seen:
 
 
 def table(tasks: int) -> Iterator[str]:
-    """The rows for docs/measurements.md."""
+    """The rows for docs/measurements/stakes.md."""
     near: list[float] = []
     for at, changes in enumerate(SETTINGS):
         found = compare(changes, tasks, seed=at)

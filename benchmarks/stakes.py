@@ -16,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from crynux_validate import CentreRule, Finding, MemberKind, collusion_probability, expected_gain, judge_many
+from crynux_validate import CentreRule, Finding, expected_gain
 from crynux_validate import required_stake as required
-from crynux_validate.stakes import PPM
+from crynux_validate.judging import MemberKind, judge_many
+from crynux_validate.stakes import PPM, collusion_probability
 
 GROUPS: Final = 150_000
 PRICE: Final = 1_000_000
@@ -136,7 +137,7 @@ def _share(name: str, formula: float, parts: npt.NDArray[Any], wholes: npt.NDArr
 
 
 def table(groups: int) -> Iterator[str]:
-    """The rows for docs/measurements.md."""
+    """The rows for docs/measurements/stakes.md."""
     near: list[float] = []
     for at, changes in enumerate(SETTINGS):
         found = compare(changes, groups, seed=at)

@@ -1,4 +1,4 @@
-"""Make the tables of docs/measurements.md for what a ledger calls all day: ``python -m benchmarks.table``.
+"""Make the tables of docs/measurements/hashes.md for what a ledger calls all day: ``python -m benchmarks.table``.
 
 Runs the benchmarks of hashes, distances, verdicts and draws beside their peers, on one thread of numpy's, and prints
 Markdown. Peers that are not installed (the extra ``bench``) are left out, and named on standard error; ``make

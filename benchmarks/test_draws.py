@@ -9,18 +9,10 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import (
-    Attestation,
-    GpuModel,
-    ImageTask,
-    LocalBeacon,
-    MemoryLedger,
-    ModelRef,
-    NotEnoughNodes,
-    Policy,
-    Pool,
-    TextTask,
-)
+from crynux_validate import GpuModel, ImageTask, MemoryLedger, ModelRef, Policy, TextTask
+from crynux_validate.errors import NotEnoughNodes
+from crynux_validate.ledger import LocalBeacon
+from crynux_validate.machines import Attestation, Pool
 from crynux_validate.machines.pairing import choose_members, weight_among
 from crynux_validate.testing import ManualClock
 

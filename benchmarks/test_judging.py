@@ -7,19 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import (
-    GpuModel,
-    ImageScore,
-    ImageTask,
-    LocalBeacon,
-    MemoryLedger,
-    ModelRef,
-    Opening,
-    Outcome,
-    Policy,
-    judge,
-    judge_many,
-)
+from crynux_validate import GpuModel, ImageScore, ImageTask, MemoryLedger, ModelRef, Opening, Outcome, Policy, judge
+from crynux_validate.judging import judge_many
+from crynux_validate.ledger import LocalBeacon
 from crynux_validate.testing import ManualClock
 
 

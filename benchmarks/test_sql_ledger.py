@@ -63,7 +63,7 @@ def opened(url: str) -> tuple[cv.SqlLedger, ManualClock]:
     return ledger, clock
 
 
-def settle_a_group(ledger: cv.StoringLedger, clock: ManualClock) -> str:
+def settle_a_group(ledger: cv.ledger.StoringLedger, clock: ManualClock) -> str:
     """One group from its task to its money: nine actions, nine transactions."""
     group = ledger.open_group(next(TASKS), creator="creator", fee=300)
     clock.advance(1)
@@ -73,11 +73,11 @@ def settle_a_group(ledger: cv.StoringLedger, clock: ManualClock) -> str:
         ledger.commit(group.id, node, opening.commitment(group.draw_digest, node=node))
     for node, opening in openings.items():
         ledger.reveal(group.id, node, opening)
-    assert ledger.settle(group.id).status is cv.Status.SETTLED
+    assert ledger.settle(group.id).status is cv.ledger.Status.SETTLED
     return group.id
 
 
-def settle_in_bulk(ledger: cv.StoringLedger, clock: ManualClock, groups: int) -> None:
+def settle_in_bulk(ledger: cv.ledger.StoringLedger, clock: ManualClock, groups: int) -> None:
     """The same in one transaction."""
     with ledger.batch():
         for _ in range(groups):
@@ -290,7 +290,7 @@ def test_groups_that_wait(tmp_path: Path, benchmark: Any, capsys: pytest.Capture
         if benchmark.enabled:
             report(capsys, f"{size} groups wait, {3 * sizes[-1] + 3} nodes", times, "deposit")
     benchmark.pedantic(lambda: ledger.draw(waiting[-1]), rounds=1)  # which draws all of them
-    assert ledger.group(waiting[0]).status is not cv.Status.OPEN
+    assert ledger.group(waiting[0]).status is not cv.ledger.Status.OPEN
     ledger.close()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import judge_many
+from crynux_validate.judging import judge_many
 
 pa = pytest.importorskip("pyarrow")
 

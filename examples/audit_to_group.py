@@ -26,7 +26,9 @@ def kinds() -> dict[str, fake_hardware.NumericKind]:
     return {"node-1": known["aten-default"], "node-2": known["mkl-compatible"], "node-3": known["aten-default"]}
 
 
-def audited(auditor: cv.Runner, task: cv.ImageTask, node: str, result: cv.ImageResult, beacon: cv.LocalBeacon) -> bool:
+def audited(
+    auditor: cv.Runner, task: cv.ImageTask, node: str, result: cv.ImageResult, beacon: cv.ledger.LocalBeacon
+) -> bool:
     """Commit, draw, prove, audit; returns whether the node's work stands."""
     # Commit: the node hands over its answer, which binds every step. From here on it can change nothing.
     answer, bound_at = result.score, 1_000
@@ -38,8 +40,7 @@ def audited(auditor: cv.Runner, task: cv.ImageTask, node: str, result: cv.ImageR
     assert seed is not None
     drawn = audit_steps(seed, task, answer, STEPS)
     # Prove: the node shows these steps of what it kept. (One that shows nothing in time counts as found.)
-    assert result.trace is not None
-    proof = result.trace.prove(0, drawn[0])
+    proof = result.prove(0, drawn[0])
     print(f"  steps {list(proof.steps)} were drawn; the proof has {len(proof.to_bytes())} bytes")
     # Audit: the auditor computes them again.
     found = auditor.audit(task, answer, proof, seed=seed, count=STEPS)
@@ -50,8 +51,8 @@ def audited(auditor: cv.Runner, task: cv.ImageTask, node: str, result: cv.ImageR
 def judged(file: Path, task: cv.ImageTask, results: dict[str, cv.ImageResult], accused: str) -> None:
     """Dispute and settle: a group of three with the accused node in it, on a ledger in a file.
 
-    In float32 honest machines were at most 2 bits apart (docs/measurements.md), so 4 bits cost a stake here. At the
-    default thresholds, which leave room for bfloat16, such a group would acquit.
+    Honest machines were at most 2 bits apart in float32 (docs/measurements/images.md), so 4 bits cost a stake here. At
+    the default thresholds, which leave room for bfloat16, such a group would acquit.
     """
     clock = ManualClock(2_000_000)
     policy = cv.Policy(min_stake=1_000, threshold=4, slash_threshold=4)
@@ -96,7 +97,7 @@ def main() -> None:
             results = {node: work.result() for node, work in working.items()}
             # The third node computes a quarter of the steps, and makes up the rest.
             results["node-3"] = forged_result(task, cheap.result())
-            beacon = cv.LocalBeacon(b"for the example; a network takes a public one")
+            beacon = cv.ledger.LocalBeacon(b"for the example; a network takes a public one")
             assert audited(auditor, task, "node-1", results["node-1"], beacon), "an honest node has nothing to fear"
             assert not audited(auditor, task, "node-3", results["node-3"], beacon)
             judged(Path(folder) / "disputes.db", task, results, accused="node-3")

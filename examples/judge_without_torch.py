@@ -11,7 +11,9 @@ honest = Image.radial_gradient("L").rotate(20).resize((64, 64)).convert("RGB")
 noisy = honest.point(lambda value: min(255, value + 1))
 cheat = honest.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
 scores = [cv.ImageScore.from_images([picture]) for picture in (honest, noisy, cheat)]
-print("distances:", cv.similarity_score(scores[0], scores[1]), cv.similarity_score(scores[0], scores[2]))
+print(
+    "distances:", cv.answers.similarity_score(scores[0], scores[1]), cv.answers.similarity_score(scores[0], scores[2])
+)
 
 # A clock that the ledger asks for the time; a real one is the default.
 seconds = [0]

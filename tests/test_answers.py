@@ -13,27 +13,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crynux_validate import (
-    Answer,
     ErrorReport,
     ImageScore,
     ImageTask,
-    InvalidAnswerError,
-    InvalidInputError,
-    InvalidTaskError,
     ModelRef,
     Opening,
     TextScore,
     TextTask,
-    agree,
-    answer_from_bytes,
-    check_answer,
     errors,
     hamming,
     image_hash,
-    similarity_score,
 )
-from crynux_validate.answers import pixels_digest
-from crynux_validate.errors import PipelineError
+from crynux_validate.answers import Answer, agree, answer_from_bytes, check_answer, pixels_digest, similarity_score
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError, InvalidTaskError, PipelineError
 
 digests = st.binary(min_size=32, max_size=32)
 image_scores = st.builds(

@@ -12,15 +12,9 @@ from benchmarks.audit_stakes import SETTINGS, TASKS, compare
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    AuditedGain,
-    AuditedStake,
-    AuditTerms,
-    InvalidInputError,
-    expected_gain,
-    required_stake,
-)
-from crynux_validate.stakes import AUDITS_PRESUPPOSE, MOST_PER_FEE, Fates
+from crynux_validate import expected_gain, required_stake
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.stakes import AUDITS_PRESUPPOSE, MOST_PER_FEE, AuditedGain, AuditedStake, AuditTerms, Fates
 from crynux_validate.stakes.audits import ALONE, fates
 from crynux_validate.stakes.groups import quorums_beside
 

@@ -14,7 +14,7 @@ from crynux_validate.cli import main
 EXTRAS = ("numpy", "PIL", "imagehash", "scipy", "sqlalchemy", "torch", "diffusers", "transformers", "cryptography")
 NO_PICTURES: Any = [b"no picture"]
 SAME, OTHER = "e0690b4d6d66739b", "00ff00ff00ff00ff"
-DRAW = cv.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", [cv.Candidate("n", "o", 1)], {}, 0, ("n",))
+DRAW = cv.machines.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", [cv.machines.Candidate("n", "o", 1)], {}, 0, ("n",))
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def test_a_group_is_judged() -> None:
     assert len(bytes.fromhex(task.digest)) == len(commitment) == 32
     verdict = cv.judge({"node-1": score, "node-2": score, "node-3": other}, cv.CentreRule(threshold=16))
     assert "node-3" in str(verdict)
-    assert cv.hamming(SAME, OTHER) == cv.block_distances(bytes.fromhex(SAME), bytes.fromhex(OTHER))[0]
-    assert cv.similarity_score(score, other) == cv.hamming(SAME, OTHER)
+    assert cv.hamming(SAME, OTHER) == cv.hashing.block_distances(bytes.fromhex(SAME), bytes.fromhex(OTHER))[0]
+    assert cv.answers.similarity_score(score, other) == cv.hamming(SAME, OTHER)
 
 
 @pytest.mark.usefixtures("base")
@@ -66,19 +66,19 @@ def test_the_command_line_judges_and_compares(capsys: pytest.CaptureFixture[str]
     ("call", "extra"),
     [
         (lambda: cv.image_hash(b"no picture"), "hash"),
-        (lambda: cv.image_hashes([b"no picture"]), "hash"),
-        (lambda: cv.image_hashes([b"no picture"], processes=1), "hash"),
+        (lambda: cv.hashing.image_hashes([b"no picture"]), "hash"),
+        (lambda: cv.hashing.image_hashes([b"no picture"], processes=1), "hash"),
         (lambda: cv.ImageScore.from_images(NO_PICTURES), "hash"),
-        (lambda: cv.hash_array([SAME]), "ledger"),
-        (lambda: cv.hamming_distances([SAME], [OTHER]), "ledger"),
-        (lambda: cv.hamming_matrix([SAME]), "ledger"),
-        (lambda: cv.hashes_within(SAME, [OTHER], 3), "ledger"),
-        (lambda: cv.nearest_hashes(SAME, [OTHER], 1), "ledger"),
-        (lambda: cv.Pool([cv.Candidate("n", "o", 1)]), "ledger"),
+        (lambda: cv.hashing.hash_array([SAME]), "ledger"),
+        (lambda: cv.hashing.hamming_distances([SAME], [OTHER]), "ledger"),
+        (lambda: cv.hashing.hamming_matrix([SAME]), "ledger"),
+        (lambda: cv.hashing.hashes_within(SAME, [OTHER], 3), "ledger"),
+        (lambda: cv.hashing.nearest_hashes(SAME, [OTHER], 1), "ledger"),
+        (lambda: cv.machines.Pool([cv.machines.Candidate("n", "o", 1)]), "ledger"),
         (lambda: cv.verify_draw(DRAW), "ledger"),
     ],
     ids=range(11),
 )
 def test_what_is_missing_is_named(call: Callable[[], Any], extra: str) -> None:
-    with pytest.raises(cv.MissingExtraError, match=f"'crynux-validate.{extra}.'"):
+    with pytest.raises(cv.errors.MissingExtraError, match=f"'crynux-validate.{extra}.'"):
         call()

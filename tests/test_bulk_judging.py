@@ -10,23 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    Absent,
-    CentreRule,
-    CrynuxRelayRule,
-    ErrorReport,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Malformed,
-    Member,
-    MemberKind,
-    Outcome,
-    Withheld,
-    judge,
-    judge_many,
-)
-from crynux_validate.judging import bulk
+from crynux_validate import CentreRule, ErrorReport, Finding, ImageScore, Outcome, judge
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import Absent, CrynuxRelayRule, Malformed, Member, MemberKind, Withheld, bulk, judge_many
 from tests.test_judging import OTHERS, RULE, all_groups
 
 Hashes = npt.NDArray[np.uint64]

@@ -1,5 +1,6 @@
 """Task arguments of the live network: carried over, or refused by name (protocol T4)."""
 
+import base64
 import json
 import math
 from typing import Any
@@ -8,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelRef,
-    TextTask,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks import Canny, ControlNet, TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,6 +22,9 @@ TEXT: dict[str, Any] = {"model": "Qwen/Qwen2.5-7B", "messages": [{"role": "user"
 def image(arguments: Any = IMAGE, **changes: Any) -> ImageTask:
     value = arguments | changes if isinstance(arguments, dict) else arguments
     return ImageTask.from_crynux(value, revision=COMMIT)
+
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
 def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -> TextTask:
@@ -42,15 +39,15 @@ def text(arguments: Any = TEXT, *, model_defaults: Any = None, **changes: Any) -
 def test_every_example_of_the_task_runners_is_taken_or_refused_in_one_line(example: crynux_examples.Example) -> None:
     kind = TextTask if example in crynux_examples.TEXT else ImageTask
     settings: dict[str, Any] = {"model_defaults": {"do_sample": True}} if kind is TextTask else {}
+    if kind is ImageTask:
+        settings["parts"] = parts_of(example.arguments)
     if not example.field:
-        if kind is ImageTask:
-            settings["parts"] = parts_of(example.arguments)
         task = kind.from_crynux(json.dumps(example.arguments), revision=COMMIT, **settings)
         assert task_from_json(task.to_json()) == task
         return
     with pytest.raises(InvalidTaskError) as caught:
         kind.from_crynux(example.arguments, revision=COMMIT, **settings)
-    assert (caught.value.field, caught.value.code) == (example.field, "unsupported")
+    assert (caught.value.field, caught.value.code) == (example.field, example.code)
     assert example.says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -63,6 +60,18 @@ def test_what_the_examples_say_reaches_the_tasks() -> None:
     assert (task.do_sample, task.temperature, task.seed, task.dtype) == (True, 0.7, 42424422, "float16")
     assert [tool["function"]["name"] for tool in task.tools] == ["get_current_weather", "calculator"]
     assert text(found["chat_template_example"]).quantize_bits == 4
+    seen = text(found["qwen2_5_vl_3b_example"])
+    assert [picture.data() for picture in seen.pictures] == [base64.b64decode("iVBORw0KGgo=")]
+    assert seen.messages == ({"role": "user", "content": (
+        {"type": "text", "text": "what is this?"}, {"type": "image"},
+    )},)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["", "no base64!", 7, None, "data:image/png;base64,iVBORw0KGgo="])
+def test_a_picture_that_is_no_base64_is_refused(given: Any) -> None:
+    content = [{"type": "image", "base64": given}]
+    with pytest.raises(InvalidTaskError, match=r"messages\.0\.content\.0\.base64: is .*; expected the file of a PNG"):
+        text({"model": "owner/name", "messages": [{"role": "user", "content": content}]})
 
 
 # ------------------------------------------------------------------------------------------------ images
@@ -79,6 +88,7 @@ def test_an_image_task_that_names_nothing_has_the_live_networks_defaults() -> No
             width=512,
             height=512,
             guidance_scale=5,
+            prompt_syntax="compel",
             images=6,
             scheduler="DPMSolverMultistepScheduler",
             dtype="float32",
@@ -116,7 +126,8 @@ def test_every_field_of_an_image_task() -> None:
     task = image(arguments)
     given_args: dict[str, Any] = {**arguments["scheduler"]["args"]}  # type: ignore[index,dict-item]
     assert task == ImageTask(
-        model=ModelRef("owner/model", revision=COMMIT, variant="fp16"), prompt="a", negative_prompt="b", width=768,
+        model=ModelRef("owner/model", revision=COMMIT, variant="fp16"), prompt="a", negative_prompt="b",
+        prompt_syntax="compel", width=768,
         height=64, steps=100, seed=2**31 - 1, images=10, safety_checker=False, guidance_scale=0,
         scheduler="DPMSolverMultistepScheduler", dtype="float16", algorithm="phash-go/1",
         scheduler_args={name: value for name, value in given_args.items() if value is not None},
@@ -145,7 +156,12 @@ COUNTERPARTS = {
 }  # fmt: skip
 
 
-@given(configs, st.text(min_size=1, max_size=50), st.text(max_size=50), st.sampled_from(SCHEDULERS))
+WORDS = st.lists(
+    st.sampled_from(["cat", "red++", "(a house)1.2", "snow-", "(word:1.3)", "<x>"]), min_size=1, max_size=9
+)
+
+
+@given(configs, WORDS.map(" ".join), WORDS.map(", ".join) | st.just(""), st.sampled_from(SCHEDULERS))
 def test_image_fields_are_carried_over_one_by_one(
     config: dict[str, Any], prompt: str, negative_prompt: str, method: str
 ) -> None:
@@ -173,6 +189,45 @@ def test_the_dtype_of_an_image_task(variant: str | None, dtype: str, found: str)
     assert task.model.variant == variant
 
 
+def test_arguments_of_a_scheduler_that_change_nothing() -> None:
+    same = {"num_train_timesteps": 1000, "thresholding": False, "lower_order_final": True, "use_lu_lambdas": False}
+    assert image(scheduler={"args": same}) == image()
+    lcm = {"method": "LCMScheduler"}
+    assert image(scheduler=lcm | {"args": {"timestep_scaling": 10, "thresholding": False}}) == image(scheduler=lcm)
+
+
+def test_every_argument_of_a_scheduler_is_taken_or_refused_with_a_reason() -> None:
+    """The live network's lists: those of all schedulers, and each one's own."""
+    common = (
+        "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing",
+        "steps_offset", "rescale_betas_zero_snr",
+    )  # fmt: skip
+    clipped = ("thresholding", "dynamic_thresholding_ratio", "sample_max_value")
+    own = {
+        "EulerAncestralDiscreteScheduler": (),
+        "LCMScheduler": (
+            *clipped, "original_inference_steps", "clip_samples", "clip_samples_range", "set_alpha_to_one",
+            "timestep_scaling",
+        ),
+        "DPMSolverMultistepScheduler": (
+            *clipped, "solver_order", "algorithm_type", "solver_type", "lower_order_final", "euler_at_final",
+            "use_karras_sigmas", "use_lu_lambdas", "final_sigmas_type", "lambda_min_clipped", "variance_type",
+        ),
+    }  # fmt: skip
+    values = (1, 2, True, "trailing", "dpmsolver++", "midpoint", "zero", 80, False)
+    for method, names in own.items():
+        for name in (*common, *names):
+            problems = []
+            for value in values:
+                try:
+                    image(scheduler={"method": method, "args": {name: value}})
+                except InvalidTaskError as error:
+                    problems.append(error)
+            assert all(error.field == f"scheduler.args.{name}" for error in problems), name
+            if len(problems) == len(values):
+                assert all("leave it out" in str(error) for error in problems), name
+
+
 def test_lcm_has_its_limit_written_in() -> None:
     assert image(scheduler={"method": "LCMScheduler"}).scheduler_args == {"original_inference_steps": 50}
     given_args = {"method": "LCMScheduler", "args": {"original_inference_steps": 80}}
@@ -198,13 +253,25 @@ def test_the_callers_choices() -> None:
         ({"lora": {"model": "owner/lora", "scale": 1}}, "lora.scale", "unsupported"),
         ({"lora": "owner/lora"}, "lora", "schema"),
         ({"vae": 1}, "vae", "schema"),
-        ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "weight": 80}}, "controlnet.image_dataurl", "schema"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": PNG}}, "controlnet.model", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "preprocess": {"method": "dwpose"}}}, "controlnet.preprocess.method",
+         "unsupported"),
+        ({"controlnet": {"model": "owner/net", "preprocess": {"method": "canny", "args": {"low_threshold": 201}}}},
+         "controlnet.preprocess.args.low_threshold", "limits"),
+        ({"controlnet": {"preprocess": {"method": "canny", "args": {"high_threshold": 2041}}}},
+         "controlnet.preprocess.args.high_threshold", "limits"),
+        ({"controlnet": {"weight": 0}}, "controlnet.weight", "limits"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": "data:image/jpeg;base64,AA=="}},
+         "controlnet.image_dataurl", "unsupported"),
+        ({"controlnet": {"model": "owner/net", "image_dataurl": "data:image/png;base64,@"}},
+         "controlnet.image_dataurl", "schema"),
         ({"vae": "owner/vae"}, "vae", "unsupported"),
         ({"unet": "owner/unet"}, "unet", "unsupported"),
         ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
         ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
         ({"textual_inversion": 1}, "textual_inversion", "schema"),
-        ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet", "unsupported"),
+        ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet.image_dataurl", "unsupported"),
         ({"unknown": 1}, "unknown", "unsupported"),
         ({"version": "two"}, "version", "schema"),
         ({"base_model": ""}, "base_model", "limits"),
@@ -245,6 +312,12 @@ def test_the_callers_choices() -> None:
          "unsupported"),
         ({"scheduler": {"args": {"use_exponential_sigmas": False}}}, "scheduler.args.use_exponential_sigmas",
          "unsupported"),
+        ({"scheduler": {"args": {"thresholding": True}}}, "scheduler.args.thresholding", "unsupported"),
+        ({"scheduler": {"args": {"lower_order_final": 1}}}, "scheduler.args.lower_order_final", "unsupported"),
+        ({"scheduler": {"args": {"variance_type": "learned"}}}, "scheduler.args.variance_type", "unsupported"),
+        ({"scheduler": {"method": "LCMScheduler", "args": {"timestep_scaling": 1.0}}},
+         "scheduler.args.timestep_scaling", "unsupported"),
+        ({"prompt": "a cat.swap(dog)"}, "prompt", "unsupported"),
         ({"scheduler": {"args": {"solver_order": 9}}}, "scheduler.args.solver_order", "limits"),
         ({"scheduler": {"args": {"solver_order": True}}}, "scheduler.args.solver_order", "limits"),
         ({"scheduler": {"method": "LCMScheduler", "args": {"solver_order": 2}}}, "scheduler.args.solver_order",
@@ -311,8 +384,10 @@ def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
         return FOLDER if "://" in name else ModelRef(name, revision="8" * 40)
 
     found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
-    if arguments.get("lora"):
+    if (arguments.get("lora") or {}).get("model"):
         found["lora"] = pin(arguments["lora"]["model"])
+    if arguments.get("controlnet", {}).get("model"):
+        found["controlnet"] = pin(arguments["controlnet"]["model"])
     if arguments.get("textual_inversion"):
         found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")
     return found
@@ -333,6 +408,19 @@ def test_the_parts_of_the_examples_reach_the_tasks() -> None:
         with pytest.raises(InvalidTaskError, match=r"pass parts={") as caught:
             image(found[name])
         assert len(str(caught.value)) < 300
+
+
+def test_a_controlnet_is_carried_over_with_its_picture() -> None:
+    found = next(each.arguments for each in crynux_examples.IMAGE if each.name == "sd15_controlnet_canny")
+    task = ImageTask.from_crynux(found, revision=COMMIT, parts=parts_of(found))
+    net = task.controlnet
+    assert net is not None
+    data = base64.b64decode(found["controlnet"]["image_dataurl"].partition(",")[2])
+    assert (net.model.repository, net.scale) == ("lllyasviel/sd_controlnet_canny", 0.7)
+    assert (net.image.data(), net.preprocess) == (data, Canny(50, 100))
+    without = {name: value for name, value in found["controlnet"].items() if name != "preprocess"}
+    plain = ImageTask.from_crynux(found | {"controlnet": without}, revision=COMMIT, parts=parts_of(found))
+    assert plain.controlnet == ControlNet(net.model, net.image, 0.7)
 
 
 def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
@@ -365,7 +453,7 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
     ("parts", "message"),
     [
         ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
-        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion"),
+        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion, controlnet"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
         ({"vae": Lora(PINNED)}, "expected a ModelRef"),

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 from attacks.rounding import rounded
 from benchmarks.divergence import tables
 from benchmarks.divergence.measure import entropy, first_difference

@@ -8,36 +8,22 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from tools.doc_programs import NO_RUN, installs, program_of
+from tools.make_command_docs import PAGE as OPTIONS
+from tools.make_command_docs import written as options_written
+from tools.make_policy_docs import written as policy_written
+
+from crynux_validate import errors
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
-_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w-]*)")
-_NO_RUN = "<!-- no-run -->"
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
-
-
-def program_of(document: str) -> str:
-    """Blank everything but the Python blocks, so that line numbers in a traceback are those of the document."""
-    program: list[str] = []
-    fence, indent, runs, before = "", 0, False, ""
-    for line in document.splitlines():
-        match = _FENCE.match(line)
-        kept = ""
-        if not fence and match:
-            fence, indent = match["fence"], len(match["indent"])
-            runs = match["language"] in ("python", "py") and before != _NO_RUN
-        elif fence and match and match["fence"].startswith(fence) and line.strip() == match["fence"]:
-            fence = ""
-        elif fence and runs:
-            kept = line[indent:]
-        program.append(kept)
-        before = line.strip() or before
-    return "\n".join(program) + "\n"
 
 
 def run(program: Path, folder: Path) -> None:
@@ -88,10 +74,12 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_every_document_can_be_found() -> None:
-    index = ROOT / "docs" / "README.md"
-    linked = {(index.parent / target).resolve() for target, _ in _LINK.findall(index.read_text("utf-8"))}
-    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {index, *DOCUMENTS[:2]}
-    assert not pages - linked, "pages that docs/README.md does not link to"
+    indices = [ROOT / "docs" / "README.md", ROOT / "docs" / "measurements.md"]
+    linked = {
+        (index.parent / target).resolve() for index in indices for target, _ in _LINK.findall(index.read_text("utf-8"))
+    }
+    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {indices[0], *DOCUMENTS[:2]}
+    assert not pages - linked, "pages that neither docs/README.md nor docs/measurements.md links to"
 
 
 def test_the_parts_are_those_that_there_are() -> None:
@@ -111,10 +99,40 @@ def test_the_parts_are_those_that_there_are() -> None:
         assert set(told) == wanted, f"docs/architecture.md and src/crynux_validate/{room}"
 
 
+def test_the_options_are_those_that_there_are() -> None:
+    assert OPTIONS.read_text("utf-8") == options_written(), "python -m tools.make_command_docs"
+
+
+def test_policies_and_schedulers_are_as_told() -> None:
+    for path, text in policy_written().items():
+        assert path.read_text("utf-8") == text, "python -m tools.make_policy_docs"
+
+
+def test_every_error_has_a_line() -> None:
+    wanted = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text("utf-8"), re.MULTILINE)
+    assert set(told) == wanted - {"CrynuxValidateError", "LedgerError"}
+    assert len(told) == len(set(told))
+
+
+def test_what_matters_is_what_was_measured() -> None:
+    """Each number of the first page of measurements stands on a page that its paragraph links to."""
+    page = ROOT / "docs" / "measurements.md"
+    told = page.read_text("utf-8").partition("## What matters")[2].partition("\n## ")[0]
+    found = 0
+    for paragraph in told.split("\n- ")[1:]:
+        linked = [(page.parent / target).resolve() for target, _ in _LINK.findall(paragraph) if target.endswith(".md")]
+        tables = "".join(path.read_text("utf-8") for path in linked).replace(",", "")
+        for number in re.findall(r"\d[\d.,]*\d%?", re.sub(r"float\d+|\]\([^)]*\)", "", paragraph)):
+            assert re.search(rf"(?<![\d.]){re.escape(number.replace(',', '').strip('%'))}(?![\d])", tables), number
+            found += 1
+    assert found >= 9
+
+
 def test_blocks_keep_their_lines() -> None:
     document = "\n".join(
         [
-            "text", "```python", "x = 1", "", "y = 2", "```", "```bash", "false", "```", _NO_RUN, "", "```python",
+            "text", "```python", "x = 1", "", "y = 2", "```", "```bash", "false", "```", NO_RUN, "", "```python",
             "1 / 0", "```", "- item", "  ```py", "  if x:", "      z = 3", "  ```", "~~~python", "w = '```'", "~~~",
         ]
     )  # fmt: skip
@@ -123,6 +141,19 @@ def test_blocks_keep_their_lines() -> None:
     assert {number: line for number, line in enumerate(lines, 1) if line} == {
         3: "x = 1", 5: "y = 2", 17: "if x:", 18: "    z = 3", 21: "w = '```'",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "tutorials").glob("*.md")), ids=lambda path: path.name)
+def test_a_tutorial_says_what_to_install(page: Path) -> None:
+    extras, _ = installs(page.read_text("utf-8"))
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(extras.strip("[]").split(",")) <= set(known)
+
+
+def test_a_page_that_installs_nothing() -> None:
+    assert installs("pip install 'crynux-validate[a,b]' other # why") == ("[a,b]", ["other"])
+    with pytest.raises(ValueError, match="no line"):
+        installs("pip install something")
 
 
 def test_a_block_that_fails_is_a_failure(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import InvalidInputError, SigningKey
+from crynux_validate import SigningKey
 from crynux_validate.edwards import decode_point, has_small_order
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.signatures import check_public_key
 
 SMALL_ORDER = {

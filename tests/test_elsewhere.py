@@ -202,7 +202,7 @@ def test_what_is_declared_has_to_be_so(body: dict[str, object], match: str) -> N
 
 
 def test_the_documentation_lists_every_capability() -> None:
-    text = (ROOT / "docs" / "write-a-ledger.md").read_text("utf-8")
+    text = (ROOT / "docs" / "tutorials" / "write-a-ledger.md").read_text("utf-8")
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(CAPABILITIES)
 
 

@@ -5,6 +5,7 @@ example of what it takes. What must be refused, and not only survived, stands in
 """
 
 import inspect
+import io
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,15 +21,18 @@ from crynux_validate import audits
 from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
+from crynux_validate.tasks import ImageSetting
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import CARD, CHECKED, HONEST, POLICY, TEXT, Network
 from tests.audits.making import TASK as TRACED
 from tests.audits.making import answer_of, random_trace
 from tests.calibration.by_hand import calibration as measured
 from tests.calibration.synthetic import answers
+from tests.calibration.test_keyed import samples as keyed_samples
 
 pytest.importorskip("cryptography")
 pytest.importorskip("scipy")
+pyarrow = pytest.importorskip("pyarrow")
 
 WRONG: list[Any] = [
     None, 1, -1, 10**30, 2.5, math.nan, True, "x", "\ud800", "a\0b", b"x", bytearray(b"x"), [], [1], ("a",), [[None]],
@@ -36,13 +40,23 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 RECORDS = {
-    "Calibration", "Candidate", "Draw", "Epoch", "Event", "Event.recorded", "Group", "Malformed", "Matches", "Node",
-    "Round", "Signature", "TraceProof", "Verdicts",
+    "Calibration", "Candidate", "DigestProgress", "Draw", "Epoch", "Event", "Event.recorded", "Genesis", "Group",
+    "Head", "Head.of", "Malformed", "Matches", "Node", "Round", "Signature", "TraceProof", "Verdicts",
+    "BandRates", "CheatRates", "Curve", "Curve.at", "Curves", "Excluded", "HonestRates", "KeyedCalibration",
+    "KeyedCalibration.interval", "NotEnough", "PairRates", "Rate", "Rates", "Recommendation", "Samples", "Samples.at",
+    "Samples.having",
 }  # fmt: skip
 """What a ledger or a rule fills, and what holds whatever it is given."""
 
+PUBLIC = {
+    name: module
+    for module in (cv, *(getattr(cv, name) for name in cv._MODULES if name not in ("errors", "testing")))
+    for name in module.__all__
+}
+"""Each public name, and the module that it is in."""
+
 NOT_CALLED = {
-    *("Beacon", "Clock", "Ledger", "Rule", "Store", "StoringLedger"),  # others write these
+    *("Beacon", "Clock", "Ledger", "MemoryStore", "Rule", "Store", "StoringLedger"),  # others write these
     *(
         "CheckedEvidence",
         "ClassFacts",
@@ -68,15 +82,18 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     folder = tmp_path_factory.mktemp("every")
     clock = ManualClock()
     network = Network(
-        cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.LocalBeacon(b"secret")), clock
+        cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.ledger.LocalBeacon(b"secret")), clock
     )
     network.attest()
     ledger, settled, drawn = network.ledger, network.answered(HONEST, HONEST, HONEST), network.drawn()
     node = ledger.node(settled.members[0])
     epoch = ledger.epoch()
-    node_class = cv.class_of(node, epoch.in_force)
+    node_class = cv.machines.class_of(node, epoch.in_force)
     assert node_class is not None
-    environment, attestation = cv.Environment({"a": 1}, {"b": 2}), cv.Attestation(7, bytes(32), bytes(32), bytes(32))
+    environment, attestation = (
+        cv.machines.Environment({"a": 1}, {"b": 2}),
+        cv.machines.Attestation(7, bytes(32), bytes(32), bytes(32)),
+    )
     evidence = ledger.evidence(settled.id, node.id)
     hashed = cv.image_hash(Image.new("RGB", (64, 64)))
     opening = cv.Opening.of(HONEST)
@@ -91,25 +108,36 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     bands.save(folder / "bands.json")
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
-    tolerance = cv.KeyedTolerance(str(CHECKED.model), CHECKED.dtype, (10,) * 8)
+    keyed = keyed_samples()
+    picture = cv.tasks.PictureRef.of(png := _png())
+    setting = ImageSetting.of(CHECKED)
+    control = cv.tasks.ControlNet(CHECKED.model, picture)
+    (folder / "picture.png").write_bytes(png)
+    table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
+    tolerance = cv.keyed.KeyedTolerance(ImageSetting.of(CHECKED), (10,) * 8)
     objects = {
         "Calibration": calibration,
         "Attestation": attestation, "CentreRule": cv.CentreRule(), "Environment": environment, "Group": drawn,
-        "CrynuxRelayRule": cv.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)), "ImageTask": CHECKED, "TextTask": TEXT,
-        "LocalBeacon": cv.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
-        "TextualInversion": cv.TextualInversion(CHECKED.model, token="<a>"),
+        "CrynuxRelayRule": cv.judging.CrynuxRelayRule(seconds=dict.fromkeys("abc", 1)),
+        "ImageTask": CHECKED, "TextTask": TEXT,
+        "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
+        "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
+        "ImageSetting": setting,
+        "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
+        "StartPicture": cv.tasks.StartPicture(picture),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
         "AuditBands": bands, "TextProof": proof, "TopLogits": top, "TraceProof": shown,
-        "Verdicts": cv.judge_many(np.zeros((1, 3, 1), np.uint64)),
+        "Verdicts": cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
         "a": HONEST, "account": "app", "amount": 1, "answer": HONEST, "answer_bytes": HONEST.to_bytes(),
         "asked": ("n0",), "attestation": attestation, "b": HONEST, "beacon": b"value", "bits": bytes(8),
-        "candidates": [cv.Candidate("a", "b", 1)], "canary": bytes(32), "challenge": b"abc", "claim": settled.draw,
-        "classes": cv.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1), "code": "failed",
-        "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
+        "candidates": [cv.machines.Candidate("a", "b", 1)], "canary": bytes(32),
+        "challenge": b"abc", "claim": settled.draw, "setting": ImageSetting.of(CHECKED),
+        "classes": cv.machines.classes_of(ledger.nodes(), epoch=epoch.in_force, min_stake=1, weight_unit=1),
+        "code": "failed", "commitment": bytes(32), "creator": "app", "declarations": (), "dishonest": 1, "distance": 3,
         "draw": drawn.draw, "bound_to": drawn.draw_digest,
         "environment": environment, "epoch": 1, "error": ValueError("x"), "events": ledger.events(),
         "false_alarms": 0.001, "AuditTerms.detection": 0.9,
@@ -130,7 +158,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "CrynuxRelayRule.seconds": {"a": 1.0}, "Environment.kernel": {}, "Environment.numerics": {},
         "KeyedScore.from_hex.text": "00" * 32, "KeyedTolerance.model": "a model", "KeyedTolerance.dtype": "float32",
         "KeyedTolerance.limits": (1,), "KeyedTolerance.from_dict.value": tolerance.to_dict(),
-        "TwoAnswers.first": HONEST, "TwoAnswers.second": cv.KeyedScore.from_tokens(bytes(32), [[1]]),
+        "TwoAnswers.first": HONEST, "TwoAnswers.second": cv.keyed.KeyedScore.from_tokens(bytes(32), [[1]]),
         "Group.from_dict.value": settled.to_dict(),
         "Attestation.from_dict.value": attestation.to_dict(), "Environment.from_dict.value": environment.to_dict(),
         "Evidence.from_json.text": evidence.to_json(), "Evidence.group": settled, "Evidence.node": node.id,
@@ -141,7 +169,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "Lora.model": CHECKED.model, "Lora.from_dict.value": {"model": CHECKED.model.to_dict()},
         "TextualInversion.model": CHECKED.model, "TextualInversion.token": "<a>",
         "TextualInversion.from_dict.value": {"model": CHECKED.model.to_dict(), "token": "<a>"},
-        "KeyedScore.from_bytes.data": cv.KeyedScore(bytes(32)).to_bytes(), "ModelRef.repository": "owner/name",
+        "KeyedScore.from_bytes.data": cv.keyed.KeyedScore(bytes(32)).to_bytes(), "ModelRef.repository": "owner/name",
         "ModelRef.from_dict.value": CHECKED.model.to_dict(), "MemoryLedger.group": settled.id,
         "NodeClass.from_dict.value": node_class.to_dict(), "Opening.from_bytes.data": opening.to_bytes(),
         "Policy.from_dict.value": POLICY.to_dict(), "PerceptualHash.algorithm": "phash/1",
@@ -168,16 +196,40 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "TraceProof.save.path": folder / "saved.bin", "TraceProof.check.answer": answer_of(trace),
         "audit_positions.task": top_task, "audit_positions.token_ids": [[1, 2]],
         "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
+        "PictureRef.digest": picture.digest, "PictureRef.local.path": folder / "picture.png", "PictureRef.of.data": png,
+        "PictureRef.located.files": {picture.digest: folder / "picture.png"},
+        "ImageSetting.from_dict.value": ImageSetting.of(CHECKED).to_dict(), "ImageSetting.overlaps.other": setting,
+        "calibrate_keyed.tasks": [CHECKED], "least": CHECKED, "most": CHECKED,
+        "PictureRef.from_dict.value": picture.to_dict(),
+        "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
+        "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
+        "StartPicture.image": picture, "StartPicture.from_dict.value": cv.tasks.StartPicture(picture).to_dict(),
+        "StartPicture.located.paths": {picture.digest: folder / "picture.png"}, "StartPicture.steps.whole": 25,
+        "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
+        "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),
+        "Sample.kind": "a card", "Sample.role": "honest", "Sample.score": bytes(8), "Sample.algorithm": "phash/1",
+        "Sample.task": "t", "Samples.of.rows": answers(3), "Samples.from_columns.algorithm": "phash/1",
+        "Samples.from_columns.hashes": np.zeros((2, 1), np.uint64), "Samples.from_columns.task": ["s", "t"],
+        "Samples.from_columns.role": "honest", "KeyedSample.kind": "a", "KeyedSample.picture": "p",
+        "KeyedSample.key": "k", "KeyedSample.score": keyed[0].score, "calibrate_keyed.samples": keyed,
+        "calibrate_keyed.model": "a model",
+        "calibrate_keyed.dtype": "float32", "judge_table.table": table, "hash_table.table": table,
         "hamming_matrix.a": [hashed], "image_hashes.images": [Image.new("RGB", (64, 64))],
         "judge_many.hashes": np.zeros((1, 3, 1), np.uint64), "task_from_json.value": CHECKED.to_dict(),
     }  # fmt: skip
     return objects, values
 
 
+def _png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def _names() -> Iterator[str]:
     """Every public call that takes something."""
-    for name in dict.fromkeys([*cv.__all__, *audits.__all__]):
-        found = _public(name)
+    for name, module in PUBLIC.items():
+        found = getattr(module, name)
         if name in NOT_CALLED:
             continue
         if inspect.isfunction(found):
@@ -197,13 +249,9 @@ def _names() -> Iterator[str]:
                     yield f"{name}.{method}"
 
 
-def _public(name: str) -> Any:
-    return getattr(cv if name in cv.__all__ else audits, name)
-
-
 def _call(name: str, objects: dict[str, Any]) -> Callable[..., Any]:
     kind, _, method = name.partition(".")
-    found = _public(kind)
+    found = getattr(PUBLIC[kind], kind)
     if not method:
         return found  # type: ignore[no-any-return]
     part = getattr(found, method)

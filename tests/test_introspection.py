@@ -66,6 +66,8 @@ def test_looking_at_a_package(hidden: list[str], tmp_path: Path) -> None:
         assert set(names) == public - set(views["missing"])
         for view in ("getmembers", "tab", "star", "there"):
             there = [name for name in names if view != "tab" or not name.startswith("_")]
+            if view in ("star", "there"):  # the public modules are attributes, and in no __all__
+                there = [name for name in there if name not in crynux_validate._MODULES]
             assert sorted(set(views[view]) & set(there)) == there, view
         assert all(views["none"])
     assert bool(found["crynux_validate"]["missing"]) == bool(hidden)
@@ -93,7 +95,7 @@ def test_a_program_that_names_it_is_told_what_to_install(
     for module in (crynux_validate, testing):
         for name in module._NEEDS:
             monkeypatch.delitem(vars(module), name, raising=False)
-    with pytest.raises(crynux_validate.MissingExtraError, match=rf"pip install 'crynux-validate\[{extra}\]'"):
+    with pytest.raises(crynux_validate.errors.MissingExtraError, match=rf"pip install 'crynux-validate\[{extra}\]'"):
         exec(code, {"cv": crynux_validate, "testing": testing})
     name = code.partition("(")[0].replace(".", " ").split()[-1]
     module = testing if "testing" in code else crynux_validate
@@ -117,7 +119,7 @@ def test_a_package_of_an_extra_without_its_own_packages(tmp_path: Path, monkeypa
     import half  # type: ignore[import-not-found]
 
     assert not hasattr(half, "Name")
-    with pytest.raises(crynux_validate.MissingExtraError, match="no_such_package"):
+    with pytest.raises(crynux_validate.errors.MissingExtraError, match="no_such_package"):
         _ = half.Name
 
 

@@ -9,24 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crynux_validate import (
-    Absent,
-    CentreRule,
-    ErrorReport,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Malformed,
-    Member,
-    Outcome,
-    TextScore,
-    Verdict,
-    Withheld,
-    agree,
-    judge,
-    similarity_score,
-)
-from crynux_validate.answers import Score
+from crynux_validate import CentreRule, ErrorReport, Finding, ImageScore, Outcome, TextScore, Verdict, judge
+from crynux_validate.answers import Score, agree, similarity_score
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import Absent, Malformed, Member, Withheld
 
 WEIGHT = 8
 RULE = CentreRule(threshold=13, slash_threshold=16, safety_checker=False)

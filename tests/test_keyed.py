@@ -6,18 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from crynux_validate import (
-    Answer,
-    ErrorReport,
-    Finding,
-    InvalidAnswerError,
-    InvalidInputError,
-    KeyedScore,
-    Opening,
-    TextScore,
-    judge,
-)
-from crynux_validate.keyed import keyed_seed
+from crynux_validate import ErrorReport, Finding, Opening, TextScore, judge
+from crynux_validate.answers import Answer
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError
+from crynux_validate.keyed import KeyedScore, keyed_seed
 from crynux_validate.ledger.settlement import members_of
 from tests.ledger.helpers import CHEAT_TEXT, HONEST_TEXT, POLICY, TEXT, TOKENS, TwoRounds
 

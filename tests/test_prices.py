@@ -12,10 +12,11 @@ from benchmarks.prices.money import Did, settle_many
 from benchmarks.prices.pools import Nodes, orders
 
 import crynux_validate as cv
-from crynux_validate import Group, Node, Policy
+from crynux_validate import Group, Policy
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.ledger.group import Round
 from crynux_validate.ledger.settlement import settle_group
+from crynux_validate.machines import Node
 
 CARD: Final = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
 IMAGE: Final = cv.ImageTask(model=cv.ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
@@ -36,7 +37,7 @@ def unlike_hashes() -> list[bytes]:
 UNLIKE: Final = unlike_hashes()
 
 
-def answer(did: Did, member: int, task: cv.ImageTask | cv.TextTask) -> cv.Answer:
+def answer(did: Did, member: int, task: cv.ImageTask | cv.TextTask) -> cv.answers.Answer:
     if did is Did.REPORT:
         return cv.ErrorReport("limits")
     if did is Did.FAILED:
@@ -56,8 +57,8 @@ def settled(
     revealed = [at for at in committed if did[at] is not Did.WITHHELD]
     openings = {names[at]: cv.Opening(answer(did[at], at, task).to_bytes(), bytes(32)) for at in revealed}
     done = Round(0, 0, FrozenMapping({names[at]: bytes(32) for at in committed}), FrozenMapping(openings))
-    pool = cv.Pool(cv.Candidate(name, f"o{name}", 1) for name in names)
-    draw = cv.Draw("test", "group-1", task.digest, policy.digest, fee, 1, bytes(1), pool, {}, 0, tuple(names))
+    pool = cv.machines.Pool(cv.machines.Candidate(name, f"o{name}", 1) for name in names)
+    draw = cv.machines.Draw("test", "group-1", task.digest, policy.digest, fee, 1, bytes(1), pool, {}, 0, tuple(names))
     group = Group(
         id="group-1", task=task, creator="app", fee=fee, min_memory_gib=0, policy=policy, pool=pool, base=1,
         beacon_round=1, opened=0, draw_deadline=1, draw=draw, rounds=(done,),

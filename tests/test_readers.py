@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import CrynuxValidateError, InvalidInputError, task_from_json
+from crynux_validate import CrynuxValidateError, task_from_json
 from crynux_validate.encoding import MAX_DEPTH, check_depth, parse_json
+from crynux_validate.errors import InvalidInputError
 from tests.fuzz.damage import damaged
 from tests.fuzz.readers import READERS, corpus
 

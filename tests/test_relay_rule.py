@@ -11,22 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    Absent,
-    CentreRule,
-    CrynuxRelayRule,
-    ErrorReport,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Malformed,
-    Member,
-    Outcome,
-    TextScore,
-    Withheld,
-    judge,
-    similarity_score,
-)
+from crynux_validate import CentreRule, ErrorReport, Finding, ImageScore, Outcome, TextScore, judge
+from crynux_validate.answers import similarity_score
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import Absent, CrynuxRelayRule, Malformed, Member, Withheld
 
 NODES = ("node-a", "node-b", "node-c")
 PLAIN = 0xF0F0F0F00F0F0F0F

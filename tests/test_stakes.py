@@ -11,26 +11,23 @@ from benchmarks.stakes import GROUPS, SETTINGS, compare
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    Absent,
-    Candidate,
-    CentreRule,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Member,
-    Policy,
-    Pool,
-    collusion_probability,
-    expected_gain,
-    false_accept_rate,
-    judge,
-    required_stake,
-)
+from crynux_validate import CentreRule, Finding, ImageScore, Policy, expected_gain, judge, required_stake
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.judging import Absent, Member
 from crynux_validate.ledger.pools import slashable_stake_needed
 from crynux_validate.ledger.settlement import slash_of
+from crynux_validate.machines import Candidate, Pool
 from crynux_validate.machines.pairing import choose_members
-from crynux_validate.stakes import MOST_PER_FEE, PPM, SOURCES, VIEWS, View, colluder_chances
+from crynux_validate.stakes import (
+    MOST_PER_FEE,
+    PPM,
+    SOURCES,
+    VIEWS,
+    View,
+    colluder_chances,
+    collusion_probability,
+    false_accept_rate,
+)
 
 POOLS = [(90, 10, 0.1), (80, 20, 0.01), (2, 3, 0.01)]
 """Honest and dishonest nodes and the sampling rate of the protocol's three examples."""
@@ -456,7 +453,9 @@ def test_a_sampling_rate_below_one_says_what_it_presupposes() -> None:
 
 def test_results_read_well() -> None:
     text = str(required_stake(90, 10, threshold=24, sampling_rate=0.1))
-    assert text.splitlines()[0] == "required stake 11.4233"
+    assert text.splitlines()[0].startswith(
+        "required stake 11.4233 times the price of a task, which is a member's share"
+    )
     for part in ("p  0.1744", "f  0.02503", "e  0.19506", "x  0.80494", "r  0.1", "90 honest and 10", "photographs"):
         assert part in text
     assert "binomial" in str(required_stake(90, 10, source="binomial", images=2))

@@ -19,8 +19,8 @@ from crynux_validate.tables import hash_table, judge_table  # noqa: E402
 NEAR = st.integers(0, 2**64 - 1).map(lambda bits: bits & bits >> 3) | st.just(0xE386C8E9641CDB96)
 KINDS: dict[str, Callable[[bytes], Any]] = {
     "SCORE": lambda hashes: cv.ImageScore(hashes),
-    "absent": lambda _: cv.Absent(),
-    "withheld": lambda _: cv.Withheld(),
+    "absent": lambda _: cv.judging.Absent(),
+    "withheld": lambda _: cv.judging.Withheld(),
     "failed": lambda _: cv.ErrorReport("failed"),
     "limits": lambda _: cv.ErrorReport("limits"),
 }

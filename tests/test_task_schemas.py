@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tools.make_task_docs import ROOT, written
 
-from crynux_validate import ImageTask, InvalidTaskError, Task, TextTask, task_from_json
+from crynux_validate import ImageTask, TextTask, task_from_json
 from crynux_validate.cli import main
+from crynux_validate.errors import InvalidTaskError
+from crynux_validate.tasks import Task
 from crynux_validate.tasks.schema import TASK_KINDS, task_schema
 from tests import test_tasks, test_text_tasks
 

@@ -12,19 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    ErrorReport,
-    ImageTask,
-    InvalidInputError,
-    InvalidTaskError,
-    Lora,
-    ModelError,
-    ModelRef,
-    TextualInversion,
-    task_from_json,
-)
+from crynux_validate import ErrorReport, ImageTask, Lora, ModelRef, task_from_json
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.schedulers import SCHEDULERS
-from crynux_validate.tasks import folder_digest
+from crynux_validate.tasks import ControlNet, PictureRef, StartPicture, TextualInversion, folder_digest
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a red cat")
@@ -78,6 +69,9 @@ def test_every_field_counts() -> None:
         "width": 520,
         "height": 520,
         "guidance_scale": 7.0,
+        "true_cfg_scale": 2.0,
+        "max_sequence_length": 256,
+        "prompt_syntax": "webui",
         "images": 2,
         "scheduler": "EulerDiscreteScheduler",
         "scheduler_args": {"steps_offset": 1},
@@ -87,6 +81,11 @@ def test_every_field_counts() -> None:
         "unet": ModelRef("owner/name", revision="1" * 40),
         "loras": [Lora(ModelRef("owner/name", revision="1" * 40))],
         "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
+        "controlnet": ControlNet(ModelRef("owner/name", revision="1" * 40), PictureRef("2" * 64)),
+        "start": StartPicture(PictureRef("3" * 64)),
+        "prompt_syntax": "compel",
+        "max_sequence_length": 256,
+        "true_cfg_scale": 2.0,
         "binding": "trace",
     }
     assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"

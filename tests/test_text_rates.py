@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 pytest.importorskip("scipy")
 
 from benchmarks.text_audits.measure import Measured

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import ImageTask, InvalidTaskError, ModelRef, TextTask, task_from_json
-from crynux_validate.tasks import WARPERS
+from crynux_validate import ImageTask, ModelRef, TextTask, task_from_json
+from crynux_validate.errors import InvalidTaskError
+from crynux_validate.tasks import WARPERS, PictureRef
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 ASKED = [{"role": "user", "content": "what is the sea?"}]
@@ -98,13 +99,15 @@ def test_every_field_counts() -> None:
         "sequences": 2, "do_sample": False, "temperature": 0.5, "top_k": 5, "top_p": 0.5, "min_p": 0.5,
         "typical_p": 0.5, "repetition_penalty": 2.0, "warper_order": WARPERS[::-1], "beams": 2, "stop": ["."],
         "eos_token_ids": [1], "dtype": "float32", "binding": "logits", "template_args": {"think": False},
-        "quantize_bits": 4,
+        "quantize_bits": 4, "pictures": [PictureRef.of(b"a")],
     }  # fmt: skip
     assert set(changes) == set(TextTask.model_fields)
     digests = {sampled.digest}
     for name, value in changes.items():
-        without = {"messages": None} if name in ("prompt", "token_ids") else {}
+        without: dict[str, Any] = {"messages": None} if name in ("prompt", "token_ids") else {}
         greedy = {"do_sample": False} if name == "beams" else {}
+        if name == "pictures":
+            without = {"messages": [{"role": "user", "content": [{"type": "image"}]}]}
         digests.add(sampled.replace(**without, **greedy, **{name: value}).digest)
     assert len(digests) == len(changes) + 1
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("torch")
+
 from benchmarks import thresholds
 
 from crynux_validate import Calibration

@@ -21,34 +21,34 @@ from crynux_validate.testing.conformance.network import CHEAT, CHECKED, HONEST, 
 WRONG: list[Any] = [None, 1, -1, 2.5, math.nan, "x", b"x", [], {}, [1], ("a",), [[None]], {"a": 1}, object(), int]
 MEMBERS = dict.fromkeys("abc", HONEST)
 KEY = cv.SigningKey(bytes(32))
-POOL = cv.Pool([cv.Candidate("n", "o", 1)])
-DRAW = cv.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", POOL, {}, 0, ("n",))
+POOL = cv.machines.Pool([cv.machines.Candidate("n", "o", 1)])
+DRAW = cv.machines.Draw("l", "g", "00" * 32, "00" * 32, 3, 0, b"b", POOL, {}, 0, ("n",))
 PICTURE = Image.new("RGB", (64, 64))
 
 
 def ledger() -> cv.MemoryLedger:
-    return cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=ManualClock(), beacon=cv.LocalBeacon(b"secret"))
+    return cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=ManualClock(), beacon=cv.ledger.LocalBeacon(b"secret"))
 
 
 CALLS: dict[str, Callable[[Any], object]] = {
     "judge members": cv.judge,
     "judge rule": lambda wrong: cv.judge(MEMBERS, wrong),
-    "judge_many": cv.judge_many,
-    "judge_many kinds": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64), wrong),
-    "judge_many rule": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64), None, wrong),
+    "judge_many": cv.judging.judge_many,
+    "judge_many kinds": lambda wrong: cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64), wrong),
+    "judge_many rule": lambda wrong: cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64), None, wrong),
     "CentreRule": cv.CentreRule,
     "CentreRule slash_threshold": lambda wrong: cv.CentreRule(64, wrong),
     "CentreRule safety_checker": lambda wrong: cv.CentreRule(safety_checker=wrong),
-    "CrynuxRelayRule": lambda wrong: cv.CrynuxRelayRule(wrong, seconds={}),
-    "CrynuxRelayRule seconds": lambda wrong: cv.CrynuxRelayRule(seconds=wrong),
-    "Verdicts.ended": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64)).ended(wrong),
-    "Verdicts.found": lambda wrong: cv.judge_many(np.zeros((1, 3, 1), np.uint64)).found(wrong),
-    "agree": lambda wrong: cv.agree(wrong, HONEST, 16),
-    "agree threshold": lambda wrong: cv.agree(HONEST, HONEST, wrong),
-    "similarity_score": lambda wrong: cv.similarity_score(wrong, HONEST),
-    "similarity_score other": lambda wrong: cv.similarity_score(HONEST, wrong),
-    "check_answer": lambda wrong: cv.check_answer(CHECKED, wrong),
-    "answer_from_bytes": cv.answer_from_bytes,
+    "CrynuxRelayRule": lambda wrong: cv.judging.CrynuxRelayRule(wrong, seconds={}),
+    "CrynuxRelayRule seconds": lambda wrong: cv.judging.CrynuxRelayRule(seconds=wrong),
+    "Verdicts.ended": lambda wrong: cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64)).ended(wrong),
+    "Verdicts.found": lambda wrong: cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64)).found(wrong),
+    "agree": lambda wrong: cv.answers.agree(wrong, HONEST, 16),
+    "agree threshold": lambda wrong: cv.answers.agree(HONEST, HONEST, wrong),
+    "similarity_score": lambda wrong: cv.answers.similarity_score(wrong, HONEST),
+    "similarity_score other": lambda wrong: cv.answers.similarity_score(HONEST, wrong),
+    "check_answer": lambda wrong: cv.answers.check_answer(CHECKED, wrong),
+    "answer_from_bytes": cv.answers.answer_from_bytes,
     "ImageScore": cv.ImageScore,
     "ImageScore.from_hex": cv.ImageScore.from_hex,
     "ImageScore.from_images": cv.ImageScore.from_images,
@@ -61,21 +61,21 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "Opening": cv.Opening,
     "Opening.of": cv.Opening.of,
     "Opening.from_bytes": cv.Opening.from_bytes,
-    "KeyedScore": cv.KeyedScore,
-    "KeyedScore.from_bytes": cv.KeyedScore.from_bytes,
-    "KeyedScore.from_tokens": lambda wrong: cv.KeyedScore.from_tokens(bytes(32), wrong),
+    "KeyedScore": cv.keyed.KeyedScore,
+    "KeyedScore.from_bytes": cv.keyed.KeyedScore.from_bytes,
+    "KeyedScore.from_tokens": lambda wrong: cv.keyed.KeyedScore.from_tokens(bytes(32), wrong),
     "GpuModel": lambda wrong: cv.GpuModel(wrong, 24),
     "GpuModel memory_gib": lambda wrong: cv.GpuModel("NVIDIA L4", wrong),
     "GpuModel.parse": cv.GpuModel.parse,
     "GpuModel.from_dict": cv.GpuModel.from_dict,
-    "Environment.from_dict": cv.Environment.from_dict,
-    "Environment.compare": lambda wrong: cv.Environment({}, {}).compare(wrong),
-    "NodeClass.from_dict": cv.NodeClass.from_dict,
-    "Attestation.from_dict": cv.Attestation.from_dict,
-    "Attestation.of": lambda wrong: cv.Attestation.of(wrong, epoch=1, canary=bytes(32)),
-    "class_of": lambda wrong: cv.class_of(wrong, 0),
-    "Pool": cv.Pool,
-    "Pool.from_columns": lambda wrong: cv.Pool.from_columns(wrong, ["o"], [1]),
+    "Environment.from_dict": cv.machines.Environment.from_dict,
+    "Environment.compare": lambda wrong: cv.machines.Environment({}, {}).compare(wrong),
+    "NodeClass.from_dict": cv.machines.NodeClass.from_dict,
+    "Attestation.from_dict": cv.machines.Attestation.from_dict,
+    "Attestation.of": lambda wrong: cv.machines.Attestation.of(wrong, epoch=1, canary=bytes(32)),
+    "class_of": lambda wrong: cv.machines.class_of(wrong, 0),
+    "Pool": cv.machines.Pool,
+    "Pool.from_columns": lambda wrong: cv.machines.Pool.from_columns(wrong, ["o"], [1]),
     "choose_members": lambda wrong: choose_members(wrong, 3, ledger="l", group="g", beacon=b"b"),
     "choose_members size": lambda wrong: choose_members(POOL, wrong, ledger="l", group="g", beacon=b"b"),
     "choose_members beacon": lambda wrong: choose_members(POOL, 1, ledger="l", group="g", beacon=wrong),
@@ -95,8 +95,8 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "SigningKey.sign draw": lambda wrong: KEY.sign(bytes(32), wrong, node="n"),
     "Policy.from_dict": cv.Policy.from_dict,
     "verify_evidence": cv.verify_evidence,
-    "Evidence group": lambda wrong: cv.Evidence("ledger-1", "n0", wrong),
-    "Evidence.from_json": cv.Evidence.from_json,
+    "Evidence group": lambda wrong: cv.ledger.Evidence("ledger-1", "n0", wrong),
+    "Evidence.from_json": cv.ledger.Evidence.from_json,
     "MemoryLedger clock": lambda wrong: cv.MemoryLedger(clock=wrong),
     "MemoryLedger beacon": lambda wrong: cv.MemoryLedger(beacon=wrong),
     "MemoryLedger policy": cv.MemoryLedger,
@@ -108,11 +108,11 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "required_stake group_size": lambda wrong: cv.required_stake(90, 10, group_size=wrong),
     "required_stake slash_per_fee": lambda wrong: cv.required_stake(90, 10, slash_per_fee=wrong),
     "expected_gain": lambda wrong: cv.expected_gain(wrong, 90, 10),
-    "false_accept_rate": cv.false_accept_rate,
+    "false_accept_rate": cv.stakes.false_accept_rate,
     "hamming": lambda wrong: cv.hamming(wrong, HONEST.hashes),
-    "hash_array": cv.hash_array,
+    "hash_array": cv.hashing.hash_array,
     "image_hash": cv.image_hash,
-    "image_hashes": cv.image_hashes,
+    "image_hashes": cv.hashing.image_hashes,
 }
 
 RIGHT: dict[str, list[Any]] = {
@@ -173,19 +173,21 @@ def test_a_wrong_type_is_an_error_of_this_library(name: str) -> None:
 
 @pytest.mark.parametrize("rule", [16, 0, "centre", cv.CentreRule, object()])
 def test_a_rule_is_no_threshold(rule: Any) -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"rule is .*; expected a rule, like CentreRule\(threshold=16\)"):
+    with pytest.raises(
+        cv.errors.InvalidInputError, match=r"rule is .*; expected a rule, like CentreRule\(threshold=16\)"
+    ):
         cv.judge(MEMBERS, rule)
 
 
 def test_a_score_without_its_digest_says_what_to_do() -> None:
     for score in (cv.ImageScore.from_hex("f0" * 8), cv.TextScore.from_hex("f0" * 32)):
         with pytest.raises(
-            cv.InvalidAnswerError, match=r"no result digest.* take the score of a result.*result_digest"
+            cv.errors.InvalidAnswerError, match=r"no result digest.* take the score of a result.*result_digest"
         ):
             cv.Opening.of(score)
-    with pytest.raises(cv.InvalidAnswerError, match=r"Opening\(score.to_bytes\(\)\)"):
-        cv.Opening.of(cv.KeyedScore(bytes(32)))  # type: ignore[arg-type]
-    with pytest.raises(cv.InvalidInputError, match=r"\[picture\] for one"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match=r"Opening\(score.to_bytes\(\)\)"):
+        cv.Opening.of(cv.keyed.KeyedScore(bytes(32)))  # type: ignore[arg-type]
+    with pytest.raises(cv.errors.InvalidInputError, match=r"\[picture\] for one"):
         cv.ImageScore.from_images(PICTURE)  # type: ignore[arg-type]
 
 
@@ -195,7 +197,7 @@ def test_a_score_without_its_digest_says_what_to_do() -> None:
 @pytest.fixture(scope="module")
 def settled() -> tuple[Network, cv.Group]:
     clock = ManualClock()
-    made = cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.LocalBeacon(b"secret"))
+    made = cv.MemoryLedger(POLICY, ledger_id="ledger-1", clock=clock, beacon=cv.ledger.LocalBeacon(b"secret"))
     network = Network(made, clock, nodes=9)
     network.attest()
     return network, network.answered(HONEST, HONEST, CHEAT)
@@ -205,7 +207,7 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
     network, group = settled
     made, node = network.ledger, group.members[2]
     evidence = made.evidence(group.id, node)
-    node_class = cv.class_of(made.node(node), made.epoch().in_force)
+    node_class = cv.machines.class_of(made.node(node), made.epoch().in_force)
     challenge = made.epoch().challenge
     assert challenge is not None
     assert node_class is not None
@@ -226,16 +228,16 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         (HONEST, ["phash/1", HONEST.hex]),
         (cv.ImageScore(bytes(128)), ["no result digest"]),
         (cv.TextScore(bytes(32)), ["tokens/1", "00" * 32]),
-        (cv.KeyedScore(bytes(32)), ["digest/1", "00" * 32]),
+        (cv.keyed.KeyedScore(bytes(32)), ["digest/1", "00" * 32]),
         (cv.ErrorReport("failed", "x\n" * 500), ["failed"]),
-        (cv.Malformed("x\n" * 5_000), ["Malformed"]),
+        (cv.judging.Malformed("x\n" * 5_000), ["Malformed"]),
         (cv.Opening.of(HONEST), [HONEST.hex]),
         (cv.Opening(bytes(4_000)), ["4000 answer bytes"]),
         (node_class, ["RTX 4090", node_class.digest[:12]]),
         (MACHINE.attestation(b"x", 7), ["epoch 7"]),
-        (cv.CrynuxRelayRule(seconds={f"n{at}": 1.0 for at in range(1_000)}), ["1000 nodes"]),
+        (cv.judging.CrynuxRelayRule(seconds={f"n{at}": 1.0 for at in range(1_000)}), ["1000 nodes"]),
         (cv.CentreRule(), ["safety_checker=True"]),
-        (cv.judge_many(np.zeros((1_000, 3, 1), np.uint64)), ["1000 groups"]),
+        (cv.judging.judge_many(np.zeros((1_000, 3, 1), np.uint64)), ["1000 groups"]),
         (CHECKED, [CHECKED.digest[:12], "owner/name@"]),
         (CHECKED.replace(prompt="\n" * 8_000, scheduler_args={}), [CHECKED.scheduler]),
         (TEXT, [TEXT.digest[:12], "owner/name@"]),
@@ -245,11 +247,14 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
         (cv.ModelRef(digest="0" * 64, path=Path("/models/one")), ["0" * 64, "/models/one"]),
         (cv.Policy(), ["group_size 3", "threshold 16", "min_stake 400"]),
         (cv.Policy(suspend_after=7, admitted_declarations=("0" * 64,) * 50), ["suspend_after 7"]),
-        (cv.nearest_hashes(0, range(1_000), 500), ["500 hashes", "0 at distance 0", "..."]),
-        (cv.Signature(bytes(32), bytes(64)), ["00" * 32]),
+        (cv.hashing.nearest_hashes(0, range(1_000), 500), ["500 hashes", "0 at distance 0", "..."]),
+        (cv.ledger.Signature(bytes(32), bytes(64)), ["00" * 32]),
         (cv.image_hash(PICTURE), ["phash/1", "degenerate"]),
-        (cv.LocalBeacon(b"secret", period=30), ["local/30"]),
-        (cv.Environment({"a": "x" * 9_000}, {}), [cv.Environment({"a": "x" * 9_000}, {}).kernel_digest.hex()[:12]]),
+        (cv.ledger.LocalBeacon(b"secret", period=30), ["local/30"]),
+        (
+            cv.machines.Environment({"a": "x" * 9_000}, {}),
+            [cv.machines.Environment({"a": "x" * 9_000}, {}).kernel_digest.hex()[:12]],
+        ),
     ]
     for value, words in expected:
         shown = repr(value)
@@ -259,7 +264,7 @@ def test_what_a_ledger_returns_shows_in_one_line_what_it_is(settled: tuple[Netwo
             assert word in shown, (word, shown)
     for text in (repr, str):
         assert len(text(CHECKED.replace(prompt="x" * 8_000))) <= 320
-        assert not any(word in text(cv.LocalBeacon(b"secret")) for word in ("secret", b"secret".hex(), "0x"))
+        assert not any(word in text(cv.ledger.LocalBeacon(b"secret")) for word in ("secret", b"secret".hex(), "0x"))
     nonce = cv.Opening.of(HONEST).nonce
     assert nonce.hex() not in repr(cv.Opening(HONEST.to_bytes(), nonce)), "a nonce is secret"
 
@@ -273,7 +278,7 @@ def test_what_a_ledger_returns_is_json(settled: tuple[Network, cv.Group]) -> Non
     opened = network.opened()
     network.clock.advance(1)
     drawn = made.draw(opened.id)
-    assert drawn.status is cv.Status.DRAWN
+    assert drawn.status is cv.ledger.Status.DRAWN
     for value in (node, committed, group, opened, drawn, made.epoch(), made.totals(), group.verdict):
         assert value is not None
         said = value.to_dict()
@@ -311,5 +316,5 @@ def test_a_run_with_wrong_arguments_ends_before_a_model_is_loaded(tmp_path: Path
         (lambda: cv.Runner(image.model, "cpu"), "kind is 'cpu'"),  # type: ignore[arg-type]
         (lambda: cv.Runner(image.model, safety_checker="yes"), "safety_checker is 'yes'"),  # type: ignore[arg-type]
     ):
-        with pytest.raises(cv.InvalidInputError, match=word):
+        with pytest.raises(cv.errors.InvalidInputError, match=word):
             call()

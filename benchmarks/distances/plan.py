@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from attacks import scenes
 
 from crynux_validate import ImageTask, ModelRef
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS
 from crynux_validate.tasks import Dtype
 
 NATIVE: Final = "native"
@@ -49,7 +49,7 @@ MAIN: Final = tuple(Setting(dtype=dtype) for dtype in DTYPES)
 """The settings that every kind draws in."""
 
 VARIED: Final = (
-    *(Setting(scheduler=name) for name in SCHEDULERS if name != Setting.scheduler),
+    *(Setting(scheduler=name) for name in NOISE_SCHEDULERS if name != Setting.scheduler),
     *(Setting(steps=steps) for steps in OTHER_STEPS),
 )
 """The settings that native and `VARIED_KINDS` draw in."""

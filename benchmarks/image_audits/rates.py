@@ -12,7 +12,7 @@ from crynux_validate.calibration.audits.rates import accused, outside
 from crynux_validate.calibration.audits.records import ImageRecord
 from crynux_validate.calibration.intervals import Clustering, bounds
 
-COUNTS = (1, 3, 5)
+COUNTS = (1, 3, 5, 10)
 
 
 def honest(bands: AuditBands) -> str:
@@ -36,8 +36,8 @@ def _said(rates: AlarmRates) -> str:
 def cheats(rows: Rows, bands: AuditBands) -> str:
     """How many of the audits with k drawn steps find each cheat."""
     lines = [
-        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | with the known rounding: k=1 | k=5 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| dtype | cheat | pictures | first latent | k=1 | k=3 | k=5 | k=10 | known rounding: k=1 | k=5 | k=10 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for dtype, fit in bands.images.items():
         own = [row for row in rows if row["dtype"] == dtype and row["cheat"] is not None]
@@ -48,7 +48,7 @@ def cheats(rows: Rows, bands: AuditBands) -> str:
             known = [record_of(row, against=True) for row in found]
             asked = any(len(record.values["against"]) for record in known)
             cells = [_rate(records, fit, count) for count in COUNTS]
-            cells += [_rate(known, fit, count) if asked else "" for count in (1, 5)]
+            cells += [_rate(known, fit, count) if asked else "" for count in (1, 5, 10)]
             lines.append(f"| {dtype} | {cheat} | {len(records)} | {first:.0%} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

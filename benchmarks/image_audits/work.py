@@ -34,7 +34,7 @@ def draw(task: cv.ImageTask, cheat: str | None) -> tuple[bytes, bytes]:
 def check(task: cv.ImageTask, answer: bytes, proof: bytes, against: bool) -> dict[str, Any]:
     """Audit every step; returns the numbers, before any band. `against` are weights rounded to 8 bits."""
     read = TraceProof.from_bytes(proof, task)
-    score = cv.answer_from_bytes(answer)
+    score = cv.answers.answer_from_bytes(answer)
     assert isinstance(score, cv.ImageScore)
     read.check(score)
     runner: Any = _runner(task.model, task.dtype)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.keyed.designs import DESIGNS, Answers, Design, numbers_of
 from crynux_validate import image_hash
-from crynux_validate.hashing.bands import features
+from crynux_validate.hashing.bands import contrast, features
 
 KEYS: Final = 5
 
@@ -153,3 +153,10 @@ def differences(a: Picture, b: Picture) -> npt.NDArray[np.float64]:
     ours, theirs = features(Image.fromarray(a)), features(Image.fromarray(b))
     apart = [((ours[band][0] - theirs[band][0]).astype(np.float64), ours[band][1]) for band in ours]
     return np.array([np.sqrt((numbers**2).mean()) / scale for numbers, scale in apart])
+
+
+def in_contrasts(a: Picture, b: Picture) -> npt.NDArray[np.float64]:
+    """Return `differences` in units of the lesser contrast of each band."""
+    both = [[contrast(*one) for one in features(Image.fromarray(picture)).values()] for picture in (a, b)]
+    found: npt.NDArray[np.float64] = differences(a, b) / np.min(both, 0)
+    return found

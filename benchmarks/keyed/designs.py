@@ -1,6 +1,7 @@
-"""The two designs that were compared: values of projections (``keyed/1``), and signs of projections with a dither."""
+"""The designs that were compared: sums in units of the contrast (``keyed/1``), in grey levels, and signs of sums."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from attacks.answer import Picture
 from PIL import Image
 
-from crynux_validate.hashing.bands import STEPS, VALUES, Band, Key, bands_of, features
+from crynux_validate.hashing.bands import LEAST_CONTRAST, STEPS, VALUES, Band, Key, bands_of, features
 
 Numbers = dict[Band, tuple[npt.NDArray[np.float64], int]]
 """For each band its numbers, float64 of shape (pictures, places), all whole; and which number is one grey level."""
@@ -34,30 +35,50 @@ def numbers_of(pictures: Sequence[Picture]) -> Numbers:
     return {band: (np.stack([one[band][0] for one in found]).astype(np.float64), found[0][band][1]) for band in bands}
 
 
+def _sums(band: Band, rows: npt.NDArray[np.float64], seed: bytes) -> npt.NDArray[np.int64]:
+    """Products of whole numbers are exact in float64."""
+    into, signs = Key(seed).words(band)
+    matrix = np.zeros((band.places, VALUES))
+    matrix[np.arange(band.places), into] = signs
+    return (rows @ matrix).astype(np.int64)
+
+
 def values(numbers: Numbers, seed: bytes) -> Answers:
-    """Return what `Key.values` gives, of many pictures at once: products of whole numbers are exact in float64."""
-    key, found = Key(seed), {}
+    """Return what `Key.values` gives, of many pictures at once: contrast, then 30 values."""
+    found = {}
     for band, (rows, scale) in numbers.items():
-        into, signs = key.words(band)
-        matrix = np.zeros((band.places, VALUES))
-        matrix[np.arange(band.places), into] = signs
-        sums = (rows @ matrix).astype(np.int64)
-        unit = int((scale * scale * band.places // VALUES) ** 0.5)
-        while unit * unit > scale * scale * band.places // VALUES:
-            unit -= 1
-        while (unit + 1) ** 2 <= scale * scale * band.places // VALUES:
-            unit += 1
-        found[band] = (((2 * STEPS * sums + unit) // (2 * unit)) & 255).astype(np.uint8)
+        sixteenths = 16 * rows.astype(np.int64) // scale
+        squares = (sixteenths**2).sum(1) // band.places
+        level = np.maximum(LEAST_CONTRAST, np.array([math.isqrt(one) // 16 for one in squares.tolist()]))[:, None]
+        unit = math.isqrt(scale * scale * band.places // VALUES) * level
+        steps = ((2 * STEPS * _sums(band, rows, seed) + unit) // (2 * unit)).clip(-127, 127)
+        found[band] = np.concatenate([level, steps], 1)
     return found
 
 
 def values_apart(a: Answers, b: Answers) -> npt.NDArray[np.float64]:
-    """Return the root mean square difference in grey levels, shape (pictures, bands)."""
+    """Return the root mean square difference in units of the lesser contrast, shape (pictures, bands)."""
     apart = []
     for band in a:
-        difference = (a[band] - b[band]).astype(np.int8).astype(np.float64)
+        ours, theirs = a[band][:, :1], b[band][:, :1]
+        difference = (a[band][:, 1:] * ours - b[band][:, 1:] * theirs) / np.minimum(ours, theirs)
         apart.append(np.sqrt((difference**2).mean(1)) / STEPS)
     return np.stack(apart, 1)
+
+
+def levels(numbers: Numbers, seed: bytes) -> Answers:
+    """Return quarters of a grey level, modulo 256."""
+    found = {}
+    for band, (rows, scale) in numbers.items():
+        unit = math.isqrt(scale * scale * band.places // VALUES)
+        found[band] = (((8 * _sums(band, rows, seed) + unit) // (2 * unit)) & 255).astype(np.uint8)
+    return found
+
+
+def levels_apart(a: Answers, b: Answers) -> npt.NDArray[np.float64]:
+    """Return the root mean square difference in grey levels, shape (pictures, bands)."""
+    apart = [(a[band] - b[band]).astype(np.int8).astype(np.float64) for band in a]
+    return np.stack([np.sqrt((one**2).mean(1)) / 4 for one in apart], 1)
 
 
 @cache
@@ -94,6 +115,11 @@ class Design:
     name: str
     answers: Callable[[Numbers, bytes], Answers]
     apart: Callable[[Answers, Answers], npt.NDArray[np.float64]]
+    rounding: float
 
 
-DESIGNS: Final = (Design("values", values, values_apart), Design("signs", signs, signs_apart))
+DESIGNS: Final = (
+    Design("values", values, values_apart, 1 / STEPS),
+    Design("grey levels", levels, levels_apart, 1 / 4),
+    Design("signs", signs, signs_apart, 0),
+)

@@ -1,4 +1,4 @@
-"""The tables of docs/measurements.md, in Markdown."""
+"""The tables of docs/measurements/chance.md, in Markdown."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Run all of it, or a share, and print what was seen as a table for docs/measurements.md."""
+"""Run all of it, or a share, and print what was seen as a table for docs/measurements/ledgers.md."""
 
 import argparse
 import sys

@@ -75,7 +75,7 @@ class Follower:
     def _head(self) -> str:
         return "" if self._replica is None else self._replica.head().digest
 
-    def _follow(self, event: cv.Event) -> None:
+    def _follow(self, event: cv.ledger.Event) -> None:
         if self._replica is None:
             self._replica = cv.MemoryLedger.replay([event])
         else:
@@ -103,7 +103,7 @@ class Follower:
             if replica.account(account) != balance:
                 raise AssertionError(f"account {account} has {balance}, and {replica.account(account)} by the log")
 
-    def _check_nobody_is_in_two_groups(self, event: cv.Event) -> None:
+    def _check_nobody_is_in_two_groups(self, event: cv.ledger.Event) -> None:
         group = event.payload["action"].get("group")
         if event.kind == "draw" and "members" in event.payload["result"]:
             self._members[group] = event.payload["result"]["members"]
@@ -121,7 +121,7 @@ def check(url: str, acknowledged: Iterable[str]) -> int:
     return Follower(url).check(acknowledged, everything=True)
 
 
-def _lines_of(event: cv.Event) -> list[str]:
+def _lines_of(event: cv.ledger.Event) -> list[str]:
     if event.kind == "open_group":
         return [line_of(event.kind, {"group": event.payload["result"]["group"]})]
     return [line_of(event.kind, {name: event.payload["action"][name] for name in _TOLD.get(event.kind, ())})]

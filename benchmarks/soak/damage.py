@@ -70,13 +70,13 @@ def fill_the_disk(url: str, disk: Path, times: int, recover: Callable[[], None] 
         ballast.write_bytes(bytes(max(0, _free(disk) - rest)))
         try:
             work(url, f"full-{at}", 10**9, lambda *said: acknowledged.append(line_of(*said)))
-        except cv.StorageError as error:
+        except cv.errors.StorageError as error:
             errors.add(_named(error))
         if url.startswith("sqlite"):  # who has it open reads on; SQLite needs room to open it, or says so
             full = Follower(url)
             full.follow(reader)
             full.find(acknowledged)
-            with suppress(cv.StorageError):
+            with suppress(cv.errors.StorageError):
                 check(url, acknowledged)
         reader.close()
         ballast.unlink()
@@ -98,13 +98,13 @@ def fill_the_file(url: str) -> tuple[int, set[str]]:
             while True:
                 ledger.deposit(f"full-{acknowledged}", 1)
                 acknowledged += 1
-        except cv.StorageError as error:
+        except cv.errors.StorageError as error:
             said = {_named(error)}
     check(url, (line_of("deposit", {"account": f"full-{at}", "amount": "1"}) for at in range(acknowledged)))
     return acknowledged, said
 
 
-def _named(error: cv.StorageError) -> str:
+def _named(error: cv.errors.StorageError) -> str:
     """What an error says, without the name of the database, and without files and numbers that are never the same."""
     said = str(error).partition(": ")[2].partition("\n")[0]
     return re.sub(r"\d+", "N", re.sub(r'"[^"]*/[^"]*"', "a file", said))
@@ -123,7 +123,7 @@ def hold(url: str) -> None:
     with holder._writing():
         try:
             impatient.deposit("app", 1)
-        except cv.StorageBusyError:
+        except cv.errors.StorageBusyError:
             pass
         else:
             raise AssertionError("two acted at once")
@@ -182,14 +182,14 @@ def damage_files(folder: Path, damages: int, cuts: int) -> dict[str, int]:
                 if _all_of(ledger) != sound:
                     raise AssertionError(f"damage {at} was not found, and what is read is wrong")
             found["in unused space"] += 1
-        except (cv.StorageError, BrokenLogError):
+        except (cv.errors.StorageError, BrokenLogError):
             found["found"] += 1
         for left in folder.glob("damaged.db*"):
             left.unlink(missing_ok=True)  # SQLite deletes its own files when the last connection is gone
     return found
 
 
-def tamper(events: Sequence[cv.Event], chance: random.Random) -> tuple[str, list[cv.Event]]:
+def tamper(events: Sequence[cv.ledger.Event], chance: random.Random) -> tuple[str, list[cv.ledger.Event]]:
     """Change a log in one of the ways in which somebody could; returns the way, and the log."""
     changed = list(events)
     at = chance.randrange(1, len(events) - 1)

@@ -91,7 +91,7 @@ class Sequence:
         self.money = 0
         self.groups: list[str] = []
         self.openings: dict[tuple[str, str], cv.Opening] = {}
-        self.attested: dict[str, tuple[cv.Attestation, bytes]] = {}
+        self.attested: dict[str, tuple[cv.machines.Attestation, bytes]] = {}
         self.counts = Counts(sequences=1)
 
     def run(self) -> Counts:
@@ -114,9 +114,9 @@ class Sequence:
         done, found, refusal = True, None, ""
         try:
             found = getattr(self.faulty, name)(*args, **kwargs)
-        except (cv.LedgerError, cv.InvalidInputError) as error:
+        except (cv.errors.LedgerError, cv.errors.InvalidInputError) as error:
             done, refusal = False, f"{type(error).__name__}: {error}"
-        except cv.StorageError:
+        except cv.errors.StorageError:
             self.counts.faults += 1
             done = self.faulty.injected[-1].when == "after"
         self.counts.actions += 1
@@ -131,7 +131,7 @@ class Sequence:
         if self.other is not None:
             try:
                 same = getattr(self.other, name)(*args, **kwargs) == found and not refusal
-            except (cv.LedgerError, cv.InvalidInputError) as error:
+            except (cv.errors.LedgerError, cv.errors.InvalidInputError) as error:
                 same = f"{type(error).__name__}: {error}" == refusal
             if not same:
                 raise AssertionError(f"{name}{args}{kwargs} gave {refusal or found} on the model, and not on the other")
@@ -144,7 +144,7 @@ class Sequence:
         if sum(there) != self.money or min(there) < 0 or not totals.balanced:
             raise AssertionError(f"{self.money} was brought in, and there is {totals}")
         drawn = [self.model.group(group) for group in self.groups[-6:]]
-        busy = [node for group in drawn if group.status is cv.Status.DRAWN for node in group.members]
+        busy = [node for group in drawn if group.status is cv.ledger.Status.DRAWN for node in group.members]
         if len(busy) != len(set(busy)):
             raise AssertionError(f"a node is in two groups: {busy}")
 
@@ -262,7 +262,7 @@ class Sequence:
         epoch = self.model.epoch()
         kernel = self.chance.choice([b"k", b"k", b"k", b"l"]) * 32
         canary = hashlib.sha256((epoch.challenge or b"") + kernel).digest()
-        attestation, nonce = cv.Attestation(epoch.number, kernel, bytes(32), canary), self.chance.randbytes(32)
+        attestation, nonce = cv.machines.Attestation(epoch.number, kernel, bytes(32), canary), self.chance.randbytes(32)
         self.act(
             "attest_commit", node, attestation.commitment(ledger="soak", node=node, nonce=nonce), epoch=epoch.number
         )

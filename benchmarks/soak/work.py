@@ -86,11 +86,11 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
 
     def draw(group: str) -> None:
         """Draw it, and all that wait longer, unless somebody else has done so."""
-        while ledger.group(group).status is cv.Status.OPEN:
+        while ledger.group(group).status is cv.ledger.Status.OPEN:
             try:
                 ledger.draw(group)
                 tell("draw", group=group)
-            except cv.LedgerError:
+            except cv.errors.LedgerError:
                 time.sleep(0.001)
 
     def serve() -> None:
@@ -99,7 +99,7 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         for _ in range(chance.choice([1, 1, 1, 3])):
             try:
                 group = ledger.open_group(TASK.replace(seed=chance.randrange(2**32)), creator="app", fee=99).id
-            except cv.LedgerError:
+            except cv.errors.LedgerError:
                 if not groups:
                     raise
                 break
@@ -122,7 +122,7 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
             ledger.reveal(group, node, opening)
             tell("reveal", group=group, node=node, opening=opening.to_bytes().hex())
         ledger.settle(group)
-        if ledger.group(group).status is cv.Status.SETTLED:
+        if ledger.group(group).status is cv.ledger.Status.SETTLED:
             tell("settle", group=group)
 
     def clean_up() -> None:
@@ -131,7 +131,7 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
             if node.leaving is not None and not ledger.leave(node.id).joined:
                 tell("leave", node=node.id)
         for group in ledger.last_groups(10):
-            act = {cv.Status.OPEN: ledger.draw, cv.Status.DRAWN: ledger.settle}.get(group.status)
+            act = {cv.ledger.Status.OPEN: ledger.draw, cv.ledger.Status.DRAWN: ledger.settle}.get(group.status)
             if act is not None:
                 act(group.id)
 
@@ -139,9 +139,9 @@ def work(url: str, name: str, actions: int, say: Say, *, outlives: bool = False)
         while done < actions:
             try:
                 chance.choice([move_money, come_and_go, serve, serve, clean_up])()
-            except cv.LedgerError:
+            except cv.errors.LedgerError:
                 time.sleep(0.001)
-            except cv.StorageError:
+            except cv.errors.StorageError:
                 if not outlives:
                     raise
                 time.sleep(0.02)

@@ -43,6 +43,8 @@ from crynux_validate.tasks.text import Binding
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Answer", "Score", "agree", "answer_from_bytes", "check_answer", "similarity_score"]
+
 MAX_ANSWER_BYTES: Final = 4_000
 """An opening of at most 4 KiB must hold it (C4)."""
 
@@ -462,9 +464,8 @@ def _sequences_bytes(sequences: Sequence[Sequence[bytes]]) -> bytes:
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:
     if result_digest is None:
         raise InvalidAnswerError(
-            f"this {algorithm} score has no result digest (from_hex makes such scores); an answer to commit to needs"
-            " one: take the score of a result, make one with ImageScore.from_images or TextScore.from_tokens, or give"
-            " the constructor result_digest, 32 bytes"
+            f"this {algorithm} score has no result digest, which an answer to commit to needs (from_hex makes scores"
+            " without one): take the score of a result, or give result_digest, 32 bytes"
         )
     return bytes([kind]) + length_prefixed(algorithm) + length_prefixed(payload) + result_digest
 

@@ -37,6 +37,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+__all__ = [
+    "AlreadyDoneError",
+    "BrokenEvidenceError",
+    "BrokenLogError",
+    "ClockError",
+    "CommitmentMismatchError",
+    "DeterminismError",
+    "FakeHardwareError",
+    "InsufficientFundsError",
+    "InvalidAnswerError",
+    "InvalidImageError",
+    "InvalidInputError",
+    "InvalidTaskError",
+    "LedgerError",
+    "MissingExtraError",
+    "ModelError",
+    "NodeStateError",
+    "NotAMemberError",
+    "NotEnoughNodes",
+    "PipelineError",
+    "PromptTooLongError",
+    "ReadOnlyLedgerError",
+    "ReportCode",
+    "SignatureError",
+    "StakeTooLowError",
+    "StorageBusyError",
+    "StorageError",
+    "TooEarlyError",
+    "TooLateError",
+    "UnknownIdError",
+]
+
 ReportCode = Literal["schema", "limits", "unsupported"]
 """Why a task is invalid, decided from its bytes alone (protocol A1)."""
 
@@ -146,15 +178,51 @@ class LedgerError(CrynuxValidateError, RuntimeError):
 
 
 class UnknownIdError(LedgerError):
-    """No such account, node or group."""
+    """No such account, node or group.
+
+    Parameters
+    ----------
+    id
+        The id that the ledger does not know.
+    """
+
+    def __init__(self, message: str = "", *, id: str | None = None) -> None:  # noqa: A002 - the ledger calls it so
+        self.id = id
+        super().__init__(message)
 
 
 class InsufficientFundsError(LedgerError):
-    """An account does not cover the amount."""
+    """An account does not cover the amount.
+
+    Parameters
+    ----------
+    balance
+        What the account has.
+    amount
+        What the action takes.
+    """
+
+    def __init__(self, message: str = "", *, balance: int | None = None, amount: int | None = None) -> None:
+        self.balance = balance
+        self.amount = amount
+        super().__init__(message)
 
 
 class StakeTooLowError(LedgerError):
-    """A stake is below what the policy asks for (protocol P2, P7, L4)."""
+    """A stake is below what the policy asks for (protocol P2, P7, L4).
+
+    Parameters
+    ----------
+    stake
+        The stake that was offered.
+    least
+        What the policy asks for.
+    """
+
+    def __init__(self, message: str = "", *, stake: int | None = None, least: int | None = None) -> None:
+        self.stake = stake
+        self.least = least
+        super().__init__(message)
 
 
 class NotEnoughNodes(LedgerError):  # noqa: N818 - the protocol's own word
@@ -168,7 +236,7 @@ class NotEnoughNodes(LedgerError):  # noqa: N818 - the protocol's own word
         How many the group needs.
     """
 
-    def __init__(self, message: str, *, available: int, needed: int) -> None:
+    def __init__(self, message: str = "", *, available: int = 0, needed: int = 0) -> None:
         self.available = available
         self.needed = needed
         super().__init__(message)
@@ -183,11 +251,31 @@ class NotAMemberError(LedgerError):
 
 
 class TooEarlyError(LedgerError):
-    """The moment for this action has not come (protocol C2, P4)."""
+    """The moment for this action has not come (protocol C2, P4).
+
+    Parameters
+    ----------
+    moment
+        When it can be done at the latest, in seconds of the ledger's clock; None where that is not known yet.
+    """
+
+    def __init__(self, message: str = "", *, moment: int | None = None) -> None:
+        self.moment = moment
+        super().__init__(message)
 
 
 class TooLateError(LedgerError):
-    """The deadline for this action has passed (protocol C2, P4)."""
+    """The deadline for this action has passed (protocol C2, P4).
+
+    Parameters
+    ----------
+    deadline
+        Until when it could be done, in seconds of the ledger's clock.
+    """
+
+    def __init__(self, message: str = "", *, deadline: int | None = None) -> None:
+        self.deadline = deadline
+        super().__init__(message)
 
 
 class AlreadyDoneError(LedgerError):

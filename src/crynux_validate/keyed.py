@@ -4,9 +4,10 @@ The seed comes from the nonces that open the first commitments. Whoever bound a 
 answer, and nobody could prepare a result for the seed.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, get_args
+from dataclasses import dataclass
+from typing import Any, Final
 
 from crynux_validate.algorithms import KEYED_ALGORITHMS, KeyedAlgorithm
 from crynux_validate.answers import token_sequences_bytes
@@ -21,19 +22,18 @@ from crynux_validate.encoding import (
     summary,
 )
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError
-from crynux_validate.hashing.bands import BANDS, VALUES, Key, bands_apart, bands_of
+from crynux_validate.hashing.bands import BANDS, SIZE, STEPS, VALUES, Key, bands_apart, bands_of, misfit
 from crynux_validate.hashing.images import Picture
-from crynux_validate.tasks import MAX_IMAGES, ImageTask, Task
-from crynux_validate.tasks.base import Dtype
+from crynux_validate.tasks import MAX_IMAGES, ImageSetting, ImageTask, Task
 
 _KIND: Final = 4
-_MOST: Final = VALUES * len(BANDS) * MAX_IMAGES
+_MOST: Final = SIZE * len(BANDS) * MAX_IMAGES
 
-FAR: Final = 16
-"""Keyed values are far apart where a sum of squares is more than so many times its limit: four times as far (J7)."""
+FAR: Final = 4
+"""Keyed values are far apart where a squared distance is more than so many times its limit: twice as far (J7)."""
 
-MAX_LIMIT: Final = VALUES * 16**2
-"""The largest limit of a band, four grey levels on average: modulo 256, four times as far can still be told."""
+MAX_LIMIT: Final = VALUES * (3 * STEPS // 4) ** 2
+"""The largest limit of a band: three quarters of the contrast. An enlargement lacks all of it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class KeyedScore:
     Parameters
     ----------
     score
-        ``digest/1``: 32 bytes. ``keyed/1``: for each image 30 bytes for each of its bands, coarse ones first.
+        ``digest/1``: 32 bytes. ``keyed/1``: for each image 31 bytes for each of its bands, coarse ones first.
     algorithm
         ``digest/1``: SHA-256 over the seed and the bytes of a text; two agree where they are equal. It shows that a
         node has the result and not only its digest, among machines whose results are equal to the bit. ``keyed/1``:
@@ -67,10 +67,12 @@ class KeyedScore:
         if self.algorithm == "digest/1":
             if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
                 raise InvalidAnswerError(f"a keyed score of digest/1 has {DIGEST_BYTES} bytes, not {found}")
-        elif not isinstance(self.score, bytes) or len(self.score) % VALUES or not VALUES <= len(self.score) <= _MOST:
+        elif not isinstance(self.score, bytes) or len(self.score) % SIZE or not SIZE <= len(self.score) <= _MOST:
             raise InvalidAnswerError(
-                f"a keyed score of keyed/1 has {VALUES} bytes for each band of each image, at most {_MOST}, not {found}"
+                f"a keyed score of keyed/1 has {SIZE} bytes for each band of each image, at most {_MOST}, not {found}"
             )
+        elif problem := misfit(self.score):
+            raise InvalidAnswerError(f"a keyed score of keyed/1 has {problem}; KeyedScore.from_images makes it")
 
     @classmethod
     def from_tokens(cls, seed: bytes, sequences: Sequence[Sequence[int]]) -> "KeyedScore":
@@ -112,7 +114,7 @@ class KeyedScore:
             raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures ([picture] for one)")
         values = [key.values(image) for image in images]
         if not 1 <= len(values) <= MAX_IMAGES or len({len(found) for found in values}) > 1:
-            bands = ", ".join(str(len(found) // VALUES) for found in values) or "none"
+            bands = ", ".join(str(len(found) // SIZE) for found in values) or "none"
             raise InvalidAnswerError(
                 f"the images of a keyed score are 1 to {MAX_IMAGES}, with as many bands each; bands found: {bands}"
             )
@@ -153,28 +155,25 @@ class KeyedScore:
 
 @dataclass(frozen=True)
 class KeyedTolerance:
-    """How far the keyed values of honest machines may be apart, for a model and a dtype, as a calibration found it.
+    """How far the keyed values of honest machines may be apart, for a setting, as a calibration found it.
 
     Parameters
     ----------
-    model
-        The model whose pictures were measured, as ``str(task.model)``.
-    dtype
-        What the machines computed in.
+    setting
+        How the pictures that were measured were drawn. There is no tolerance for others.
     limits
-        For each band, coarse ones first, the largest sum of the squares of the 30 differences that agrees. Pictures
-        with more bands than were measured have no tolerance.
+        For each band, coarse ones first, the largest squared distance that agrees (`bands_apart`): 28,830 is three
+        quarters of the contrast. Pictures with more bands than were measured have no tolerance.
     algorithm
         Whose values were measured.
 
     Raises
     ------
     InvalidInputError
-        For an algorithm without tolerances, a dtype that no task has, no limit, too many, and one out of range.
+        For an algorithm without tolerances, what is no setting, no limit, too many, and one out of range.
     """
 
-    model: str
-    dtype: Dtype
+    setting: ImageSetting
     limits: tuple[int, ...]
     algorithm: KeyedAlgorithm = "keyed/1"
 
@@ -183,10 +182,7 @@ class KeyedTolerance:
             raise InvalidInputError(
                 f"the tolerance is of {shorten(self.algorithm)}, which has none; expected a calibration of keyed/1"
             )
-        check_type(self.model, str, "the model of a tolerance", "its name, str(task.model)")
-        if self.dtype not in get_args(Dtype):
-            known = ", ".join(get_args(Dtype))
-            raise InvalidInputError(f"the dtype of a tolerance is {shorten(self.dtype)}; expected one of {known}")
+        check_type(self.setting, ImageSetting, "the setting of a tolerance", "ImageSetting.of(task)")
         check_limits(self.limits)
         object.__setattr__(self, "limits", tuple(self.limits))
 
@@ -196,28 +192,29 @@ class KeyedTolerance:
         Raises
         ------
         InvalidInputError
-            Where its pictures have a band that was not measured.
+            Where it is not of the setting, and where its pictures have a band that was not measured.
         """
-        check_type(task, ImageTask, "the task", "an ImageTask")
+        if lacks := self.setting.lacks(task):
+            raise InvalidInputError(f"the task is not of the setting that the tolerance is for: it has {lacks}")
         bands = bands_of(task.width, task.height)
         if len(bands) > len(self.limits):
             raise InvalidInputError(
                 f"pictures of {task.width}x{task.height} have the band {bands[len(self.limits)].name}, for which the "
-                f"tolerance of {self.model} in {self.dtype} has no limit: calibrate on pictures of that size"
+                "tolerance has no limit: calibrate on pictures of that size"
             )
         return self.limits[: len(bands)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "limits": list(self.limits)}
+        return {"algorithm": self.algorithm, "limits": list(self.limits), "setting": self.setting.to_dict()}
 
     @classmethod
     def from_dict(cls, value: object) -> "KeyedTolerance":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
-        names = {"model", "dtype", "limits", "algorithm"}
+        names = {"setting", "limits", "algorithm"}
         if not isinstance(value, Mapping) or set(value) != names:
             raise InvalidInputError(f"a keyed tolerance is {shorten(value)}; expected {', '.join(sorted(names))}")
-        return cls(**value)
+        return cls(**{**value, "setting": ImageSetting.from_dict(value["setting"])})
 
 
 def check_limits(limits: object) -> None:
@@ -239,8 +236,8 @@ def keyed_agree(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None = N
     a, b
         Those of another algorithm or length never agree.
     limits
-        Of ``keyed/1``: `KeyedTolerance.for_task`. In every band of every image the sum of the squares of the
-        differences is at most the limit.
+        Of ``keyed/1``: `KeyedTolerance.for_task`. In every band of every image the squared distance is at most the
+        limit.
 
     Raises
     ------
@@ -260,14 +257,35 @@ def keyed_far(
     Parameters
     ----------
     a, b, limits
-        As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a sum of
-        squares is more than sixteen times its limit.
+        As for `keyed_agree`. ``digest/1``, and what cannot be compared: far where it is unequal. ``keyed/1``: a
+        squared distance is more than four times its limit.
     without
         Images that do not count, from 0.
     """
     if not _comparable(a, b) or a.algorithm == "digest/1":
         return a != b
     return any(over for image, over in enumerate(_over(a, b, limits, FAR)) if image not in without)
+
+
+def keyed_apart(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...]) -> list[float] | None:
+    """Return how far two second answers of ``keyed/1`` are apart, for each band in multiples of its limit.
+
+    Up to 1 they agree, beyond 2 in any band they are far apart (J7). Of several images the largest counts. None for
+    answers that cannot be compared.
+
+    Parameters
+    ----------
+    a, b, limits
+        As for `keyed_agree`.
+    """
+    if not _comparable(a, b) or a.algorithm == "digest/1":
+        return None
+    found, count = _bands(a, b, limits), len(limits)
+    ratios = [
+        math.sqrt(one / limit) if (limit := limits[at % count]) else math.inf if one else 0.0
+        for at, one in enumerate(found)
+    ]
+    return [max(ratios[at::count]) for at in range(count)]
 
 
 def _comparable(a: KeyedScore, b: KeyedScore) -> bool:
@@ -278,13 +296,20 @@ def _comparable(a: KeyedScore, b: KeyedScore) -> bool:
 
 def _over(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None, times: int) -> list[bool]:
     """For each image whether a band is further apart than so many times its limit."""
-    check_limits(limits)
-    bands = len(limits)  # type: ignore[arg-type]  # checked
-    apart = bands_apart(a.score, b.score)
-    if len(apart) % bands:
-        raise InvalidInputError(f"the keyed scores have {len(apart)} bands, not a multiple of the {bands} limits")
+    apart, bands = _bands(a, b, limits), len(limits)  # type: ignore[arg-type]  # checked
     over = [found > times * limits[at % bands] for at, found in enumerate(apart)]  # type: ignore[index]
     return [any(over[at : at + bands]) for at in range(0, len(over), bands)]
+
+
+def _bands(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None) -> list[int]:
+    """The squared distance of each band of each image, where limits fit them."""
+    check_limits(limits)
+    apart = bands_apart(a.score, b.score)
+    if len(apart) % len(limits):  # type: ignore[arg-type]  # checked
+        raise InvalidInputError(
+            f"the keyed scores have {len(apart)} bands, not a multiple of the {len(limits)} limits"  # type: ignore[arg-type]
+        )
+    return apart
 
 
 def check_keyed(task: Task, algorithm: KeyedAlgorithm, answer: KeyedScore) -> None:
@@ -298,7 +323,7 @@ def check_keyed(task: Task, algorithm: KeyedAlgorithm, answer: KeyedScore) -> No
     if answer.algorithm != algorithm:
         raise InvalidAnswerError(f"the keyed score is a {answer.algorithm}; expected {algorithm}")
     if isinstance(task, ImageTask):
-        expected = VALUES * len(bands_of(task.width, task.height)) * task.images
+        expected = SIZE * len(bands_of(task.width, task.height)) * task.images
         if len(answer.score) != expected:
             raise InvalidAnswerError(
                 f"the keyed score has {len(answer.score)} bytes; the task's {task.images} images of "
@@ -326,14 +351,4 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 
 
-__all__ = [
-    "FAR",
-    "MAX_LIMIT",
-    "KeyedScore",
-    "KeyedTolerance",
-    "check_keyed",
-    "check_limits",
-    "keyed_agree",
-    "keyed_far",
-    "keyed_seed",
-]
+__all__ = ["KeyedScore", "KeyedTolerance"]

@@ -37,12 +37,15 @@ class SchedulerSpec:
         Arguments that are written into every task that does not give them.
     draws_noise
         Whether it draws noise in every step (ancestral, stochastic, consistency).
+    flow
+        Whether it is of models that predict a flow (SD 3, FLUX.1, Z-Image), and not of those that predict noise.
     """
 
     about: str
     arguments: Mapping[str, Choices]
     defaults: Mapping[str, SchedulerArgument] = field(default_factory=dict)
     draws_noise: bool = False
+    flow: bool = False
 
 
 _FLAG: Final[Choices] = (False, True)
@@ -97,8 +100,20 @@ SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
         "UniPC (arXiv 2302.04867)",
         {**_SPACING, **_SIGMAS, "solver_order": range(1, 4)},
     ),
+    "FlowMatchEulerDiscreteScheduler": SchedulerSpec(
+        "Euler steps along a flow (arXiv 2403.03206)",
+        {"use_karras_sigmas": _FLAG, "use_exponential_sigmas": _FLAG, "stochastic_sampling": _FLAG},
+        draws_noise=True,
+        flow=True,
+    ),
 }
 """Every scheduler that a task may name."""
+
+NOISE_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if not spec.flow)
+"""Those of Stable Diffusion 1, 2 and XL."""
+
+FLOW_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if spec.flow)
+"""Those of SD 3, FLUX.1 and Z-Image."""
 
 
 def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> dict[str, SchedulerArgument]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import ImageTask, hamming, image_hash, similarity_score
+from crynux_validate import ImageTask, hamming, image_hash
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
+from crynux_validate.answers import similarity_score
 from crynux_validate.audits.layout import Content
 from crynux_validate.errors import PipelineError
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS
 from crynux_validate.testing import tiny_image_model
 
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
@@ -120,7 +121,7 @@ def test_what_the_hash_does_not_see_agrees(name: str, made: Made, cheat: Machine
     assert hamming(made[name].hashes[0], cheat.honest(task).hashes[0]) < 24
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", NOISE_SCHEDULERS)
 def test_honest_work_costs_1(scheduler: str, cheat: Machine, task: ImageTask) -> None:
     for guidance in (1.0, 7.5):
         asked = task.replace(scheduler=scheduler, steps=2, guidance_scale=guidance, images=2, width=64, height=64)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crynux_validate import InvalidAnswerError, InvalidInputError, ModelRef, TextScore, TextTask
+from crynux_validate import ModelRef, TextScore, TextTask
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import TopLogits, audit_positions, entries, row_of
+from crynux_validate.errors import InvalidAnswerError, InvalidInputError
 
 TASK = TextTask(
     model=ModelRef("owner/name", revision="0" * 40), prompt="a", binding="top", sequences=2, max_new_tokens=40

@@ -243,7 +243,7 @@ def test_kinds_that_give_equal_pixels_count_once() -> None:
     assert quick(Samples.of([*first, *some])).kinds == ("a", "b"), "a digest that is missing hides no kind"
     deviating = [*some[1:], dataclasses.replace(some[0], score="f" * 16)]
     assert quick(Samples.of([*first, *deviating])).kinds == ("a", "b", "c")
-    with pytest.raises(cv.InvalidInputError, match="they are one kind"):
+    with pytest.raises(cv.errors.InvalidInputError, match="they are one kind"):
         quick(Samples.of([*rows("a", base, 1), *rows("c", base, 1)]))
 
 
@@ -266,9 +266,9 @@ def test_what_was_not_measured_has_no_rate(made: cv.Calibration) -> None:
     assert found.cheats == ()
     assert any("the cheat elsewhere has no rates" in warning for warning in found.warnings)
     assert any("unrelated samples are of one picture" in warning for warning in found.warnings)
-    with pytest.raises(cv.InvalidInputError, match="'elsewhere' was not measured; this calibration has none"):
+    with pytest.raises(cv.errors.InvalidInputError, match="'elsewhere' was not measured; this calibration has none"):
         found.cheat("elsewhere", 16)
-    with pytest.raises(cv.InvalidInputError, match="this calibration has unrelated, grey, half-steps"):
+    with pytest.raises(cv.errors.InvalidInputError, match="this calibration has unrelated, grey, half-steps"):
         made.cheat("half", 16)
     assert made.cheat("grey", 16) == made.rates(16).cheats["grey"]
 
@@ -395,20 +395,20 @@ def test_the_state_gives_the_same_calibration(tmp_path: Path, made: cv.Calibrati
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         cv.calibrate(world(1, 4), **options)
 
 
 def test_samples_that_cannot_be_compared() -> None:
     rng = np.random.default_rng(11)
     base = balanced(rng, 4, 1)
-    with pytest.raises(cv.InvalidInputError, match=r"one kind of machine only \(kind-0\)"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"one kind of machine only \(kind-0\)"):
         quick(honest(rng, base, 1))
-    with pytest.raises(cv.InvalidInputError, match="no honest answers"):
+    with pytest.raises(cv.errors.InvalidInputError, match="no honest answers"):
         quick(unrelated(rng, 4))
-    with pytest.raises(cv.InvalidInputError, match="make them with Samples"):
+    with pytest.raises(cv.errors.InvalidInputError, match="make them with Samples"):
         quick([])  # type: ignore[arg-type]
     one, two = renamed(honest(rng, base, 1), "a"), renamed(honest(rng, base, 1), "b")
     apart = dataclasses.replace(two, tasks=dataclasses.replace(two.tasks, names=tuple("wxyz")))
-    with pytest.raises(cv.InvalidInputError, match="no task was answered by two kinds"):
+    with pytest.raises(cv.errors.InvalidInputError, match="no task was answered by two kinds"):
         quick(one + apart)

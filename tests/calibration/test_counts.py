@@ -161,9 +161,9 @@ def test_a_state_of_other_samples_is_refused(tmp_path: Path) -> None:
     one, other = (unrelated(np.random.default_rng(seed), 5) for seed in (7, 8))
     state = tmp_path / "state"
     count_unrelated(one.hashes, pictures_of(one), state=state)
-    with pytest.raises(cv.InvalidInputError, match="no whole state of a calibration of these samples"):
+    with pytest.raises(cv.errors.InvalidInputError, match="no whole state of a calibration of these samples"):
         count_unrelated(other.hashes, pictures_of(other), state=state)
-    with pytest.raises(cv.InvalidInputError, match="no whole state"):
+    with pytest.raises(cv.errors.InvalidInputError, match="no whole state"):
         count_unrelated(one.hashes, pictures_of(one), state=state, safety_checker=False)
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     changed = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(0, len(whole), 97)]
     for content in (*changed, whole[:-1], whole[:40], b"", b"no state", whole + b"x", whole * 2, bytes(len(whole))):
         state.write_bytes(content)
-        with pytest.raises(cv.InvalidInputError, match=r"no whole state|has more than"):
+        with pytest.raises(cv.errors.InvalidInputError, match=r"no whole state|has more than"):
             count_unrelated(one.hashes, pictures_of(one), state=state)
 
 
@@ -185,7 +185,7 @@ def test_files_that_are_no_state(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.write_bytes(bytes(10**6))
     for state in (large, tmp_path, "/dev/zero"):
-        with pytest.raises(cv.InvalidInputError, match=r"has more than|cannot read"):
+        with pytest.raises(cv.errors.InvalidInputError, match=r"has more than|cannot read"):
             count_unrelated(one.hashes, pictures_of(one), state=state)
     with pytest.raises(OSError, match="No such file"):
         count_unrelated(one.hashes, pictures_of(one), state=tmp_path / "no" / "state")
@@ -193,7 +193,7 @@ def test_files_that_are_no_state(tmp_path: Path) -> None:
 
 def test_one_picture_makes_no_pair() -> None:
     samples = unrelated(np.random.default_rng(9), 1, 5)
-    with pytest.raises(cv.InvalidInputError, match="at least two pictures"):
+    with pytest.raises(cv.errors.InvalidInputError, match="at least two pictures"):
         count_unrelated(samples.hashes, pictures_of(samples))
 
 

@@ -50,13 +50,13 @@ def test_nearly_none_and_nearly_all(n: int, little: float, confidence: float) ->
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, np.inf])
 def test_what_is_no_rate(rate: float) -> None:
-    with pytest.raises(cv.InvalidInputError, match="expected numbers from 0 to 1"):
+    with pytest.raises(cv.errors.InvalidInputError, match="expected numbers from 0 to 1"):
         exact(rate, 10)
 
 
 @pytest.mark.parametrize("n", [0, -1, np.nan])
 def test_what_is_no_number_of_clusters(n: float) -> None:
-    with pytest.raises(cv.InvalidInputError, match="expected at least 1"):
+    with pytest.raises(cv.errors.InvalidInputError, match="expected at least 1"):
         exact(0.5, n)  # type: ignore[arg-type]
 
 
@@ -126,15 +126,15 @@ def test_alike_pictures_bound_the_share_of_the_alike() -> None:
     ],
 )
 def test_events_that_are_none(events: np.ndarray, weights: np.ndarray, said: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         bounds(1, {"picture": Clustering(events, weights)})
 
 
 def test_clusterings_that_contradict_each_other() -> None:
     one, other = (Clustering(np.full((4, 1), share), np.ones(4)) for share in (0.5, 0.25))
-    with pytest.raises(cv.InvalidInputError, match="not those of the first"):
+    with pytest.raises(cv.errors.InvalidInputError, match="not those of the first"):
         bounds(4, {"picture": one, "pair of kinds": other})
-    with pytest.raises(cv.InvalidInputError, match="at least one"):
+    with pytest.raises(cv.errors.InvalidInputError, match="at least one"):
         bounds(4, {})
 
 
@@ -152,7 +152,7 @@ def test_clusterings_that_contradict_each_other() -> None:
     ids=lambda truth: truth.name,
 )
 def test_intervals_hold_the_truth(truth: object) -> None:
-    """Fewer runs than in docs/measurements.md; of 200 with a coverage of 94% at least 178 hold it, but for 1 in 400."""
+    """Fewer runs than are published; of 200 with a coverage of 94% at least 178 hold it, except in 1 of 400."""
     held, _, _ = coverage(truth, 200, seed=1)  # type: ignore[arg-type]
     assert held >= 178 / 200
 

@@ -6,31 +6,35 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crynux_validate import KeyedScore
+from crynux_validate import Lora
 from crynux_validate.calibration import KeyedSample, calibrate_keyed
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
-from crynux_validate.keyed import keyed_agree
+from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart
+from crynux_validate.keyed import KeyedScore, keyed_agree
+from crynux_validate.tasks import ImageSetting
+from tests.ledger.keyed_pictures import ASKED
+
+TASK = ASKED
 
 
 def samples(
-    pictures: int = 40, bands: int = 3, keys: int = 3, noise: int = 2, kinds: tuple[str, ...] = ("a", "b", "c")
+    pictures: int = 40, bands: int = 6, keys: int = 3, noise: int = 2, kinds: tuple[str, ...] = ("a", "b", "c")
 ) -> list[KeyedSample]:
     """Values of pictures under keys, which kinds differ in by whole numbers up to `noise`."""
     generator = np.random.default_rng(0)
     found = []
     for picture in range(pictures):
         for key in range(keys):
-            base = generator.integers(0, 256, VALUES * bands)
+            base = generator.integers(-40, 41, (bands, VALUES))
             for at, kind in enumerate(kinds):
-                moved = base + (generator.integers(-noise, noise + 1, base.size) if at else 0)
-                score = KeyedScore(bytes((moved % 256).astype(np.uint8)), "keyed/1")
-                found.append(KeyedSample(kind, f"picture {picture}", f"key {key}", score))
+                moved = base + (generator.integers(-noise, noise + 1, base.shape) if at else 0)
+                data = b"".join(bytes([9]) + band.astype(np.int8).tobytes() for band in moved)
+                found.append(KeyedSample(kind, f"picture {picture}", f"key {key}", KeyedScore(data, "keyed/1")))
     return found
 
 
 def calibrated(rows: list[KeyedSample], **change: Any) -> Any:
-    return calibrate_keyed(rows, **{"model": "owner/name@1", "dtype": "bfloat16", **change})
+    return calibrate_keyed(rows, **{"tasks": [TASK], **change})
 
 
 def halves(rows: list[KeyedSample]) -> tuple[set[str], set[str]]:
@@ -49,42 +53,44 @@ def largest(rows: list[KeyedSample], among: set[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("margin", [1, 1.5, 3])
-def test_half_of_the_pictures_set_the_limits(margin: float) -> None:
+def test_the_largest_difference_and_a_margin_set_the_limits(margin: float) -> None:
     rows = samples()
     found = calibrated(rows, margin=margin)
-    fitted, held_out = halves(rows)
-    expected = largest(rows, fitted)
+    expected = largest(rows, {row.picture for row in rows})
     assert found.tolerance.limits == tuple(int(one * margin**2) + VALUES for one in expected)
     assert [band.largest for band in found.bands] == expected
-    assert [band.band for band in found.bands] == [band.name for band in BANDS[:3]]
-    assert (found.fitted, found.held_out, found.kinds) == (len(fitted), len(held_out), ("a", "b", "c"))
-    assert (found.tolerance.model, found.tolerance.dtype) == ("owner/name@1", "bfloat16")
+    assert [band.band for band in found.bands] == [band.name for band in BANDS[:6]]
+    assert (found.pictures, found.kinds) == (40, ("a", "b", "c"))
+    assert found.tolerance.setting == ImageSetting.of(TASK)
 
 
-def test_the_other_half_says_how_often_the_honest_are_rejected() -> None:
+def test_pictures_are_judged_by_the_limits_of_the_other_half() -> None:
     """A picture counts as rejected where more than half of its pairs and keys are beyond a limit, in any band."""
     rows = samples(keys=2, kinds=("a", "b"))
-    fitted, held_out = halves(rows)
-    always, once = sorted(held_out)[:2]
+    one_half, other_half = halves(rows)
+    always, once = sorted(one_half)[:2]
 
-    def spoiled(row: KeyedSample) -> KeyedSample:
+    def spoiled(row: KeyedSample, by: int = 60) -> KeyedSample:
         if row.kind == "b" and (row.picture == always or (row.picture == once and row.key == "key 0")):
             data = bytearray(row.score.score)
-            data[VALUES] ^= 128
+            data[SIZE + 1] = (data[SIZE + 1] + by) & 255
             return KeyedSample(row.kind, row.picture, row.key, KeyedScore(bytes(data), "keyed/1"))
         return row
 
-    found = calibrated([spoiled(row) for row in rows])
-    assert found.tolerance == calibrated(rows).tolerance, "held-out pictures have no part in the limits"
-    assert (found.rejected, found.rejected_once) == (1, 2)
-    assert [band.rejected for band in found.bands] == [0, 2, 0]
+    spoiled_rows = [spoiled(row) for row in rows]
+    found = calibrated(spoiled_rows)
+    assert found.tolerance.limits[1] > 4 * 55**2, "they have a part in the limits, and are counted as if they had none"
+    assert (found.rejected, found.rejected_once, found.far) == (1, 2, 2)
+    assert [band.rejected for band in found.bands] == [0, 2, 0, 0, 0, 0]
     low, high = found.interval()
-    assert low < 1 / 20 < high < 0.25
+    assert low < 1 / 40 < high < 0.15
+    nearer = calibrated([spoiled(row, 30) for row in rows])
+    assert (nearer.rejected, nearer.rejected_once, nearer.far) == (1, 2, 0), "more than once the limit, less than twice"
     clean = calibrated(rows)
-    assert clean.rejected == 0
+    assert (clean.rejected, clean.far) == (0, 0)
     assert clean.interval()[0] == 0
-    assert 0.1 < clean.interval()[1] < 0.2, "nothing in 20 is not never"
-    assert all(band in fitted | held_out for band in [always, once])
+    assert 0.05 < clean.interval()[1] < 0.1, "nothing in 40 is not never"
+    assert largest(rows, one_half) != largest(rows, other_half)
 
 
 def test_order_and_repetition_of_the_work_change_nothing() -> None:
@@ -99,21 +105,21 @@ def test_what_was_calibrated_agrees() -> None:
     assert keyed_agree(rows[0].score, rows[1].score, limits)
     assert not keyed_agree(rows[0].score, rows[3].score, limits)
     assert found.to_dict()["tolerance"] == found.tolerance.to_dict()
-    assert "0 of 20 held-out pictures rejected" in repr(found)
+    assert "0 of 40 held-out pictures rejected" in repr(found)
 
 
 def test_bad_input() -> None:
     rows = samples()
     digest = KeyedSample("a", "p", "k", KeyedScore(bytes(32)))
-    longer = KeyedSample("a", "p", "k", KeyedScore(bytes(30), "keyed/1"))
+    longer = KeyedSample("a", "p", "k", KeyedScore(bytes([9] + 30 * [0]), "keyed/1"))
     wrong: list[tuple[Any, str]] = [
         ([*rows, digest], r"samples\[360\] is a digest/1; only keyed/1 has tolerances"),
-        ([*rows, longer], r"several sizes: 90 bytes .*, 30 bytes"),
+        ([*rows, longer], r"several sizes: 186 bytes .*, 31 bytes"),
         ([*rows, rows[0]], r"samples\[360\]: a has answered 'picture 0' with this key"),
         (samples(pictures=19), "19 pictures were drawn by two kinds; at least 20"),
         (samples(kinds=("a",)), "0 pictures were drawn by two kinds"),
         (samples(noise=0), "the kinds a, b, c gave equal values; give machines that differ"),
-        (samples(noise=60), "too far apart for a limit"),
+        (samples(noise=40), "too far apart for a limit"),
         ([], "0 pictures"),
         (None, "samples is None"),
         ([b"x"], r"samples\[0\] is b'x'; expected a KeyedSample"),
@@ -124,5 +130,14 @@ def test_bad_input() -> None:
     for margin in (0.9, 11, "2", True):
         with pytest.raises(InvalidInputError, match=r"margin is .*; expected a number from 1 to 10"):
             calibrated(rows, margin=margin)
-    with pytest.raises(InvalidInputError, match="dtype of a tolerance is 'float64'"):
-        calibrated(rows, dtype="float64")
+    tasks: list[tuple[Any, str]] = [
+        ([], "there are no tasks"),
+        (None, "tasks is None"),
+        (["a task"], r"tasks\[0\] is 'a task'; expected an ImageTask"),
+        ([TASK, TASK.replace(dtype="bfloat16")], r"tasks\[1\] has another dtype than tasks\[0\]"),
+        ([TASK, TASK.replace(loras=[Lora(TASK.model)])], "another loras"),
+        ([TASK.replace(width=512, height=512)], "6 bands, and pictures of 512x512 have 8"),
+    ]
+    for given, match in tasks:
+        with pytest.raises(InvalidInputError, match=match):
+            calibrated(rows, tasks=given)

@@ -164,7 +164,7 @@ def test_bad_tables(case: str, tmp_path: Path) -> None:
     suffix, content, problem = BAD_TABLES[case]
     path = tmp_path / f"table{suffix}"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(cv.InvalidInputError, match=problem) as caught:
+    with pytest.raises(cv.errors.InvalidInputError, match=problem) as caught:
         read_samples(path)
     assert str(path) in str(caught.value)
 
@@ -181,7 +181,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
 
     assert len(read_samples(table())) == 1
     (tmp_path / "no.parquet").write_text("PAR1")
-    with pytest.raises(cv.InvalidInputError, match=r"no\.parquet cannot be read as Parquet"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"no\.parquet cannot be read as Parquet"):
         read_samples(tmp_path / "no.parquet")
     for columns, problem in (
         ({"margin": [float("nan")]}, "row 1: margin is nan"),
@@ -189,7 +189,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
         ({"kind": pyarrow.array([None], pyarrow.string())}, "row 1: kind is None; expected text"),
         ({"seconds": [1.0]}, "no column is called 'seconds'"),
     ):
-        with pytest.raises(cv.InvalidInputError, match=problem):
+        with pytest.raises(cv.errors.InvalidInputError, match=problem):
             read_samples(table(**columns))
 
 
@@ -202,7 +202,7 @@ def test_damaged_tables_give_samples_or_a_clear_error(suffix: str, tmp_path: Pat
         problem = str(path)
         try:
             read_samples(path)
-        except cv.InvalidInputError as error:
+        except cv.errors.InvalidInputError as error:
             problem = str(error)
         assert str(path) in problem
         assert len(problem) < 1_000
@@ -216,18 +216,18 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         ((tmp_path / "nothing",), "nothing holds no answer"),
         (("a\0b.csv",), "is not there"),
     ):
-        with pytest.raises(cv.InvalidInputError, match=problem):
+        with pytest.raises(cv.errors.InvalidInputError, match=problem):
             read_samples(*paths)
-    with pytest.raises(cv.InvalidInputError, match="a path is 3"):
+    with pytest.raises(cv.errors.InvalidInputError, match="a path is 3"):
         read_samples(3)  # type: ignore[arg-type]
-    with pytest.raises(cv.InvalidInputError, match="is no table"):
+    with pytest.raises(cv.errors.InvalidInputError, match="is no table"):
         write_samples(Samples.of([sample()]), tmp_path / "table.xlsx")
-    with pytest.raises(cv.InvalidInputError, match="cannot write"):
+    with pytest.raises(cv.errors.InvalidInputError, match="cannot write"):
         write_samples(Samples.of([sample()]), tmp_path / "no folder" / "table.csv")
 
 
-def environment(card: str = "RTX 4090", **numerics: Any) -> cv.Environment:
-    return cv.Environment({"accelerator": {"name": card}, "device": "cuda"}, numerics)
+def environment(card: str = "RTX 4090", **numerics: Any) -> cv.machines.Environment:
+    return cv.machines.Environment({"accelerator": {"name": card}, "device": "cuda"}, numerics)
 
 
 Write = Callable[..., Path]
@@ -289,7 +289,7 @@ def test_a_link_that_gives_another_role_is_refused(link: str, target: str, write
     path = tmp_path / "out" / link
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(tmp_path / "out" / target, target_is_directory=True)
-    with pytest.raises(cv.InvalidInputError, match="are one folder, and their roles differ"):
+    with pytest.raises(cv.errors.InvalidInputError, match="are one folder, and their roles differ"):
         read_samples(tmp_path / "out")
     path.unlink()
     (tmp_path / "out" / "again").mkdir()
@@ -305,7 +305,7 @@ def test_a_table_without_an_end(suffix: str, tmp_path: Path) -> None:
             os.mkfifo(path)
         else:
             path.symlink_to(target)
-        with pytest.raises(cv.InvalidInputError, match="is a device or a pipe"):
+        with pytest.raises(cv.errors.InvalidInputError, match="is a device or a pipe"):
             read_samples(path)
 
 
@@ -318,14 +318,14 @@ def test_dates_beyond_the_calendar(tmp_path: Path) -> None:
         columns = {name: [getattr(sample(), name)] for name in KEYS[:5]} | {"score": ["0f" * 8]}
         table = pyarrow.table(columns | {"margin": pyarrow.array([value], kind)})
         parquet.write_table(table, tmp_path / "table.parquet")
-        with pytest.raises(cv.InvalidInputError, match="cannot be read as Parquet"):
+        with pytest.raises(cv.errors.InvalidInputError, match="cannot be read as Parquet"):
             read_samples(tmp_path / "table.parquet")
 
 
 def test_a_line_that_no_row_has(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(f"{','.join(KEYS)}\n{'x,' * 70_000}\n")
-    with pytest.raises(cv.InvalidInputError, match="line 2 has more than 65536 characters"):
+    with pytest.raises(cv.errors.InvalidInputError, match="line 2 has more than 65536 characters"):
         read_samples(path)
 
 
@@ -339,7 +339,7 @@ def test_a_result_in_the_folder_where_the_program_runs(
 def test_a_colon_where_a_file_system_takes_it(write: Write) -> None:
     try:
         folder = write("cheat:half-steps", "task")
-    except cv.PipelineError:
+    except cv.errors.PipelineError:
         pytest.skip("this file system takes none")
     assert read_samples(folder).roles.names == ("cheat:half-steps",)
 
@@ -384,7 +384,7 @@ def test_bad_results(case: str, write: Write, tmp_path: Path) -> None:
     folder = write("honest", "task")
     write("honest", "whole", seed=5)
     change(folder)
-    with pytest.raises(cv.InvalidInputError, match=problem) as caught:
+    with pytest.raises(cv.errors.InvalidInputError, match=problem) as caught:
         read_samples(tmp_path / "out")
     assert str(folder) in str(caught.value)
 
@@ -398,30 +398,32 @@ def test_a_cheat_that_ran_another_task(write: Write) -> None:
     other = cv.ImageTask(model=MODEL, prompt="a star", width=64, height=64, images=2)
     for content, problem in ((other.to_json(), "asks for other images or another hash"), ("{", "asked.json: ")):
         (cheat / "asked.json").write_text(content)
-        with pytest.raises(cv.InvalidInputError, match=problem):
+        with pytest.raises(cv.errors.InvalidInputError, match=problem):
             read_samples(honest, cheat)
     (honest / "asked.json").write_bytes((honest / "task.json").read_bytes())
-    with pytest.raises(cv.InvalidInputError, match=r"asked\.json is for cheats, and this result is honest"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"asked\.json is for cheats, and this result is honest"):
         read_samples(honest)
 
 
 @pytest.mark.parametrize("role", ["Honest", "cheats", "cheat-", "machine-a", "cheat"])
 def test_a_folder_that_is_no_role(role: str, write: Write, tmp_path: Path) -> None:
     folder = write(role, "task")
-    with pytest.raises(cv.InvalidInputError, match=f"lies in a folder called '{role}'; expected honest, unrelated or"):
+    with pytest.raises(
+        cv.errors.InvalidInputError, match=f"lies in a folder called '{role}'; expected honest, unrelated or"
+    ):
         read_samples(folder)
 
 
 def test_a_name_that_no_cheat_has(write: Write) -> None:
     folder = write("cheat-Half Steps", "task")
-    with pytest.raises(cv.InvalidInputError, match="role is 'cheat:Half Steps'") as caught:
+    with pytest.raises(cv.errors.InvalidInputError, match="role is 'cheat:Half Steps'") as caught:
         read_samples(folder)
     assert str(folder) in str(caught.value)
 
 
 def test_two_answers_of_one_kind(write: Write, tmp_path: Path) -> None:
     first, second = write("honest", "a", shade=1), write("honest", "b", shade=2)
-    with pytest.raises(cv.InvalidInputError, match="two different honest answers") as caught:
+    with pytest.raises(cv.errors.InvalidInputError, match="two different honest answers") as caught:
         read_samples(tmp_path / "out")
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
@@ -438,12 +440,12 @@ def test_names_of_kinds() -> None:
     known = kind_of(replace(card, recipe=recipe))
     assert known == kind_of(replace(card, recipe=recipe | {"scheduler": "Euler"})), "what the task says is no kind"
     assert known != kind_of(replace(card, recipe=recipe | {"versions": {"diffusers": "2"}}))
-    processor = cv.Environment(
+    processor = cv.machines.Environment(
         {"accelerator": None, "processor": {"name": "EPYC"}}, {"tensor_cores": {"architecture": "ada", "splits": 1}}
     )
     assert kind_of(processor).startswith("ada on EPYC ")
-    assert kind_of(cv.Environment({"device": "mps\x1b"}, {})).startswith("mps ")
-    with pytest.raises(cv.InvalidInputError, match="environment is None; expected an Environment"):
+    assert kind_of(cv.machines.Environment({"device": "mps\x1b"}, {})).startswith("mps ")
+    with pytest.raises(cv.errors.InvalidInputError, match="environment is None; expected an Environment"):
         kind_of(None)
 
 
@@ -465,9 +467,9 @@ def test_answers_in_memory() -> None:
     }  # fmt: skip
     asked = Answer.task.replace(seed=7)
     assert sample_of(Answer(), "cheat:other-seed", kind="card", asked=asked).task == asked.digest
-    with pytest.raises(cv.InvalidInputError, match="asked is 'x'; expected an ImageTask"):
+    with pytest.raises(cv.errors.InvalidInputError, match="asked is 'x'; expected an ImageTask"):
         sample_of(Answer(), kind="card", asked="x")  # type: ignore[arg-type]
-    with pytest.raises(cv.InvalidInputError, match="or give kind, a name"):
+    with pytest.raises(cv.errors.InvalidInputError, match="or give kind, a name"):
         sample_of(Answer())
-    with pytest.raises(cv.InvalidInputError, match="answer is 3; expected an ImageResult"):
+    with pytest.raises(cv.errors.InvalidInputError, match="answer is 3; expected an ImageResult"):
         sample_of(3)  # type: ignore[arg-type]

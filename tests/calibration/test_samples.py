@@ -81,41 +81,43 @@ def test_equal_answers_stand_there_once_and_joining_is_the_same() -> None:
     ],
 )
 def test_rows_that_are_none(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         Samples.of([row(**changes)])
 
 
 def test_rows_that_do_not_go_together() -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"has 1 x phash-go/1, and rows\[0\] has 1 x phash/1"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"has 1 x phash-go/1, and rows\[0\] has 1 x phash/1"):
         Samples.of([row(), row(kind="b", algorithm="phash-go/1")])
-    with pytest.raises(cv.InvalidInputError, match=r"rows\[1\] has 2 x phash/1, and rows\[0\] has 1 x phash/1"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"rows\[1\] has 2 x phash/1, and rows\[0\] has 1 x phash/1"):
         Samples.of([row(), row(kind="b", score=bytes(16))])
-    with pytest.raises(cv.InvalidInputError, match="cannot be joined"):
+    with pytest.raises(cv.errors.InvalidInputError, match="cannot be joined"):
         Samples.of([row()]) + Samples.of([row(algorithm="phash-go/1")])
-    with pytest.raises(cv.InvalidInputError, match="there are no samples"):
+    with pytest.raises(cv.errors.InvalidInputError, match="there are no samples"):
         Samples.of([])
-    with pytest.raises(cv.InvalidInputError, match=r"rows\[0\] is 3; expected a Sample"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"rows\[0\] is 3; expected a Sample"):
         Samples.of([3])  # type: ignore[list-item]
-    with pytest.raises(cv.InvalidInputError, match="there are 2 places; expected one for each of 1 rows"):
+    with pytest.raises(cv.errors.InvalidInputError, match="there are 2 places; expected one for each of 1 rows"):
         Samples.of([row()], places=["a", "b"])
-    with pytest.raises(cv.InvalidInputError, match="line 2 and line 1: the kind 'a' gave two different honest"):
+    with pytest.raises(cv.errors.InvalidInputError, match="line 2 and line 1: the kind 'a' gave two different honest"):
         Samples.of([row(), row(score="f0" * 8)], places=["line 1", "line 2"])
-    with pytest.raises(cv.InvalidInputError, match="expected an iterable"):
+    with pytest.raises(cv.errors.InvalidInputError, match="expected an iterable"):
         Samples.of(3)  # type: ignore[arg-type]
 
 
 def test_a_kind_that_gives_two_answers_is_named() -> None:
     """No kind of machine: its rates would be those of chance."""
     other = row(score="f0" * 8)
-    with pytest.raises(cv.InvalidInputError, match="the kind 'a' gave two different honest answers to the task 't'"):
+    with pytest.raises(
+        cv.errors.InvalidInputError, match="the kind 'a' gave two different honest answers to the task 't'"
+    ):
         Samples.of([row(), other])
-    with pytest.raises(cv.InvalidInputError, match="the kind 'a' gave two different"):
+    with pytest.raises(cv.errors.InvalidInputError, match="the kind 'a' gave two different"):
         Samples.of([row()]) + Samples.of([other])
-    with pytest.raises(cv.InvalidInputError, match="two different cheat:x answers"):
+    with pytest.raises(cv.errors.InvalidInputError, match="two different cheat:x answers"):
         Samples.of([row(role="cheat:x"), row(role="cheat:x", score="f0" * 8)])
-    with pytest.raises(cv.InvalidInputError, match="two different"):
+    with pytest.raises(cv.errors.InvalidInputError, match="two different"):
         Samples.of([row(pixels=bytes(32)), row(pixels=b"\1" * 32)])
-    with pytest.raises(cv.InvalidInputError, match="two different"):
+    with pytest.raises(cv.errors.InvalidInputError, match="two different"):
         Samples.of([row(pixels=bytes(32)), row(), row(pixels=b"\1" * 32)])
     assert len(Samples.of([row(), row(score="f0" * 8, model="n")])) == 2
 
@@ -132,9 +134,9 @@ def test_equal_pixels_with_other_hashes_are_refused() -> None:
         row(kind="b", score="f0" * 8, pixels=bytes(32)),
         row(role="unrelated", score="0" * 16, pixels=bytes(32)),
     ):
-        with pytest.raises(cv.InvalidInputError, match="equal pixels have one hash"):
+        with pytest.raises(cv.errors.InvalidInputError, match="equal pixels have one hash"):
             Samples.of([one, other])
-        with pytest.raises(cv.InvalidInputError, match="equal pixels have one hash"):
+        with pytest.raises(cv.errors.InvalidInputError, match="equal pixels have one hash"):
             Samples.of([one]) + Samples.of([other])
 
 
@@ -158,5 +160,5 @@ def test_columns_that_are_none(changes: dict[str, Any], said: str) -> None:
     good = {"algorithm": "phash/1", "hashes": np.full(2, 0x0F0F0F0F0F0F0F0F, np.uint64), "task": ["t", "u"]}
     good |= {"kind": "a", "model": "m", "role": "honest"}
     assert len(Samples.from_columns(**good)) == 2  # type: ignore[arg-type]
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         Samples.from_columns(**good | changes)

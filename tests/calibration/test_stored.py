@@ -134,7 +134,7 @@ def renamed(name: str) -> Change:
 def test_what_does_not_fit_is_refused(made: cv.Calibration, change: Change, said: str) -> None:
     value = copy.deepcopy(made.to_dict())
     change(value)
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         cv.Calibration.from_dict(value)
 
 
@@ -142,7 +142,7 @@ def test_rates_that_were_made_better_are_found(enough: cv.Calibration) -> None:
     """A lower recommendation than the rates allow, or rates that were lowered without it."""
     value = copy.deepcopy(enough.to_dict())
     value["recommendation"]["threshold"] -= 1
-    with pytest.raises(cv.InvalidInputError, match="does not follow from its rates"):
+    with pytest.raises(cv.errors.InvalidInputError, match="does not follow from its rates"):
         cv.Calibration.from_dict(value)
 
 
@@ -159,7 +159,7 @@ def test_nothing_of_n_is_never_nothing(enough: cv.Calibration, where: str, role:
     else:
         curve["low"][-1] = curve["rate"][-1] = 0.0
         curve["high"][-1] = 1e-9
-    with pytest.raises(cv.InvalidInputError, match=f"{where}.{role}.{name} has the bound"):
+    with pytest.raises(cv.errors.InvalidInputError, match=f"{where}.{role}.{name} has the bound"):
         cv.Calibration.from_dict(value)
 
 
@@ -168,28 +168,28 @@ def test_files_that_are_no_calibration(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_bytes(content)
     said = "calibration.json' is .*expected a file that" if content in (b"", b"{", b"\xff") else "calibration"
-    with pytest.raises(cv.InvalidInputError, match=said):
+    with pytest.raises(cv.errors.InvalidInputError, match=said):
         cv.Calibration.load(path)
 
 
 def test_files_that_cannot_be_read_or_written(made: cv.Calibration, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", "a\0b"):
-        with pytest.raises(cv.InvalidInputError, match="cannot read"):
+        with pytest.raises(cv.errors.InvalidInputError, match="cannot read"):
             cv.Calibration.load(path)
-    with pytest.raises(cv.InvalidInputError, match="cannot write"):
+    with pytest.raises(cv.errors.InvalidInputError, match="cannot write"):
         made.save(tmp_path / "none" / "calibration.json")
 
 
 def test_it_says_where_it_does_not_fit(made: cv.Calibration) -> None:
     made.check_fits(algorithm="phash/1", group_size=3, images=1)
     for name, value in {"algorithm": "phash-go/1", "group_size": 5, "images": 2}.items():
-        with pytest.raises(cv.InvalidInputError, match=f"was made with {name} "):
+        with pytest.raises(cv.errors.InvalidInputError, match=f"was made with {name} "):
             made.check_fits(**{name: value})  # type: ignore[arg-type]
 
 
 def test_thresholds_that_are_none(made: cv.Calibration) -> None:
     for thresholds in ((0, None), (65, None), (16, 15), (16, 65), ("16", None), (True, None)):
-        with pytest.raises(cv.InvalidInputError):
+        with pytest.raises(cv.errors.InvalidInputError):
             made.rates(*thresholds)
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import InvalidInputError, Policy, expected_gain, required_stake
+from crynux_validate import Policy, expected_gain, required_stake
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.stakes import MOST_PER_FEE
 from tests.calibration.by_hand import NOT_ENOUGH, calibration
 

@@ -27,8 +27,8 @@ from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
-from crynux_validate.cli.report_html import shown
 from crynux_validate.cli.report_page import page
+from crynux_validate.shown import shown
 from crynux_validate.testing import ManualClock
 from tests.audits.making import TASK, random_trace
 
@@ -55,7 +55,7 @@ class Dispute:
             f"sqlite:///{self.file}",
             cv.Policy(min_stake=400),
             clock=self.clock,
-            beacon=cv.LocalBeacon(b"secret"),
+            beacon=cv.ledger.LocalBeacon(b"secret"),
             ledger_id="disputed",
         )
         for number in range(4):
@@ -66,7 +66,7 @@ class Dispute:
         self.clock.advance(1)
         self.group = self.ledger.draw(opened.id)
 
-    def answer(self, *answers: cv.Answer) -> None:
+    def answer(self, *answers: cv.answers.Answer) -> None:
         openings = {}
         for node, answer in zip(self.group.members, answers, strict=True):
             openings[node] = cv.Opening.of(answer)
@@ -300,13 +300,13 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
 
 
 LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
-BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT))
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, LIMIT))
 
 
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:
     """An audit's JSON, of a step that is off and of one that is not."""
     opening = dispute.group.openings[node]
-    answer = cv.answer_from_bytes(opening.answer_bytes)
+    answer = cv.answers.answer_from_bytes(opening.answer_bytes)
     assert isinstance(answer, cv.ImageScore)
     honest = Errors(False, 5e-6, 5e-6, 1e-6, 0.0, Along(1e-6, 1e-5))
     cheat = Errors(False, 0.05, 0.05, 0.01, 1e-6, Along(-0.04, -0.2), Along(0.01, 0.1))
@@ -391,12 +391,12 @@ def test_what_is_no_audit_of_the_group(
 def test_an_audit_of_a_text_is_told() -> None:
     task = cv.TextTask(model=cv.ModelRef("a/b", revision="0" * 40), prompt="x")
     answer = cv.TextScore.from_tokens([[1, 2]])
-    audit = cv.TextAudit(task, answer, AuditFinding.CHEAT, "too odd", "", 3, 40, 2, 9.0, 4.5)
+    audit = cv.audits.TextAudit(task, answer, AuditFinding.CHEAT, "too odd", "", 3, 40, 2, 9.0, 4.5)
     found = told_audit(json.loads(json.dumps(audit.to_dict())))
     assert (found.task, found.answer, found.finding) == (task.digest, answer.to_bytes(), AuditFinding.CHEAT)
     (part,) = found.parts
     assert (part.name, part.times, part.reason) == ("tokens, 3 of 40", 2.0, "too odd")
-    nothing = cv.TextAudit(task, answer, AuditFinding.INCOMPARABLE, "beams", "beams", 0, 40, 0, 0.0, 0.0)
+    nothing = cv.audits.TextAudit(task, answer, AuditFinding.INCOMPARABLE, "beams", "beams", 0, 40, 0, 0.0, 0.0)
     assert told_audit(nothing.to_dict()).parts[0].times is None
 
 

@@ -11,21 +11,11 @@ import pytest
 from PIL import Image
 
 import crynux_validate
-from crynux_validate import (
-    Environment,
-    ErrorReport,
-    GpuModel,
-    ImageTask,
-    InvalidTaskError,
-    ModelRef,
-    PipelineError,
-    TextScore,
-    TextTask,
-    answer_from_bytes,
-    image_hash,
-    task_from_json,
-)
+from crynux_validate import ErrorReport, GpuModel, ImageTask, ModelRef, TextScore, TextTask, image_hash, task_from_json
+from crynux_validate.answers import answer_from_bytes
 from crynux_validate.cli import main
+from crynux_validate.errors import InvalidTaskError, PipelineError
+from crynux_validate.machines import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.testing.fake_hardware import Workers
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crynux_validate import AuditTerms, required_stake
+from crynux_validate import required_stake
 from crynux_validate.cli import main
+from crynux_validate.stakes import AuditTerms
 
 POOL = ("stake", "--honest", "90", "--dishonest", "10")
 
@@ -25,7 +26,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, *POOL, "--threshold", "24", "--sampling-rate", "0.1", "--price", "1")
     assert (code, err) == (0, "")
-    assert out.startswith("required stake 11.4233\n")
+    assert out.startswith("required stake 11.4233 times the price of a task")
     for part in ("p  0.1744", "f  0.02503", "e  0.19506", "x  0.80494", "sealed", "9.26471"):
         assert part in out
     assert out.splitlines()[:-1] == str(required_stake(90, 10, threshold=24, sampling_rate=0.1)).splitlines()

@@ -28,13 +28,13 @@ from crynux_validate.ledger.store import Head
 class Spoiled:
     """A store that lets its ledger change what is written, and what is found."""
 
-    def __init__(self, store: cv.Store, ledger: "Broken") -> None:
+    def __init__(self, store: cv.ledger.Store, ledger: "Broken") -> None:
         self._store, self._ledger = store, ledger
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, change: Change, event: cv.Event) -> None:
+    def write(self, change: Change, event: cv.ledger.Event) -> None:
         self._store.write(change, self._ledger.spoil(change, event))
 
     def group_count(self) -> int:
@@ -44,7 +44,7 @@ class Spoiled:
 class Broken(cv.MemoryLedger):
     """A ledger in memory that a subclass breaks."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         """Change what an action writes."""
         return event
 
@@ -53,16 +53,16 @@ class Broken(cv.MemoryLedger):
         return count
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with super()._writing() as store:
-            yield cast("cv.Store", Spoiled(store, self))
+            yield cast("cv.ledger.Store", Spoiled(store, self))
 
     def force(self, action: Action, **records: Any) -> None:
         """Write records that the rules refuse."""
         head = self._store.head
         payload = {"action": action_to_dict(action), "result": {}}
         now = max(self._clock(), head.time)
-        self._store.write(Change(**records), cv.Event(head.seq + 1, now, action.kind, payload, head.digest))
+        self._store.write(Change(**records), cv.ledger.Event(head.seq + 1, now, action.kind, payload, head.digest))
 
     def force_commitment(self, group: str, node: str, commitment: bytes) -> cv.Group:
         found = self.group(group)
@@ -79,7 +79,7 @@ class Broken(cv.MemoryLedger):
 
 def settled_in(change: Change) -> cv.Group | None:
     """The group that a change settles."""
-    return next((group for group in change.groups.values() if group.status is cv.Status.SETTLED), None)
+    return next((group for group in change.groups.values() if group.status is cv.ledger.Status.SETTLED), None)
 
 
 def findings_in(change: Change, finding: cv.Finding) -> list[str]:
@@ -93,7 +93,7 @@ def findings_in(change: Change, finding: cv.Finding) -> list[str]:
 class CreatesMoney(Broken):
     """Pays one unit too much back to the creator of every group that is settled."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         group = settled_in(change)
         if group is not None:
             change.accounts[group.creator] = change.accounts.get(group.creator, self.account(group.creator)) + 1
@@ -103,7 +103,7 @@ class CreatesMoney(Broken):
 class PaysTheInvalid(Broken):
     """Pays the invalid like the valid."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for node in findings_in(change, cv.Finding.INVALID):
             group, owner = settled_in(change), change.nodes[node].owner
             assert group is not None
@@ -116,7 +116,7 @@ class PaysTheInvalid(Broken):
 class GivesTheRestToTheValid(Broken):
     """Pays what others are not paid to a valid member, not to the creator."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         valid, group = findings_in(change, cv.Finding.VALID), settled_in(change)
         if valid and group is not None:
             rest = sum(transfer.amount for transfer in group.transfers if transfer.why == "refund")
@@ -128,7 +128,7 @@ class GivesTheRestToTheValid(Broken):
 class SparesTheWithheld(Broken):
     """Slashes the invalid, but not who committed and kept silent."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for node in findings_in(change, cv.Finding.WITHHELD):
             change.burnt -= self.node(node).stake - change.nodes[node].stake
             change.nodes[node] = replace(change.nodes[node], stake=self.node(node).stake)
@@ -138,7 +138,7 @@ class SparesTheWithheld(Broken):
 class SlashesTheAbsent(Broken):
     """Slashes who never committed."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for node in findings_in(change, cv.Finding.ABSENT):
             change.burnt += change.nodes[node].stake
             change.nodes[node] = replace(change.nodes[node], stake=0)
@@ -148,7 +148,7 @@ class SlashesTheAbsent(Broken):
 class NeverSuspends(Broken):
     """Counts absences, and does nothing about them."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for node, record in change.nodes.items():
             change.nodes[node] = replace(record, suspended=False)
         return event
@@ -211,7 +211,7 @@ class RevealsEarly(Broken):
 class DrawsTwoOfOneOwner(Broken):
     """Draws a second node of the first member's owner where there is one."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for group in list(change.groups.values()):
             if event.kind == "draw" and group.draw is not None:
                 owner = {candidate.id: candidate.owner for candidate in group.pool}
@@ -225,18 +225,18 @@ class DrawsTwoOfOneOwner(Broken):
         return event
 
 
-def with_all_nodes(change: Change, nodes: list[cv.Node], leave_out: str | None) -> None:
+def with_all_nodes(change: Change, nodes: list[cv.machines.Node], leave_out: str | None) -> None:
     """Put all free nodes into the pool of a group that opens."""
     for group in list(change.groups.values()):
         free = [node for node in nodes if node.group is None and node.owner != leave_out]
-        pool = cv.Pool(cv.Candidate(node.id, node.owner, node.stake) for node in free)
+        pool = cv.machines.Pool(cv.machines.Candidate(node.id, node.owner, node.stake) for node in free)
         change.groups[group.id] = replace(group, pool=pool)
 
 
 class DrawsTheCreatorsNodes(Broken):
     """Puts the creator's own nodes into the pool."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if event.kind == "open_group":
             with_all_nodes(change, list(self.nodes()), leave_out=None)
         return event
@@ -245,7 +245,7 @@ class DrawsTheCreatorsNodes(Broken):
 class PairsUnequalMachines(Broken):
     """Asks whether there is a class for a text task, and then takes any node."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if event.kind == "open_group":
             with_all_nodes(change, list(self.nodes()), leave_out=event.payload["action"]["creator"])
         return event
@@ -254,7 +254,7 @@ class PairsUnequalMachines(Broken):
 class DrawsByItsOwnChoice(Broken):
     """Exchanges the member that was drawn last for one that it likes better."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for group in list(change.groups.values()):
             if event.kind == "draw" and group.draw is not None:
                 liked = next(node for node in group.pool.ids if node not in group.members)
@@ -269,15 +269,15 @@ class UsesGroupIdsAgain(Broken):
     """Numbers groups by how many are not settled."""
 
     def count_groups(self, count: int) -> int:
-        return sum(group.status is not cv.Status.SETTLED for group in self._store._groups.values())
+        return sum(group.status is not cv.ledger.Status.SETTLED for group in self._store._groups.values())
 
 
 class KeepsTheFeeOfClosedGroups(Broken):
     """Burns the fee of a group that could not be drawn."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for group in change.groups.values():
-            if group.status is cv.Status.CLOSED:
+            if group.status is cv.ledger.Status.CLOSED:
                 change.accounts[group.creator] -= group.fee
                 change.burnt += group.fee
         return event
@@ -286,10 +286,10 @@ class KeepsTheFeeOfClosedGroups(Broken):
 class IgnoresTheFee(Broken):
     """Does not ask whether a member's stake covers its share of the fee."""
 
-    def open_group(self, task: cv.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
+    def open_group(self, task: cv.tasks.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
         try:
             return super().open_group(task, creator=creator, fee=fee, **named)
-        except cv.NotEnoughNodes:
+        except cv.errors.NotEnoughNodes:
             least = self.policy.least_fee
             group = super().open_group(task, creator=creator, fee=least, **named)
             self._store._accounts[creator] -= fee - least
@@ -300,10 +300,10 @@ class IgnoresTheFee(Broken):
 class HalfAppliesWhatItRefuses(Broken):
     """Charges the fee of a group before it finds that there are too few nodes."""
 
-    def open_group(self, task: cv.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
+    def open_group(self, task: cv.tasks.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
         try:
             return super().open_group(task, creator=creator, fee=fee, **named)
-        except cv.NotEnoughNodes:
+        except cv.errors.NotEnoughNodes:
             self._store._accounts[creator] -= fee
             raise
 
@@ -314,7 +314,7 @@ class PaysAgainWhenSettledAgain(Broken):
     def settle(self, group: str) -> cv.Group:
         before = self.group(group)
         settled = super().settle(group)
-        if before.status is cv.Status.SETTLED:
+        if before.status is cv.ledger.Status.SETTLED:
             paid = [transfer for transfer in settled.transfers if transfer.why == "fee"]
             accounts = {str(transfer.target): self.account(str(transfer.target)) + transfer.amount for transfer in paid}
             self.force(Settle(group), accounts=accounts)
@@ -324,14 +324,14 @@ class PaysAgainWhenSettledAgain(Broken):
 class RunsBackwards(Broken):
     """Believes its clock, whatever it said before."""
 
-    def _now(self, store: cv.Store) -> int:
+    def _now(self, store: cv.ledger.Store) -> int:
         return self._clock()
 
 
 class DoesNotChainItsLog(Broken):
     """Writes the first event's predecessor into every event."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         return replace(event, previous="0" * 64)
 
 
@@ -339,7 +339,7 @@ class LogsOnlyMoney(Broken):
     """Leaves out of its log what moves no money."""
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with super()._writing() as store:
             yield store
         if self._store._events[-1].kind in ("commit", "reveal", "attest_commit", "attest_reveal"):
@@ -350,7 +350,9 @@ class LogsOnlyMoney(Broken):
 class TakesLateAttestations(Broken):
     """Takes a commitment to an attestation when others already reveal."""
 
-    def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> cv.Node:
+    def attest_commit(
+        self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None
+    ) -> cv.machines.Node:
         try:
             return super().attest_commit(node, commitment, epoch=epoch, signature=signature)
         except TooLateError:
@@ -368,7 +370,7 @@ class TakesUnsignedCommitments(Broken):
     def commit(self, group: str, node: str, commitment: bytes, **named: Any) -> cv.Group:
         try:
             return super().commit(group, node, commitment, **named)
-        except cv.SignatureError:
+        except cv.errors.SignatureError:
             return self.force_commitment(group, node, commitment)
 
 
@@ -387,7 +389,7 @@ class BeginsTheSecondRoundEarly(Broken):
 class EvidenceWithoutAnOpening(Broken):
     """Leaves an opening out of its evidence."""
 
-    def evidence(self, group: str, node: str) -> cv.Evidence:
+    def evidence(self, group: str, node: str) -> cv.ledger.Evidence:
         found = super().evidence(group, node)
         some = dict(list(found.group.openings.items())[1:])
         return replace(found, group=found.group.with_round(1, openings=FrozenMapping(some)))
@@ -405,11 +407,11 @@ class IsNotThreadSafe(Broken):
     """Has no lock."""
 
     @contextmanager
-    def _reading(self) -> Iterator[cv.Store]:
+    def _reading(self) -> Iterator[cv.ledger.Store]:
         yield self._store
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         yield self._store
 
 
@@ -418,7 +420,7 @@ class ForgetsTheLastAction(Broken):
 
     file: Path | None = None
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if self.file is not None:
             DISK[self.file] = list(self._store._events)
         return event
@@ -429,22 +431,24 @@ class AppendsAfterHalfALine(Broken):
 
     file: Path | None = None
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if self.file is not None:
             try:
                 with self.file.open("ab") as file:
                     file.write(event.canonical_bytes + b"\n")
             except OSError as error:
-                raise cv.StorageError(str(error)) from error
+                raise cv.errors.StorageError(str(error)) from error
         return event
 
 
-def half_lines(policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+def half_lines(
+    policy: cv.Policy, ledger_id: str, clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+) -> cv.Ledger:
     """Make or open an `AppendsAfterHalfALine`, which leaves out what it cannot read."""
     file, events = folder / "log", []
     for line in file.read_bytes().splitlines() if file.exists() else ():
         with suppress(ValueError):
-            events.append(cv.Event(**json.loads(line)))
+            events.append(cv.ledger.Event(**json.loads(line)))
     if events:
         ledger = AppendsAfterHalfALine.replay(events, clock=clock, beacon=beacon)
     else:
@@ -454,11 +458,13 @@ def half_lines(policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Be
     return ledger
 
 
-DISK: Final[dict[Path, list[cv.Event]]] = {}
+DISK: Final[dict[Path, list[cv.ledger.Event]]] = {}
 """What `ForgetsTheLastAction` has in its files."""
 
 
-def forgetful(policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+def forgetful(
+    policy: cv.Policy, ledger_id: str, clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+) -> cv.Ledger:
     """Make or open a `ForgetsTheLastAction`."""
     written = DISK.get(folder)
     if written:

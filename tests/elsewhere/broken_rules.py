@@ -36,7 +36,7 @@ class Patched(Broken):
     patches: ClassVar[tuple[tuple[Any, str, Any], ...]] = ()
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with ExitStack() as stack, super()._writing() as store:
             for owner, name, instead in self.patches:
                 stack.enter_context(patch.object(owner, name, instead))
@@ -50,7 +50,7 @@ class Patched(Broken):
 class Seen(Spoiled):
     """A store of which one answer is another."""
 
-    def __init__(self, store: cv.Store, ledger: Broken, **answers: Any) -> None:
+    def __init__(self, store: cv.ledger.Store, ledger: Broken, **answers: Any) -> None:
         super().__init__(store, ledger)
         self._answers = answers
 
@@ -63,7 +63,7 @@ class TakesWhoIsInAGroupNow(Broken):
     """Leaves out of a draw who is in a group now, in place of who was drawn since the opening."""
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with super()._writing() as store:
             busy = {node.id: node.group for node in store.joined_nodes() if node.group}
             yield Seen(self._store, self, drawn_since=lambda number: busy)
@@ -97,7 +97,7 @@ class AsksForNoShare(Patched):
 class CountsOnlyTheFreeInTheBase(Broken):
     """Records what is free as what could serve."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for name, group in list(change.groups.items()):
             if event.kind == "open_group":
                 change.groups[name] = replace(group, base=group.pool.total_weight)
@@ -121,7 +121,7 @@ class DrawsTheSuspended(Patched):
 class GivesStakesBackEarly(Broken):
     """Gives a stake back while a group waits that was opened before."""
 
-    def leave(self, node: str) -> cv.Node:
+    def leave(self, node: str) -> cv.machines.Node:
         with self._lock, self._store.transaction():
             seen = Seen(self._store, self, handled_count=self._store.group_count)
             self._record(seen, Leave(node), self._now(self._store))
@@ -131,7 +131,7 @@ class GivesStakesBackEarly(Broken):
 class LetsNobodyLeaveAGroup(Broken):
     """Refuses to leave to whoever is in a group, as version 1 did."""
 
-    def leave(self, node: str) -> cv.Node:
+    def leave(self, node: str) -> cv.machines.Node:
         if self.node(node).group is not None:
             raise NodeStateError(f"node {node} is in a group")
         return super().leave(node)
@@ -140,7 +140,7 @@ class LetsNobodyLeaveAGroup(Broken):
 class WritesAnEventForEachLeave(Broken):
     """Writes an event for a call of leave that changes nothing."""
 
-    def leave(self, node: str) -> cv.Node:
+    def leave(self, node: str) -> cv.machines.Node:
         before = len(self._store._events)
         left = super().leave(node)
         if len(self._store._events) == before:
@@ -157,13 +157,13 @@ class LetsLeaversTopUp(Patched):
 class ChangesOpenPools(Broken):
     """Lets a top-up change the weight in pools that are open."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if event.kind == "top_up":
             for node in change.nodes.values():
                 for group in list(self._store._groups.values()):
-                    if group.status is cv.Status.OPEN:
+                    if group.status is cv.ledger.Status.OPEN:
                         weight = pairing.weight_of(node.stake, self.policy.weight_unit)
-                        pool = cv.Pool(replace(c, weight=weight) if c.id == node.id else c for c in group.pool)
+                        pool = cv.machines.Pool(replace(c, weight=weight) if c.id == node.id else c for c in group.pool)
                         change.groups[group.id] = replace(group, pool=pool)
         return event
 
@@ -177,7 +177,7 @@ class LetsAnyNumberOfGroupsWait(Patched):
 class DrawsByWhatIsKnown(Broken):
     """Takes a beacon round that is public when the group opens."""
 
-    def open_group(self, task: cv.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
+    def open_group(self, task: cv.tasks.Task, *, creator: str, fee: int, **named: Any) -> cv.Group:
         later, self._beacon = self._beacon, _Earlier(self._beacon)
         try:
             return super().open_group(task, creator=creator, fee=fee, **named)
@@ -188,7 +188,7 @@ class DrawsByWhatIsKnown(Broken):
 class _Earlier:
     """A beacon whose next round is the last that is public."""
 
-    def __init__(self, beacon: cv.Beacon) -> None:
+    def __init__(self, beacon: cv.ledger.Beacon) -> None:
         self.name, self.on_ledger_clock, self.value = beacon.name, beacon.on_ledger_clock, beacon.value
         self._beacon = beacon
 
@@ -212,7 +212,7 @@ class ClosesLateGroups(Broken):
 class _Silent(_Earlier):
     """A beacon that gives no value any more."""
 
-    def __init__(self, beacon: cv.Beacon) -> None:
+    def __init__(self, beacon: cv.ledger.Beacon) -> None:
         super().__init__(beacon)
         self.value = lambda round, now: None  # noqa: A006
 
@@ -268,7 +268,7 @@ class BoundsByTheWholeFee(Patched):
 _payments = settlement._payments
 
 
-def _all_back(*given: Any) -> list[cv.Transfer]:
+def _all_back(*given: Any) -> list[cv.ledger.Transfer]:
     return [transfer for transfer in _payments(*given) if transfer.why != "no_quorum"]
 
 
@@ -278,7 +278,7 @@ class RefundsAllWithoutAQuorum(Patched):
     patches = ((settlement, "_payments", _all_back),)
 
 
-def _rounded_down(group: Group, *given: Any) -> list[cv.Transfer]:
+def _rounded_down(group: Group, *given: Any) -> list[cv.ledger.Transfer]:
     lost = group.fee * group.policy.no_quorum_ppm // PPM
     return [
         replace(transfer, amount=lost) if transfer.why == "no_quorum" else transfer
@@ -295,7 +295,7 @@ class BurnsRoundedDown(Patched):
 class PaysWhatIsBurnt(Broken):
     """Gives the slash account what no answer costs."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         group, account = settled_in(change), self.policy.slash_account
         if group is not None and account is not None:
             lost = sum(transfer.amount for transfer in group.transfers if transfer.why == "no_quorum")
@@ -319,7 +319,7 @@ class CoversFeesByOnePart(Patched):
 class BurnsWhatHasAnAccount(Broken):
     """Burns slashes although the policy names an account."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         group, account = settled_in(change), self.policy.slash_account
         if group is not None and account is not None:
             slashed = sum(transfer.amount for transfer in group.transfers if transfer.why == "slash")
@@ -331,7 +331,7 @@ class BurnsWhatHasAnAccount(Broken):
 class CountsEveryAbsence(Broken):
     """Counts an absence also where nobody answered."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         group = settled_in(change)
         if group is not None and group.verdict is not None and group.verdict.outcome is not cv.Outcome.VALIDATED:
             for node, finding in group.verdict.findings.items():
@@ -350,7 +350,7 @@ class GivesTasksTwice(Broken):
     """Opens a second group for a task that has one."""
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with super()._writing():
             yield Seen(self._store, self, group_with=lambda task: None)
 
@@ -361,7 +361,7 @@ class KeepsTasksForEver(Patched):
     patches = ((Group, "keeps_task", property(lambda group: True)),)
 
 
-def _digest_without_members(draw: cv.Draw) -> str:
+def _digest_without_members(draw: cv.machines.Draw) -> str:
     parts = length_prefixed(draw.ledger) + length_prefixed(draw.group) + bytes.fromhex(draw.task)
     return digest("drawn", parts).hex()
 
@@ -375,7 +375,9 @@ class BindsNoMembers(Patched):
 class TakesUnsignedAttestations(Broken):
     """Takes a commitment to an attestation that is not signed by the node's key."""
 
-    def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> cv.Node:
+    def attest_commit(
+        self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None
+    ) -> cv.machines.Node:
         try:
             return super().attest_commit(node, commitment, epoch=epoch, signature=signature)
         except SignatureError:
@@ -388,7 +390,7 @@ class TakesUnsignedAttestations(Broken):
 class LosesSignaturesOfTheSecondRound(Broken):
     """Keeps the signatures of the first round only."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for name, group in list(change.groups.items()):
             if len(group.rounds) == 2:
                 change.groups[name] = group.with_round(2, signatures=FrozenMapping())
@@ -398,7 +400,7 @@ class LosesSignaturesOfTheSecondRound(Broken):
 class CutsAnswers(Broken):
     """Keeps 255 bytes of an answer."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for name, group in list(change.groups.items()):
             if event.kind == "reveal":
                 short = {n: replace(o, answer_bytes=o.answer_bytes[:255]) for n, o in group.openings.items()}
@@ -409,7 +411,7 @@ class CutsAnswers(Broken):
 class CountsMoneyInFloats(Broken):
     """Keeps balances as numbers of 53 bits."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         change.accounts = {name: int(float(balance)) for name, balance in change.accounts.items()}
         return event
 
@@ -417,7 +419,7 @@ class CountsMoneyInFloats(Broken):
 class WrapsMoney(Broken):
     """Keeps what a settlement pays in 63 bits."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         if event.kind == "settle":
             change.accounts = {name: balance % 2**63 for name, balance in change.accounts.items()}
         return event
@@ -426,13 +428,13 @@ class WrapsMoney(Broken):
 class ForgetsWhatACardIs(Broken):
     """Keeps a card's name and memory, and neither its number nor its platform."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         for name, node in list(change.nodes.items()):
             change.nodes[name] = replace(node, gpu=cv.GpuModel(node.gpu.name, node.gpu.memory_gib))
         return event
 
 
-class Escaped(cv.Event):
+class Escaped(cv.ledger.Event):
     """An event whose text has escapes that canonical JSON has not."""
 
     @property
@@ -444,7 +446,7 @@ class Escaped(cv.Event):
 class EscapesItsLog(Broken):
     """Writes what is not ASCII as escapes."""
 
-    def spoil(self, change: Change, event: cv.Event) -> cv.Event:
+    def spoil(self, change: Change, event: cv.ledger.Event) -> cv.ledger.Event:
         return Escaped(event.seq, event.time, event.kind, event.payload, event.previous)
 
 

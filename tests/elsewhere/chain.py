@@ -34,15 +34,15 @@ def address(name: str) -> str:
 class Numbered:
     """The records of a ledger, in which groups get the chain's own ids when they open."""
 
-    def __init__(self, store: cv.Store, chain: "Chain") -> None:
+    def __init__(self, store: cv.ledger.Store, chain: "Chain") -> None:
         self._store, self._chain = store, chain
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, change: Change, event: cv.Event) -> None:
+    def write(self, change: Change, event: cv.ledger.Event) -> None:
         for group in list(change.groups.values()):
-            if group.status is cv.Status.OPEN:
+            if group.status is cv.ledger.Status.OPEN:
                 own = self._chain.new_id(group)
                 change.groups = {own: replace(group, id=own)}
         self._store.write(change, event)
@@ -59,7 +59,9 @@ class Chain(cv.MemoryLedger):
         Whether `draw` draws the groups that wait longer as well.
     """
 
-    def __init__(self, policy: cv.Policy, *, ledger_id: str, beacon: cv.Beacon, draws_ahead: bool = True) -> None:
+    def __init__(
+        self, policy: cv.Policy, *, ledger_id: str, beacon: cv.ledger.Beacon, draws_ahead: bool = True
+    ) -> None:
         self._height, self._draws_ahead = 1_750_000_000, draws_ahead
         self._ids: list[str] = []
         super().__init__(policy, ledger_id=ledger_id, clock=lambda: self._height, beacon=beacon)
@@ -71,13 +73,13 @@ class Chain(cv.MemoryLedger):
         return own
 
     @contextmanager
-    def _writing(self) -> Iterator[cv.Store]:
+    def _writing(self) -> Iterator[cv.ledger.Store]:
         with self._failing(), super()._writing() as store:
-            yield cast("cv.Store", Numbered(store, self))
+            yield cast("cv.ledger.Store", Numbered(store, self))
             self._height += 1
 
     @contextmanager
-    def _reading(self) -> Iterator[cv.Store]:
+    def _reading(self) -> Iterator[cv.ledger.Store]:
         with self._failing(), super()._reading() as store:
             yield store
 
@@ -88,7 +90,7 @@ class Chain(cv.MemoryLedger):
             yield
         except NotEnoughNodes:
             raise NotEnoughNodes("execution reverted", available=0, needed=0) from None
-        except cv.LedgerError as error:
+        except cv.errors.LedgerError as error:
             raise type(error)("execution reverted") from None
         except InvalidInputError:
             raise InvalidInputError("execution reverted") from None
@@ -101,16 +103,16 @@ class Chain(cv.MemoryLedger):
 
     def open_group(
         self,
-        task: cv.Task,
+        task: cv.tasks.Task,
         *,
         creator: str,
         fee: int,
         min_memory_gib: int = 0,
-        gpu_class: cv.NodeClass | str | None = None,
+        gpu_class: cv.machines.NodeClass | str | None = None,
     ) -> cv.Group:
         if isinstance(task, cv.TextTask):
             raise NotImplementedError("this chain takes image tasks")
-        name = gpu_class.digest if isinstance(gpu_class, cv.NodeClass) else gpu_class
+        name = gpu_class.digest if isinstance(gpu_class, cv.machines.NodeClass) else gpu_class
         with self._writing() as store:
             now = self._now(store)
             beacon_round = max(self._beacon.next_round(now), store.last_beacon_round())
@@ -122,7 +124,7 @@ class Chain(cv.MemoryLedger):
             now, asked = self._now(store), store.find_group(group)
             if asked is None:
                 raise UnknownIdError(group)
-            if asked.status is not cv.Status.OPEN:
+            if asked.status is not cv.ledger.Status.OPEN:
                 raise AlreadyDoneError(group)
             waiting = self._ids[store.handled_count() : self._ids.index(group) + 1]
             if not self._draws_ahead:
@@ -141,7 +143,7 @@ class Chain(cv.MemoryLedger):
             raise TooEarlyError(waiting[0])
         return waiting
 
-    def _drawn(self, store: cv.Store, group: cv.Group, value: bytes | None, now: int) -> Change:
+    def _drawn(self, store: cv.ledger.Store, group: cv.Group, value: bytes | None, now: int) -> Change:
         """What a draw changes (P4b-P4d)."""
         number = self._ids.index(group.id) + 1
         taken = store.drawn_since(number)
@@ -161,23 +163,23 @@ class Chain(cv.MemoryLedger):
             unavailable, chosen.members,
         )  # fmt: skip
         commit_deadline = now + policy.commit_seconds
-        rounds = (cv.Round(commit_deadline, commit_deadline + policy.reveal_seconds),)
+        rounds = (cv.ledger.Round(commit_deadline, commit_deadline + policy.reveal_seconds),)
         nodes = {node: cast("Node", store.find_node(node)) for node in chosen.members}
         return Change(
-            groups={group.id: replace(group, status=cv.Status.DRAWN, draw=draw, rounds=rounds)},
+            groups={group.id: replace(group, status=cv.ledger.Status.DRAWN, draw=draw, rounds=rounds)},
             nodes={
                 name: replace(node, group=group.id, drawn=(len(self._ids), group.id)) for name, node in nodes.items()
             },
             handled=1,
         )
 
-    def _closed(self, store: cv.Store, group: cv.Group) -> Change:
+    def _closed(self, store: cv.ledger.Store, group: cv.Group) -> Change:
         account = {group.creator: store.balance(group.creator) + group.fee}
-        return Change(groups={group.id: replace(group, status=cv.Status.CLOSED)}, accounts=account, handled=1)
+        return Change(groups={group.id: replace(group, status=cv.ledger.Status.CLOSED)}, accounts=account, handled=1)
 
-    def _mined(self, store: cv.Store, change: Change, now: int) -> None:
+    def _mined(self, store: cv.ledger.Store, change: Change, now: int) -> None:
         head = store.head
-        store.write(change, cv.Event(head.seq + 1, now, "draw", {}, head.digest))
+        store.write(change, cv.ledger.Event(head.seq + 1, now, "draw", {}, head.digest))
 
     def events(self, since: int = 0) -> NoReturn:
         raise NotImplementedError("this chain has no log of the library's form")

@@ -532,7 +532,7 @@ STORIES: Final[dict[type[Broken], Story]] = {
 def told(kind: type[cv.MemoryLedger], story: Story) -> Told:
     """Tell a story to a ledger of this kind."""
     clock = ManualClock()
-    beacon: cv.Beacon = SilentBeacon() if story.silent else cv.LocalBeacon(b"secret")
+    beacon: cv.ledger.Beacon = SilentBeacon() if story.silent else cv.ledger.LocalBeacon(b"secret")
     ledger = Told(kind(story.policy, ledger_id="test", clock=clock, beacon=beacon))
     network = Network(ledger, clock, nodes=story.nodes, stake=story.stake)
     ledger.counts = True
@@ -543,18 +543,18 @@ def told(kind: type[cv.MemoryLedger], story: Story) -> Told:
 def on_files(folder: Path) -> Iterator[tuple[str, bool]]:
     """The two broken ledgers that are about files: whether each keeps what it has acknowledged."""
     clock = ManualClock()
-    forgets = broken.forgetful(POLICY, "test", clock, cv.LocalBeacon(b"secret"), folder / "forgets")
+    forgets = broken.forgetful(POLICY, "test", clock, cv.ledger.LocalBeacon(b"secret"), folder / "forgets")
     forgets.deposit("x", 1)
     forgets.deposit("x", 1)
-    again = broken.forgetful(POLICY, "test", clock, cv.LocalBeacon(b"secret"), folder / "forgets")
+    again = broken.forgetful(POLICY, "test", clock, cv.ledger.LocalBeacon(b"secret"), folder / "forgets")
     yield "ForgetsTheLastAction", again.account("x") == 2
     (folder / "half").mkdir()
-    half = broken.half_lines(POLICY, "test", clock, cv.LocalBeacon(b"secret"), folder / "half")
+    half = broken.half_lines(POLICY, "test", clock, cv.ledger.LocalBeacon(b"secret"), folder / "half")
     half.deposit("x", 1)
     with (folder / "half" / "log").open("ab") as file:
         file.write(b'{"half": "a li')  # what a full disk left of a line
     half.deposit("x", 1)
-    again = broken.half_lines(POLICY, "test", clock, cv.LocalBeacon(b"secret"), folder / "half")
+    again = broken.half_lines(POLICY, "test", clock, cv.ledger.LocalBeacon(b"secret"), folder / "half")
     yield "AppendsAfterHalfALine", again.account("x") == 2
 
 

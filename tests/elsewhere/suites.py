@@ -33,7 +33,9 @@ class TestMemory(LedgerConformance):
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
         return cv.MemoryLedger(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
 
-    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    def replay_ledger(
+        self, events: Sequence[cv.ledger.Event], clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+    ) -> cv.Ledger:
         return cv.MemoryLedger.replay(events, clock=clock, beacon=beacon)
 
 
@@ -43,7 +45,9 @@ class TestSqlite(LedgerConformance):
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
         return cv.SqlLedger(f"sqlite:///{folder}/db", policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
 
-    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    def replay_ledger(
+        self, events: Sequence[cv.ledger.Event], clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+    ) -> cv.Ledger:
         return cv.SqlLedger.replay(events, f"sqlite:///{folder}/db", clock=clock, beacon=beacon)
 
 
@@ -132,7 +136,7 @@ class TestSmallChain(TestChain):
 
     def make_ledger(self, policy, ledger_id, clock, beacon, folder):  # type: ignore[no-untyped-def]
         if folder.name not in self.contracts:
-            own = cv.LocalBeacon(b"the hash of a block")
+            own = cv.ledger.LocalBeacon(b"the hash of a block")
             self.contracts[folder.name] = chain.Chain(policy, ledger_id="chain-7", beacon=own, draws_ahead=False)
         return chain.Watched(self.contracts[folder.name], self.did)
 

@@ -127,7 +127,7 @@ def _network() -> Network:
 
     clock = ManualClock()
     network = Network(
-        cv.MemoryLedger(ledger_id=LEDGER_ID, clock=clock, beacon=cv.LocalBeacon(b"secret")), clock, nodes=9
+        cv.MemoryLedger(ledger_id=LEDGER_ID, clock=clock, beacon=cv.ledger.LocalBeacon(b"secret")), clock, nodes=9
     )
     ledger = network.ledger
     opened = [network.opened(), network.opened()]
@@ -157,10 +157,10 @@ def _evidence() -> tuple[bytes, ...]:
     return tuple(ledger.evidence(group.id, node).to_json().encode() for group in groups for node in group.members)
 
 
-def _checked(evidence: cv.Evidence) -> bytes:
+def _checked(evidence: cv.ledger.Evidence) -> bytes:
     try:
         text = str(cv.verify_evidence(evidence))
-    except cv.BrokenEvidenceError as error:
+    except cv.errors.BrokenEvidenceError as error:
         text = str(error)
     if not (text.isascii() and text.replace("\n", "").isprintable()):
         raise AssertionError(f"a report that a terminal cannot show: {text[:200]!r}")
@@ -180,8 +180,8 @@ def _replay(data: bytes) -> Any:
     for line in data.split(b"\n"):
         value = parse_json(line, "an event", MAX_TASK_BYTES)
         if not isinstance(value, dict) or set(value) != {"seq", "time", "kind", "payload", "previous"}:
-            raise cv.InvalidInputError("not an event")
-        events.append(cv.Event(**value))
+            raise cv.errors.InvalidInputError("not an event")
+        events.append(cv.ledger.Event(**value))
     return cv.MemoryLedger.replay(events)
 
 
@@ -194,31 +194,31 @@ def _actions() -> tuple[bytes, ...]:
 
 def _repeat(value: Any) -> Any:
     """Repeat actions whose chain is made anew: damage within an action reaches the rules."""
-    events: list[cv.Event] = []
+    events: list[cv.ledger.Event] = []
     for one in value if isinstance(value, list) else ():
         if not isinstance(one, dict) or set(one) != {"kind", "time", "payload"}:
-            raise cv.InvalidInputError("not an event")
+            raise cv.errors.InvalidInputError("not an event")
         previous = events[-1].digest if events else "0" * 64
-        events.append(cv.Event(len(events), one["time"], one["kind"], one["payload"], previous))
+        events.append(cv.ledger.Event(len(events), one["time"], one["kind"], one["payload"], previous))
     return cv.MemoryLedger.replay(events)
 
 
 def _attestations() -> tuple[bytes, ...]:
     return tuple(
-        canonical_json(cv.Attestation(epoch, bytes([1] * 32), bytes([2] * 32), bytes([3] * 32)).to_dict())
+        canonical_json(cv.machines.Attestation(epoch, bytes([1] * 32), bytes([2] * 32), bytes([3] * 32)).to_dict())
         for epoch in (0, 20_000)
     )
 
 
 def _classes() -> tuple[bytes, ...]:
     gpu = cv.GpuModel("NVIDIA GeForce RTX 4090", 24)
-    return (canonical_json(cv.NodeClass(gpu, bytes([1] * 32), bytes([2] * 32), bytes([3] * 32)).to_dict()),)
+    return (canonical_json(cv.machines.NodeClass(gpu, bytes([1] * 32), bytes([2] * 32), bytes([3] * 32)).to_dict()),)
 
 
 def _environments() -> tuple[bytes, ...]:
     return (
         canonical_json(
-            cv.Environment({"torch": "2.13", "cpu": {"threads": 1}}, {"tf32": False}, {"dtype": "x"}).to_dict()
+            cv.machines.Environment({"torch": "2.13", "cpu": {"threads": 1}}, {"tf32": False}, {"dtype": "x"}).to_dict()
         ),
     )
 
@@ -291,7 +291,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "live-image-task": Reader(_live_image, _live_images, MAX_ARGUMENT_BYTES, None),
     "live-text-task": Reader(_live_text, _live_texts, MAX_ARGUMENT_BYTES, None),
     "answer": Reader(
-        cv.answer_from_bytes, _answers, 4_000, lambda answer: answer.to_bytes(), exact=True, structured=False
+        cv.answers.answer_from_bytes, _answers, 4_000, lambda answer: answer.to_bytes(), exact=True, structured=False
     ),
     "opening": Reader(
         cv.Opening.from_bytes,
@@ -303,20 +303,20 @@ READERS: Final[Mapping[str, Reader]] = {
     ),
     "keyed-score": Reader(
         KeyedScore.from_bytes,
-        lambda: (KeyedScore(bytes(range(32))).to_bytes(), KeyedScore(bytes(range(180)), "keyed/1").to_bytes()),
+        lambda: (KeyedScore(bytes(range(32))).to_bytes(), KeyedScore(6 * bytes([4, *range(30)]), "keyed/1").to_bytes()),
         4_096,
         lambda score: score.to_bytes(),
         exact=True,
         structured=False,
     ),
-    "evidence": Reader(cv.Evidence.from_json, _evidence, 64 * 2**20, _checked, exact=True),
+    "evidence": Reader(cv.ledger.Evidence.from_json, _evidence, 64 * 2**20, _checked, exact=True),
     "log": Reader(_replay, _log, 2**20, structured=False),
     "actions": Reader(_of_json("the actions", _repeat), _actions, MAX_TASK_BYTES),
     "attestation": Reader(
-        _of_json("an attestation", cv.Attestation.from_dict), _attestations, MAX_TASK_BYTES, _canonical
+        _of_json("an attestation", cv.machines.Attestation.from_dict), _attestations, MAX_TASK_BYTES, _canonical
     ),
-    "class": Reader(_of_json("a class", cv.NodeClass.from_dict), _classes, MAX_TASK_BYTES, _canonical),
-    "environment": Reader(_of_json("an environment", cv.Environment.from_dict), _environments, MAX_TASK_BYTES),
+    "class": Reader(_of_json("a class", cv.machines.NodeClass.from_dict), _classes, MAX_TASK_BYTES, _canonical),
+    "environment": Reader(_of_json("an environment", cv.machines.Environment.from_dict), _environments, MAX_TASK_BYTES),
     "gpu": Reader(_gpu, _gpus, 2**16, structured=False),
     "picture": Reader(cv.image_hash, _pictures, 2**24, structured=False),
     "group": Reader(_of_json("the group", _judge), _groups, 1_000_000),

@@ -10,7 +10,19 @@ from PIL import Image
 from scipy.stats import chi2
 
 from crynux_validate.errors import InvalidImageError, InvalidInputError
-from crynux_validate.hashing.bands import BANDS, STEPS, VALUES, Key, bands_apart, bands_of, features
+from crynux_validate.hashing.bands import (
+    BANDS,
+    LEAST_CONTRAST,
+    SIZE,
+    STEPS,
+    VALUES,
+    Key,
+    bands_apart,
+    bands_of,
+    contrast,
+    features,
+    misfit,
+)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -46,7 +58,7 @@ def picture(height: int, width: int, number: int = 0) -> Picture:
 )
 def test_a_band_exists_where_the_shorter_side_has_its_pixels(width: int, height: int, names: list[str]) -> None:
     assert [band.name for band in bands_of(width, height)] == names
-    assert len(Key(seed(0)).values(picture(height, width))) == VALUES * len(names) <= 256
+    assert len(Key(seed(0)).values(picture(height, width))) == SIZE * len(names) <= 256
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 128), (96, 72), (10, 24)])
@@ -97,20 +109,63 @@ def test_every_place_goes_into_one_sum_with_a_sign() -> None:
         assert abs(signs.mean()) < 4 / np.sqrt(band.places)
 
 
-def test_differences_are_modulo_256() -> None:
-    a, b = bytes([0] * 30 + [250] * 30), bytes([1] * 30 + [4] * 30)
-    assert bands_apart(a, b) == bands_apart(b, a) == [30, 3000]
-    assert bands_apart(bytes(30), bytes([128] * 30)) == [30 * 128**2]
+def of_band(level: int, *values: int) -> bytes:
+    """The values of a band, the first ones named, with its contrast."""
+    return bytes([level, *(value & 255 for value in values)]).ljust(SIZE, b"\0")
 
 
-def test_the_sum_of_squares_is_the_difference_of_the_pictures() -> None:
+def test_differences_are_in_units_of_the_lesser_contrast() -> None:
+    a, b = of_band(10, 1, -2) + of_band(4), of_band(10, 4, 2) + of_band(4, 127)
+    assert bands_apart(a, b) == bands_apart(b, a) == [9 + 16, 127**2]
+    a, b = of_band(10, 20), of_band(20, 10)
+    assert bands_apart(a, b) == [0], "the same sum"
+    assert bands_apart(of_band(10, 20), of_band(20, 20)) == bands_apart(of_band(20, 20), of_band(10, 20)) == [400]
+    assert bands_apart(of_band(7, 3), of_band(8, 3)) == [1], "rounded up"
+
+
+@pytest.mark.parametrize("samples", [0, 255, "stripes", "noise", "red and green"])
+def test_contrast_is_the_root_mean_square_in_grey_levels(samples: Any) -> None:
+    generator, shape = np.random.default_rng(2), (64, 64, 3)
+    whole = np.zeros(shape, np.uint8)
+    if samples == "stripes":
+        whole[::2] = 255
+    elif samples == "noise":
+        whole[:] = generator.integers(0, 256, shape)
+    elif samples == "red and green":
+        whole[..., 0], whole[..., 1] = 255 * generator.integers(0, 2, (2, 64, 64))
+    else:
+        whole[:] = samples
+    values = Key(seed(0)).values(whole)
+    for at, (numbers, scale) in enumerate(features(Image.fromarray(whole)).values()):
+        real = np.sqrt(((numbers / scale) ** 2).mean())
+        assert values[at * SIZE] == contrast(numbers, scale)
+        assert max(LEAST_CONTRAST, real - 1.2) <= contrast(numbers, scale) <= max(LEAST_CONTRAST, min(255, real + 0.1))
+
+
+def test_values_are_of_a_picture_or_not() -> None:
+    assert not misfit(Key(seed(0)).values(picture(64, 64)))
+    for values, problem in (
+        (b"", "0 bytes, not 31 for each band"),
+        (bytes(30), "30 bytes"),
+        (of_band(4) + of_band(3), "a contrast of 3 grey levels, below 4"),
+        (of_band(4, -128), "the value -128, below -127"),
+    ):
+        assert problem in misfit(values)
+    assert not misfit(of_band(128, -127)), "128 is a contrast"
+
+
+def moved(before: Picture, most: int, number: int = 9) -> Picture:
+    """The picture with noise that is spread over it."""
+    noise = np.random.default_rng(number).integers(-most, most + 1, before.shape)
+    return np.clip(before.astype(int) + noise, 0, 255).astype(np.uint8)
+
+
+def test_the_squared_distance_is_the_difference_of_the_pictures() -> None:
     """On average over keys, whether the difference is everywhere or in one place."""
     before = picture(128, 128)
-    spread, spot = before.astype(int), before.astype(int)
-    spread += np.random.default_rng(5).integers(-6, 7, before.shape)
+    spot = before.astype(int)
     spot[41:50, 43:50] += 60
-    for after in (spread, spot):
-        after = np.clip(after, 0, 255).astype(np.uint8)
+    for after in (moved(before, 6), np.clip(spot, 0, 255).astype(np.uint8)):
         real = difference(before, after)
         found = np.mean([bands_apart(Key(seed(at)).values(before), Key(seed(at)).values(after)) for at in range(50)], 0)
         measured = np.sqrt(found / VALUES) / STEPS
@@ -119,19 +174,20 @@ def test_the_sum_of_squares_is_the_difference_of_the_pictures() -> None:
 
 
 def difference(a: Picture, b: Picture) -> Any:
-    """The root mean square difference of each band, in grey levels."""
-    both = features(Image.fromarray(a)), features(Image.fromarray(b))
+    """The root mean square difference of each band, in units of the lesser contrast."""
+    both = [list(features(Image.fromarray(one)).values()) for one in (a, b)]
     return np.array(
-        [np.sqrt(((both[0][band][0] - both[1][band][0]) ** 2).mean()) / both[0][band][1] for band in both[0]]
+        [
+            np.sqrt(((one - other) ** 2).mean()) / scale / min(contrast(one, scale), contrast(other, scale))
+            for (one, scale), (other, _) in zip(*both, strict=True)
+        ]
     )
 
 
 def test_the_closed_formula_holds_over_fifty_keys() -> None:
-    """A spread difference of d grey levels is within tau with probability F_chi2,30(30 tau^2 / d^2)."""
+    """A spread difference of d is within tau, both in units of the contrast, with F_chi2,30(30 tau^2 / d^2)."""
     before = picture(128, 128)
-    after = np.clip(before.astype(int) + np.random.default_rng(9).integers(-12, 13, before.shape), 0, 255).astype(
-        np.uint8
-    )
+    after = moved(before, 24)
     real = difference(before, after)
     for factor in (0.9, 1.0, 1.1):
         limits = [VALUES * (STEPS * factor * one) ** 2 for one in real]
@@ -144,6 +200,15 @@ def test_the_closed_formula_holds_over_fifty_keys() -> None:
         predicted = chi2.cdf(VALUES * factor**2, VALUES)
         n = within[:, 1:].size
         assert abs(within[:, 1:].mean() - predicted) < 4 * np.sqrt(predicted * (1 - predicted) / n), factor
+
+
+def test_half_the_contrast_and_half_the_colour_are_seen() -> None:
+    """Values are in units of each picture's own contrast, and the contrast is compared too."""
+    before = picture(64, 64)
+    grey = before.mean(-1, keepdims=True)
+    for after in (128 + (before - 128.0) / 2, grey + (before - grey) / 2):
+        values = [Key(seed(0)).values(one) for one in (before, np.rint(after).astype(np.uint8))]
+        assert max(bands_apart(*values)) > VALUES * (STEPS * 0.75) ** 2, "more than any limit"
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 100), (100, 7), (1, 1)])

@@ -43,7 +43,7 @@ class Backend:
         """Where a ledger is stored."""
         return self._made[ledger][0]
 
-    def replay(self, events: Sequence[cv.Event], **options: Any) -> StoringLedger:
+    def replay(self, events: Sequence[cv.ledger.Event], **options: Any) -> StoringLedger:
         """A new ledger that a log describes."""
         if self._new_url is None:
             return cv.MemoryLedger.replay(events, **options)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from crynux_validate import Answer, Group, LocalBeacon, Opening, Policy, StoringLedger
+from crynux_validate import Group, Opening, Policy
+from crynux_validate.answers import Answer
+from crynux_validate.ledger import LocalBeacon, StoringLedger
 from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import (
     BLANK,

@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from crynux_validate import KeyedTolerance
+from crynux_validate.keyed import KeyedTolerance
+from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import POLICY, TASK
 
 Picture = npt.NDArray[np.uint8]
 
 SIDE: Final = 64
 ASKED: Final = TASK.replace(width=SIDE, height=SIDE)
-LIMITS: Final = (200, 120, 240, 100, 100, 180)
-TOLERANCE: Final = KeyedTolerance(str(TASK.model), "float32", LIMITS)
+LIMITS: Final = (60, 60, 80, 70, 130, 520)
+TOLERANCE: Final = KeyedTolerance(ImageSetting.of(ASKED), LIMITS)
 KEYED: Final = replace(POLICY, second_algorithm="keyed/1", keyed_tolerances=(TOLERANCE,))
 
 

@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from crynux_validate import Group, Node, Policy
+from crynux_validate import Group, Policy
+from crynux_validate.machines import Node
 
 PPM = 1_000_000
 LAST_WORD = 1_023

@@ -71,7 +71,9 @@ def test_other_threads_wait(backend: backends.Backend) -> None:
     ledger.verify_log()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("the machine stopped here"), cv.InvalidInputError("no such thing")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("the machine stopped here"), cv.errors.InvalidInputError("no such thing")]
+)
 def test_a_batch_whose_storing_failed_cannot_go_on(
     error: Exception, backend: backends.Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,10 +96,10 @@ def test_a_batch_whose_storing_failed_cannot_go_on(
                 with pytest.raises(type(error)):
                     ledger.deposit("x", 6)
             for again in (lambda: ledger.deposit("x", 7), lambda: ledger.account("x"), ledger.head):
-                with pytest.raises(cv.StorageError, match="could not be stored"):
+                with pytest.raises(cv.errors.StorageError, match="could not be stored"):
                     again()
 
-    with pytest.raises(cv.StorageError, match=r"could not be stored .* nothing of the batch is"):
+    with pytest.raises(cv.errors.StorageError, match=r"could not be stored .* nothing of the batch is"):
         swallow()
     assert everything(ledger) == before
     assert everything(backend.again(ledger)) == before
@@ -170,10 +172,10 @@ def test_a_connection_that_breaks_within_a_batch(backend: backends.Backend) -> N
             with other._engine.connect() as connection:
                 killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
                 assert connection.exec_driver_sql(f"{killed} AND pid <> pg_backend_pid()").all()
-            with suppress(cv.StorageError):
+            with suppress(cv.errors.StorageError):
                 ledger.deposit("y", 5)
 
-    with pytest.raises(cv.StorageError):
+    with pytest.raises(cv.errors.StorageError):
         act()
     assert everything(ledger) == before
     assert ledger.deposit("x", 1) == 1

@@ -21,7 +21,7 @@ from tests.ledger import backends
 from tests.ledger.helpers import HONEST, POLICY, TASK, Network
 
 AT_A_DISTANCE = replace(POLICY, beacon_delay_seconds=15)
-OTHERS = (cv.LocalBeacon(b"secret", period=2), SlowBeacon())
+OTHERS = (cv.ledger.LocalBeacon(b"secret", period=2), SlowBeacon())
 
 
 def foreign(nodes: int = 6) -> NetworkAround:
@@ -44,8 +44,8 @@ def opened_with(ledger: cv.Ledger, beacon: Any) -> StoringLedger:
 def test_the_genesis_holds_the_name_of_the_beacon() -> None:
     assert Network().ledger.events()[0].payload["action"]["beacon"] == "local/1"
     assert foreign().ledger.events()[0].payload["action"]["beacon"] == "slow"
-    assert cv.LocalBeacon(period=30).name == "local/30"
-    assert cv.LocalBeacon(b"a").name == cv.LocalBeacon(b"b").name, "it says nothing of the secret"
+    assert cv.ledger.LocalBeacon(period=30).name == "local/30"
+    assert cv.ledger.LocalBeacon(b"a").name == cv.ledger.LocalBeacon(b"b").name, "it says nothing of the secret"
 
 
 def test_a_ledger_is_opened_with_the_beacon_that_it_began_with() -> None:
@@ -53,21 +53,21 @@ def test_a_ledger_is_opened_with_the_beacon_that_it_began_with() -> None:
     before = network.ledger.events(), far.ledger.events()
     for beacon in OTHERS:
         with pytest.raises(
-            cv.InvalidInputError, match=f"the beacon is '{beacon.name}'; ledger test began with local/1"
+            cv.errors.InvalidInputError, match=f"the beacon is '{beacon.name}'; ledger test began with local/1"
         ):
             opened_with(network.ledger, beacon)
     with pytest.raises(
-        cv.InvalidInputError, match="the beacon is 'local/2'; ledger test began with slow, and keeps it"
+        cv.errors.InvalidInputError, match="the beacon is 'local/2'; ledger test began with slow, and keeps it"
     ):
         opened_with(far.ledger, OTHERS[0])
-    assert opened_with(network.ledger, cv.LocalBeacon(b"secret")).events() == before[0]
+    assert opened_with(network.ledger, cv.ledger.LocalBeacon(b"secret")).events() == before[0]
     assert opened_with(far.ledger, SlowBeacon()).events() == before[1]
 
 
 def test_a_log_is_replayed_with_the_beacon_that_it_began_with() -> None:
     events = foreign().ledger.events()
-    with pytest.raises(cv.InvalidInputError, match="the beacon is 'local/1'; ledger test began with slow"):
-        backends.current.replay(events, beacon=cv.LocalBeacon())
+    with pytest.raises(cv.errors.InvalidInputError, match="the beacon is 'local/1'; ledger test began with slow"):
+        backends.current.replay(events, beacon=cv.ledger.LocalBeacon())
     again = backends.current.replay(events, clock=ManualClock(), beacon=SlowBeacon())
     assert again.events() == events
     assert again.open_group(TASK, creator="app", fee=100).beacon_round == 100_002
@@ -88,34 +88,36 @@ def test_a_name_in_a_log_is_one_word(name: Any) -> None:
     events = list(Network().ledger.events())
     action = {**events[0].payload["action"], "beacon": name}
     forged = rechained(events, 0, payload={"action": action, "result": {}})
-    with pytest.raises(cv.BrokenLogError, match=r"event 0 \(genesis\) cannot be repeated"):
+    with pytest.raises(cv.errors.BrokenLogError, match=r"event 0 \(genesis\) cannot be repeated"):
         backends.current.replay(forged)
 
 
 def test_a_log_without_a_name_is_refused() -> None:
     events = list(Network().ledger.events())
     action = {name: value for name, value in events[0].payload["action"].items() if name != "beacon"}
-    with pytest.raises(cv.BrokenLogError, match=r"event 0 \(genesis\) cannot be repeated"):
+    with pytest.raises(cv.errors.BrokenLogError, match=r"event 0 \(genesis\) cannot be repeated"):
         backends.current.replay(rechained(events, 0, payload={"action": action, "result": {}}))
 
 
 def test_a_clock_of_its_own_needs_a_distance_and_nothing_is_made(
     backend: backends.Backend, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"beacon_delay_seconds is 0, .* a clock of its own: .*set it to 30"):
+    with pytest.raises(
+        cv.errors.InvalidInputError, match=r"beacon_delay_seconds is 0, .* a clock of its own: .*set it to 30"
+    ):
         backend.make(POLICY, clock=ManualClock(), beacon=SlowBeacon())
     if backend.name == "sqlite":
         file = tmp_path / "ledger.db"
-        with pytest.raises(cv.InvalidInputError, match="beacon_delay_seconds"):
+        with pytest.raises(cv.errors.InvalidInputError, match="beacon_delay_seconds"):
             cv.SqlLedger(f"sqlite:///{file}", POLICY, beacon=SlowBeacon())
-        with pytest.raises(cv.InvalidInputError, match="the beacon is 5"):
+        with pytest.raises(cv.errors.InvalidInputError, match="the beacon is 5"):
             cv.SqlLedger(f"sqlite:///{file}", POLICY, beacon=5)  # type: ignore[arg-type]
         assert list(tmp_path.iterdir()) == []
     if backend.name == "postgresql":
         from sqlalchemy import create_engine, inspect
 
         url = request.getfixturevalue("server").new_url()
-        with pytest.raises(cv.InvalidInputError, match="beacon_delay_seconds"):
+        with pytest.raises(cv.errors.InvalidInputError, match="beacon_delay_seconds"):
             cv.SqlLedger(url, POLICY, beacon=SlowBeacon())
         engine = create_engine(url)
         assert inspect(engine).get_table_names() == []
@@ -152,7 +154,7 @@ def test_a_replayed_log_of_a_foreign_beacon_can_be_looked_at() -> None:
         network.openings[group.id, node] = opening
     for node in members:
         again.reveal(group.id, node, network.openings[group.id, node])
-    assert again.settle(group.id).status is cv.Status.SETTLED
+    assert again.settle(group.id).status is cv.ledger.Status.SETTLED
     assert again.deposit("app", 5) > 0
     before = again.events()
     for needs, needed in (
@@ -162,7 +164,9 @@ def test_a_replayed_log_of_a_foreign_beacon_can_be_looked_at() -> None:
         (lambda: again.attest_commit("n0", bytes(32), epoch=1), "its next round at"),
     ):
         act: Callable[[], Any] = needs
-        with pytest.raises(cv.InvalidInputError, match=rf"draws by the beacon slow, and needs {needed}.*beacon=\.\.\."):
+        with pytest.raises(
+            cv.errors.InvalidInputError, match=rf"draws by the beacon slow, and needs {needed}.*beacon=\.\.\."
+        ):
             act()
     assert again.events() == before
     if isinstance(again, cv.SqlLedger):
@@ -174,14 +178,14 @@ def test_who_stands_for_a_beacon() -> None:
     assert missing.name == "drand/quicknet"
     for ask in (lambda: missing.next_round(5), lambda: missing.value(7, 5)):
         with pytest.raises(
-            cv.InvalidInputError, match=r"draws by the beacon drand/quicknet, and needs .*beacon=\.\.\."
+            cv.errors.InvalidInputError, match=r"draws by the beacon drand/quicknet, and needs .*beacon=\.\.\."
         ):
             ask()
     for period in (1, 30, 2**31):
         local = beacon_named(f"local/{period}", b"secret")
-        assert isinstance(local, cv.LocalBeacon)
+        assert isinstance(local, cv.ledger.LocalBeacon)
         assert local.name == f"local/{period}"
-        assert local.value(1, period) == cv.LocalBeacon(b"secret").value(1, 1)
+        assert local.value(1, period) == cv.ledger.LocalBeacon(b"secret").value(1, 1)
     for name in ("local", "local/", "local/0", f"local/{2**31 + 1}", "local/1.5", "local/-1", "local/x", "local/٣"):
         assert isinstance(beacon_named(name), MissingBeacon), name
         assert beacon_named(name).name == name
@@ -224,11 +228,11 @@ class Named:
 )
 def test_what_is_no_beacon(members: dict[str, Any], match: str) -> None:
     check_beacon(Named(), POLICY)
-    with pytest.raises(cv.InvalidInputError, match=re.escape(match)):
+    with pytest.raises(cv.errors.InvalidInputError, match=re.escape(match)):
         check_beacon(Named(**members), POLICY)
-    with pytest.raises(cv.InvalidInputError, match=re.escape(match)):
+    with pytest.raises(cv.errors.InvalidInputError, match=re.escape(match)):
         backends.current.make(POLICY, clock=ManualClock(), beacon=Named(**members))
-    with pytest.raises(cv.InvalidInputError):
+    with pytest.raises(cv.errors.InvalidInputError):
         opened_with(Network().ledger, Named(**members))
 
 
@@ -245,28 +249,28 @@ class Whole:
         return bytes([round % 256]) if round <= now else None
 
 
-@pytest.mark.parametrize("beacon", [5, "local/1", b"secret", cv.LocalBeacon, Whole, [], lambda: None])
+@pytest.mark.parametrize("beacon", [5, "local/1", b"secret", cv.ledger.LocalBeacon, Whole, [], lambda: None])
 def test_another_thing_than_a_beacon(beacon: Any) -> None:
-    with pytest.raises(cv.InvalidInputError, match="beacon"):
+    with pytest.raises(cv.errors.InvalidInputError, match="beacon"):
         backends.current.make(POLICY, clock=ManualClock(), beacon=beacon)
-    with pytest.raises(cv.InvalidInputError, match="beacon"):
+    with pytest.raises(cv.errors.InvalidInputError, match="beacon"):
         backends.current.replay(Network().ledger.events(), clock=ManualClock(), beacon=beacon)
 
 
 @pytest.mark.parametrize("wrong", [None, "1", 1.0, True, [], -(2**53), 2**53])
 def test_what_a_local_beacon_is_asked(wrong: Any) -> None:
-    beacon = cv.LocalBeacon(b"secret")
+    beacon = cv.ledger.LocalBeacon(b"secret")
     asked: list[Callable[[], object]] = [
         lambda: beacon.next_round(wrong),
         lambda: beacon.value(wrong, 10),
         lambda: beacon.value(1, wrong),
-        lambda: cv.LocalBeacon(period=wrong),
+        lambda: cv.ledger.LocalBeacon(period=wrong),
     ]
     for ask in asked:
-        with pytest.raises(cv.InvalidInputError):
+        with pytest.raises(cv.errors.InvalidInputError):
             ask()
-    with pytest.raises(cv.InvalidInputError, match="secret"):
-        cv.LocalBeacon("secret")  # type: ignore[arg-type]
+    with pytest.raises(cv.errors.InvalidInputError, match="secret"):
+        cv.ledger.LocalBeacon("secret")  # type: ignore[arg-type]
     assert beacon.value(10, 9) is None
     assert beacon.value(10, 10) == beacon.value(10, 2**40), "once public, for ever"
 
@@ -275,17 +279,19 @@ def test_rounds_are_not_longer_than_groups_wait() -> None:
     """POLICY waits for 20 seconds, AT_A_DISTANCE for 5 after its distance of 15."""
     for policy, longest in ((POLICY, 20), (AT_A_DISTANCE, 5)):
         with pytest.raises(
-            cv.InvalidInputError, match=f"draw_seconds is 20, .* take {longest + 1} seconds.*at least .*21"
+            cv.errors.InvalidInputError, match=f"draw_seconds is 20, .* take {longest + 1} seconds.*at least .*21"
         ):
-            backends.current.make(policy, clock=ManualClock(), beacon=cv.LocalBeacon(period=longest + 1))
+            backends.current.make(policy, clock=ManualClock(), beacon=cv.ledger.LocalBeacon(period=longest + 1))
         clock = ManualClock()
         for second in range(0, 40, 3):
             clock.now = 1_000_000 + second
-            beacon = cv.LocalBeacon(period=longest)
+            beacon = cv.ledger.LocalBeacon(period=longest)
             network = NetworkAround(cv.MemoryLedger(policy, clock=clock, beacon=beacon), clock)
             group = network.opened(fee=3)
             clock.now = group.draw_deadline
-            assert network.ledger.draw(group.id).status is cv.Status.DRAWN, "none is closed before its value is public"
+            assert network.ledger.draw(group.id).status is cv.ledger.Status.DRAWN, (
+                "none is closed before its value is public"
+            )
 
 
 @pytest.mark.parametrize("value", [b"", bytes(257), "text"])
@@ -301,9 +307,9 @@ def test_what_is_no_value_is_neither_drawn_by_nor_a_challenge(value: Any) -> Non
     network.ledger._beacon = Loud()  # type: ignore[attr-defined]
     network.clock.advance(30)
     before = network.ledger.events()
-    with pytest.raises(cv.InvalidInputError, match=r"the beacon's value of round .*1 to 256 bytes"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"the beacon's value of round .*1 to 256 bytes"):
         network.ledger.draw(group.id)
-    with pytest.raises(cv.InvalidInputError, match=r"the challenge.* (1 to 256 bytes|expected bytes)"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"the challenge.* (1 to 256 bytes|expected bytes)"):
         network.ledger.attest_commit("n0", bytes(32), epoch=network.ledger.epoch().number)
     assert network.ledger.events() == before
 
@@ -311,12 +317,12 @@ def test_what_is_no_value_is_neither_drawn_by_nor_a_challenge(value: Any) -> Non
 def test_a_log_with_rounds_that_are_longer_is_refused() -> None:
     """Whoever wrote it: every ledger refuses it, and makes nothing."""
     start = Genesis(LEDGER_ID, POLICY, "local/21", 1_000_000)
-    for beacon in (None, cv.LocalBeacon(period=21)):
-        with pytest.raises(cv.InvalidInputError, match=r"draw_seconds is 20, .* take 21 seconds"):
+    for beacon in (None, cv.ledger.LocalBeacon(period=21)):
+        with pytest.raises(cv.errors.InvalidInputError, match=r"draw_seconds is 20, .* take 21 seconds"):
             backends.current.replay([start.event()], clock=ManualClock(), beacon=beacon)
 
 
-def made(name: str, beacon: cv.LocalBeacon | None, clock: ManualClock) -> NetworkAround:
+def made(name: str, beacon: cv.ledger.LocalBeacon | None, clock: ManualClock) -> NetworkAround:
     """A ledger in a database with a drawn group, made with a beacon or without."""
     backend = backends.current
     if backend.name == "memory":
@@ -338,9 +344,10 @@ def test_a_secret_in_the_database_is_the_only_one() -> None:
     network = made("own", None, ManualClock())
     for secret in (None, b"another"):
         with pytest.raises(
-            cv.InvalidInputError, match=r"holds the secret of its beacon local/1, which is another: leave beacon out"
+            cv.errors.InvalidInputError,
+            match=r"holds the secret of its beacon local/1, which is another: leave beacon out",
         ):
-            open_again(network, beacon=cv.LocalBeacon(secret))
+            open_again(network, beacon=cv.ledger.LocalBeacon(secret))
     again = open_again(network)
     network.ledger = again
     network.drawn(fee=3)
@@ -348,15 +355,17 @@ def test_a_secret_in_the_database_is_the_only_one() -> None:
 
 
 def test_a_secret_that_was_given_is_given_again() -> None:
-    network = made("given", cv.LocalBeacon(b"mine"), ManualClock())
-    with pytest.raises(cv.InvalidInputError, match=r"local/1 has another secret than the one that drew group-1: give"):
-        open_again(network, beacon=cv.LocalBeacon(b"another"))
+    network = made("given", cv.ledger.LocalBeacon(b"mine"), ManualClock())
+    with pytest.raises(
+        cv.errors.InvalidInputError, match=r"local/1 has another secret than the one that drew group-1: give"
+    ):
+        open_again(network, beacon=cv.ledger.LocalBeacon(b"another"))
     without = open_again(network)
     assert without.events() == network.ledger.events()
     without.verify_records()
-    with pytest.raises(cv.InvalidInputError, match=r"draws by the beacon local/1, and needs .*beacon=\.\.\."):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"draws by the beacon local/1, and needs .*beacon=\.\.\."):
         without.open_group(TASK.replace(seed=9), creator="app", fee=3)
-    network.ledger = open_again(network, beacon=cv.LocalBeacon(b"mine"))
+    network.ledger = open_again(network, beacon=cv.ledger.LocalBeacon(b"mine"))
     network.drawn(fee=3)
     assert isinstance(network.ledger, cv.SqlLedger)
     network.ledger.verify_records()
@@ -366,7 +375,7 @@ def test_a_secret_that_was_given_is_given_again() -> None:
 def test_a_log_that_was_taken_to_another_database_goes_on(given: bool) -> None:
     """With its beacon, or with a new one; what is checked then are the values that this one gave."""
     clock = ManualClock()
-    beacon = cv.LocalBeacon(b"mine")
+    beacon = cv.ledger.LocalBeacon(b"mine")
     events = made("first", beacon, clock).ledger.events()
     network = NetworkAround.__new__(NetworkAround)
     network.__dict__.update(made("unused", None, clock).__dict__)
@@ -376,10 +385,10 @@ def test_a_log_that_was_taken_to_another_database_goes_on(given: bool) -> None:
     again.verify_records()
     network.drawn(fee=3)
     again.verify_records()
-    again._beacon = cv.LocalBeacon(b"a value that somebody liked better")
+    again._beacon = cv.ledger.LocalBeacon(b"a value that somebody liked better")
     network.drawn(fee=3)
-    again._beacon = beacon if given else cv.LocalBeacon(secret_of(again))
-    with pytest.raises(cv.BrokenLogError, match="value for group-3 is not what the ledger's own beacon gives"):
+    again._beacon = beacon if given else cv.ledger.LocalBeacon(secret_of(again))
+    with pytest.raises(cv.errors.BrokenLogError, match="value for group-3 is not what the ledger's own beacon gives"):
         again.verify_records()
 
 
@@ -391,17 +400,17 @@ def test_a_log_is_replayed_with_the_secret_that_drew_its_groups(tmp_path: Path) 
     network.clock.now = closed.draw_deadline
     ledger = network.ledger
     own, ledger._beacon = ledger._beacon, SilentBeacon()
-    assert ledger.draw(closed.id).status is cv.Status.CLOSED
+    assert ledger.draw(closed.id).status is cv.ledger.Status.CLOSED
     ledger._beacon = own
-    with pytest.raises(cv.InvalidInputError, match="another secret than the one that drew group-1"):
-        backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.LocalBeacon(b"another"))
-    again = backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.LocalBeacon(b"secret"))
+    with pytest.raises(cv.errors.InvalidInputError, match="another secret than the one that drew group-1"):
+        backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.ledger.LocalBeacon(b"another"))
+    again = backends.current.replay(ledger.events(), clock=network.clock, beacon=cv.ledger.LocalBeacon(b"secret"))
     assert again.events() == ledger.events()
     if backends.current.name == "sqlite":
         url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        with pytest.raises(cv.InvalidInputError, match="another secret"):
-            cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.LocalBeacon(b"another"))
-        made = cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.LocalBeacon(b"secret"))
+        with pytest.raises(cv.errors.InvalidInputError, match="another secret"):
+            cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.ledger.LocalBeacon(b"another"))
+        made = cv.SqlLedger.replay(ledger.events(), url, clock=network.clock, beacon=cv.ledger.LocalBeacon(b"secret"))
         assert made.events() == ledger.events(), "nothing was in the way"
 
 

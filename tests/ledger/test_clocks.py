@@ -29,14 +29,14 @@ def test_a_reading_that_is_no_time_changes_nothing(reading: int) -> None:
     before = network.ledger.events()
     network.clock.now = reading
     for act in (lambda: network.ledger.deposit("a", 1), lambda: network.ledger.epoch()):
-        with pytest.raises(cv.ClockError, match=r"expected seconds since 1970, from 0 to 4102444800"):
+        with pytest.raises(cv.errors.ClockError, match=r"expected seconds since 1970, from 0 to 4102444800"):
             act()
-    with pytest.raises(cv.ClockError):
+    with pytest.raises(cv.errors.ClockError):
         backends.current.make(clock=network.clock)
     network.clock.now = 1_000_000
     assert network.ledger.events() == before
     assert network.ledger.deposit("a", 1) == 1
-    assert issubclass(cv.ClockError, cv.LedgerError)
+    assert issubclass(cv.errors.ClockError, cv.errors.LedgerError)
 
 
 def test_how_far_behind_a_clock_may_be() -> None:
@@ -52,9 +52,9 @@ def test_how_far_behind_a_clock_may_be() -> None:
     before = ledger.events()
     for behind in (61, 7_200, 1_000_500):
         clock.now = 1_000_500 - behind
-        with pytest.raises(cv.ClockError, match=f"{behind} seconds before the last event"):
+        with pytest.raises(cv.errors.ClockError, match=f"{behind} seconds before the last event"):
             ledger.deposit("a", 1)
-        with pytest.raises(cv.ClockError):
+        with pytest.raises(cv.errors.ClockError):
             ledger.epoch()
         assert ledger.account("a") == 4, "what needs no time is answered"
     assert ledger.events() == before
@@ -68,9 +68,9 @@ def test_a_host_that_is_ahead_cannot_make_others_late(backend: backends.Backend)
         ledger = backend.make()
         url = backend.url_of(ledger)
         if backend.name == "postgresql":
-            with pytest.raises(cv.InvalidInputError, match="trust_clock=True"):
+            with pytest.raises(cv.errors.InvalidInputError, match="trust_clock=True"):
                 cv.SqlLedger(url, clock=ManualClock())
-            with pytest.raises(cv.InvalidInputError, match="trust_clock=True"):
+            with pytest.raises(cv.errors.InvalidInputError, match="trust_clock=True"):
                 cv.SqlLedger.replay(ledger.events(), url, clock=ManualClock())
         else:
             cv.SqlLedger(url, clock=ManualClock())
@@ -82,10 +82,10 @@ def test_a_log_with_such_a_time_is_not_repeated() -> None:
     events = list(network.ledger.events())
     assert backends.current.replay(events).events() == tuple(events)
     last = len(events) - 1
-    with pytest.raises(cv.BrokenLogError, match="expected seconds since 1970"):
+    with pytest.raises(cv.errors.BrokenLogError, match="expected seconds since 1970"):
         backends.current.replay(rechained(events, last, time=1_790_000_000_000))
     genesis: Event = replace(events[0], time=-5)
-    with pytest.raises(cv.BrokenLogError, match="event 0"):
+    with pytest.raises(cv.errors.BrokenLogError, match="event 0"):
         backends.current.replay([genesis])
 
 
@@ -101,7 +101,7 @@ def test_show_says_how_the_clock_stands(backend: backends.Backend, capsys: pytes
     shown = capsys.readouterr().out
     assert "the last 2100-01-01 00:00:00 UTC" in shown
     assert "BEFORE the last event: nobody can act" in shown
-    with pytest.raises(cv.ClockError):
+    with pytest.raises(cv.errors.ClockError):
         cv.SqlLedger(backend.url_of(ahead)).deposit("a", 1)
 
 

@@ -122,7 +122,7 @@ def test_verify(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     assert "do not add up" in capsys.readouterr().out
 
 
-class Elsewhere(cv.LocalBeacon):
+class Elsewhere(cv.ledger.LocalBeacon):
     """A beacon that has another clock than the ledger, and that the command line cannot ask."""
 
     name = "elsewhere/1"
@@ -136,7 +136,7 @@ def test_a_ledger_that_draws_by_a_beacon_elsewhere(tmp_path: Path, capsys: pytes
         network = NetworkAround(ledger, clock)
         network.opened()
         clock.advance(11)
-        assert ledger.draw("group-1").status is cv.Status.DRAWN
+        assert ledger.draw("group-1").status is cv.ledger.Status.DRAWN
         ledger.verify_records()  # with the beacon: its values are compared
     assert main(["ledger", "verify", str(file)]) == 0
     assert "not compared: the values that draws had from the beacon elsewhere/1" in capsys.readouterr().out

@@ -24,11 +24,13 @@ class TestMemoryLedger(LedgerConformance):
     examples = 25
 
     def make_ledger(
-        self, policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path
+        self, policy: cv.Policy, ledger_id: str, clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
     ) -> cv.Ledger:
         return cv.MemoryLedger(policy, ledger_id=ledger_id, clock=clock, beacon=beacon)
 
-    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    def replay_ledger(
+        self, events: Sequence[cv.ledger.Event], clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+    ) -> cv.Ledger:
         return cv.MemoryLedger.replay(events, clock=clock, beacon=beacon)
 
 
@@ -40,11 +42,13 @@ class TestSqlite(LedgerConformance):
         return f"sqlite:///{folder / 'ledger.db'}"
 
     def make_ledger(
-        self, policy: cv.Policy, ledger_id: str, clock: cv.Clock, beacon: cv.Beacon, folder: Path
+        self, policy: cv.Policy, ledger_id: str, clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
     ) -> cv.Ledger:
         return cv.SqlLedger(self.url(folder), policy, ledger_id=ledger_id, clock=clock, beacon=beacon, trust_clock=True)
 
-    def replay_ledger(self, events: Sequence[cv.Event], clock: cv.Clock, beacon: cv.Beacon, folder: Path) -> cv.Ledger:
+    def replay_ledger(
+        self, events: Sequence[cv.ledger.Event], clock: cv.ledger.Clock, beacon: cv.ledger.Beacon, folder: Path
+    ) -> cv.Ledger:
         return cv.SqlLedger.replay(events, self.url(folder), clock=clock, beacon=beacon, trust_clock=True)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import CrynuxValidateError, ImageTask, InvalidInputError, Opening, Policy, StorageError
+from crynux_validate import CrynuxValidateError, ImageTask, Opening, Policy
+from crynux_validate.errors import InvalidInputError, StorageError
 from crynux_validate.ledger.interface import MAX_MONEY
 from tests.ledger import backends
 from tests.ledger.helpers import CARD, HONEST, POLICY, TASK, TEXT, Network

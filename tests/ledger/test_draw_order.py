@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 import crynux_validate as cv
-from crynux_validate import Group, LocalBeacon, MemoryLedger, Policy, StoringLedger
+from crynux_validate import Group, MemoryLedger, Policy
 from crynux_validate.errors import AlreadyDoneError, LedgerError, NotEnoughNodes
+from crynux_validate.ledger import LocalBeacon, StoringLedger
 from crynux_validate.machines.admission import class_of
 from crynux_validate.machines.pairing import choose_members
 from crynux_validate.testing import ManualClock
@@ -69,9 +70,9 @@ class Play:
         epoch, made = self.ledger.epoch(), {}
         for node in self.ledger.nodes():
             kind = f"58{self.random.randrange(kinds)}.1"
-            environment = cv.Environment({"driver": kind}, {"tf32": False})
+            environment = cv.machines.Environment({"driver": kind}, {"tf32": False})
             canary = hashlib.sha256(kind.encode()).digest()
-            made[node.id] = cv.Attestation.of(environment, epoch=epoch.number, canary=canary), bytes(32)
+            made[node.id] = cv.machines.Attestation.of(environment, epoch=epoch.number, canary=canary), bytes(32)
             attestation, nonce = made[node.id]
             commitment = attestation.commitment(ledger=self.ledger.id, node=node.id, nonce=nonce)
             self.ledger.attest_commit(node.id, commitment, epoch=epoch.number)
@@ -93,7 +94,7 @@ class Play:
         named = self.random.choice(sorted(names))
         return self.ledger.open_group(TEXT.replace(seed=number), creator=creator, fee=fee, gpu_class=named)
 
-    def class_of(self, node: cv.Node) -> cv.NodeClass | None:
+    def class_of(self, node: cv.machines.Node) -> cv.machines.NodeClass | None:
         return class_of(node, self.ledger.epoch().in_force)
 
     def answer(self) -> None:
@@ -203,7 +204,7 @@ class Scenario:
         """Settle or draw whatever is left, so that only the 20 groups wait; some groups stay unsettled."""
         play.clock.advance(DRAW_SECONDS)
         for group in play.groups():
-            if group.status is cv.Status.OPEN:
+            if group.status is cv.ledger.Status.OPEN:
                 play.ledger.draw(group.id)
         play.clock.advance(200)
         for group in play.groups()[::2]:
@@ -227,7 +228,7 @@ class Scenario:
         """Settle the groups that are drawn, so that their members are free again."""
         play.clock.advance(150)
         for group in play.groups():
-            if group.status is cv.Status.DRAWN:
+            if group.status is cv.ledger.Status.DRAWN:
                 play.ledger.settle(group.id)
         self._draw_first(play)
 
@@ -330,7 +331,7 @@ class Attack:
         """Draw everything that waits, the last first, and let all members stay away; returns the groups."""
         self.clock.advance(5)
         first, last = self.ledger.group_count, self.ledger.group_count
-        while first > 1 and self.ledger.group(f"group-{first - 1}").status is cv.Status.OPEN:
+        while first > 1 and self.ledger.group(f"group-{first - 1}").status is cv.ledger.Status.OPEN:
             first -= 1
         groups = [self.ledger.draw(f"group-{last}")]
         groups += [self.ledger.group(f"group-{at}") for at in range(first, last)]

@@ -7,19 +7,12 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    ErrorReport,
-    Evidence,
-    Finding,
-    ImageScore,
-    InvalidInputError,
-    Pool,
-    SigningKey,
-    verify_evidence,
-)
+from crynux_validate import ErrorReport, Finding, ImageScore, SigningKey, verify_evidence
 from crynux_validate.cli import main
 from crynux_validate.encoding import canonical_json
+from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
+from crynux_validate.ledger import Evidence
+from crynux_validate.machines import Pool
 from crynux_validate.testing.conformance.signed import key_of, sign_and_commit
 from tests.ledger import backends
 from tests.ledger.helpers import (
@@ -544,7 +537,7 @@ def test_what_is_no_evidence() -> None:
         (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/2'"),
         (json.dumps({**value, "more": 1}), "the fields"),
         (json.dumps({**value, "node": "x"}), "no member"),
-        (json.dumps({**value, "group": {}}), "cannot be read"),
+        (json.dumps({**value, "group": {}}), "cannot be read: it has no 'pool'"),
         (json.dumps({**value, "group": {**value["group"], "fee": []}}), "cannot be read"),
         (json.dumps({**value, "group": {**value["group"], "verdict": None}}), "evidence is of a group that is settled"),
         (json.dumps({**value, "group": {**value["group"], "task": {}}}), "cannot be read: schema"),

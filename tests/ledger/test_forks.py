@@ -166,7 +166,7 @@ def test_a_child_that_leaves_its_parents_batch_stores_nothing(backend: backends.
             if child:
                 os.waitpid(child, 0)
                 ledger.deposit("a", 1)
-    except cv.StorageError as error:
+    except cv.errors.StorageError as error:
         os.write(writes, str(error).encode())
     finally:
         if child == 0:

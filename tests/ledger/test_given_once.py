@@ -16,7 +16,7 @@ REPORT = FALSE_REPORT.to_bytes()
 FREE = replace(POLICY, min_pool_ppm=0, suspend_after=99, stake_per_fee=0, slash_ppm=0, withheld_ppm=0)
 
 
-def settled(network: Network, *answers: bytes | None, task: cv.Task = TASK) -> cv.Group:
+def settled(network: Network, *answers: bytes | None, task: cv.tasks.Task = TASK) -> cv.Group:
     """A settled group whose members opened these bytes; None stays away."""
     group = network.drawn(fee=3, task=task)
     for node, data in zip(group.members, answers, strict=True):
@@ -30,7 +30,7 @@ def settled(network: Network, *answers: bytes | None, task: cv.Task = TASK) -> c
     return network.ledger.settle(group.id)
 
 
-def can_be_given(ledger: StoringLedger, task: cv.Task) -> bool:
+def can_be_given(ledger: StoringLedger, task: cv.tasks.Task) -> bool:
     """Whether a ledger takes a task; a batch that is undone leaves nothing of it."""
 
     class EnoughError(Exception):

@@ -8,22 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crynux_validate import (
-    BrokenEvidenceError,
-    Evidence,
-    Finding,
-    Group,
-    ImageScore,
-    InvalidInputError,
-    KeyedScore,
-    Malformed,
-    Opening,
-    Policy,
-    verify_evidence,
-)
-from crynux_validate.errors import CommitmentMismatchError
-from crynux_validate.keyed import keyed_seed
+from crynux_validate import Finding, Group, ImageScore, Lora, Opening, Policy, verify_evidence
+from crynux_validate.errors import BrokenEvidenceError, CommitmentMismatchError, InvalidInputError
+from crynux_validate.judging import Malformed
+from crynux_validate.keyed import KeyedScore, keyed_seed
+from crynux_validate.ledger import Evidence
 from crynux_validate.ledger.settlement import members_of
+from crynux_validate.tasks import ImageSetting
 from tests.ledger.helpers import HONEST, TASK, TEXT, Network
 from tests.ledger.keyed_pictures import ASKED, KEYED, PICTURE, TOLERANCE, Picture, enlarged, honest_picture, noisy
 
@@ -138,8 +129,8 @@ def test_a_second_answer_that_does_not_fit_is_malformed() -> None:
     seed = network.seed(group)
     good = KeyedScore.from_images(seed, [PICTURE])
     wrong = {
-        "the keyed score has 150 bytes; the task's 1 images of 64x64 have 180": KeyedScore(good.score[:150], "keyed/1"),
-        "the keyed score has 360 bytes": KeyedScore(2 * good.score, "keyed/1"),
+        "the keyed score has 155 bytes; the task's 1 images of 64x64 have 186": KeyedScore(good.score[:155], "keyed/1"),
+        "the keyed score has 372 bytes": KeyedScore(2 * good.score, "keyed/1"),
         "the keyed score is a digest/1; expected keyed/1": KeyedScore(bytes(32)),
     }
     for text, score in wrong.items():
@@ -165,13 +156,17 @@ def test_values_under_another_seed_do_not_agree() -> None:
         (TEXT, r"keyed/1\) are of pictures: give the ledger image tasks"),
         (
             ASKED.replace(dtype="bfloat16"),
-            "for owner/name@0{40} in bfloat16, only for owner/name@0{40} in float32",
+            "no keyed tolerance for tasks like this one; the nearest is for dtype 'float32'",
         ),
         (
             ASKED.replace(model=replace(ASKED.model, variant="fp16")),
-            r"tolerance for owner/name@0{40} \(fp16\)",
+            "the nearest is for model owner/name@0+:",
         ),
-        (TASK, "pictures of 512x512 have the band luma-128, for which the tolerance .* has no limit"),
+        (ASKED.replace(loras=[Lora(ASKED.model)]), r"the nearest is for loras \[\]"),
+        (ASKED.replace(vae=ASKED.model), "the nearest is for vae None"),
+        (ASKED.replace(scheduler="EulerDiscreteScheduler"), "for scheduler 'DDIMScheduler'"),
+        (ASKED.replace(steps=ASKED.steps + 1), f"the nearest is for steps {ASKED.steps}: calibrate"),
+        (TASK, "the nearest is for width 64, height 64"),
     ],
 )
 def test_a_task_that_the_policy_has_no_tolerance_for_is_refused(task: Any, match: str) -> None:
@@ -197,6 +192,8 @@ def test_evidence_is_checked_with_the_tolerances_of_its_policy() -> None:
     wide = replace(KEYED, keyed_tolerances=(replace(TOLERANCE, limits=(7_000,) * 6),))
     with pytest.raises(BrokenEvidenceError):
         verify_evidence(replace(evidence, group=replace(evidence.group, policy=wide)))
-    other = replace(KEYED, keyed_tolerances=(replace(TOLERANCE, dtype="bfloat16"),))
+    other = replace(
+        KEYED, keyed_tolerances=(replace(TOLERANCE, setting=ImageSetting.of(ASKED.replace(dtype="bfloat16"))),)
+    )
     with pytest.raises(BrokenEvidenceError, match="a task that its policy refuses"):
         verify_evidence(replace(evidence, group=replace(evidence.group, policy=other)))

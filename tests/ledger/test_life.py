@@ -18,7 +18,7 @@ from crynux_validate.testing import ManualClock
 from crynux_validate.testing.conformance.network import HONEST_TEXT, POLICY, TEXT, Network
 
 TWO: Final = replace(POLICY, second_algorithm="digest/1")
-KEYED: Final = cv.KeyedScore(bytes(32)).to_bytes()
+KEYED: Final = cv.keyed.KeyedScore(bytes(32)).to_bytes()
 ROUNDS: Final = ((Act.COMMIT_1, Act.REVEAL_1), (Act.COMMIT_2, Act.REVEAL_2))
 
 
@@ -182,7 +182,7 @@ def test_a_closed_group_does_what_the_table_says() -> None:
     network = Network(cv.MemoryLedger(POLICY, clock=clock, beacon=SilentBeacon()), clock)
     group = network.opened()
     clock.now = group.draw_deadline
-    assert network.ledger.draw(group.id).status is cv.Status.CLOSED
+    assert network.ledger.draw(group.id).status is cv.ledger.Status.CLOSED
     acts: dict[Act, Action] = {
         Act.DRAW: DrawGroup(group.id, b"value"),
         Act.DRAW_WITHOUT: DrawGroup(group.id, None),
@@ -200,7 +200,7 @@ def test_the_document_shows_the_table() -> None:
     start = next(at for at, row in enumerate(shown) if row[0] == "phase")
     assert shown[start][1:] == [act.value for act in Act]
     expected = [
-        [phase.value, *(end.value if isinstance(end, cv.Status) else end.__name__ for end in row.values())]
+        [phase.value, *(end.value if isinstance(end, cv.ledger.Status) else end.__name__ for end in row.values())]
         for phase, row in LIFE.items()
     ]
     assert shown[start + 2 : start + 2 + len(expected)] == expected

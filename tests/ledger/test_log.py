@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from crynux_validate import Event, MemoryLedger, verify_chain
+from crynux_validate import MemoryLedger
 from crynux_validate.errors import BrokenLogError
 from crynux_validate.frozen import thaw
+from crynux_validate.ledger import Event, verify_chain
 from crynux_validate.testing.conformance.log import rechained
 from tests.ledger.helpers import CHEAT, HONEST, POLICY, Network
 

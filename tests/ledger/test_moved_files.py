@@ -102,11 +102,11 @@ def test_an_action_on_a_file_that_is_gone_is_refused(path: Path, happens: Callab
         ledger.close()
     happens(path)
     for _ in range(2):
-        with pytest.raises(cv.StorageError, match=r"moved, replaced or removed|cannot be opened"):
+        with pytest.raises(cv.errors.StorageError, match=r"moved, replaced or removed|cannot be opened"):
             ledger.deposit("alice", 1)
-        with pytest.raises(cv.StorageError, match=r"moved, replaced or removed|cannot be opened"):
+        with pytest.raises(cv.errors.StorageError, match=r"moved, replaced or removed|cannot be opened"):
             ledger.account("alice")
-        with pytest.raises(cv.StorageError):
+        with pytest.raises(cv.errors.StorageError):
             ledger.verify_storage()
     if happens in (replace, replace_all, link_elsewhere):
         with cv.SqlLedger(f"sqlite:///{path}") as again:
@@ -128,7 +128,7 @@ def test_what_happens_while_an_action_is_stored(
             ledger.deposit("alice", 1)
             happens(path)
 
-    with pytest.raises(cv.StorageError, match="nothing has changed"):
+    with pytest.raises(cv.errors.StorageError, match="nothing has changed"):
         act()
     path.with_name("ledger.db").unlink(missing_ok=True)
     other = made(path.with_name("other.db"))
@@ -140,7 +140,7 @@ def test_what_happens_while_an_action_is_stored(
 
     with monkeypatch.context() as patch:
         patch.setattr(Channel, "commit", moved)
-        with pytest.raises(cv.StorageError, match="is in the file that was there before"):
+        with pytest.raises(cv.errors.StorageError, match="is in the file that was there before"):
             other.deposit("alice", 1)
 
 
@@ -152,14 +152,14 @@ def test_a_copy_put_back_into_the_same_file_is_noticed(path: Path) -> None:
     ledger.close()
     shutil.copy(copy, path)
     for _ in range(2):
-        with pytest.raises(cv.StorageError, match=r"no event 2 any more, .* put back"):
+        with pytest.raises(cv.errors.StorageError, match=r"no event 2 any more, .* put back"):
             ledger.deposit("alice", 1)
-        with pytest.raises(cv.StorageError, match=r"no event 2 any more, .* put back"):
+        with pytest.raises(cv.errors.StorageError, match=r"no event 2 any more, .* put back"):
             ledger.account("alice")
     with cv.SqlLedger(f"sqlite:///{path}") as again:
         again.deposit("alice", 7)
         again.deposit("alice", 7)
-    with pytest.raises(cv.StorageError, match=r"no event 2 any more"):
+    with pytest.raises(cv.errors.StorageError, match=r"no event 2 any more"):
         ledger.deposit("alice", 1)
 
 
@@ -168,7 +168,7 @@ def test_another_ledger_in_the_same_file_is_noticed(path: Path) -> None:
     ledger.close()
     other.close()
     shutil.copy(path.with_name("other.db"), path)
-    with pytest.raises(cv.StorageError, match="now holds the ledger"):
+    with pytest.raises(cv.errors.StorageError, match="now holds the ledger"):
         ledger.deposit("alice", 1)
 
 
@@ -186,7 +186,7 @@ def test_a_server_that_was_put_back_is_noticed(server: Server) -> None:
         connection.execute(f"DELETE FROM {name}.events WHERE seq > 1")
         connection.execute(f"DELETE FROM {name}.accounts WHERE name = 'bob'")
         connection.execute(f"UPDATE {name}.ledger SET (seq, time, digest, deposited) = (%s, %s, %s, %s)", before)
-    with pytest.raises(cv.StorageError, match="no event 3 any more"):
+    with pytest.raises(cv.errors.StorageError, match="no event 3 any more"):
         ledger.deposit("alice", 1)
     assert cv.SqlLedger(url).deposit("alice", 1) == 6
 
@@ -217,9 +217,9 @@ def test_a_read_only_medium(path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert main(["ledger", "verify", str(path), "--head", head]) == 0
         with cv.SqlLedger(f"sqlite:///file:{path}?mode=ro&uri=true") as found:
             assert found.account("alice") == 5
-            with pytest.raises(cv.StorageError, match="can only be read"):
+            with pytest.raises(cv.errors.StorageError, match="can only be read"):
                 found.deposit("alice", 1)
-        with pytest.raises(cv.StorageError, match=r"can only be read|mode=ro"):
+        with pytest.raises(cv.errors.StorageError, match=r"can only be read|mode=ro"):
             cv.SqlLedger(f"sqlite:///{path}")
     assert head in capsys.readouterr().out
     assert os.listdir(path.parent) == ["ledger.db"]
@@ -252,5 +252,5 @@ def test_a_read_only_medium_that_somebody_writes_to(path: Path) -> None:
     path.chmod(0o644)
     with cv.SqlLedger(f"sqlite:///{path}") as writer:
         writer.deposit("alice", 1)
-        with pytest.raises(cv.StorageError, match="somebody wrote to it"):
+        with pytest.raises(cv.errors.StorageError, match="somebody wrote to it"):
             ledger.account("alice")

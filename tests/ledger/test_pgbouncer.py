@@ -94,7 +94,7 @@ def test_one_connection_of_the_server_is_enough(server: Server) -> None:
         network = Network()
         waiting = network.ledger.open_group(TASK, creator="app", fee=3)
         assert cv.SqlLedger(url).group(waiting.id).pool == waiting.pool
-        ledger = cv.SqlLedger(url, clock=network.clock, beacon=cv.LocalBeacon(b"secret"), trust_clock=True)
+        ledger = cv.SqlLedger(url, clock=network.clock, beacon=cv.ledger.LocalBeacon(b"secret"), trust_clock=True)
         ledger.group(waiting.id)
         ledger.deposit("app", 1)
         with pytest.raises(AlreadyDoneError):
@@ -166,9 +166,9 @@ def test_nothing_is_left_behind_for_others(left_behind: tuple[str, Callable[[str
 
 def test_a_pooler_in_statement_mode_is_refused_at_the_start(server: Server) -> None:
     with started(server, "statement") as pooler:
-        with pytest.raises(cv.StorageError, match="pool_mode = transaction"):
+        with pytest.raises(cv.errors.StorageError, match="pool_mode = transaction"):
             cv.SqlLedger(pooler.url(options_of(server)))
-        with suppress(cv.StorageError), cv.SqlLedger(pooler.url()):
+        with suppress(cv.errors.StorageError), cv.SqlLedger(pooler.url()):
             pytest.fail("it was taken")
 
 

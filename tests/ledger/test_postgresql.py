@@ -74,7 +74,7 @@ def test_a_server_that_was_started_again_while_nobody_acted(monkeypatch: pytest.
         server.halt()
         server.start()
         monkeypatch.setattr(engine, "_RESTED_SECONDS", 3_600.0)
-        with pytest.raises(cv.StorageError, match="the connection failed"):
+        with pytest.raises(cv.errors.StorageError, match="the connection failed"):
             ledger.deposit("alice", 1)
         assert ledger.deposit("alice", 1) == 3, "it has a new connection"
     finally:
@@ -90,10 +90,10 @@ def test_tables_that_a_crash_empties_are_refused(server: Server) -> None:
         ledger.deposit("alice", 1)
     with psycopg.connect(host=str(server.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"ALTER TABLE {name}.accounts SET UNLOGGED")
-    with pytest.raises(cv.StorageError, match="does not keep the table 'accounts'"):
+    with pytest.raises(cv.errors.StorageError, match="does not keep the table 'accounts'"):
         cv.SqlLedger(url)
     for path in ("pg_temp", "nowhere", ""):
-        with pytest.raises(cv.StorageError, match="names no schema in which tables are kept"):
+        with pytest.raises(cv.errors.StorageError, match="names no schema in which tables are kept"):
             cv.SqlLedger(url.replace(name, path))
 
 
@@ -111,7 +111,7 @@ def test_options_of_the_url_hold(server: Server, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PGOPTIONS", options.replace("%3D", "="))
     assert cv.SqlLedger(base).account("alice") == 1
     for wrong in ("-d%205", "-cnothing", "name=value"):
-        with pytest.raises(cv.InvalidInputError, match="expected -c name=value"):
+        with pytest.raises(cv.errors.InvalidInputError, match="expected -c name=value"):
             cv.SqlLedger(f"{base}&options={wrong}")
-    with pytest.raises(cv.StorageError, match="refused"):
+    with pytest.raises(cv.errors.StorageError, match="refused"):
         cv.SqlLedger(f"{url}%20-cno_such_thing=1")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import LEDGER_VERSION, Ledger, MemoryLedger, SqlLedger, StoringLedger
+from crynux_validate import Ledger, MemoryLedger, SqlLedger
+from crynux_validate.ledger import LEDGER_VERSION, StoringLedger
 
 VERSION_2 = """\
 account(account: str) -> int

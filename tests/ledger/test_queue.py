@@ -37,7 +37,7 @@ REFUSED = (
     TooEarlyError,
     TooLateError,
     UnknownIdError,
-    cv.NotEnoughNodes,
+    cv.errors.NotEnoughNodes,
 )
 """What random actions run into."""
 
@@ -57,7 +57,7 @@ class Pair:
     def __init__(self, backend: backends.Backend, seed: int, nodes: int = NODES) -> None:
         self.backend, self.chance = backend, random.Random(seed)
         self.clock = ManualClock()
-        options: dict[str, Any] = {"ledger_id": "pair", "clock": self.clock, "beacon": cv.LocalBeacon(b"secret")}
+        options: dict[str, Any] = {"ledger_id": "pair", "clock": self.clock, "beacon": cv.ledger.LocalBeacon(b"secret")}
         self.memory: StoringLedger = cv.MemoryLedger(LOOSE, **options)
         self.views = [backend.make(LOOSE, **options)]
         self.given = self.refused = self.found = 0
@@ -83,13 +83,13 @@ class Pair:
             task = TASK.replace(seed=self.given)
             self._both(stored, lambda ledger: ledger.open_group(task, creator="app", fee=3))
         elif kind == "draw" and groups:
-            waiting = [group for group in groups if group.status is cv.Status.OPEN] or groups
+            waiting = [group for group in groups if group.status is cv.ledger.Status.OPEN] or groups
             name = self.chance.choice(waiting).id
             self._both(stored, lambda ledger: ledger.draw(name))
         elif kind == "settle" and groups:
-            drawn = [group for group in groups if group.status is cv.Status.DRAWN] or groups
+            drawn = [group for group in groups if group.status is cv.ledger.Status.DRAWN] or groups
             group = self.chance.choice(drawn)
-            if group.status is cv.Status.DRAWN and not group.commitments:
+            if group.status is cv.ledger.Status.DRAWN and not group.commitments:
                 self._answer(stored, group)
             self._both(stored, lambda ledger: ledger.settle(group.id))
         elif kind == "leave":
@@ -180,7 +180,9 @@ def test_a_batch_of_openings_and_draws_is_one_log(backend: backends.Backend) -> 
     ledger = network.ledger
     with ledger.batch():
         opened = [network.opened(fee=3) for _ in range(10)]
-        with pytest.raises(cv.NotEnoughNodes, match=r"wait for their draw: 10; .* groups of 3 at most 10 can wait"):
+        with pytest.raises(
+            cv.errors.NotEnoughNodes, match=r"wait for their draw: 10; .* groups of 3 at most 10 can wait"
+        ):
             network.opened(fee=3)
         network.clock.advance(1)
         ledger.draw(opened[2].id)

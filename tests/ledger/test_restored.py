@@ -47,7 +47,7 @@ class Kept:
     signatures: Mapping[str, bytes]
 
     @property
-    def draw(self) -> cv.Draw:
+    def draw(self) -> cv.machines.Draw:
         assert self.group.draw is not None
         return self.group.draw
 
@@ -56,7 +56,7 @@ def ledger_at(
     path: Path, clock: ManualClock, policy: cv.Policy | None = None, secret: bytes = b"first"
 ) -> cv.SqlLedger:
     return cv.SqlLedger(
-        f"sqlite:///{path}", policy, ledger_id="test", clock=clock, beacon=cv.LocalBeacon(secret), timeout=5
+        f"sqlite:///{path}", policy, ledger_id="test", clock=clock, beacon=cv.ledger.LocalBeacon(secret), timeout=5
     )
 
 
@@ -109,16 +109,16 @@ def check_that_nothing_fits(ledger: cv.SqlLedger, group: cv.Group, kept: Kept) -
                 ledger.commit(group.id, node, commitment, signature=kept.signatures[node])
     assert ledger.events() == before
     again = answer(ledger, group)
-    assert ledger.settle(group.id).status is cv.Status.SETTLED, "the nodes themselves can answer"
+    assert ledger.settle(group.id).status is cv.ledger.Status.SETTLED, "the nodes themselves can answer"
     forged = replace(
         again.group,
-        status=cv.Status.SETTLED,
+        status=cv.ledger.Status.SETTLED,
         rounds=kept.group.rounds,
         verdict=ledger.group(group.id).verdict,
         delivered_by=group.members[0],
     )
-    with pytest.raises(cv.BrokenEvidenceError, match="does not open its commitment"):
-        cv.verify_evidence(cv.Evidence("test", group.members[0], forged))
+    with pytest.raises(cv.errors.BrokenEvidenceError, match="does not open its commitment"):
+        cv.verify_evidence(cv.ledger.Evidence("test", group.members[0], forged))
 
 
 def test_after_a_restored_backup_another_value_of_the_beacon_is_another_draw(folder: Path) -> None:
@@ -213,7 +213,7 @@ def test_without_keys_an_old_opening_does_not_fit_an_old_commitment(folder: Path
             restored.reveal(group.id, node, kept.openings[node])
 
 
-INVENTED: dict[str, Callable[[cv.Draw], cv.Draw]] = {
+INVENTED: dict[str, Callable[[cv.machines.Draw], cv.machines.Draw]] = {
     "co-member": lambda draw: replace(draw, members=(*draw.members[:2], "n3")),
     "another of the pool": lambda draw: replace(draw, members=(*draw.members[:2], _other(draw))),
     "order": lambda draw: replace(draw, members=draw.members[::-1]),
@@ -222,12 +222,14 @@ INVENTED: dict[str, Callable[[cv.Draw], cv.Draw]] = {
     "no beacon": lambda draw: replace(draw, beacon=b""),
     "ledger": lambda draw: replace(draw, ledger="another"),
     "group": lambda draw: replace(draw, group="group-9"),
-    "pool": lambda draw: replace(draw, pool=cv.Pool([replace(c, weight=7**at) for at, c in enumerate(draw.pool, 1)])),
+    "pool": lambda draw: replace(
+        draw, pool=cv.machines.Pool([replace(c, weight=7**at) for at, c in enumerate(draw.pool, 1)])
+    ),
     "unavailable": lambda draw: replace(draw, unavailable={draw.members[0]: "group-0"}, unavailable_weight=1_000),
 }
 
 
-def _other(draw: cv.Draw) -> str:
+def _other(draw: cv.machines.Draw) -> str:
     return next(candidate.id for candidate in draw.pool if candidate.id not in draw.members)
 
 

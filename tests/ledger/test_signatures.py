@@ -5,17 +5,10 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import (
-    Draw,
-    Group,
-    InvalidInputError,
-    MissingExtraError,
-    Opening,
-    Pool,
-    SignatureError,
-    SigningKey,
-)
+from crynux_validate import Group, Opening, SigningKey
 from crynux_validate.encoding import length_prefixed
+from crynux_validate.errors import InvalidInputError, MissingExtraError, SignatureError
+from crynux_validate.machines import Draw, Pool
 from crynux_validate.signatures import attestation_bytes, is_signed, signed_bytes
 from tests.ledger.helpers import CARD, CHEAT, HONEST, TASK, Network
 

@@ -96,7 +96,7 @@ def test_text_that_is_none_in_the_schema(url: str) -> None:
         connection.execute("PRAGMA writable_schema=ON")
         connection.execute("UPDATE sqlite_master SET sql = CAST(x'4352ae' AS TEXT) WHERE name = 'events'")
     connection.close()
-    with pytest.raises(cv.StorageError, match="damaged"):
+    with pytest.raises(cv.errors.StorageError, match="damaged"):
         cv.SqlLedger(url).verify_log()
 
 
@@ -107,7 +107,7 @@ def test_a_pool_that_cannot_be_unpacked(url: str) -> None:
         with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
             connection.execute(f"UPDATE {table} SET {column} = x'00'")
         connection.close()
-        with pytest.raises(cv.StorageError, match=r"pool cannot be read: the database was damaged"):
+        with pytest.raises(cv.errors.StorageError, match=r"pool cannot be read: the database was damaged"):
             len(cv.SqlLedger(url).group(group).pool)
 
 

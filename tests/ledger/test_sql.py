@@ -91,9 +91,9 @@ def test_processes_have_one_beacon(backend: backends.Backend) -> None:
 
 def test_another_policy_or_id_is_refused(backend: backends.Backend) -> None:
     url = backend.url_of(Network().ledger)
-    with pytest.raises(cv.InvalidInputError, match="another policy: threshold is 16 there and 5 here"):
+    with pytest.raises(cv.errors.InvalidInputError, match="another policy: threshold is 16 there and 5 here"):
         cv.SqlLedger(url, replace(POLICY, threshold=5))
-    with pytest.raises(cv.InvalidInputError, match="holds the ledger 'test', not 'mine'"):
+    with pytest.raises(cv.errors.InvalidInputError, match="holds the ledger 'test', not 'mine'"):
         cv.SqlLedger(url, ledger_id="mine")
     assert cv.SqlLedger(url, POLICY, ledger_id="test").account("app") == 10_000
     listed = replace(POLICY, admitted_declarations=("ab" * 32,))
@@ -105,24 +105,24 @@ def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> 
     ledger = sql(Network())
     url = backend.url_of(ledger)
     edit(ledger, update(LEDGER).values(schema="crynux-validate/sql-ledger/4"))
-    with pytest.raises(cv.StorageError, match=r"newer version .* version 4, this one reads up to 3; upgrade"):
+    with pytest.raises(cv.errors.StorageError, match=r"newer version .* version 4, this one reads up to 3; upgrade"):
         cv.SqlLedger(url)
     for old in (1, 2):
         edit(ledger, update(LEDGER).values(schema=f"crynux-validate/sql-ledger/{old}"))
         older = (
             rf"older version .* version {old}, this one reads 3; read its log with that version, .* SqlLedger.replay"
         )
-        with pytest.raises(cv.StorageError, match=older):
+        with pytest.raises(cv.errors.StorageError, match=older):
             cv.SqlLedger(url)
     edit(ledger, update(LEDGER).values(schema="my-ledger/1"))
-    with pytest.raises(cv.StorageError, match="says that its tables are 'my-ledger/1'"):
+    with pytest.raises(cv.errors.StorageError, match="says that its tables are 'my-ledger/1'"):
         cv.SqlLedger(url)
     other = sql(Network())
     with other._engine.begin() as connection:
         for table in reversed(LEDGER.metadata.sorted_tables):
             table.drop(connection)
         connection.execute(text("CREATE TABLE ledger (id TEXT)"))
-    with pytest.raises(cv.StorageError, match="holds tables of something else"):
+    with pytest.raises(cv.errors.StorageError, match="holds tables of something else"):
         cv.SqlLedger(backend.url_of(other))
 
 
@@ -131,7 +131,7 @@ def test_a_log_is_replayed_into_a_new_database_only(backend: backends.Backend) -
     network.answered(HONEST, HONEST, CHEAT)
     events = network.ledger.events()
     url = backend.url_of(backend.make(POLICY))
-    with pytest.raises(cv.StorageError, match="holds a ledger"):
+    with pytest.raises(cv.errors.StorageError, match="holds a ledger"):
         cv.SqlLedger.replay(events, url)
     forged = [*events[:-1], replace(events[-1], kind="draw")]
     with pytest.raises(BrokenLogError):
@@ -174,7 +174,7 @@ def test_an_edited_record_or_event_is_found(backend: backends.Backend) -> None:
     with pytest.raises(BrokenLogError, match="event 3 cannot be read"):
         ledger.events()
     edit(ledger, update(NODES).where(stake).values(gpu="{"))
-    with pytest.raises(cv.StorageError, match="cannot be read: the database was damaged or edited"):
+    with pytest.raises(cv.errors.StorageError, match="cannot be read: the database was damaged or edited"):
         ledger.nodes()
 
 
@@ -304,8 +304,8 @@ def test_the_name_of_the_beacon_is_checked_when_a_ledger_is_opened_again(backend
         edit(ledger, update(LEDGER).values(beacon=name))
         with pytest.raises(BrokenLogError, match="id, policy or beacon is not what the log says"):
             cv.SqlLedger(url).verify_records()
-        with pytest.raises(cv.InvalidInputError, match=f"began with {name}, and keeps it"):
-            cv.SqlLedger(url, beacon=cv.LocalBeacon(b"secret"))
+        with pytest.raises(cv.errors.InvalidInputError, match=f"began with {name}, and keeps it"):
+            cv.SqlLedger(url, beacon=cv.ledger.LocalBeacon(b"secret"))
 
 
 def _head(connection: Connection) -> object:
@@ -320,7 +320,7 @@ def test_a_draw_that_the_own_beacon_did_not_make_is_found(backend: backends.Back
     network.drawn()
     assert isinstance(honest, cv.SqlLedger)
     honest.verify_records()
-    honest._beacon = cv.LocalBeacon(b"a value that somebody liked better")
+    honest._beacon = cv.ledger.LocalBeacon(b"a value that somebody liked better")
     network.drawn()
     again = backend.again(honest)
     assert isinstance(again, cv.SqlLedger)
@@ -337,9 +337,11 @@ def _forged(ledger: cv.SqlLedger, *actions: Action) -> None:
             ledger._record(store, action, ledger._now(store))
 
 
-@pytest.mark.parametrize("beacon", [cv.LocalBeacon(b"secret"), SlowBeacon()])
+@pytest.mark.parametrize("beacon", [cv.ledger.LocalBeacon(b"secret"), SlowBeacon()])
 @pytest.mark.parametrize("away", [-5_000, -1, 1, 5_000])
-def test_a_round_that_was_not_the_next_one_is_found(backend: backends.Backend, beacon: cv.Beacon, away: int) -> None:
+def test_a_round_that_was_not_the_next_one_is_found(
+    backend: backends.Backend, beacon: cv.ledger.Beacon, away: int
+) -> None:
     """Whoever can take a round that was public at the opening chooses the members (P4a)."""
     clock, policy = ManualClock(), replace(POLICY, beacon_delay_seconds=15)
     network = NetworkAround(backend.make(policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon), clock, nodes=12)
@@ -354,8 +356,8 @@ def test_a_round_that_was_not_the_next_one_is_found(backend: backends.Backend, b
         ledger.verify_records()
 
 
-@pytest.mark.parametrize("beacon", [cv.LocalBeacon(b"secret"), SlowBeacon()])
-def test_a_value_before_its_time_is_found(backend: backends.Backend, beacon: cv.Beacon) -> None:
+@pytest.mark.parametrize("beacon", [cv.ledger.LocalBeacon(b"secret"), SlowBeacon()])
+def test_a_value_before_its_time_is_found(backend: backends.Backend, beacon: cv.ledger.Beacon) -> None:
     """At the time of such a draw the beacon gives nothing that an invented value could be compared with (P4b)."""
     clock, policy = ManualClock(), replace(POLICY, beacon_delay_seconds=15)
     network = NetworkAround(backend.make(policy, ledger_id=LEDGER_ID, clock=clock, beacon=beacon), clock, nodes=12)
@@ -388,7 +390,7 @@ def test_a_group_that_was_closed_though_its_value_was_public_is_found(backend: b
     group = network.opened(fee=3)
     network.clock.now = group.draw_deadline
     own, ledger._beacon = ledger._beacon, SilentBeacon()
-    assert ledger.draw(group.id).status is cv.Status.CLOSED
+    assert ledger.draw(group.id).status is cv.ledger.Status.CLOSED
     ledger.verify_records()
     ledger._beacon = own
     with pytest.raises(
@@ -400,7 +402,7 @@ def test_a_group_that_was_closed_though_its_value_was_public_is_found(backend: b
 def test_a_check_tells_how_far_it_is(backend: backends.Backend) -> None:
     ledger = sql(Network())
     for check in (ledger.verify_log, ledger.verify_records):
-        told: list[cv.Event] = []
+        told: list[cv.ledger.Event] = []
         check(on_event=told.append)
         assert tuple(told) == ledger.events()
 
@@ -512,7 +514,7 @@ def test_an_action_that_fails_half_way_changes_nothing(
         assert isinstance(again, cv.SqlLedger)
         assert (again.events(), again.totals(), again.all_nodes(), again.accounts(), again.group(group.id)) == before
     act()
-    assert ledger.group(group.id).status is cv.Status.SETTLED
+    assert ledger.group(group.id).status is cv.ledger.Status.SETTLED
     ledger.verify_records()
 
 
@@ -613,7 +615,7 @@ def test_pools_of_many_groups_are_stored_once(backend: backends.Backend) -> None
     assert [len(group.pool) for group in groups] == [5, 5, 5, 5, 6, 5, 7]
     assert again.group(groups[4].id).pool[0].weight == 401
     stored = again.group(groups[0].id).pool
-    assert isinstance(stored, cv.Pool)
+    assert isinstance(stored, cv.machines.Pool)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = stored.nothing  # type: ignore[attr-defined]
 
@@ -623,10 +625,10 @@ def test_questions_and_their_errors(backend: backends.Backend) -> None:
     with pytest.raises(UnknownIdError):
         ledger.group("group-9")
     for since in (-1, True, "0", None, 2**63):
-        with pytest.raises(cv.InvalidInputError, match="since"):
+        with pytest.raises(cv.errors.InvalidInputError, match="since"):
             ledger.events(since)  # type: ignore[arg-type]
     for count in (0, -1, True, "1"):
-        with pytest.raises(cv.InvalidInputError, match="count"):
+        with pytest.raises(cv.errors.InvalidInputError, match="count"):
             ledger.last_groups(count)  # type: ignore[arg-type]
     with cv.SqlLedger(backend.url_of(ledger)) as inside:
         assert inside.account("app") == 10_000

@@ -57,39 +57,39 @@ def filled(path: Path, groups: int = 3) -> str:
     ],
 )  # fmt: skip
 def test_urls_that_name_no_database_for_a_ledger(url: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"sqlite:///ledger\.db|MemoryLedger"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"sqlite:///ledger\.db|MemoryLedger"):
         cv.SqlLedger(url)
 
 
 def test_a_password_is_not_shown() -> None:
-    with pytest.raises(cv.InvalidInputError) as caught:
+    with pytest.raises(cv.errors.InvalidInputError) as caught:
         cv.SqlLedger("mysql://me:secret@host/db")
     assert "secret" not in str(caught.value)
-    with pytest.raises(cv.StorageError, match="the connection failed") as failed:
+    with pytest.raises(cv.errors.StorageError, match="the connection failed") as failed:
         cv.SqlLedger("postgresql+psycopg://me:secret@/db?host=/nowhere")
     assert "secret" not in str(failed.value)
 
 
 def test_bad_arguments_leave_no_file(folder: Path) -> None:
     path = folder / "ledger.db"
-    with pytest.raises(cv.InvalidInputError, match="timeout"):
+    with pytest.raises(cv.errors.InvalidInputError, match="timeout"):
         cv.SqlLedger(url_of(path), timeout=-1)
-    with pytest.raises(cv.InvalidInputError, match="ledger id"):
+    with pytest.raises(cv.errors.InvalidInputError, match="ledger id"):
         cv.SqlLedger(url_of(path), ledger_id="")
-    with pytest.raises(cv.InvalidInputError, match="integer seconds"):
+    with pytest.raises(cv.errors.InvalidInputError, match="integer seconds"):
         cv.SqlLedger(url_of(path), clock=lambda: 1.5)  # type: ignore[arg-type, return-value]
     assert not path.exists()
 
 
 def test_a_folder_that_is_not_there(folder: Path) -> None:
-    with pytest.raises(cv.StorageError, match="No such file or directory"):
+    with pytest.raises(cv.errors.StorageError, match="No such file or directory"):
         cv.SqlLedger(url_of(folder / "nothing" / "ledger.db"))
 
 
 def test_what_is_no_database(folder: Path) -> None:
     path = folder / "ledger.db"
     path.write_bytes(b"this is my diary, not a database. " * 50)
-    with pytest.raises(cv.StorageError, match="no SQLite database"):
+    with pytest.raises(cv.errors.StorageError, match="no SQLite database"):
         cv.SqlLedger(url_of(path))
     assert path.read_bytes().startswith(b"this is my diary")
 
@@ -100,7 +100,7 @@ def test_somebody_elses_database_is_left_as_it_was(folder: Path) -> None:
         connection.execute("CREATE TABLE songs (name TEXT)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(cv.StorageError, match=r"something else \(songs\)"):
+    with pytest.raises(cv.errors.StorageError, match=r"something else \(songs\)"):
         cv.SqlLedger(url_of(path))
     assert path.read_bytes() == before
 
@@ -109,7 +109,7 @@ def test_an_empty_file_is_no_new_ledger(folder: Path) -> None:
     path = folder / "ledger.db"
     filled(path)
     os.truncate(path, 0)
-    with pytest.raises(cv.StorageError, match="empty file: a ledger that was cut off"):
+    with pytest.raises(cv.errors.StorageError, match="empty file: a ledger that was cut off"):
         cv.SqlLedger(url_of(path), timeout=0.1)
     assert path.stat().st_size == 0
 
@@ -119,7 +119,7 @@ def test_a_file_that_was_cut_off(folder: Path, part: float) -> None:
     path = folder / "ledger.db"
     filled(path)
     os.truncate(path, int(path.stat().st_size * part) // 4096 * 4096)
-    with pytest.raises(cv.StorageError, match="damaged, or was cut off"):
+    with pytest.raises(cv.errors.StorageError, match="damaged, or was cut off"):
         cv.SqlLedger(url_of(path)).verify_log()
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_found(folder: Path) -> None:
         with damaged.open("r+b") as stream:
             stream.seek(at)
             stream.write(b"\xa5" * 4096)
-        with pytest.raises(cv.StorageError, match="damaged"):
+        with pytest.raises(cv.errors.StorageError, match="damaged"):
             cv.SqlLedger(url_of(damaged)).verify_storage()
 
 
@@ -144,7 +144,7 @@ def test_a_locked_file(folder: Path) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
-        with pytest.raises(cv.StorageBusyError, match=r"another process holds it .* try again"):
+        with pytest.raises(cv.errors.StorageBusyError, match=r"another process holds it .* try again"):
             ledger.deposit("a", 1)
         assert ledger.account("app") > 0, "who reads waits for nobody"
     finally:
@@ -155,7 +155,7 @@ def test_a_locked_file(folder: Path) -> None:
 
 def test_a_thread_that_waits_too_long(folder: Path) -> None:
     ledger = cv.SqlLedger(url_of(folder / "ledger.db"), timeout=0.1)
-    with ledger._writing(), pytest.raises(cv.StorageBusyError, match="other threads hold it"):
+    with ledger._writing(), pytest.raises(cv.errors.StorageBusyError, match="other threads hold it"):
         ledger.deposit("a", 1)
     assert ledger.deposit("a", 1) == 1
 
@@ -167,7 +167,7 @@ def test_a_file_that_can_only_be_read(folder: Path) -> None:
     assert ledger.totals().balanced
     ledger.verify_log()
     ledger.verify_records()
-    with pytest.raises(cv.StorageError, match="it can only be read"):
+    with pytest.raises(cv.errors.StorageError, match="it can only be read"):
         ledger.deposit("a", 1)
     assert ledger.account("a") == 0
 
@@ -188,7 +188,7 @@ def test_a_full_disk(folder: Path) -> None:
             ledger.deposit(f"account-{done}", 1)
             done += 1
 
-    with pytest.raises(cv.StorageError, match="the disk is full"):
+    with pytest.raises(cv.errors.StorageError, match="the disk is full"):
         fill()
     again = cv.SqlLedger(url_of(path))
     assert [again.account(f"account-{at}") for at in range(done + 1)] == [1] * done + [0]
@@ -210,10 +210,10 @@ def test_a_disk_that_is_full_within_a_batch(folder: Path) -> None:
     def fill() -> None:
         with ledger.batch():
             for at in range(3_000):
-                with suppress(cv.StorageError):
+                with suppress(cv.errors.StorageError):
                     ledger.deposit(f"account-{at}", 1)
 
-    with pytest.raises(cv.StorageError, match="the disk is full"):
+    with pytest.raises(cv.errors.StorageError, match="the disk is full"):
         fill()
     again = cv.SqlLedger(url_of(path))
     assert again.head() == ledger.head() == before
@@ -265,7 +265,8 @@ def test_the_package_loads_no_sqlalchemy() -> None:
 def test_a_missing_extra_is_named(package: str, extra: str) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\nimport crynux_validate as cv\n"
-        "try:\n    cv.SqlLedger('postgresql+psycopg:///x')\nexcept cv.MissingExtraError as error:\n    print(error)"
+        "try:\n    cv.SqlLedger('postgresql+psycopg:///x')\n"
+        "except cv.errors.MissingExtraError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert f"crynux-validate[{extra}]" in done.stdout

@@ -77,20 +77,20 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_what_stores_nothing_or_locks_nothing_is_refused(folder: Path, url: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=r"sqlite:///|MemoryLedger|name a file"):
+    with pytest.raises(cv.errors.InvalidInputError, match=r"sqlite:///|MemoryLedger|name a file"):
         cv.SqlLedger(url)
     assert os.listdir(folder) == []
 
 
 def test_a_pipe_and_a_file_without_a_name_are_refused(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    with pytest.raises(cv.InvalidInputError, match="no regular file"):
+    with pytest.raises(cv.errors.InvalidInputError, match="no regular file"):
         cv.SqlLedger("sqlite:///pipe")
     with tempfile.TemporaryFile(dir=folder) as unnamed:
         path = f"/proc/self/fd/{unnamed.fileno()}"
         if not Path(path).exists():
             pytest.skip("this system has no /proc")
-        with pytest.raises(cv.InvalidInputError, match="stores nothing"):
+        with pytest.raises(cv.errors.InvalidInputError, match="stores nothing"):
             cv.SqlLedger(f"sqlite:///{path}")
 
 
@@ -135,7 +135,7 @@ def test_a_relative_path_stays_where_it_was(folder: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])
 def test_what_makes_no_file(folder: Path, mode: str) -> None:
-    with pytest.raises(cv.StorageError, match="cannot be opened"):
+    with pytest.raises(cv.errors.StorageError, match="cannot be opened"):
         cv.SqlLedger(f"sqlite:///file:ledger.db?mode={mode}&uri=true")
     assert os.listdir(folder) == []
     assert read_url(f"sqlite:///file:x?mode={mode}&uri=true").mode == mode

@@ -113,7 +113,9 @@ def test_a_fault_before_the_write_leaves_the_ledger_as_it_was() -> None:
     ledger = Network().ledger
     faulty = FaultyLedger(ledger, before=Faults(calls={2}))
     assert faulty.deposit("a", 1) == 1
-    with pytest.raises(cv.StorageError, match=r"^deposit: .* is not known: ask the ledger before you repeat it$"):
+    with pytest.raises(
+        cv.errors.StorageError, match=r"^deposit: .* is not known: ask the ledger before you repeat it$"
+    ):
         faulty.deposit("a", 1)
     assert ledger.account("a") == 1
     assert faulty.deposit("a", 1) == 2
@@ -125,7 +127,7 @@ def test_a_fault_after_the_write_looks_the_same_and_the_action_is_stored(backend
     events = len(ledger.events())
     messages = []
     for faulty in (FaultyLedger(ledger, before=Faults()), FaultyLedger(ledger, after=Faults())):
-        with pytest.raises(cv.StorageError) as caught:
+        with pytest.raises(cv.errors.StorageError) as caught:
             faulty.deposit("a", 5)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
@@ -146,7 +148,7 @@ def test_faults_of_some_methods_count_only_their_calls() -> None:
     faulty.deposit("app", 1)
     faulty.withdraw("app", 1)
     faulty.deposit("app", 1)
-    with pytest.raises(cv.StorageError, match="account"):
+    with pytest.raises(cv.errors.StorageError, match="account"):
         faulty.account("app")
     faulty.withdraw("app", 1)
     assert faulty.account("app") == 10_000
@@ -161,7 +163,7 @@ def test_faults_at_random_are_the_same_for_the_same_seed() -> None:
         for at in range(100):
             try:
                 faulty.deposit("a", 1)
-            except cv.StorageError:
+            except cv.errors.StorageError:
                 found.append(at)
         assert faulty.account("a") == 100 - len(found)
         return found
@@ -176,8 +178,8 @@ def test_the_error_is_the_callers_choice() -> None:
     ledger = Network().ledger
     with pytest.raises(TimeoutError, match="settle"):
         FaultyLedger(ledger, before=Faults(methods={"settle"}), error=TimeoutError).settle("group-1")
-    with pytest.raises(cv.StorageBusyError, match="mine"):
-        FaultyLedger(ledger, before=Faults(), error=lambda _: cv.StorageBusyError("mine")).deposit("a", 1)
+    with pytest.raises(cv.errors.StorageBusyError, match="mine"):
+        FaultyLedger(ledger, before=Faults(), error=lambda _: cv.errors.StorageBusyError("mine")).deposit("a", 1)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +195,14 @@ def test_the_error_is_the_callers_choice() -> None:
     ],
 )
 def test_faults_that_say_nothing_sensible(wrong: dict[str, Any], match: str) -> None:
-    with pytest.raises(cv.InvalidInputError, match=match):
+    with pytest.raises(cv.errors.InvalidInputError, match=match):
         Faults(**wrong)
 
 
 @pytest.mark.parametrize("seconds", [-1, "1", True, None, float("nan")])
 def test_latency_that_says_nothing_sensible(seconds: Any) -> None:
     for name in ("before", "after"):
-        with pytest.raises(cv.InvalidInputError, match=f"{name} is .* expected seconds from 0"):
+        with pytest.raises(cv.errors.InvalidInputError, match=f"{name} is .* expected seconds from 0"):
             LatencyLedger(cv.MemoryLedger(), **{name: seconds})
 
 
@@ -251,7 +253,7 @@ def test_wrappers_go_around_each_other() -> None:
     outer = ReadOnlyLedger(LoggingLedger(faulty, calls.append))
     with pytest.raises(ReadOnlyLedgerError):
         outer.deposit("a", 1)
-    with pytest.raises(cv.StorageError):
+    with pytest.raises(cv.errors.StorageError):
         outer.account("app")
     assert [call.method for call in calls] == ["account"]
     assert repr(outer) == f"ReadOnlyLedger(LoggingLedger(FaultyLedger({ledger!r})))"
@@ -266,12 +268,12 @@ def test_repeating_after_a_lost_answer_pays_twice_unless_the_ledger_is_asked() -
         before = faulty.account(account)
         try:
             return faulty.deposit(account, amount)
-        except cv.StorageError:
+        except cv.errors.StorageError:
             done = faulty.account(account)
             return done if done > before else faulty.deposit(account, amount)
 
     assert deposit_with_care("a", 5) == 5
     careless = FaultyLedger(ledger, after=Faults(calls={1}))
-    with pytest.raises(cv.StorageError):
+    with pytest.raises(cv.errors.StorageError):
         careless.deposit("b", 5)
     assert careless.deposit("b", 5) == 10

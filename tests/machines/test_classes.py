@@ -11,17 +11,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    Attestation,
-    Environment,
-    GpuModel,
-    InvalidInputError,
-    Node,
-    NodeClass,
-    admitted_classes,
-    class_of,
-    classes_of,
-)
+from crynux_validate import GpuModel
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines import Attestation, Environment, Node, NodeClass, admitted_classes, class_of, classes_of
 from crynux_validate.machines.pairing import supply_of, weight_of
 
 CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from crynux_validate import Environment, GpuModel, InvalidInputError, PipelineError
+from crynux_validate import GpuModel
+from crynux_validate.errors import InvalidInputError, PipelineError
+from crynux_validate.machines import Environment
 from crynux_validate.machines.gpu import PLATFORMS
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import GpuModel, InvalidInputError
+from crynux_validate import GpuModel
+from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.gpu import PLATFORMS
 
 RTX_4090 = GpuModel("NVIDIA GeForce RTX 4090", 24)

@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import (
-    Candidate,
-    Draw,
-    GpuModel,
-    ImageTask,
-    InvalidInputError,
-    ModelRef,
-    Node,
-    NotEnoughNodes,
-    Policy,
-    Pool,
-    verify_draw,
-)
+from crynux_validate import GpuModel, ImageTask, ModelRef, Policy, verify_draw
+from crynux_validate.errors import InvalidInputError, NotEnoughNodes
+from crynux_validate.machines import Candidate, Draw, Node, Pool
 from crynux_validate.machines.pairing import (
     MAX_WORDS,
     can_serve,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crynux_validate import Candidate, InvalidInputError, Pool
+from crynux_validate.errors import InvalidInputError
+from crynux_validate.machines import Candidate, Pool
 from crynux_validate.machines.pool import MAX_WEIGHT
 
 ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)

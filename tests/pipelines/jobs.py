@@ -2,13 +2,14 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.tasks import Dtype, ImageTask, ModelRef, QuantizeBits, TextTask, task_from_json
+from crynux_validate.tasks import Dtype, ImageTask, ModelRef, PictureRef, QuantizeBits, TextTask, task_from_json
 
 
 @functools.cache
@@ -60,11 +61,12 @@ def small_weights(folder: Path) -> str:
     return found.hexdigest()
 
 
-def write(folder: Path, text: str) -> dict[str, Any]:
-    """Run a text task, given as JSON, on the model in a folder."""
+def write(folder: Path, text: str, pictures: Sequence[bytes] = ()) -> dict[str, Any]:
+    """Run a text task, given as JSON, on the model in a folder, with the files of its pictures."""
     task = task_from_json(text)
     assert isinstance(task, TextTask)
-    result = text_runner(folder, task.dtype, task.quantize_bits).run(task.replace(model=task.model.at(folder)))
+    task = task.replace(model=task.model.at(folder), pictures=[PictureRef.of(data) for data in pictures])
+    result = text_runner(folder, task.dtype, task.quantize_bits).run(task)
     environment = result.environment
     return {"tokens": result.token_ids, "texts": result.texts, "score": result.score, "environment": environment}
 

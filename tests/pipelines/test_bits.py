@@ -9,9 +9,10 @@ import torch
 from crynux_validate.answers import ImageScore, similarity_score
 from crynux_validate.errors import DeterminismError
 from crynux_validate.pipelines.images import drawing as images
-from crynux_validate.pipelines.images.drawing import Noise
+from crynux_validate.pipelines.images import noising
+from crynux_validate.pipelines.images.noising import Noise
 from crynux_validate.pipelines.noise import normal
-from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.schedulers import NOISE_SCHEDULERS, SCHEDULERS
 from crynux_validate.tasks import ImageTask
 from tests.pipelines import jobs
 from tests.pipelines.conftest import Machines
@@ -19,7 +20,7 @@ from tests.pipelines.conftest import Machines
 # The other machines load while the first tests run; those that ask them come last.
 pytestmark = pytest.mark.usefixtures("machines")
 
-SCHEDULER_SETTINGS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in SCHEDULERS] + [
+SCHEDULER_SETTINGS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in NOISE_SCHEDULERS] + [
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
     ("PNDMScheduler", {"skip_prk_steps": False}),
 ]
@@ -40,7 +41,7 @@ def test_an_image_does_not_depend_on_those_before_it(
     # The last image alone: the numbers of the images are shifted, nothing else.
     draw = images._draw
     monkeypatch.setattr(
-        images, "_draw", lambda pipe, sched, task, image, *rest: draw(pipe, sched, task, image + 2, *rest)
+        images, "_draw", lambda pipe, call, sched, task, image, *rest: draw(pipe, call, sched, task, image + 2, *rest)
     )
     assert pixels(runner.run(asked.replace(images=1))) == together[2:]
 
@@ -80,13 +81,12 @@ def test_every_scheduler_is_repeatable_and_draws_only_our_noise(
 
 def test_every_draw_has_a_key_of_its_own(runner: Any, task: ImageTask, monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[Any] = []
-    noise = images.noise_tensor
 
-    def remember(*rest: Any) -> torch.Tensor:
-        keys.append(rest[:3])
-        return noise(*rest)
+    def remember(seed: int, *, image: int, draw: int, **more: Any) -> Any:
+        keys.append((seed, image, draw))
+        return normal(seed, image=image, draw=draw, **more)
 
-    monkeypatch.setattr(images, "noise_tensor", remember)
+    monkeypatch.setattr(noising, "normal", remember)
     runner.run(task.replace(scheduler="EulerAncestralDiscreteScheduler", images=2, steps=3))
     assert keys == [(task.seed, image, draw) for image in range(2) for draw in range(4)]
 

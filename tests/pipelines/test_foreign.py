@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode

@@ -12,6 +12,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from crynux_validate.errors import DeterminismError

@@ -17,7 +17,7 @@ from crynux_validate.answers import ErrorReport
 from crynux_validate.errors import InvalidInputError, ModelError
 from crynux_validate.hashing import hamming
 from crynux_validate.pipelines.guard.determinism import deterministic
-from crynux_validate.pipelines.images.drawing import noise_tensor
+from crynux_validate.pipelines.images.noising import noise_tensor
 from crynux_validate.pipelines.models.loading import DTYPES, own_memory
 from crynux_validate.pipelines.runner import Runner, run
 from crynux_validate.tasks import ImageTask, Lora, ModelRef

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch")
+
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.tasks import ImageTask, ModelRef, TextTask

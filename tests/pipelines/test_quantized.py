@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -258,6 +261,28 @@ def test_models_that_have_nothing_to_round(text_model: ModelRef) -> None:
         broken.weight[1, 1] = torch.inf
     with pytest.raises(ModelError, match="in layer that are no finite numbers, which have no 8 bits"):
         quantize(text_model, Odd(broken), 8)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "named"),
+    [
+        ("Mixtral", {"num_local_experts": 2, "hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2,
+                     "num_key_value_heads": 2, "num_hidden_layers": 1}, r"mlp.experts' \(MixtralExperts\)"),
+        ("GPT2", {"n_embd": 32, "n_layer": 1, "n_head": 2}, r"transformer.h.0.attn.c_attn' \(Conv1D\)"),
+    ],
+    ids=["mixture", "gpt2"],
+)  # fmt: skip
+def test_weights_in_layers_of_another_kind_are_refused(family: str, settings: dict[str, Any], named: str) -> None:
+    """They are most of such a model: a task of 4 bits whose weights stay large would be one in name only."""
+    import transformers
+
+    library: Any = transformers
+    config = getattr(library, f"{family}Config")(vocab_size=50, **settings)
+    name = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
+    with torch.random.fork_rng(devices=[]):
+        model = getattr(library, name)(config)
+    with pytest.raises(ModelError, match=named):
+        quantize(ModelRef("a/b", revision="0" * 40), model, 4)
 
 
 def test_a_layer_in_two_places_is_one() -> None:

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers.generation import logits_process
 
-from crynux_validate import ModelRef, PipelineError, TextTask
+from crynux_validate import ModelRef, TextTask
+from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.elementary import exp, log
 from crynux_validate.pipelines.noise import Purpose, gumbel, token_uniform, uniform
 from crynux_validate.pipelines.text import sampling

@@ -13,9 +13,9 @@ diffusers = pytest.importorskip("diffusers")
 
 from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError  # noqa: E402
 from crynux_validate.pipelines.guard.determinism import deterministic  # noqa: E402
-from crynux_validate.pipelines.images.drawing import Noise  # noqa: E402
+from crynux_validate.pipelines.images.noising import Noise  # noqa: E402
 from crynux_validate.pipelines.images.scheduling import check_settings, make_scheduler  # noqa: E402
-from crynux_validate.schedulers import SCHEDULERS, check_scheduler  # noqa: E402
+from crynux_validate.schedulers import NOISE_SCHEDULERS, SCHEDULERS, check_scheduler  # noqa: E402
 from crynux_validate.tasks import ImageTask, ModelRef  # noqa: E402
 
 # diffusers' own, under numpy 2
@@ -53,7 +53,7 @@ def denoise(name: str, arguments: dict[str, Any], steps: int) -> Any:
     return sample
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NOISE_SCHEDULERS)
 def test_every_choice_is_finite(name: str) -> None:
     tried = 0
     with deterministic():
@@ -115,7 +115,7 @@ def draw_exactly(settings: dict[str, Any], task: ImageTask) -> Any:
 
 
 @pytest.mark.parametrize("training", TRAININGS)
-@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+@pytest.mark.parametrize("name", NOISE_SCHEDULERS)
 def test_a_model_that_knows_the_picture_draws_it(name: str, training: str) -> None:
     settings = check_settings(TRAININGS[training])
     if (name, training) in MISFITS:
@@ -186,14 +186,14 @@ def test_settings_that_the_schedulers_would_fill_in_differently(key: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", [*SCHEDULERS, "DEISMultistepScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"]
+    "name", [*NOISE_SCHEDULERS, "DEISMultistepScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler"]
 )
 def test_what_a_scheduler_saves_of_itself_is_known_and_kept(name: str) -> None:
     """Every setting of every scheduler is known, so that none is lost; another scheduler's words stay its own."""
     kind: Any = getattr(diffusers, name)
     trained = {key: STABLE_DIFFUSION[key] for key in ("beta_start", "beta_end", "beta_schedule")}
     settings = check_settings(json.loads(kind(**trained).to_json_string()))
-    for other in SCHEDULERS:
+    for other in NOISE_SCHEDULERS:
         scheduler: Any = make_scheduler(settings, task_for(other, {}, 5))
         for key, value in settings.items():
             if key in scheduler.config and key not in SCHEDULERS[other].defaults and key != "solver_type":

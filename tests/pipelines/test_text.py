@@ -265,7 +265,7 @@ def test_a_callback_may_draw_random_numbers_and_a_model_may_not(writer: Runner, 
 
     hook = loaded.model.register_forward_hook(draw)
     try:
-        with pytest.raises(cv.DeterminismError, match="torch's own generator"):
+        with pytest.raises(cv.errors.DeterminismError, match="torch's own generator"):
             writer.run(task)
     finally:
         hook.remove()
@@ -308,7 +308,7 @@ def test_logits_are_bound_as_the_protocol_says(writer: Runner, task: TextTask, s
     assert result.score.algorithm == "logits/1"
     assert result.score.result_digest == cv.TextScore.from_tokens(result.token_ids).score
     check_answer(asked, result.score)
-    with pytest.raises(cv.InvalidAnswerError, match="tokens/1; the task asks for logits/1"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="tokens/1; the task asks for logits/1"):
         check_answer(asked, cv.TextScore.from_tokens(result.token_ids))
 
 
@@ -407,7 +407,7 @@ def test_the_wrong_kind(writer: Runner, task: TextTask, image_model: ModelRef) -
     closed.close()
     with pytest.raises(PipelineError, match="this runner is closed"):
         closed.run(task)
-    with pytest.raises(cv.ModelError, match=r"configuration in .* cannot be loaded|has no|not a"):
+    with pytest.raises(cv.errors.ModelError, match=r"configuration in .* cannot be loaded|has no|not a"):
         Runner(image_model, "text", "bfloat16", "cpu")
 
 

@@ -253,7 +253,7 @@ def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTas
     assert found.finding is AuditFinding.NOISE
     assert found.against is not None
     assert found.against < 0
-    with pytest.raises(cv.InvalidInputError, match="seed of the second hypothesis"):
+    with pytest.raises(cv.errors.InvalidInputError, match="seed of the second hypothesis"):
         auditor.audit(asked, honest.score, TextProof(asked.digest, honest.token_ids), against=other.replace(seed=8))
 
 
@@ -304,7 +304,7 @@ def test_a_proof_of_another_task_is_an_error_before_a_model_is_loaded(task: Text
     tokens = [[1, 2]]
     other = TextProof(asked.replace(seed=9).digest, tokens)  # type: ignore[arg-type]
     with pytest.raises(
-        cv.InvalidAnswerError, match=f"of the task {other.task_digest[:16]}..., not of {asked.digest[:16]}"
+        cv.errors.InvalidAnswerError, match=f"of the task {other.task_digest[:16]}..., not of {asked.digest[:16]}"
     ):
         audit_text(asked, cv.TextScore.from_tokens(tokens), other)
 
@@ -313,26 +313,26 @@ def test_another_model_or_dtype(auditor: TextAuditor, task: TextTask) -> None:
     tokens = [[1]]
     for name, changes in (("model", {"model": ModelRef("a/b", revision="0" * 40)}), ("dtype", {"dtype": "float32"})):
         other = task.replace(binding="tokens", **changes)
-        with pytest.raises(cv.InvalidInputError, match=f"asks for {name}"):
+        with pytest.raises(cv.errors.InvalidInputError, match=f"asks for {name}"):
             auditor.audit(other, cv.TextScore.from_tokens(tokens), TextProof(other.digest, tokens))  # type: ignore[arg-type]
 
 
 def test_tokens_that_the_model_does_not_have(auditor: TextAuditor, task: TextTask) -> None:
     asked, tokens = task.replace(binding="tokens"), [[1, 1536]]
-    with pytest.raises(cv.InvalidAnswerError, match="token id 1536; the model knows 0 to 1535"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="token id 1536; the model knows 0 to 1535"):
         auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
 
 
 def test_positions_and_seeds(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
     result = writer.run(task)
-    with pytest.raises(cv.InvalidInputError, match="give the seed"):
+    with pytest.raises(cv.errors.InvalidInputError, match="give the seed"):
         auditor.audit(task, result.score, shown(result))
-    with pytest.raises(cv.InvalidAnswerError, match="this seed did not draw"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="this seed did not draw"):
         auditor.audit(task, result.score, shown(result), seed=b"another")
-    with pytest.raises(cv.InvalidAnswerError, match="shows 32 of the 40 positions"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="shows 32 of the 40 positions"):
         auditor.audit(task, result.score, shown(result), seed=SEED, count=40)
     plain = writer.run(task.replace(binding="tokens"))
-    with pytest.raises(cv.InvalidInputError, match="leave it out"):
+    with pytest.raises(cv.errors.InvalidInputError, match="leave it out"):
         auditor.audit(plain.task, plain.score, shown(plain), seed=SEED)
 
 
@@ -340,7 +340,7 @@ def test_a_closed_auditor(task: TextTask) -> None:
     auditor = TextAuditor.for_task(task, "cpu")
     auditor.close()
     asked, tokens = task.replace(binding="tokens"), [[1]]
-    with pytest.raises(cv.PipelineError, match="closed"):
+    with pytest.raises(cv.errors.PipelineError, match="closed"):
         auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
     assert "closed" in repr(auditor)
 
@@ -355,7 +355,7 @@ def test_what_is_saved_opens_the_answer(writer: Runner, task: TextTask, tmp_path
     assert read.task_digest == task.digest
     places = audit_positions(SEED, task, result.score, result.token_ids)
     proof = TextProof(task.digest, result.token_ids, top.open(places))
-    answer = cv.answer_from_bytes((tmp_path / "answer.bin").read_bytes())
+    answer = cv.answers.answer_from_bytes((tmp_path / "answer.bin").read_bytes())
     proof.check(task, answer)  # type: ignore[arg-type]
     writer.run(task.replace(binding="tokens")).save(tmp_path)
     assert not (tmp_path / "top.bin").exists(), "nothing is left of an earlier result"
@@ -386,7 +386,7 @@ def test_one_pass_gives_the_logits_of_decoding(auditor: TextAuditor, task: TextT
 def test_a_reference_that_overflows(auditor: TextAuditor, task: TextTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_computed", lambda *given: np.full((given[2], 1536), np.nan, np.float32))
     asked, tokens = task.replace(binding="tokens"), [[1] * 50]
-    with pytest.raises(cv.PipelineError, match="no numbers"):
+    with pytest.raises(cv.errors.PipelineError, match="no numbers"):
         auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
 
 
@@ -427,7 +427,7 @@ def test_a_band_is_of_numbers(number: str, tmp_path: Path) -> None:
     text = json.dumps(shipped_bands().to_dict()).replace("0.276", number)
     assert number in text
     (tmp_path / "bands.json").write_text(text)
-    with pytest.raises(cv.InvalidInputError):
+    with pytest.raises(cv.errors.InvalidInputError):
         AuditBands.load(tmp_path / "bands.json")
 
 
@@ -511,5 +511,5 @@ def test_the_second_look_is_skipped_where_the_first_says_it(monkeypatch: pytest.
 
     monkeypatch.setattr(reference, "load", refuse)
     asked, tokens = task.replace(binding="tokens"), [[1] * 51]
-    with pytest.raises(cv.InvalidAnswerError, match="51 tokens; the task allows 50"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="51 tokens; the task allows 50"):
         audit_text(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]

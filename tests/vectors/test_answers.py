@@ -20,7 +20,7 @@ def test_task(vector: Vector) -> None:
 @each("answers")
 def test_answer(vector: Vector) -> None:
     answer_bytes, nonce = bytes.fromhex(vector["answer"]), bytes.fromhex(vector["nonce"])
-    answer = cv.answer_from_bytes(answer_bytes)
+    answer = cv.answers.answer_from_bytes(answer_bytes)
     assert answer.to_bytes() == answer_bytes
     opening = cv.Opening.from_bytes(bytes.fromhex(vector["opening"]))
     assert opening == cv.Opening(answer_bytes, nonce)

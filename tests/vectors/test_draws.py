@@ -27,7 +27,7 @@ from tests.vectors.reading import Vector, canonical, each, load, prefixed, sha25
 def test_pool(vector: Vector) -> None:
     rows = vector["pool"]
     for order in (rows, rows[::-1]):
-        assert cv.Pool(cv.Candidate(*row) for row in order).digest == vector["digest"]
+        assert cv.machines.Pool(cv.machines.Candidate(*row) for row in order).digest == vector["digest"]
     rows = sorted(rows, key=lambda row: row[0].encode())
     ids, owners = ("\n".join(row[at] for row in rows).encode() for at in (0, 1))
     weights = b"".join(weight.to_bytes(4, "big") for _, _, weight in rows)
@@ -52,10 +52,10 @@ def test_draw_by_the_library(vector: Vector) -> None:
     beacon, taken = bytes.fromhex(vector["beacon"]), vector["taken"]
     names = {"ledger": vector["ledger"], "group": vector["group"]}
     for rows in (vector["pool"], vector["pool"][::-1]):
-        pool = cv.Pool(cv.Candidate(*row) for row in rows)
+        pool = cv.machines.Pool(cv.machines.Candidate(*row) for row in rows)
         assert str(weight_among(pool, taken)) == vector["unavailable_weight"]
         if vector["members"] is None:
-            with pytest.raises(cv.NotEnoughNodes):
+            with pytest.raises(cv.errors.NotEnoughNodes):
                 choose_members(pool, vector["size"], beacon=beacon, unavailable=taken, **names)
             continue
         found = choose_members(pool, vector["size"], beacon=beacon, unavailable=taken, **names)

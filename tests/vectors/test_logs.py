@@ -6,8 +6,8 @@ from tests.vectors.reading import Vector, canonical, each, prefixed, sha256
 
 @each("events")
 def test_event(vector: Vector) -> None:
-    events = [cv.Event(**event) for event in vector["events"]]
-    cv.verify_chain(events, vector["head"])
+    events = [cv.ledger.Event(**event) for event in vector["events"]]
+    cv.ledger.verify_chain(events, vector["head"])
     assert [event.digest for event in events] == vector["digests"]
     previous = "0" * 64
     for seq, (event, digest) in enumerate(zip(vector["events"], vector["digests"], strict=True)):

@@ -6,7 +6,7 @@ from tests.vectors.reading import Vector, canonical, each, load, prefixed, sha25
 
 @each("classes")
 def test_class(vector: Vector) -> None:
-    found = cv.NodeClass.from_dict(vector["class"])
+    found = cv.machines.NodeClass.from_dict(vector["class"])
     assert (found.digest, found.declaration) == (vector["digest"], vector["declaration"])
     declared = {name: value for name, value in vector["class"].items() if name != "canary"}
     for value, digest in ((vector["class"], vector["digest"]), (declared, vector["declaration"])):
@@ -24,7 +24,7 @@ def test_a_declaration_leaves_the_canary_out() -> None:
 @each("attestations")
 def test_attestation(vector: Vector) -> None:
     attestation, nonce = vector["attestation"], bytes.fromhex(vector["nonce"])
-    found = cv.Attestation.from_dict(attestation)
+    found = cv.machines.Attestation.from_dict(attestation)
     assert found.commitment(ledger=vector["ledger"], node=vector["node"], nonce=nonce).hex() == vector["commitment"]
     parts = prefixed(vector["ledger"].encode()) + attestation["epoch"].to_bytes(8, "big")
     parts += prefixed(vector["node"].encode())

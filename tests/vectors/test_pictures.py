@@ -39,7 +39,7 @@ def test_keyed_values(vector: Vector) -> None:
     score = keyed_values_by_the_book(np.asarray(image.convert("RGB")), bytes.fromhex(vector["seed"]))
     assert score.hex() == vector["score"]
     assert vector["answer"] == (b"\x04" + prefixed(b"keyed/1", score)).hex()
-    assert cv.KeyedScore.from_images(bytes.fromhex(vector["seed"]), [image]).hex == vector["score"]
+    assert cv.keyed.KeyedScore.from_images(bytes.fromhex(vector["seed"]), [image]).hex == vector["score"]
 
 
 def keyed_values_by_the_book(picture: Any, seed: bytes) -> bytes:
@@ -72,8 +72,10 @@ def keyed_values_by_the_book(picture: Any, seed: bytes) -> bytes:
         for at, number in enumerate(places):
             word = int.from_bytes(words[2 * at : 2 * at + 2], "big")
             totals[word // 2 * 30 // 32768] += -number if word % 2 else number
-        unit = math.isqrt(level * level * len(places) // 30)
-        values += bytes((8 * total + unit) // (2 * unit) % 256 for total in totals)
+        contrast = max(4, math.isqrt(sum((16 * number // level) ** 2 for number in places) // len(places)) // 16)
+        unit = contrast * math.isqrt(level * level * len(places) // 30)
+        cut = (max(-127, min(127, (84 * total + unit) // (2 * unit))) for total in totals)
+        values += bytes([contrast, *(value % 256 for value in cut)])
     return values
 
 

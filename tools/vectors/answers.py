@@ -33,13 +33,17 @@ def task_vectors() -> list[Vector]:
         ("every-field", "nothing is left at its default", cv.ImageTask(
             model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
+            true_cfg_scale=2.5, max_sequence_length=64,
             safety_checker=True, algorithm="phash/1", vae=HUB, unet=LOCAL, loras=[cv.Lora(LOCAL, "a.safetensors", 0.5)],
-            textual_inversions=[cv.TextualInversion(LOCAL, "b.safetensors", "<b>")], binding="trace")),
+            textual_inversions=[cv.tasks.TextualInversion(LOCAL, "b.safetensors", "<b>")], binding="trace")),
         ("loras", "LoRAs in their order; a file's default name and a weight without a fraction", plain.replace(
             loras=[cv.Lora(HUB, "b/\u00e9.safetensors", -0.1), cv.Lora(LOCAL), cv.Lora(HUB, "a.safetensors", 2)])),
         ("textual-inversion", "vectors for a word", plain.replace(
-            prompt="a <cat-toy>", textual_inversions=[cv.TextualInversion(HUB, "c.safetensors", "<cat-toy>")])),
+            prompt="a <cat-toy>", textual_inversions=[cv.tasks.TextualInversion(HUB, "c.safetensors", "<cat-toy>")])),
         ("no-negative-prompt", "none is not an empty one", plain.replace(negative_prompt=None)),
+        ("flow", "what FLUX.1 is told, and how long its prompts are", plain.replace(
+            scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=3.5, true_cfg_scale=2,
+            max_sequence_length=256)),
         ("components", "another VAE and another UNet", plain.replace(vae=LOCAL, unet=cv.ModelRef(
             HUB.repository, revision=HUB.revision, variant="fp16"))),
     ]  # fmt: skip
@@ -95,7 +99,7 @@ def text_score_vectors() -> list[Vector]:
 def answer_vectors() -> list[Vector]:
     """Answers, openings and commitments."""
     two = bytes.fromhex("f0f0f0f00f0f0f0f8123456789abcdef")
-    answers: list[tuple[str, str, cv.Answer]] = [
+    answers: list[tuple[str, str, cv.answers.Answer]] = [
         ("image-score", "two images", cv.ImageScore(two, bytes(range(32)))),
         ("text-score", "tokens", cv.TextScore(bytes(range(32)), bytes(range(32)))),
         ("logits-score", "logits, with the tokens' score as result digest", cv.TextScore(
@@ -129,7 +133,7 @@ def keyed_vectors() -> list[Vector]:
     vectors = []
     for name, why, revealed, ids in cases:
         seed = keyed_seed(draw_digest, revealed)
-        made = cv.KeyedScore.from_tokens(seed, ids)
+        made = cv.keyed.KeyedScore.from_tokens(seed, ids)
         given = {"draw_digest": draw_digest, "nonces": {node: nonce.hex() for node, nonce in revealed.items()}}
         found = {"seed": seed.hex(), "score": made.hex, "answer": made.to_bytes().hex()}
         vectors.append(vector(f"keyed/{name}", why, **given, token_ids=ids, **found))

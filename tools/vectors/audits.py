@@ -28,6 +28,8 @@ _TASKS = {
         steps=6, scheduler="PNDMScheduler"), [1, 3]),
     "pndm-runge-kutta": ("PNDM keeps the first prediction of each four of its first twelve", _PLAIN.replace(
         steps=4, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": False}), [7, 12]),
+    "flow": ("a flow has no memory", _PLAIN.replace(
+        steps=3, scheduler="FlowMatchEulerDiscreteScheduler", true_cfg_scale=2.0, max_sequence_length=64), [1, 2]),
 }  # fmt: skip
 _LATENT = (1, 1, 2)
 

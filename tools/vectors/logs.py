@@ -29,9 +29,9 @@ def event_vectors() -> list[Vector]:
     ]
 
 
-def membership_log() -> list[cv.Event]:
+def membership_log() -> list[cv.ledger.Event]:
     """A ledger with one node."""
-    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: START, beacon=cv.LocalBeacon(bytes(32)))
+    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: START, beacon=cv.ledger.LocalBeacon(bytes(32)))
     ledger.deposit("owner-1", 10**30)
     ledger.join("node-1", owner="owner-1", gpu=CARD, stake=400)
     ledger.top_up("node-1", 100)
@@ -43,7 +43,7 @@ def membership_log() -> list[cv.Event]:
 def network(nodes: int) -> cv.MemoryLedger:
     """A ledger on which nodes have joined; each action takes a second."""
     time = iter(range(START, START + 1_000))
-    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: next(time), beacon=cv.LocalBeacon(bytes(32)))
+    ledger = cv.MemoryLedger(ledger_id="ledger-1", clock=lambda: next(time), beacon=cv.ledger.LocalBeacon(bytes(32)))
     ledger.deposit("app", 1_000)
     for at in range(1, nodes + 1):
         ledger.deposit(f"owner-{at}", 500)
@@ -65,7 +65,7 @@ def answer(ledger: cv.MemoryLedger, group: str, scores: list[int]) -> None:
     ledger.settle(group)
 
 
-def settled_log() -> list[cv.Event]:
+def settled_log() -> list[cv.ledger.Event]:
     """A ledger with a settled group, two of whose members agree."""
     ledger = network(3)
     opened = ledger.open_group(TASK, creator="app", fee=100)
@@ -74,7 +74,7 @@ def settled_log() -> list[cv.Event]:
     return list(ledger.events())
 
 
-def queue_log() -> list[cv.Event]:
+def queue_log() -> list[cv.ledger.Event]:
     """A ledger on which two groups wait at once, and a node leaves meanwhile."""
     ledger = network(7)
     first = ledger.open_group(TASK, creator="app", fee=101)

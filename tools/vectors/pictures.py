@@ -58,7 +58,7 @@ def keyed_value_vectors() -> list[Vector]:
     for name, why, width, height, channels, grain, picture_seed, number in cases:
         picture = made_picture(width=width, height=height, channels=channels, grain=grain, seed=picture_seed)
         seed = bytes([number]) * 32
-        score = cv.KeyedScore.from_images(seed, [picture])
+        score = cv.keyed.KeyedScore.from_images(seed, [picture])
         vectors.append(
             vector(
                 f"keyed-values/{name}",

@@ -6,6 +6,7 @@ from typing import Final
 from tools.vectors.common import ODD, Vector, vector
 
 import crynux_validate as cv
+from crynux_validate.tasks import ImageSetting
 
 PLAIN: Final = cv.Policy(
     group_size=3, threshold=16, slash_threshold=24, min_stake=400, min_fee=9, stake_per_fee=10, slash_per_fee=10,
@@ -28,6 +29,7 @@ EVERY_FIELD: Final = cv.Policy(
 
 def policy_vectors() -> list[Vector]:
     """Policies and their digests."""
+    asked = cv.ImageTask(model=cv.ModelRef("owner/name", "0" * 40), prompt="", dtype="bfloat16")
     cases = [
         ("plain", "amounts of money are text, everything else that counts is a number", PLAIN),
         ("every-field", "another value in every field", EVERY_FIELD),
@@ -39,8 +41,8 @@ def policy_vectors() -> list[Vector]:
          replace(PLAIN, second_algorithm="digest/1")),
         ("keyed", "the tolerances of keyed values stand there only where there are some", replace(
             PLAIN, second_algorithm="keyed/1", keyed_tolerances=(
-                cv.KeyedTolerance("owner/name@" + "0" * 40, "bfloat16", (7, 6, 5, 4, 3, 2, 1, 0)),
-                cv.KeyedTolerance("owner/name@" + "0" * 40, "float32", (7_680,)),
+                cv.keyed.KeyedTolerance(ImageSetting.of(asked, asked.replace(steps=50)), (7, 6, 5, 4, 3, 2, 1, 0)),
+                cv.keyed.KeyedTolerance(ImageSetting.of(asked.replace(dtype="float32", guidance_scale=1.5)), (28_830,)),
             ))),
     ]  # fmt: skip
     return [vector(f"policy/{name}", why, policy=policy.to_dict(), digest=policy.digest) for name, why, policy in cases]

@@ -132,7 +132,7 @@ def _audited(name: str, why: str, pool: dict[str, Any], terms: dict[str, Any]) -
         "price": "1", "slash_ppm": 1_000_000, "slash_per_fee": None,
     } | pool  # fmt: skip
     exact = given | {part: Fraction(given[part]) for part in DECIMALS}
-    exact["audits"] = cv.AuditTerms(
+    exact["audits"] = cv.stakes.AuditTerms(
         **audits | {part: Fraction(audits[part]) for part in CHANCES if audits[part] is not None}
     )
     required = cv.required_stake(**exact)

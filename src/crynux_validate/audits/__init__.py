@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from crynux_validate.audits.findings import AuditFinding
     from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.proof import TraceProof
-    from crynux_validate.audits.steps import audit_steps
+    from crynux_validate.audits.steps import audit_steps, steps_needed
     from crynux_validate.audits.text_proof import TextProof
     from crynux_validate.audits.text_result import TextAudit
     from crynux_validate.audits.top import TopLogits, audit_positions
@@ -26,6 +26,7 @@ _MODULE_OF = {
     "TraceProof": "proof",
     "audit_positions": "top",
     "audit_steps": "steps",
+    "steps_needed": "steps",
 }
 
 __all__ = [
@@ -38,9 +39,11 @@ __all__ = [
     "TraceProof",
     "audit_positions",
     "audit_steps",
+    "steps_needed",
 ]
 
-__getattr__ = _lazy.importer(__name__, _MODULE_OF, {})
+if not TYPE_CHECKING:
+    __getattr__ = _lazy.importer(__name__, _MODULE_OF, {})
 
 
 def __dir__() -> "list[str]":

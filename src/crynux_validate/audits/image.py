@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
-from crynux_validate.audits.image_bands import PREDICTION, Band
+from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
 from crynux_validate.encoding import summary
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import ImageTask
 
 DIRECTED_FROM: Final = 0.01
@@ -189,7 +190,7 @@ class TogetherAudit:
 
 
 @dataclass(frozen=True)
-class ImageAudit:
+class ImageAudit(Shown):
     """What an audit of one image says.
 
     Parameters
@@ -279,7 +280,7 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     if errors.equal:
         return StepAudit(step, AuditFinding.MATCH, errors, times=0.0)
     if band is None:
-        reason = "other bits, and no band for this dtype and scheduler"
+        reason = "other bits, and no band for such tasks (dtype, scheduler, pictures)"
         return StepAudit(step, AuditFinding.INCOMPARABLE, errors, None, reason)
     found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
     off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)
@@ -287,7 +288,7 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     finding = band.finding(times)
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band, 1)}; {how}"
+        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], band, 1)}; {how}"
     elif followed > 1:
         direction = Direction.SCHEDULER
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -300,12 +301,15 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
 
 
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
-    """Say what the mean of several steps' errors means; None for fewer than two with other bits, and without a band."""
+    """Say what the mean of several steps' errors says; None for fewer than two with other bits, and without a band.
+
+    A value that is far off counts for less in the mean (`Spread.cut`): single steps are judged by `judge_step`.
+    """
     other = [errors for errors in steps if not errors.equal]
     if band is None or len(other) < 2:
         return None
     worst, mean, count, times = furthest_mean(other, band)
-    said, finding = _said(worst, mean, band, count), band.finding(times)
+    said, finding = _said(worst, mean, band.means[worst], band, count), band.finding(times)
     if finding is AuditFinding.CHEAT:
         return TogetherAudit(finding, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     reason = "as honest machines are" if finding is AuditFinding.NOISE else f"{said}{_DOUBT}"
@@ -315,11 +319,10 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
 def furthest_mean(steps: Sequence[Errors], band: Band) -> tuple[str, float, int, float]:
     """Return the statistic of which the mean is furthest off: name, mean, number of steps, and times its limit."""
     found = []
-    for name in _judged(band):
+    for name in band.means:
         values = [value for errors in steps if (value := errors.of(name)) is not None]
         if values:
-            mean = sum(values) / len(values)
-            found.append((name, mean, len(values), band.times(name, mean, len(values))))
+            found.append((name, band.mean(name, values), len(values), band.times_together(name, values)))
     return max(found, key=lambda one: one[3])
 
 
@@ -341,8 +344,8 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, band: Band, steps: int) -> str:
-    honest = f"{band.spreads[name].centre:.2g} and {band.limit(name, steps):.2g} at most from it"
+def _said(name: str, value: float, spread: Spread, band: Band, steps: int) -> str:
+    honest = f"{spread.centre:.2g} and {spread.limit(steps) * band.room:.2g} at most from it"
     return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
 
 

@@ -66,13 +66,21 @@ class Leaf:
 def step_count(task: ImageTask) -> int:
     """Return how many steps each image of a task takes: how often its scheduler is told a prediction.
 
-    It is `task.steps`, but for PNDM: one more, or 9 more where it does not skip its Runge-Kutta steps.
+    It is `task.steps`, but for PNDM: one more, or 9 more where it does not skip its Runge-Kutta steps; and fewer where
+    the task starts with a picture.
     """
+    if task.start is not None:
+        return task.start.steps(task.steps)
     if task.scheduler != "PNDMScheduler":
         return task.steps
     if task.scheduler_args["skip_prk_steps"]:
         return task.steps + 1 if task.steps > 1 else 1
     return task.steps + 9
+
+
+def skipped_steps(task: ImageTask) -> int:
+    """Return how many steps of its schedule a task leaves out at the beginning, since it starts with a picture."""
+    return 0 if task.start is None else task.steps - step_count(task)
 
 
 def leaves_of(task: ImageTask) -> list[Leaf]:

@@ -8,11 +8,12 @@ from typing import Any
 from crynux_validate.answers import TextScore
 from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
 from crynux_validate.encoding import summary
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import TextTask
 
 
 @dataclass(frozen=True)
-class TextAudit:
+class TextAudit(Shown):
     """What an audit of a text found.
 
     Parameters

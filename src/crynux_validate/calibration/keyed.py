@@ -1,7 +1,7 @@
-"""How far apart the keyed values of honest machines are, for a model and a dtype (protocol J7).
+"""How far apart the keyed values of honest machines are, for a setting of tasks (protocol J7).
 
-Half of the pictures set the limits: the largest sum of squares that was seen in a band, times the square of a margin.
-The other half, which had no part in that, says how often an honest pair is beyond them.
+The limits are the largest distance that was seen in a band, times a margin. How often an honest pair is beyond them is
+counted on pictures that had no part in them: each half of the pictures is judged with the limits of the other half.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import Any, Final
 from crynux_validate.calibration.intervals import exact
 from crynux_validate.encoding import check_integer, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.hashing.bands import BANDS, VALUES, bands_apart
-from crynux_validate.keyed import MAX_LIMIT, KeyedScore, KeyedTolerance
-from crynux_validate.tasks.base import Dtype
+from crynux_validate.hashing.bands import BANDS, SIZE, VALUES, bands_apart, bands_of
+from crynux_validate.keyed import FAR, MAX_LIMIT, KeyedScore, KeyedTolerance
+from crynux_validate.tasks import ImageSetting, ImageTask
 
-MARGIN: Final = 1.0
-"""How many times the largest honest difference agrees: `docs/measurements.md` says what more costs."""
+MARGIN: Final = 2.0
+"""How many times the largest honest difference agrees: `docs/measurements/keyed.md` says what more costs."""
 
 LEAST_PICTURES: Final = 20
 
@@ -54,11 +54,11 @@ class BandRates:
     band
         Its name.
     limit
-        The largest sum of the squares of the 30 differences that agrees.
+        The largest squared distance that agrees (`KeyedTolerance.limits`).
     largest
-        The largest of the pictures that set the limit.
+        The largest that was seen.
     rejected
-        On how many held-out pictures two kinds are further apart than the limit, under any key.
+        On how many pictures two kinds are further apart than the limit of the other half, under any key.
     """
 
     band: str
@@ -69,22 +69,25 @@ class BandRates:
 
 @dataclass(frozen=True)
 class KeyedCalibration:
-    """Limits for a model and a dtype, and how often they reject honest pictures that had no part in them.
+    """Limits for a setting, and how often they reject honest pictures that had no part in them.
 
     Parameters
     ----------
     tolerance
-        For `Policy.keyed_tolerances`.
+        For `Policy.keyed_tolerances`, from all pictures.
     bands
         Band by band.
     kinds
         The kinds of machines that were compared.
-    fitted, held_out
-        How many pictures set the limits, and how many were looked at with them.
+    pictures
+        How many there are. Those below are counted with the limits of the half that they are not in, which are never
+        wider than those of all.
     rejected
-        Of the held-out pictures those on which two kinds do not agree in some band under more than half of the keys.
+        Pictures on which two kinds do not agree in some band under more than half of the keys: a node is not paid.
     rejected_once
         Those on which they do not under any key.
+    far
+        Those on which they are far apart under any key: a node is slashed.
     margin
         How many times the largest difference agrees.
     """
@@ -92,15 +95,15 @@ class KeyedCalibration:
     tolerance: KeyedTolerance
     bands: tuple[BandRates, ...]
     kinds: tuple[str, ...]
-    fitted: int
-    held_out: int
+    pictures: int
     rejected: int
     rejected_once: int
+    far: int
     margin: float
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the exact interval of Clopper and Pearson for the share of pictures that are rejected."""
-        low, high = exact(self.rejected / self.held_out, self.held_out, confidence)
+        low, high = exact(self.rejected / self.pictures, self.pictures, confidence)
         return float(low), float(high)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,12 +117,12 @@ class KeyedCalibration:
         }
 
     def __repr__(self) -> str:
-        measured = f"{self.rejected} of {self.held_out} held-out pictures rejected"
-        return summary(self, f"{self.tolerance.model} in {self.tolerance.dtype}", measured)
+        measured = f"{self.rejected} of {self.pictures} held-out pictures rejected"
+        return summary(self, str(self.tolerance.setting), measured)
 
 
 def calibrate_keyed(
-    samples: Iterable[KeyedSample], *, model: str, dtype: Dtype, margin: float = MARGIN
+    samples: Iterable[KeyedSample], *, tasks: Iterable[ImageTask], margin: float = MARGIN
 ) -> KeyedCalibration:
     """Return limits for the keyed values of honest machines, with their error rate.
 
@@ -127,8 +130,9 @@ def calibrate_keyed(
     ----------
     samples
         Of at least two kinds that differ, on at least 20 pictures of one size.
-    model, dtype
-        What was drawn, and in what: ``str(task.model)``, ``task.dtype``.
+    tasks
+        What was drawn: all tasks, or as many as show the ranges of steps, sizes and guidance. The limits hold for
+        tasks of their setting (`ImageSetting.of`) alone. All are of one model, parts, dtype and scheduler.
     margin
         From 1 to 10: how many times the largest honest difference agrees.
 
@@ -136,52 +140,61 @@ def calibrate_keyed(
     ------
     InvalidInputError
         For samples of another algorithm than ``keyed/1`` or of several sizes, fewer than 20 pictures that two kinds
-        drew, kinds that are all equal to the bit, a margin out of range, and machines so far apart that no limit holds.
+        drew, kinds that are all equal to the bit, tasks of several settings or with pictures of other bands, a margin
+        out of range, and machines so far apart that no limit holds.
     MissingExtraError
         Without numpy and scipy.
     """
     if type(margin) not in (int, float) or not 1 <= margin <= 10:
         raise InvalidInputError(f"margin is {shorten(margin)}; expected a number from 1 to 10")
+    check_type(tasks, Iterable, "tasks", "the ImageTask objects that were drawn")
+    setting = ImageSetting.of(*tasks)
     answers = _answers(samples)
     kinds = sorted({kind for scores in answers.values() for kind in scores})
     apart = _apart(answers)
     if len(apart) < LEAST_PICTURES:
-        raise InvalidInputError(
-            f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed: half are held out"
-        )
+        raise InvalidInputError(f"{len(apart)} pictures were drawn by two kinds; at least {LEAST_PICTURES} are needed")
     names = sorted(apart, key=lambda name: hashlib.sha256(name.encode()).digest())
-    fitted, held_out = names[::2], names[1::2]
     bands = BANDS[: len(apart[names[0]][0])]
-    largest = [max(pair[at] for name in fitted for pair in apart[name]) for at in range(len(bands))]
-    if not any(largest):
+    for task in (setting.least, setting.most):
+        if bands_of(task.width, task.height) != bands:
+            raise InvalidInputError(
+                f"the samples have {len(bands)} bands, and pictures of {task.width}x{task.height} have "
+                f"{len(bands_of(task.width, task.height))}: give the tasks whose pictures were scored"
+            )
+    halves = names[::2], names[1::2]
+    largest = [[max(pair[at] for name in half for pair in apart[name]) for at in range(len(bands))] for half in halves]
+    of_all = [max(pair) for pair in zip(*largest, strict=True)]
+    if not any(of_all):
         raise InvalidInputError(f"the kinds {', '.join(kinds)} gave equal values; give machines that differ")
-    limits = tuple(_limit(one, margin) for one in largest)
-    over = {name: [[d > at for d, at in zip(pair, limits, strict=True)] for pair in apart[name]] for name in held_out}
+    limits = _limits(of_all, margin)
     for band, limit in zip(bands, limits, strict=True):
         if limit > MAX_LIMIT:
             raise InvalidInputError(
                 f"in the band {band.name} honest machines are too far apart for a limit ({limit}, at most {MAX_LIMIT})"
             )
-    rates = tuple(
-        BandRates(band.name, limits[at], largest[at], sum(any(pair[at] for pair in over[name]) for name in held_out))
-        for at, band in enumerate(bands)
-    )
-    failing = {name: [any(pair) for pair in over[name]] for name in held_out}
+    times: dict[str, list[list[float]]] = {}
+    for half, others in zip(halves, reversed(largest), strict=True):
+        known = _limits(others, margin)
+        times |= {name: [[d / at for d, at in zip(pair, known, strict=True)] for pair in apart[name]] for name in half}
+    over = [sum(any(pair[at] > 1 for pair in pairs) for pairs in times.values()) for at in range(len(bands))]
+    rates = tuple(BandRates(band.name, *numbers) for band, *numbers in zip(bands, limits, of_all, over, strict=True))
+    failing = [[max(pair) > 1 for pair in pairs] for pairs in times.values()]
     return KeyedCalibration(
-        KeyedTolerance(model, dtype, limits),
+        KeyedTolerance(setting, limits),
         rates,
         tuple(kinds),
-        len(fitted),
-        len(held_out),
-        rejected=sum(2 * sum(pairs) > len(pairs) for pairs in failing.values()),
-        rejected_once=sum(any(pairs) for pairs in failing.values()),
+        len(names),
+        rejected=sum(2 * sum(pairs) > len(pairs) for pairs in failing),
+        rejected_once=sum(any(pairs) for pairs in failing),
+        far=sum(any(max(pair) > FAR for pair in pairs) for pairs in times.values()),
         margin=margin,
     )
 
 
-def _limit(largest: int, margin: float) -> int:
+def _limits(largest: list[int], margin: float) -> tuple[int, ...]:
     """The margin, and a unit for each value: rounding alone can move it so far."""
-    return int(largest * margin * margin) + VALUES
+    return tuple(int(one * margin * margin) + VALUES for one in largest)
 
 
 def _answers(samples: Iterable[KeyedSample]) -> Mapping[tuple[str, str], dict[str, KeyedScore]]:
@@ -204,8 +217,8 @@ def _answers(samples: Iterable[KeyedSample]) -> Mapping[tuple[str, str], dict[st
     if len(sizes) > 1:
         several = ", ".join(f"{size} bytes ({shorten(picture)})" for size, picture in sizes.items())
         raise InvalidInputError(f"the scores have several sizes: {several}; calibrate pictures of one size, one each")
-    if sizes and next(iter(sizes)) > VALUES * len(BANDS):
-        check_integer(next(iter(sizes)), "the bytes of a score", VALUES, VALUES * len(BANDS))
+    if sizes and next(iter(sizes)) > SIZE * len(BANDS):
+        check_integer(next(iter(sizes)), "the bytes of a score", SIZE, SIZE * len(BANDS))
     return found
 
 

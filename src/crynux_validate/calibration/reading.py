@@ -269,7 +269,7 @@ def _sample(task: ImageTask, score: ImageScore, margins: Sequence[float], role: 
     return Sample(
         kind=kind,
         task=task.digest,
-        model=str(task.model),
+        model=task.loads,
         role=role,
         algorithm=score.algorithm,
         score=score.hashes,

@@ -37,6 +37,7 @@ from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging import CentreRule
 from crynux_validate.judging.verdict import check_group_size
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import MAX_IMAGES
 
 
@@ -69,7 +70,7 @@ class Excluded:
 
 
 @dataclass(frozen=True, repr=False)
-class Calibration:
+class Calibration(Shown):
     """Error rates of honest machines and of cheats, for one hash, one number of images and one size of groups.
 
     Made by `calibrate`, or read with `load`.

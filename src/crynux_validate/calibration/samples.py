@@ -39,7 +39,7 @@ class Sample:
     score
         The perceptual hashes, 8 bytes for each of 1 to 16 images, or hexadecimal digits (also after ``0x``, ``p:``).
     model
-        Which model was asked for; it may be empty where the picture is unrelated.
+        What was loaded: the task's `loads`, the model and its parts; it may be empty where the picture is unrelated.
     margin
         The smallest margin of the hashes, finite and at least 0; None where it is not known.
     degenerate
@@ -110,6 +110,7 @@ class Samples:
             For no row, what is none, two algorithms or numbers of images, and what `from_columns` refuses.
         """
         check_type(rows, Iterable, "rows", "an iterable of Sample")
+        check_type(places, Sequence, "places", "a name for each row")
         listed = list(rows)
         if not listed:
             raise InvalidInputError("there are no samples: give at least the answers of two kinds of machines")

@@ -27,9 +27,10 @@ def add_parser(commands: Commands) -> None:
     prover = commands.add_parser(
         "prove",
         help="show a part of the work of this node, for an audit",
-        description="Write what an audit asks for, from the folder that `run --out` wrote. Of an image task with "
-        "binding trace: the proofs of the steps that a seed draws, one file for each image that has a drawn step. Of a "
-        "text: the tokens, and with binding top the largest logits of the positions that a seed draws, in proof.json.",
+        description="Write what an audit asks for, from the folder that `run --out` wrote. For an image task with "
+        "binding trace: the proofs of the steps that the seed draws, one file for each image with a drawn step. For "
+        "a text: the tokens, and with binding top the largest logits of the positions that the seed draws, in "
+        "proof.json.",
     )
     prover.add_argument("folder", metavar="DIR", help="what `crynux-validate run` wrote")
     prover.add_argument("--out", metavar="DIR", help="where to write the proofs; the same folder by default")
@@ -38,9 +39,10 @@ def add_parser(commands: Commands) -> None:
     auditor = commands.add_parser(
         "audit",
         help="compute a part of an answer again",
-        description="Compute the steps that a seed draws again, from what a node's proof shows of them, and say of "
-        "each whether it is what the task asks for; or read a text in one pass, and say whether the task would choose "
-        "its tokens. Exit code 0: every finding is MATCH or NOISE. 1: one is CHEAT or INCOMPARABLE. 2: bad input.",
+        description="Images: compute the steps that the seed draws again, starting from the node's proof, and say "
+        "whether each is what the task asks for. Texts: read the text in one pass, and say whether the task would "
+        "choose its tokens. Exit code 0: every finding is MATCH or NOISE. 1: one is CHEAT or INCOMPARABLE. 2: bad "
+        "input.",
     )
     auditor.add_argument("task", metavar="TASK.json", help="the task")
     auditor.add_argument("answer", metavar="ANSWER.bin", help="the node's answer, as it was committed to")
@@ -51,7 +53,9 @@ def add_parser(commands: Commands) -> None:
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     add_part_flag(auditor)
     audit_inputs.add_options(auditor)
-    auditor.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
+    auditor.add_argument(
+        "--allow-unpinned", action="store_true", help="accept a model revision that can change, such as a branch"
+    )
     add_device_flag(auditor)
     add_json_flag(auditor)
     auditor.set_defaults(main=audit)
@@ -61,9 +65,9 @@ def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         metavar="HEX",
-        help="what nobody knew when the answer was bound, 1 to 256 bytes; of texts only with binding top",
+        help="1 to 256 bytes that nobody knew when the answer was bound; for texts only with binding top",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="how many steps of all images together the seed draws")
+    parser.add_argument("--steps", type=int, metavar="N", help="how many steps the seed draws, of all images together")
     audit_text.add_positions(parser)
 
 

@@ -29,31 +29,36 @@ def add_parser(commands: Commands) -> None:
         "--false-reject-rate",
         default="0.01",
         metavar="R",
-        help="at most which share of honest groups may have a member that is not paid; default: %(default)s",
+        help="the largest share of honest groups that may have a member that is not paid; default: %(default)s",
     )
     parser.add_argument(
         "--false-slash-rate",
         default="0.001",
         metavar="R",
-        help="at most which share of honest groups may have a member that is slashed; default: %(default)s",
+        help="the largest share of honest groups that may have a member that is slashed; default: %(default)s",
     )
     parser.add_argument(
-        "--confidence", default="0.95", metavar="C", help="of intervals and recommendation; default: %(default)s"
+        "--confidence",
+        default="0.95",
+        metavar="C",
+        help="confidence of all intervals and of the recommendation; default: %(default)s",
     )
     parser.add_argument(
         "--no-safety-checker",
         dest="safety_checker",
         action="store_false",
-        help="the tasks have none, so that a blank picture can be slashed",
+        help="the tasks have no safety checker, so a blank picture can be slashed",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn; default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of everything that is drawn; default: %(default)s"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the calibration as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FILE",
-        help="keep what was compared there, and go on from it: for millions of unrelated pictures",
+        help="keep what was compared in this file, and go on from it later: for millions of unrelated pictures",
     )
     add_json_flag(parser)
     parser.set_defaults(main=main)

@@ -17,8 +17,8 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "compare",
         help="whether two pictures count as the same",
-        description="Print the Hamming distance of two pictures' perceptual hashes, and whether they agree: they do "
-        "where it is strictly less than the threshold. Exit code 0 where they agree, 1 where they do not.",
+        description="Print the Hamming distance of two pictures' perceptual hashes, and whether they agree: it must "
+        "be less than the threshold. Exit code 0: they agree, 1: they do not.",
     )
     parser.add_argument("a", metavar="A", help="a picture, or a hash of 16 hexadecimal digits, also after 0x or p:")
     parser.add_argument("b", metavar="B", help="another")

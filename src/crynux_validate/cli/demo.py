@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
         help="strangers' machines, a cheat, and what becomes of it",
         description="With --kind image (the default) four processes that compute with different bits join a ledger and "
         "run image tasks with a small Stable Diffusion model that draws coloured shapes; the fourth cheats. "
-        "An auditor computes five steps of every answer again, which finds what the hash lets pass. Shows "
+        "An auditor computes five steps of every answer again, and finds cheats that the hash lets pass. Shows "
         "distances, verdicts, audits and stakes, and writes a picture that explains them. With --kind text seven "
         "processes of two numeric kinds let a small Llama continue Bible verses under two declared GPU models, and one "
         "declares a model that it does not have. Needs no GPU, no download and no network.",
@@ -39,9 +39,15 @@ def add_parser(commands: Commands) -> None:
         "--out",
         default="demo-output",
         metavar="DIR",
-        help="where to write; what is there and of no earlier demo is an error; default: %(default)s",
+        help="where to write; files there that no earlier demo wrote are an error; default: %(default)s",
     )
-    parser.add_argument("--tasks", type=int, default=4, metavar="N", help="at least so many, default: %(default)s")
+    parser.add_argument(
+        "--tasks",
+        type=int,
+        default=4,
+        metavar="N",
+        help="how many at least: there is always one with the cheat; default: %(default)s",
+    )
     parser.add_argument("--prompt", metavar="TEXT", help="what every task asks for; default: prompts of the demo's own")
     parser.add_argument("--cheat", choices=CHEATS, help=f"for images, default: {CHEAT}")
     parser.add_argument("--threshold", type=int, help=f"for images, 1 to 64, default: {THRESHOLD}")

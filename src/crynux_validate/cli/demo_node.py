@@ -89,7 +89,7 @@ def prove(task: ImageTask, folder: Path, steps: Mapping[int, tuple[int, ...]]) -
 
 def audit(task: ImageTask, folder: Path, seed: bytes, count: int) -> "ImageAudit":
     """Audit the answer in a folder, and write the audit beside it."""
-    score = cv.answer_from_bytes((folder / "answer.bin").read_bytes())
+    score = cv.answers.answer_from_bytes((folder / "answer.bin").read_bytes())
     if not isinstance(score, cv.ImageScore):
         raise PipelineError(f"{folder} has no score to audit")
     found = _runner().audit(task, score, TraceProof.load(folder / PROOF, task), seed=seed, count=count)

@@ -198,7 +198,7 @@ def describe_difference(one: "TextNode", other: "TextNode", left: "Written", rig
 
 def describe_alone(network: "TextNetwork", on: "DemoLedger", task: "TextTask") -> str:
     """Say what the false declarer's class gets."""
-    from crynux_validate import NotEnoughNodes
+    from crynux_validate.errors import NotEnoughNodes
 
     liar = network.nodes[-1]
     home = next(facts for facts in on.classes() if liar.id in [node.id for node in facts.nodes])

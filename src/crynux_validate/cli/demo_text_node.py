@@ -57,7 +57,7 @@ def answer(task: TextTask, folder: Path) -> Written:
         raise PipelineError("the node has loaded no model; call load first")
     pieces: list[str] = []
 
-    def told(token: "cv.Token") -> None:
+    def told(token: "cv.pipelines.Token") -> None:
         pieces.append(token.text)
         fake_hardware.send((token.step, token.steps))
 

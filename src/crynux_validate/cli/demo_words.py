@@ -50,7 +50,8 @@ def describe_model(prompts: Sequence[str]) -> str:
 
 def describe_round(number: int, done: "Round", nodes: "list[DemoNode]") -> str:
     """Return the story of one task, with its table, for people."""
-    from crynux_validate import similarity_score, verify_draw
+    from crynux_validate import verify_draw
+    from crynux_validate.answers import similarity_score
 
     group, verdict = done.group, done.group.verdict
     if group.draw is None or verdict is None:
@@ -146,7 +147,8 @@ def most_telling(rounds: "list[Round]", nodes: "list[DemoNode]") -> "Round":
 
 def summarize(network: "Network", rounds: "list[Round]") -> dict[str, Any]:
     """Return what happened, as JSON values."""
-    from crynux_validate import MemoryLedger, verify_chain
+    from crynux_validate import MemoryLedger
+    from crynux_validate.ledger import verify_chain
 
     ledger = network.ledger
     events = ledger.events()

@@ -48,9 +48,9 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "env",
         help="what decides which bits this machine computes",
-        description="Print what this machine is: its GPU model, what decides which kernels run, every switch of the "
-        "guard as it is read back, and the canary, which shows what it computes. Text tasks go to machines that are "
-        "equal in all of it. Exit code with --compare: 0 equal, 1 different, 2 bad input.",
+        description="Print what this machine is: its GPU model, everything that decides which kernels run, every "
+        "switch of the guard as it is read back, and the canary, which shows what the machine computes. Text tasks "
+        "go to machines that are equal in all of this. Exit code with --compare: 0 equal, 1 different, 2 bad input.",
     )
     add_device_flag(parser)
     parser.add_argument(
@@ -62,7 +62,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--compare",
         metavar="FILE",
-        help="what 'env --json' printed on another machine (- for standard input): say what differs, and what to align",
+        help="what 'env --json' printed on another machine (- for standard input): print the differences, and what "
+        "to align",
     )
     add_json_flag(parser)
     parser.set_defaults(main=main)

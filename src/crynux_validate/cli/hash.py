@@ -19,15 +19,22 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "hash",
         help="perceptual hashes of pictures",
-        description="Print the 64-bit perceptual hash of each picture: 16 hexadecimal digits, first bit highest; its "
-        "margin, the smallest gap between a coefficient and the median; and whether it is degenerate, too plain a "
-        "picture to tell from others. Each is printed as soon as it and all before it are hashed.",
+        description="Print the 64-bit perceptual hash of each picture as 16 hexadecimal digits, its margin (the "
+        "smallest gap between a coefficient and the median), and whether it is degenerate (the picture is too plain "
+        "to tell from others). Hashes are printed in the order of the files, as soon as they are known.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a picture")
     parser.add_argument("--algorithm", choices=IMAGE_ALGORITHMS, default="phash/1", help="default: %(default)s")
     parser.add_argument("--background", metavar="COLOUR", help="flatten pictures with alpha onto this colour")
-    parser.add_argument("--threads", type=int, metavar="N", help="pictures hashed at a time, default: the processors")
-    parser.add_argument("--processes", type=int, metavar="N", help="in place of threads, for hundreds of files")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="how many pictures are hashed at a time; default: the number of processors",
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="processes instead of threads: faster for hundreds of files"
+    )
     add_json_flag(parser)
     parser.set_defaults(main=main)
 

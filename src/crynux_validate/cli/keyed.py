@@ -13,11 +13,11 @@ def add_parser(commands: Commands) -> None:
         "keyed",
         help="the second answer of a node, from its pictures",
         description="Print the keyed values (keyed/1) of the pictures of a result under the seed of a second round: "
-        "the answer bytes to commit to, as hexadecimal digits. Give the very files that the first answer was made of, "
-        "in their order: values of other pixels than those that were bound can be disproved.",
+        "the answer bytes to commit to, as hexadecimal digits. Give the same files that the first answer was made "
+        "from, in the same order: values of other pixels can be disproved.",
     )
     parser.add_argument("seed", metavar="SEED", help="64 hexadecimal digits: the group's second seed")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a picture of the result, PNG for choice")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a picture of the result, best as PNG")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 

@@ -29,14 +29,14 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "ledger",
         help="show or check a ledger's database",
-        description="Look into a ledger that is stored in a database; nothing in it is changed.",
+        description="Look into a ledger that is stored in a database. Nothing in it is changed.",
     )
     parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
     show = parts.add_parser(
         "show",
         help="nodes, classes, groups, verdicts, money",
-        description="Print the nodes, the classes of machines, the groups that wait for their draw, those that opened "
-        "last with their verdicts, or why they were closed, and where all money is.",
+        description="Print the nodes, the classes of machines, the groups that wait for their draw, the last groups "
+        "with their verdicts or why they were closed, and where all money is.",
     )
     show.add_argument(
         "--groups", type=int, default=DEFAULT_GROUPS, metavar="N", help=f"how many groups (default {DEFAULT_GROUPS})"
@@ -45,20 +45,20 @@ def add_parser(commands: Commands) -> None:
     verify = parts.add_parser(
         "verify",
         help="check the file, the log and the records",
-        description="Check the file, the chain of the log, and that doing every action of the log again gives what is "
-        "stored. Exit code 0 where all of it holds, 1 where something does not.",
+        description="Check the file and the chain of the log, do every action of the log again, and compare the "
+        "result with what is stored. Exit code 0: everything holds, 1: something does not.",
     )
     verify.add_argument(
         "--head",
         metavar="HEX",
-        help="the digest of the last event, as you kept it elsewhere: without it, a log that was rewritten or "
-        "shortened by whoever keeps the database is not found",
+        help="the digest of the last event, as you kept it elsewhere. Without it, a log that the owner of the "
+        "database rewrote or shortened is not found",
     )
     verify.set_defaults(main=main_verify)
     evidence = parts.add_parser(
         "evidence",
-        help="write what a third person needs to check a finding",
-        description="Write the evidence of what became of a member of a settled group: `crynux-validate evidence` "
+        help="write the evidence of a finding, for a third person",
+        description="Write the evidence for the finding of one member of a settled group. `crynux-validate evidence` "
         "checks it without the ledger.",
     )
     evidence.set_defaults(main=main_evidence)
@@ -73,7 +73,7 @@ def add_parser(commands: Commands) -> None:
 
 def main_show(arguments: argparse.Namespace) -> int:
     """Print what is in a ledger."""
-    from crynux_validate import classes_of
+    from crynux_validate.machines import classes_of
 
     with open_ledger(arguments.database) as ledger:
         head, policy, nodes, totals = ledger.head(), ledger.policy, ledger.all_nodes(), ledger.totals()

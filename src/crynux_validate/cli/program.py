@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import crynux_validate
 from crynux_validate.cli import signals
 from crynux_validate.cli.output import complain, say
+from crynux_validate.cli.versions import ShowVersions
 from crynux_validate.cli.words import in_options, options
 from crynux_validate.errors import CrynuxValidateError
 
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         calibrate,
         calibrate_audits,
         compare,
+        completion,
         demo,
         doctor,
         env,
@@ -67,12 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="exit code: 0 done, or agrees; 1 does not agree; 2 bad input, or this machine could not do it; 130 "
         f"after Ctrl-C. {TRACEBACK}=1 in the environment shows where an error comes from.",
     )
-    parser.add_argument("--version", action="version", version=f"crynux-validate {crynux_validate.__version__}")
+    parser.add_argument("--version", action=ShowVersions, help="show this version and what it depends on, and exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the library's log on standard error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     parts = (
         *(demo, run, audit, hash_command, compare, keyed, judge, calibrate, calibrate_audits, stake),
-        *(ledger, evidence, report, vectors, schema, env, doctor),
+        *(ledger, evidence, report, vectors, schema, env, doctor, completion),
     )
     for command in parts:
         command.add_parser(commands)

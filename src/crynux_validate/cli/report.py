@@ -24,7 +24,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "report",
         help="one page about a settled group, for a dispute",
-        description="Write one HTML page about a settled group, for whoever must decide whether a slash was right: "
+        description="Write one HTML page about a settled group, for the person who decides whether a slash was right: "
         "what was asked, who answered when, how far apart the answers are, the bits of the hashes, audits, the "
         "evidence and whether it can be verified, and the money. The page needs no other file, has no script, and can "
         "be printed.",
@@ -37,22 +37,22 @@ def add_parser(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NODE=DIR",
-        help="the folder with a member's result, as `run` writes it: it is shown, and compared with what the member "
-        "handed in; give it once for each member whose result you have",
+        help="the folder with a member's result, as `run` writes it: it is shown, and compared with the answer of "
+        "the member; can be given once for each member",
     )
     parser.add_argument(
         "--audit",
         action="append",
         default=[],
         metavar="NODE=FILE",
-        help="an audit of a member's answer, as `audit --json` writes it; once for each that you have. What lies in "
-        "the folder of a --result as audit.json (audit-0.json and so on by image) is shown as well",
+        help="an audit of a member's answer, as `audit --json` writes it; can be given several times. An audit.json "
+        "(or audit-0.json and so on, for each image) in the folder of a --result is shown as well",
     )
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="a calibration of the same hash, as `calibrate --out` writes it: shows how often honest machines and "
-        "cheats are as far apart as each member",
+        help="a calibration of the same hash, as `calibrate --out` writes it: shows how often honest machines, and "
+        "cheats, are as far apart as each member",
     )
     parser.set_defaults(main=main)
 

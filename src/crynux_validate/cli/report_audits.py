@@ -9,9 +9,10 @@ from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, ToldAudit, ToldPart, read_audit
 from crynux_validate.cli.common import read_file
 from crynux_validate.cli.report_drawings import BAD, GOOD, INK, PALE, RULE, UNSURE, box, line, words
-from crynux_validate.cli.report_html import shown, table
+from crynux_validate.cli.report_html import table
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.shown import shown
 from crynux_validate.tasks import MAX_IMAGES
 
 if TYPE_CHECKING:

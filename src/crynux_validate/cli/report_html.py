@@ -1,12 +1,11 @@
-"""Pieces of a report's page: what strangers wrote is escaped here, and nowhere else."""
+"""Pieces of a report's page."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Final
 
 from crynux_validate.cli import report_drawings
 from crynux_validate.judging import Finding
+from crynux_validate.shown import shown
 
 _COLOURS: Final = {
     Finding.VALID: report_drawings.GOOD,
@@ -22,9 +21,6 @@ MEANING: Final = {
     Finding.ABSENT: "handed in nothing",
     Finding.WITHHELD: "committed to an answer and did not reveal it: slashed",
 }
-_INVISIBLE: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Categories of characters that do not show, or change how others show."""
-
 STYLE: Final = """
 :root { color-scheme: light; font: 16px/1.5 system-ui, sans-serif; color: #1c2430; }
 body { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
@@ -52,15 +48,6 @@ svg.bits { width: 10rem; max-width: 100%; height: auto; display: block; margin: 
 .pale { color: #5b6675; }
 @media print { body { padding: 0; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
 """
-
-
-def shown(text: object) -> str:
-    """Return a text for a page: escaped, and characters that do not show as their codes."""
-    visible = "".join(
-        f"\\u{{{ord(char):x}}}" if char != "\n" and unicodedata.category(char) in _INVISIBLE else char
-        for char in str(text)
-    )
-    return escape(visible)
 
 
 def stranger(text: object) -> str:

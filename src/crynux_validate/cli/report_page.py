@@ -8,12 +8,13 @@ import crynux_validate
 from crynux_validate.cli import report_drawings
 from crynux_validate.cli.ledger import when
 from crynux_validate.cli.report_audits import audit_sentence, audits_of
-from crynux_validate.cli.report_html import MEANING, STYLE, bullets, named, shown, stranger, table
-from crynux_validate.cli.report_members import distances_of, members_of, rates_of
+from crynux_validate.cli.report_html import MEANING, STYLE, bullets, named, stranger, table
+from crynux_validate.cli.report_members import distances_of, members_of, rates_of, values_of
 from crynux_validate.errors import BrokenEvidenceError, MissingExtraError
 from crynux_validate.frozen import thaw
 from crynux_validate.judging import Verdict
 from crynux_validate.ledger.evidence import Evidence, verify_evidence
+from crynux_validate.shown import shown
 
 if TYPE_CHECKING:
     from crynux_validate.calibration import Calibration
@@ -68,6 +69,7 @@ def page(
         _asked(group),
         members_of(group, verdict, results),
         distances_of(group, verdict),
+        values_of(group, verdict),
         "" if calibration is None else rates_of(group, verdict, calibration),
         audits_of(audits or {}),
         _what_happened(group, events),

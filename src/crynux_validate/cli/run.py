@@ -15,7 +15,8 @@ from crynux_validate.pipelines import results
 from crynux_validate.tasks import MAX_TASK_BYTES, ImageTask, Task, TextTask, task_from_json
 
 if TYPE_CHECKING:
-    from crynux_validate import ImageResult, Runner, TextResult, Token
+    from crynux_validate import ImageResult, Runner, TextResult
+    from crynux_validate.pipelines import Token
 
 
 T = TypeVar("T", bound=ImageTask | TextTask)
@@ -30,11 +31,10 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="run a task and write result, score and environment",
-        description="Run a task as a node does: the images or texts, the answer that would be committed, and the "
-        "environment, written to a folder. The model is the hub revision that the task pins, or a local folder that "
-        "--model names. Exit code 0: the answer is a score. 2: there is no score. Where the task is invalid, or this "
-        "machine could not run it, the answer then is a report of that; where the command line is at fault, there is "
-        "no answer.bin.",
+        description="Run a task as a node does: write the images or texts, the answer to commit to, and the "
+        "environment to a folder. The model is the hub revision that the task pins, or a local folder that "
+        "--model names. Exit code 0: the answer is a score. 2: there is no score. If the task is invalid, or this "
+        "machine could not run it, the answer is a report. If the command line is wrong, there is no answer.bin.",
     )
     parser.add_argument("task", metavar="TASK.json", help="the task, or - for standard input")
     parser.add_argument(
@@ -43,7 +43,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     add_part_flag(parser)
     add_device_flag(parser)
-    parser.add_argument("--allow-unpinned", action="store_true", help="accept a model revision that can move")
+    parser.add_argument(
+        "--allow-unpinned", action="store_true", help="accept a model revision that can change, such as a branch"
+    )
     add_json_flag(parser)
     parser.set_defaults(main=main)
 
@@ -76,19 +78,20 @@ def check_model(arguments: argparse.Namespace, task: Task) -> None:
     digest, model = task.model.digest, arguments.model
     if digest is not None and model is None:
         raise InvalidInputError(
-            f"the task names its model by the digest {digest[:16]}...; say where it lies with --model DIR"
+            f"the task names its model by the digest {digest[:16]}...; give its folder with --model DIR"
         )
     if digest is None and model is not None:
         raise InvalidInputError(f"the task names the repository {task.model.repository!r}; leave --model out")
     if model is not None and not Path(model).is_dir():
         raise InvalidInputError(f"--model {model} is not a folder")
-    for folder in arguments.part:
-        if not Path(folder).is_dir():
-            raise InvalidInputError(f"--part {folder} is not a folder")
-    missing = {name: part for name, part in task.references().items() if name != "model" and part.digest is not None}
+    for path in arguments.part:
+        if not Path(path).exists():
+            raise InvalidInputError(f"--part {path} is neither a folder nor a file")
+    models = {name: part for name, part in task.references().items() if name != "model" and part.digest is not None}
+    missing = {**models, **task.pictures_named()}
     if missing and not arguments.part:
         name, part = next(iter(missing.items()))
-        raise InvalidInputError(f"the task names {name} by a digest, {part}; say where it lies with --part DIR")
+        raise InvalidInputError(f"the task names {name} by a digest, {part}; give its folder or file with --part PATH")
 
 
 def _unwritable(out: str, error: OSError) -> InvalidInputError:
@@ -141,8 +144,8 @@ def add_part_flag(parser: argparse.ArgumentParser) -> None:
         "--part",
         action="append",
         default=[],
-        metavar="DIR",
-        help="the local folder of a LoRA or another part that the task names by its digest; once for each",
+        metavar="PATH",
+        help="the folder of a LoRA, or the file of a picture, that the task names by its digest; once for each",
     )
 
 
@@ -168,7 +171,7 @@ def _draw(runner: "Runner", task: ImageTask) -> "tuple[ImageResult, dict[str, An
     """Run an image task; returns what is shown besides the score."""
     progress: Progress | None = None
 
-    def show(done: "crynux_validate.Progress") -> None:
+    def show(done: "crynux_validate.pipelines.Progress") -> None:
         nonlocal progress
         progress = progress or Progress("drawing", done.images * done.steps, "steps")
         progress.show(done.image * done.steps + done.step, f"  image {done.image + 1} of {done.images}")

@@ -11,8 +11,9 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "schema",
         help="the JSON Schema of image tasks or text tasks",
-        description="Print the JSON Schema (draft 2020-12) of a task's JSON. Every task fits it. What fits it can "
-        "still be no task, where fields depend on one another: task_from_json and the other commands check everything.",
+        description="Print the JSON Schema (draft 2020-12) of a task's JSON. Every task fits it. JSON that fits it "
+        "can still be an invalid task, because some fields depend on others: task_from_json and the other commands "
+        "check everything.",
     )
     parser.add_argument("kind", choices=sorted(TASK_KINDS), help="which kind of tasks")
     parser.set_defaults(main=main)

@@ -19,11 +19,11 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "stake",
         help="the stake that makes a counterfeit a loss",
-        description="Print the stake at which a counterfeit is expected to gain nothing, for groups that are drawn by "
-        "stake from a pool of honest and dishonest nodes, with every part of the formula, and what a policy needs. The "
-        "counterfeit is blind: a picture that has nothing to do with the task. One that is made from the task agrees "
-        "far more often: --calibration takes the chances of such cheats as they were measured. A sampling rate below 1 "
-        "presupposes sealed jobs.",
+        description="Print the stake at which a counterfeit is expected to gain nothing, with every part of the "
+        "formula, and what a policy needs. Groups are drawn by stake from a pool of honest and dishonest nodes. The "
+        "counterfeit is blind: a picture that has nothing to do with the task. Cheats that use the task agree far "
+        "more often: --calibration takes their measured chances. A sampling rate below 1 needs sealed jobs: a node "
+        "must not know which tasks are checked.",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -51,7 +51,7 @@ def add_parser(commands: Commands) -> None:
         help="weight of a dishonest node in the draw; an honest one has 1; default: 1",
     )
     parser.add_argument(
-        "--absent", default="0", metavar="A", help="chance that an honest member hands in nothing, default: 0"
+        "--absent", default="0", metavar="A", help="the chance that an honest member hands in nothing; default: 0"
     )
     parser.add_argument(
         "--slash-ppm", type=int, default=PPM, help="part of a stake that a slash takes, in millionths, default: all"
@@ -62,7 +62,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--source",
         choices=SOURCES,
-        help=f"of the chance that unrelated pictures agree; default: {DEFAULT_SOURCE}, an upper bound",
+        help=f"where the chance that unrelated pictures agree comes from; default: {DEFAULT_SOURCE}, an upper bound",
     )
     parser.add_argument(
         "--calibration",
@@ -71,7 +71,11 @@ def add_parser(commands: Commands) -> None:
         help="take the chances of cheats from what crynux-validate calibrate --out wrote",
     )
     parser.add_argument(
-        "--cheat", dest="cheats", action="append", metavar="NAME", help="only this cheat, as often as needed"
+        "--cheat",
+        dest="cheats",
+        action="append",
+        metavar="NAME",
+        help="count only this cheat of the calibration; can be given several times",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw stake over threshold: .png, .svg or .pdf")
     add_json_flag(parser)

@@ -18,8 +18,8 @@ def add_parser(commands: Commands) -> None:
         help="check the test vectors on this machine, or copy them out",
         description="Test vectors say what every implementation must compute: digests of tasks, scores, commitments, "
         "policies, draws, verdicts, settlements, stakes, classes, attestations, signatures, logs, perceptual hashes. "
-        "Exit code 0 where all hold, 1 where some do not. Vectors on which the original hash itself differs between "
-        "processors are not counted, and are reported separately.",
+        "Exit code 0: all hold, 1: some do not. Vectors on which the original hash itself differs between processors "
+        "are reported separately, and not counted.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--verify", action="store_true", help="compute all of them here, and compare")
@@ -27,7 +27,7 @@ def add_parser(commands: Commands) -> None:
     what.add_argument("--show", metavar="ID", help="print one as JSON")
     what.add_argument("--export", type=Path, metavar="DIR", help="copy them to a new folder, for other programs")
     parser.add_argument(
-        "--folder", type=Path, metavar="DIR", help="take the vectors from here, instead of the shipped ones"
+        "--folder", type=Path, metavar="DIR", help="take the vectors from this folder instead of the shipped ones"
     )
     add_json_flag(parser)
     parser.set_defaults(main=main)

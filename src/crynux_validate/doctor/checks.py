@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from crynux_validate.shown import Shown
+
 SCHEMA: Final = "crynux-validate/examination/1"
 
 
@@ -49,7 +51,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """All checks of one examination.
 
     Parameters

@@ -24,7 +24,7 @@ REFERENCE: Final = Path(__file__).with_name("reference.json")
 """What a machine computed once of the same tasks, and which."""
 
 NOISE_BITS: Final = 4
-"""Bits of a hash by which honest machines were seen to differ at most (docs/measurements.md)."""
+"""Bits of a hash by which honest machines were seen to differ at most (docs/measurements/images.md)."""
 
 
 def examine(device: str | None = None, on_check: Callable[[Check], None] | None = None) -> Report:
@@ -114,11 +114,18 @@ def _guard(device: str) -> Check:
     return Check("guard", Status.OK, found, seen={"environment": environment.to_dict()})
 
 
+_OF_PIXELS: Final = {"keyed-values", "phash", "picture", "tensor-core", "trace"}
+"""Kinds of vectors that numpy or Pillow compute, at least in part."""
+
+
 def _vectors() -> Check:
     vectors = load_vectors(None)
     broken = [vector.id for vector in vectors if not vector.aside and check_vector(vector) is not None]
     if broken:
-        todo = "run `crynux-validate vectors --verify`; other versions of numpy or Pillow may be at fault"
+        kinds = sorted({vector.kind for vector in vectors if vector.id in broken})
+        pixels = set(kinds) <= _OF_PIXELS
+        fault = "look at the versions of numpy and Pillow" if pixels else "install this library again: it is damaged"
+        todo = f"{fault}; `crynux-validate vectors --verify` shows each of {', '.join(kinds)}"
         return Check("vectors", Status.FAILED, f"{len(broken)} of {len(vectors)} do not hold", todo, {"broken": broken})
     return Check("vectors", Status.OK, f"all {len(vectors)} hold: hashes, digests, draws, verdicts")
 

@@ -52,7 +52,7 @@ def computed(folder: Path, device: str) -> dict[str, Any]:
         }
 
 
-def _of(score: "cv.Score") -> str:
+def _of(score: "cv.answers.Score") -> str:
     return b"".join((score.to_bytes(), score.result_digest or b"")).hex()
 
 

@@ -1,11 +1,13 @@
 """Pictures to bits to distances.
 
 Importing this room loads neither numpy nor Pillow: a ledger compares hashes that others made, and only who makes one
-pays for the libraries that read pictures.
+pays for the libraries that read pictures. `image_hash` and `hamming` are in `crynux_validate`.
 """
 
-from crynux_validate.hashing.hamming import block_distances, hamming, is_degenerate
-from crynux_validate.hashing.images import MAX_PIXELS
+from crynux_validate.hashing.hamming import block_distances
+from crynux_validate.hashing.hamming import hamming as hamming
+from crynux_validate.hashing.hamming import is_degenerate as is_degenerate
+from crynux_validate.hashing.images import MAX_PIXELS as MAX_PIXELS
 from crynux_validate.hashing.many import (
     Matches,
     hamming_distances,
@@ -15,20 +17,17 @@ from crynux_validate.hashing.many import (
     nearest_hashes,
 )
 from crynux_validate.hashing.perceptual import PerceptualHash
-from crynux_validate.hashing.registry import image_hash, image_hashes
+from crynux_validate.hashing.registry import image_hash as image_hash
+from crynux_validate.hashing.registry import image_hashes
 
 __all__ = [
-    "MAX_PIXELS",
     "Matches",
     "PerceptualHash",
     "block_distances",
-    "hamming",
     "hamming_distances",
     "hamming_matrix",
     "hash_array",
     "hashes_within",
-    "image_hash",
     "image_hashes",
-    "is_degenerate",
     "nearest_hashes",
 ]

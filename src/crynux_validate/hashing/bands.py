@@ -1,8 +1,9 @@
 """``keyed/1``: values of a picture under a key that nobody knew before, band by band (protocol, "Keyed values").
 
 A band is the detail of one size: what a grid of n x n fields has, and one of half as many does not. The key adds the
-places of a band, each with a sign, into 30 sums. Nobody can make a picture for a key that is not known yet, and what
-another picture differs by in a band shows in the sums, however it is spread.
+places of a band, each with a sign, into 30 sums, in units of the picture's own contrast in that band. Nobody can make a
+picture for a key that is not known yet, and what another picture differs by in a band shows in the sums, however it is
+spread.
 
 Everything is integers; reading this file needs neither numpy nor Pillow.
 """
@@ -25,10 +26,18 @@ READS: Final = Reads(modes=("L", "RGB"))
 """The modes that a result can have."""
 
 VALUES: Final = 30
-"""Values of a band, one byte each: sixteen pictures of eight bands fit an opening of 4 KiB."""
+"""Values of a band, one byte each."""
 
-STEPS: Final = 4
-"""A value counts quarters of a grey level, modulo 256."""
+SIZE: Final = 1 + VALUES
+"""Bytes of a band, its contrast first: sixteen pictures of eight bands fit an opening of 4 KiB."""
+
+STEPS: Final = 42
+"""A value counts 42nds of the contrast, up to three times the contrast."""
+
+LEAST_CONTRAST: Final = 4
+"""Grey levels: below this a band counts as flat, and its values are noise."""
+
+_MOST_STEPS: Final = 127
 
 _PRECISION: Final = 64
 _LUMA: Final = (77, 150, 29)
@@ -125,7 +134,7 @@ class Key:
         return self._words[band.name]
 
     def values(self, image: Picture, *, max_pixels: int = MAX_PIXELS) -> bytes:
-        """Return the values of a picture: 30 bytes for each of its bands.
+        """Return the values of a picture: 31 bytes for each of its bands, its contrast and 30 signed values.
 
         Parameters
         ----------
@@ -147,9 +156,17 @@ class Key:
             sums = np.zeros(VALUES, np.int64)
             into, signs = self.words(band)
             np.add.at(sums, into, signs * numbers)
-            unit = math.isqrt(scale * scale * band.places // VALUES)
-            found.append(((2 * STEPS * sums + unit) // (2 * unit)) & 255)
-        return bytes(np.concatenate(found).astype(np.uint8))
+            level = contrast(numbers, scale)
+            unit = math.isqrt(scale * scale * band.places // VALUES) * level
+            steps = ((2 * STEPS * sums + unit) // (2 * unit)).clip(-_MOST_STEPS, _MOST_STEPS)
+            found += [bytes([level]), steps.astype(np.int8).tobytes()]
+        return b"".join(found)
+
+
+def contrast(numbers: "NDArray[np.int64]", scale: int) -> int:
+    """Return the root mean square of a band's numbers in whole grey levels, rounded down, 4 to 255."""
+    sixteenths = 16 * numbers // scale
+    return max(LEAST_CONTRAST, math.isqrt(int(sixteenths @ sixteenths) // numbers.size) // 16)
 
 
 def features(image: "Image.Image") -> "dict[Band, tuple[NDArray[np.int64], int]]":
@@ -217,17 +234,51 @@ def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any]
 
 
 def bands_apart(a: bytes, b: bytes) -> list[int]:
-    """Return for each band of two pictures' values the sum of the squares of their differences.
+    """Return for each band how far apart two pictures' values are, squared (protocol J7).
 
-    Differences are modulo 256, from -128 to 127.
+    The sum of the squares of the differences of value times contrast, divided by the square of the lesser contrast,
+    rounded up: 30 times the square of the difference in 42nds of that contrast.
 
     Parameters
     ----------
     a, b
-        Of equal length, a multiple of 30.
+        Of equal length, a multiple of 31, with contrasts of 1 or more.
     """
-    squares = [(((x - y + 128) & 255) - 128) ** 2 for x, y in zip(a, b, strict=True)]
-    return [sum(squares[at : at + VALUES]) for at in range(0, len(squares), VALUES)]
+    found = []
+    for at in range(0, len(a), SIZE):
+        (ours, *first), (theirs, *second) = a[at : at + SIZE], b[at : at + SIZE]
+        squares = sum((_signed(x) * ours - _signed(y) * theirs) ** 2 for x, y in zip(first, second, strict=True))
+        found.append(-(-squares // min(ours, theirs) ** 2))
+    return found
 
 
-__all__ = ["BANDS", "SMALLEST", "STEPS", "VALUES", "Band", "Key", "bands_apart", "bands_of", "features"]
+def _signed(byte: int) -> int:
+    return (byte ^ 128) - 128
+
+
+def misfit(values: bytes) -> str:
+    """Say why these are the values of no picture; empty where they can be."""
+    if len(values) % SIZE or not values:
+        return f"{len(values)} bytes, not {SIZE} for each band"
+    least = min(values[::SIZE])
+    if least < LEAST_CONTRAST:
+        return f"a contrast of {least} grey levels, below {LEAST_CONTRAST}"
+    steps = (values[at : at + VALUES] for at in range(1, len(values), SIZE))
+    return f"the value -128, below -{_MOST_STEPS}" if any(128 in band for band in steps) else ""
+
+
+__all__ = [
+    "BANDS",
+    "LEAST_CONTRAST",
+    "SIZE",
+    "SMALLEST",
+    "STEPS",
+    "VALUES",
+    "Band",
+    "Key",
+    "bands_apart",
+    "bands_of",
+    "contrast",
+    "features",
+    "misfit",
+]

@@ -121,13 +121,13 @@ def _check(image: "Image.Image", what: str) -> None:
     keyed = "transparency" in image.info
     if (raw.endswith("16B") and image.mode != "I;16") or (image.mode == "I;16" and keyed):
         raise InvalidImageError(
-            f"{what} has 16-bit samples of colour or with alpha, of which Pillow keeps 8 bits and the original 16;"
-            " phash-go/1 is not defined on them: save the picture with 8 bits"
+            f"{what} has 16-bit samples of colour or with alpha, on which phash-go/1 is not defined (Pillow keeps 8 of"
+            " the bits): save the picture with 8 bits"
         )
     if keyed and (raw in ("L;2", "L;4") or image.mode == "1"):
         raise InvalidImageError(
-            f"{what} is grey with fewer than 8 bits and a transparent shade, which Pillow does not scale as it scales"
-            " the samples; phash-go/1 is not defined on it: save the picture with 8 bits"
+            f"{what} is grey with fewer than 8 bits and a transparent shade, on which phash-go/1 is not defined: save"
+            " the picture with 8 bits"
         )
 
     match image.mode, image.info.get("transparency"):

@@ -1,40 +1,58 @@
 """Do the answers of a group agree, and who was right? (protocol J1-J6)
 
-`judge` is pure: it sees answers, nothing else, and the order of the members never matters. `bulk` judges many groups at
-once; it is not imported here, since it loads numpy.
+`judge` is pure: it sees answers, nothing else, and the order of the members never matters. `judge_many` judges many
+groups at once; it is imported when it is first used, since it loads numpy. `judge`, `CentreRule`, `Verdict`, `Outcome`
+and `Finding` are in `crynux_validate`.
 """
 
-from crynux_validate.judging.centre import DEFAULT_SLASH_THRESHOLD, DEFAULT_THRESHOLD, CentreRule
-from crynux_validate.judging.group import judge
-from crynux_validate.judging.relay import RELAY_THRESHOLD, CrynuxRelayRule
+import crynux_validate.lazy as _lazy
+from crynux_validate.judging.centre import DEFAULT_SLASH_THRESHOLD as DEFAULT_SLASH_THRESHOLD
+from crynux_validate.judging.centre import DEFAULT_THRESHOLD as DEFAULT_THRESHOLD
+from crynux_validate.judging.centre import CentreRule as CentreRule
+from crynux_validate.judging.group import judge as judge
+from crynux_validate.judging.relay import RELAY_THRESHOLD as RELAY_THRESHOLD
+from crynux_validate.judging.relay import CrynuxRelayRule
 from crynux_validate.judging.verdict import (
-    GROUP_SIZES,
+    GROUP_SIZES as GROUP_SIZES,
+)
+from crynux_validate.judging.verdict import (
     Absent,
-    Finding,
     Malformed,
     Member,
-    Outcome,
     Rule,
     TwoAnswers,
-    Verdict,
     Withheld,
 )
+from crynux_validate.judging.verdict import (
+    Finding as Finding,
+)
+from crynux_validate.judging.verdict import (
+    Outcome as Outcome,
+)
+from crynux_validate.judging.verdict import (
+    Verdict as Verdict,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from crynux_validate.judging.bulk import MemberKind, Verdicts, judge_many
+
+_MODULE_OF = dict.fromkeys(("MemberKind", "Verdicts", "judge_many"), "bulk")
+_NEEDS = dict.fromkeys(_MODULE_OF, ("ledger", ("numpy",)))
 
 __all__ = [
-    "DEFAULT_SLASH_THRESHOLD",
-    "DEFAULT_THRESHOLD",
-    "GROUP_SIZES",
-    "RELAY_THRESHOLD",
     "Absent",
-    "CentreRule",
     "CrynuxRelayRule",
-    "Finding",
     "Malformed",
     "Member",
-    "Outcome",
+    "MemberKind",
     "Rule",
     "TwoAnswers",
-    "Verdict",
+    "Verdicts",
     "Withheld",
-    "judge",
+    "judge_many",
 ]
+
+__all__ = _lazy.public(__all__, _NEEDS)
+if not TYPE_CHECKING:
+    __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)

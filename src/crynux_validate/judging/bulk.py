@@ -18,6 +18,7 @@ from crynux_validate.encoding import check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.judging.centre import CentreRule
 from crynux_validate.judging.verdict import GROUP_SIZES, Absent, Finding, Malformed, Member, Outcome, Withheld
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import MAX_IMAGES
 
 OUTCOMES: Final = tuple(Outcome)
@@ -102,7 +103,7 @@ _WITH_CENTRE: Final = _table(
 
 
 @dataclass(frozen=True, eq=False)
-class Verdicts:
+class Verdicts(Shown):
     """What `judge_many` says of each group.
 
     Parameters

@@ -9,6 +9,7 @@ from crynux_validate.answers import Answer, ErrorReport, ImageScore, Score, Text
 from crynux_validate.encoding import check_id, check_type, shorten, summary
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.keyed import KeyedScore
+from crynux_validate.shown import Shown
 
 GROUP_SIZES: Final = (3, 5, 7, 9)
 
@@ -135,7 +136,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Shown):
     """What `judge` says of a group.
 
     Parameters
@@ -176,7 +177,7 @@ class Verdict:
         return summary(self, self.outcome, self.delivered_score, *found)
 
     def __str__(self) -> str:
-        width = max(len(node) for node in self.findings)
+        width = max(map(len, self.findings), default=0)
         lines = [f"{self.outcome}, delivered score {self.delivered_score or '-'}"]
         for node, finding in self.findings.items():
             distance = self.distances.get(node)

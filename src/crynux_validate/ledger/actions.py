@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, ClassVar, Final, get_args
 
-from crynux_validate.encoding import Encoded, canonical_json, parse_decimal, parse_hex, shorten
+from crynux_validate.encoding import Encoded, canonical_json, check_type, parse_decimal, parse_hex, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.machines.classes import Attestation
 from crynux_validate.machines.gpu import GpuModel
@@ -176,6 +176,8 @@ def action_to_dict(action: Action) -> dict[str, Any]:
 
 def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
     """Read what `action_to_dict` writes."""
+    check_type(kind, str, "the kind of an action", f"one of {', '.join(_KINDS)}")
+    check_type(value, Mapping, "an action", "a mapping of its fields")
     if kind not in _KINDS:
         raise InvalidInputError(f"no action is called {shorten(kind)}; expected one of {', '.join(_KINDS)}")
     names = set(_NAMES[kind])

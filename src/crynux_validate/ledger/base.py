@@ -457,7 +457,7 @@ def _group_id(group: object) -> str:
 def _node(store: Store, node: str) -> Node:
     found = store.find_node(_node_id(node))
     if found is None:
-        raise UnknownIdError(f"this ledger has no node {shorten(node)}")
+        raise UnknownIdError(f"this ledger has no node {shorten(node)}", id=node)
     return found
 
 

@@ -15,7 +15,7 @@ class LocalBeacon:
 
     Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
     Where that is too much, pass an object with the same members that reads a public beacon, such as drand
-    (`crynux_validate.Beacon`).
+    (`crynux_validate.ledger.Beacon`).
 
     Parameters
     ----------
@@ -126,13 +126,13 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         raise InvalidInputError(f"on_ledger_clock of the beacon is {shorten(on_ledger_clock)}; expected True or False")
     if not on_ledger_clock and not policy.beacon_delay_seconds:
         raise InvalidInputError(
-            "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know a value that the "
-            "ledger takes for one to come (P4a); set it to 30"
+            "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know the value before "
+            "the group opens (P4a). Set it to 30"
         )
     if isinstance(beacon, LocalBeacon) and policy.draw_seconds < policy.beacon_delay_seconds + beacon.period:
         raise InvalidInputError(
             f"draw_seconds is {policy.draw_seconds}, and the beacon's rounds take {beacon.period} seconds: groups "
-            "would be closed before their value is public (P4b); set it to at least beacon_delay_seconds and that, "
+            "would be closed before their value is public (P4b). Set it to at least "
             f"{policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at

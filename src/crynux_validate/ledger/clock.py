@@ -62,7 +62,7 @@ def time_after(now: object, last: int) -> int:
     if reading < last - MOST_BEHIND:
         raise ClockError(
             f"the clock says {reading}, which is {last - reading} seconds before the last event of the log ({last}); "
-            f"more than {MOST_BEHIND} are refused. Set the clock right; where the log is wrong, replay it up to the "
-            "event before it went wrong"
+            f"at most {MOST_BEHIND} are allowed. Set the clock right. If the log is wrong, replay it up to the event "
+            "before the error"
         )
     return max(reading, last)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from crynux_validate.encoding import canonical_json, check_id, check_type, parse_json, printable, shorten, summary
-from crynux_validate.errors import BrokenEvidenceError, CrynuxValidateError, InvalidInputError
+from crynux_validate.errors import BrokenEvidenceError, InvalidInputError
 from crynux_validate.judging import Finding, Verdict
 from crynux_validate.ledger.group import Group, Status
-from crynux_validate.ledger.group_json import group_from_dict, group_to_dict
+from crynux_validate.ledger.group_json import group_from_dict, group_to_dict, reading
 from crynux_validate.ledger.policy import MAX_MONEY
 from crynux_validate.ledger.settlement import Settlement, settle_group
 from crynux_validate.machines.pairing import is_large_enough, verify_draw
+from crynux_validate.shown import Shown
 from crynux_validate.signatures import KEY_BYTES, is_signed, signed_bytes
 from crynux_validate.tasks import TextTask
 
@@ -93,23 +94,19 @@ class Evidence:
             raise InvalidInputError(
                 f"the evidence has the fields {shorten(sorted(value))}; expected schema, ledger, node, group"
             )
-        try:
+        with reading("the evidence"):
             found = cls(value["ledger"], value["node"], group_from_dict(value["ledger"], value["group"]))
             written = found.to_json().encode()
-        except CrynuxValidateError as error:
-            raise InvalidInputError(f"the evidence cannot be read: {error}") from error
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"the evidence cannot be read: {error!r:.200}") from error
         if written != (text if isinstance(text, bytes) else text.encode()):
             raise InvalidInputError(
-                "the evidence is not in the one form that `Evidence.to_json` writes: it has other white space, another "
-                "order, another form of a number or text, or a field that evidence does not have"
+                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, form of a number, "
+                "or an unknown field differs. Take the file as it was written"
             )
         return found
 
 
 @dataclass(frozen=True)
-class CheckedEvidence:
+class CheckedEvidence(Shown):
     """What `verify_evidence` found.
 
     Parameters

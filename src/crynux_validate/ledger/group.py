@@ -16,6 +16,7 @@ from crynux_validate.ledger.policy import Policy
 from crynux_validate.machines.classes import NodeClass
 from crynux_validate.machines.pool import Pool
 from crynux_validate.machines.roster import Draw
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import Task
 
 
@@ -126,7 +127,7 @@ _SCORES: Final = (b"\x01", b"\x02")
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Shown):
     """The nodes that answer one task, and what became of them.
 
     Parameters
@@ -351,6 +352,24 @@ class Group:
         outcome = None if self.verdict is None else self.verdict.outcome
         members = f"members {', '.join(self.members)}" if self.members else "no members yet"
         return summary(self, f"{self.id} {self.status}", outcome, f"fee {self.fee}", members)
+
+    def __str__(self) -> str:
+        of = "" if self.gpu_class is None else f", {self.gpu_class}"
+        lines = [f"{self.id}  {self.status}, fee {self.fee}{of}"]
+        width = max(map(len, self.members), default=0)
+        for node in self.members:
+            said = "revealed" if node in self.openings else "committed" if node in self.commitments else "nothing yet"
+            if self.verdict is not None:
+                stands = ", its result stands" * (node == self.delivered_by)
+                said = f"{self.verdict.findings.get(node, 'not judged')}{stands}"
+            lines.append(f"  {node:<{width}}  {said}")
+        if self.verdict is not None:
+            lines[0] += f", {self.verdict.outcome}"
+        elif self.members:
+            lines.append(f"  commit until {self.commit_deadline}, reveal until {self.reveal_deadline}")
+        elif not self.status.is_over:
+            lines.append(f"  drawn with beacon round {self.beacon_round}, until {self.draw_deadline}")
+        return "\n".join(lines)
 
     def _checked(self, round: object) -> int:  # noqa: A002
         """Return the number of a round that this group's policy has."""

@@ -1,6 +1,7 @@
 """A settled group as JSON values, and back: what evidence carries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from crynux_validate.algorithms import HASH_BITS, IMAGE_ALGORITHMS
@@ -63,12 +64,23 @@ def read_group(ledger: str, value: object) -> Group:
         raise InvalidInputError(f"the group is {shorten(value)}; expected what Group.to_dict gives")
     if not value.get("members"):
         raise InvalidInputError("the group has no members yet; expected one that was drawn")
-    try:
+    with reading("the group"):
         return group_from_dict(check_id(ledger, "the ledger's id"), value)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Read what a stranger wrote of a group in the block: whatever is wrong with it is an `InvalidInputError`."""
+    try:
+        yield
     except CrynuxValidateError as error:
-        raise InvalidInputError(f"the group cannot be read: {error}") from error
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"the group cannot be read: {error!r:.200}") from error
+        raise InvalidInputError(f"{what} cannot be read: {error}") from error
+    except KeyError as error:
+        raise InvalidInputError(
+            f"{what} cannot be read: it has no {shorten(error.args[0])}; expected what Group.to_dict gives"
+        ) from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"{what} cannot be read: {error!r:.200}") from error
 
 
 def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:

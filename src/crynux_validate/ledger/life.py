@@ -95,41 +95,48 @@ def check_act(group: Group, act: Act, now: int) -> None:
     """
     phase = phase_of(group, now)
     end = LIFE[phase][act]
-    if not isinstance(end, Status):
-        raise end(f"group {group.id} {_why(group, phase, act)}; it is now {now}")
+    if isinstance(end, Status):
+        return
+    why, when = _why(group, phase, act)
+    said = f"group {group.id} {why}; it is now {now}"
+    if end is TooEarlyError:
+        raise TooEarlyError(said, moment=when)
+    raise TooLateError(said, deadline=when) if end is TooLateError else end(said)
 
 
-def _why(group: Group, phase: Phase, act: Act) -> str:
-    """Say where a group stands that refuses an action."""
+def _why(group: Group, phase: Phase, act: Act) -> tuple[str, int | None]:
+    """Say where a group stands that refuses an action, and the deadline that decides, where there is one."""
     if act in (Act.DRAW, Act.DRAW_WITHOUT):
         if phase is Phase.WAITING:
-            return f"waits for beacon round {group.beacon_round}, which is not public yet: draw later"
-        return f"is {group.status}: its members cannot be drawn again"
+            return f"waits for beacon round {group.beacon_round}, which is not public yet: draw later", None
+        return f"is {group.status}: its members cannot be drawn again", None
     if phase in (Phase.WAITING, Phase.LATE):
-        return "has not been drawn: draw it first, which closes it if it cannot be drawn"
+        return "has not been drawn: draw it first, which closes it if it cannot be drawn", None
     if group.status is not Status.DRAWN:
-        return f"is {group.status}"
+        return f"is {group.status}", None
     if act is Act.SETTLE:
         return _waits(group, phase)
     number = 1 if act in (Act.COMMIT_1, Act.REVEAL_1) else 2
     if number == 2 and phase in _ANSWERING[0]:
-        return "is in its first round, which is not over: answer in the second one then (C5)"
+        return "is in its first round, which is not over: answer in the second one then (C5)", None
     answering = group.rounds[number - 1]
     if act in (Act.COMMIT_1, Act.COMMIT_2):
-        return f"took commitments until {answering.commit_deadline}"
+        return f"took commitments until {answering.commit_deadline}", answering.commit_deadline
     if LIFE[phase][act] is TooEarlyError:
         missing = len(group.asked(number)) - len(answering.commitments)
-        return f"waits for {missing} commitments until {answering.commit_deadline}: reveal then"
-    return f"took reveals until {answering.reveal_deadline}"
+        until = answering.commit_deadline
+        return f"waits for {missing} commitments until {until}: reveal then", until
+    return f"took reveals until {answering.reveal_deadline}", answering.reveal_deadline
 
 
-def _waits(group: Group, phase: Phase) -> str:
-    """Say for whom a group waits that cannot be settled."""
+def _waits(group: Group, phase: Phase) -> tuple[str, int]:
+    """Say for whom a group waits that cannot be settled, and until when."""
     number = 1 if phase in _ANSWERING[0] else 2
     answering = group.rounds[number - 1]
     waiting = ", ".join(node for node in group.asked(number) if node not in answering.openings)
     committing = phase in (Phase.COMMIT_1, Phase.COMMIT_2)
-    return f"waits for {waiting} until {answering.commit_deadline if committing else answering.reveal_deadline}"
+    until = answering.commit_deadline if committing else answering.reveal_deadline
+    return f"waits for {waiting} until {until}", until
 
 
 __all__ = ["LIFE", "Act", "Phase", "check_act", "phase_of"]

@@ -118,8 +118,10 @@ class Policy:
     ----------
     group_size
         Members of a group: 3, 5, 7 or 9.
-    threshold, slash_threshold
-        Of `CentreRule`; its `safety_checker` is the task's (J2).
+    threshold
+        Two pictures agree where fewer bits of their hashes differ, 1 to 64.
+    slash_threshold
+        An answer is slashed only where at least so many bits differ (J2); None is the larger of 24 and `threshold`.
     min_stake
         The least stake of a node, in the smallest unit (L4).
     min_fee
@@ -135,11 +137,13 @@ class Policy:
     min_pool_ppm
         Which part of all the weight that could serve must be free, in millionths, at the opening and at the draw
         (P4d). A coalition whose nodes are free while all others are busy has at most its share divided by this.
-    slash_ppm, withheld_ppm
-        Which part of the stake an ``INVALID`` or ``WITHHELD`` finding costs, in millionths (L4, C3).
+    slash_ppm
+        Which part of the stake an ``INVALID`` finding costs, in millionths (L4).
+    withheld_ppm
+        Which part of the stake a ``WITHHELD`` finding costs, in millionths (C3).
     no_quorum_ppm
         Which part of the fee is burnt where no answer is delivered, in millionths, rounded up (J4, J5). Without it
-        whoever asks for tasks on which honest nodes cannot agree can draw again and again for nothing.
+        somebody could ask for tasks on which honest nodes cannot agree, and draw again and again for nothing.
     fault_fee_ppm
         Which part of its share of the fee a truthful report of an invalid task earns, in millionths (J4). It pays
         reporters where the ledger itself cannot tell whether a task is valid.
@@ -150,34 +154,38 @@ class Policy:
     beacon_delay_seconds
         How far ahead of the opening a group's beacon round lies (P4a); 0 only with a beacon on the ledger's own clock,
         30 for others.
-    draw_seconds, commit_seconds, reveal_seconds
-        How long after the opening a group without a beacon value is closed, and how long members have to commit and to
-        reveal after the draw (P4b, C2).
+    draw_seconds
+        How long after the opening a group without a beacon value is closed (P4b).
+    commit_seconds
+        How long members have to commit, from the draw on (C2).
+    reveal_seconds
+        How long members have to reveal, once commitments are over (C2).
     epoch_seconds
-        How long an epoch lasts (P6). Whoever joins when its commitments are over gets no text task until the next one's
-        attestations are in force.
-    attest_commit_seconds, attest_reveal_seconds
-        How long from an epoch's start nodes can commit to an attestation, and how long they then can reveal it;
-        together at most `epoch_seconds`.
+        How long an epoch lasts (P6). A node that joins when its commitments are over gets no text task until the
+        attestations of the next epoch are in force.
+    attest_commit_seconds
+        How long from an epoch's start nodes can commit to an attestation.
+    attest_reveal_seconds
+        How long they can reveal it afterwards; both together at most `epoch_seconds`.
     admitted_declarations
         `NodeClass.declaration` of the machines that text tasks go to whatever their number (P3). A list keeps invented
         classes out for good, where `min_class_owners` is so large that size admits none. Of the classes that declare
         the same, only the heaviest is admitted: a false declarer must outweigh the honest.
     min_class_owners
-        How many distinct owners make a class large enough for text tasks that name none (P3). It keeps out whoever has
-        many nodes under one name. Names cost nothing: it does not keep out one person with many.
+        How many distinct owners make a class large enough for text tasks that name none (P3). It keeps out an owner
+        with many nodes under one name. Names cost nothing, so it does not keep out one person with many names.
     min_class_stake
         What the nodes of such a class must have at stake together, in the smallest unit; None is twice what a group of
-        nodes with the least stake has. It is the price of an invented class, whatever names it has. Who pays it
-        gets tasks by outweighing all others, or where no heavier class can serve: too busy (which a few small fees can
-        bring about), with too little memory for the task, or with too little stake for its fee. Who fills a group with
-        its own nodes is never slashed. Where fees are worth that, keep a list, and let size admit none.
+        nodes with the least stake has. It is the price of an invented class. Somebody who pays it gets tasks if the
+        class outweighs all others, or if no heavier class can serve: because it is busy (a few small fees can bring
+        this about), has too little memory for the task, or too little stake for its fee. Somebody who fills a group
+        with own nodes is never slashed. If fees are worth that, keep a list, and let size admit none.
     second_algorithm
         Of the answers in a second round, which are made with a seed that nobody knew before (C5); None for one round.
         ``digest/1`` is for text tasks, ``keyed/1`` for image tasks.
     keyed_tolerances
-        With ``keyed/1``: how far honest machines may be apart (J7), for each model and dtype that tasks may have; other
-        tasks are refused. `calibrate_keyed` finds them.
+        With ``keyed/1``: how far honest machines may be apart (J7), for each setting that tasks may have; other tasks
+        are refused. `calibrate_keyed` finds them.
     """
 
     group_size: int = 3
@@ -337,8 +345,7 @@ class Policy:
         Raises
         ------
         InvalidInputError
-            For a task that the second round of this policy is not for, and one of a model, a dtype or a size of
-            pictures without a tolerance.
+            For a task that the second round of this policy is not for, and one of a setting without a tolerance.
         """
         if self.second_algorithm is None:
             return None
@@ -354,13 +361,12 @@ class Policy:
                 "the policy's second answers (keyed/1) are of pictures: give the ledger image tasks, or a policy with "
                 "second_algorithm='digest/1'"
             )
-        wanted = str(task.model), task.dtype
-        found = next((one for one in self.keyed_tolerances if (one.model, one.dtype) == wanted), None)
+        found = next((one for one in self.keyed_tolerances if one.setting.covers(task)), None)
         if found is None:
-            known = ", ".join(f"{one.model} in {one.dtype}" for one in self.keyed_tolerances)
+            nearest = min((one.setting.lacks(task) for one in self.keyed_tolerances), key=len)
             raise InvalidInputError(
-                f"the policy has no keyed tolerance for {wanted[0]} in {wanted[1]}, only for {known}: calibrate that "
-                "model in that dtype (calibrate_keyed)"
+                f"the policy has no keyed tolerance for tasks like this one; the nearest is for {nearest}: calibrate "
+                "with such tasks (calibrate_keyed)"
             )
         return found.for_task(task)
 
@@ -373,10 +379,9 @@ class Policy:
                 f"second_algorithm is {self.second_algorithm} and there are {len(given)} keyed_tolerances; keyed/1 "
                 "needs at least one, and nothing else has any"
             )
-        names = [f"{one.model} in {one.dtype}" for one in given]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise InvalidInputError(f"keyed_tolerances has two for {twice}; give one")
+        for at, one in enumerate(given):
+            if any(one.setting.overlaps(other.setting) for other in given[:at]):
+                raise InvalidInputError(f"keyed_tolerances has two for tasks of {one.setting}; give one")
         object.__setattr__(self, "keyed_tolerances", tuple(given))
 
     def __repr__(self) -> str:

@@ -129,8 +129,8 @@ def _check_enough(
         raise NotEnoughNodes(message, available=owners, needed=needed)
     least = -(-policy.min_pool_ppm * supply.base // PPM)
     raise NotEnoughNodes(
-        f"the nodes{where} that could be drawn have the weight {weight} of {supply.base} that could serve, a group "
-        f"needs {least} (min_pool_ppm is {policy.min_pool_ppm}; {joined}): open it when groups have been settled",
+        f"the free nodes{where} have the weight {weight} of {supply.base}, and a group needs {least} (min_pool_ppm is "
+        f"{policy.min_pool_ppm}; {joined}). Open it when other groups are settled",
         available=weight,
         needed=least,
     )

@@ -78,6 +78,7 @@ def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None
     InvalidInputError
         For another beacon, and one that a ledger with this policy cannot use.
     """
+    check_type(start, Genesis, "start", "what genesis_of returns")
     if beacon is None:
         return check_beacon(beacon_named(start.beacon, secret), start.policy)
     if check_beacon(beacon, start.policy).name != start.beacon:

@@ -63,7 +63,7 @@ def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | 
     answer
         The node's answer, as it was committed to.
     proof
-        What the node shows: ``result.trace.prove(image, steps)`` of an image; of a text its tokens, and with
+        What the node shows: ``result.prove(image, steps)`` of an image; of a text its tokens, and with
         ``binding="top"`` the rows of drawn positions (`TextProof`).
     seed, count
         What draws the steps (`crynux_validate.audits.steps.audit_steps`) or positions (`audit_positions`): 1 to 256

@@ -294,8 +294,8 @@ def _digest_of(name: str, result: torch.Tensor) -> bytes:
     here = result.contiguous().cpu()
     if not bool(here.isfinite().all()):
         raise PipelineError(
-            f"the probe {name} gives a number that is not finite on {result.device}: no kernel may do that with these "
-            "operands; the device, its driver or this build of torch is at fault"
+            f"the probe {name} gives a number that is not finite on {result.device}. No sound kernel does that: the "
+            "device, its driver or this build of torch is broken"
         )
     width = {4: torch.int32, 2: torch.int16}[here.element_size()]
     words = here.view(width).numpy()

@@ -65,6 +65,8 @@ class Purpose(IntEnum):
     """Weights of tiny models for tests."""
     CANARY = 3
     """What the canary computes with."""
+    PICTURE = 4
+    """What is drawn of the latents that an encoder gives of a picture: draw 0."""
 
 
 def philox(counter: FourWords, key: tuple[int, int]) -> FourWords:

@@ -24,6 +24,11 @@ _PARTS: Final = re.compile(r"environment\.json|trace\.bin|top\.bin|image-[0-9]+\
 """The files of a result besides task and answer."""
 
 
+def headline(task: Task, score: Score, what: str, seconds: float) -> str:
+    """Return the line that the text of a result begins with."""
+    return f"{what} in {seconds:.1f} s, task {task.digest[:12]}, answer {score.algorithm}"
+
+
 def save(
     folder: str | PathLike[str],
     task: Task,

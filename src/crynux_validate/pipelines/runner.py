@@ -15,6 +15,7 @@ from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.foreign import emulated
 from crynux_validate.pipelines.guard.probe import find_device, local_environment
+from crynux_validate.pipelines.pictures import check_pictures
 from crynux_validate.tasks import DTYPES, Dtype, ImageTask, ModelRef, QuantizeBits, Task, TextTask
 from crynux_validate.tasks.parts import NO_PARTS, Parts
 from crynux_validate.tasks.text import check_bits
@@ -74,6 +75,8 @@ class Runner:
         and a task that names other parts is refused.
     quantize_bits
         4 or 8: round the weights of linear layers to as many bits (protocol T6); for text only.
+    pictures
+        The tasks show pictures: a model that cannot be shown any is refused before its weights are read; for text only.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class Runner:
         safety_checker: bool = False,
         parts: Parts = NO_PARTS,
         quantize_bits: QuantizeBits = None,
+        pictures: bool = False,
     ) -> None:
         if not isinstance(model, ModelRef):
             raise InvalidInputError(f"model is {shorten(model)}; expected a ModelRef")
@@ -116,6 +120,9 @@ class Runner:
             raise InvalidInputError(f"parts are {shorten(parts)}; only image models have some")
         if check_bits(quantize_bits) is not None and kind != "text":
             raise InvalidInputError(f"quantize_bits is {quantize_bits}; only text models can be loaded so")
+        check_flag(pictures, "pictures")
+        if pictures and kind != "text":
+            raise InvalidInputError("pictures is True; only text models are shown some")
         self.model = model
         self.kind = kind
         self.dtype = dtype
@@ -123,6 +130,7 @@ class Runner:
         self.safety_checker = safety_checker
         self.parts = parts
         self.quantize_bits = quantize_bits
+        self._sees = pictures
         self._machine = local_environment(self.device)
         start = time.perf_counter()
         self._loaded: LoadedModel | LoadedText | None = self._load()
@@ -131,11 +139,19 @@ class Runner:
 
     @classmethod
     def for_task(cls, task: Task, device: "str | torch.device | None" = None) -> Self:
-        """Load what a task names; parameters and errors as for the class."""
-        if isinstance(task, TextTask):
-            return cls(task.model, "text", task.dtype, device, quantize_bits=task.quantize_bits)
-        if not isinstance(task, ImageTask):
+        """Load what a task names; parameters and errors as for the class. Its pictures are looked at before."""
+        if not isinstance(task, ImageTask | TextTask):
             raise InvalidInputError(f"task is {shorten(task)}; expected an ImageTask or a TextTask")
+        check_pictures(task)
+        if isinstance(task, TextTask):
+            return cls(
+                task.model,
+                "text",
+                task.dtype,
+                device,
+                quantize_bits=task.quantize_bits,
+                pictures=bool(task.pictures),
+            )
         return cls(task.model, "image", task.dtype, device, safety_checker=task.safety_checker, parts=task.parts)
 
     @overload
@@ -235,7 +251,9 @@ class Runner:
                 if self.kind == "text":
                     from crynux_validate.pipelines.text import models as text_models
 
-                    return text_models.load(self.model, self.dtype, self.device, self.quantize_bits)
+                    return text_models.load(
+                        self.model, self.dtype, self.device, self.quantize_bits, pictures=self._sees
+                    )
                 from crynux_validate.pipelines.images import models as image_models
 
                 return image_models.load(

@@ -12,41 +12,40 @@ of the task, and loses l where it is slashed::
 A slash takes a share of the stake, and at most a bound that follows from the fee (protocol L4). All arithmetic is
 exact; floats are made at the end. A blank picture in a task with a safety checker is another counterfeit than these: it
 is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one node that is audited.
+
+`required_stake` and `expected_gain` are in `crynux_validate`; here is what they take and return.
 """
 
-from crynux_validate.stakes.agreement import SOURCES, Source, false_accept_rate
-from crynux_validate.stakes.audited import AUDITS_PRESUPPOSE, AuditedGain, AuditedStake
-from crynux_validate.stakes.audits import AFTER_AUDIT, AuditTerms, Fates, Then
-from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE, Threshold
-from crynux_validate.stakes.formula import PPM, expected_gain, required_stake
-from crynux_validate.stakes.groups import VIEWS, View, colluder_chances, collusion_probability
-from crynux_validate.stakes.numbers import Number
-from crynux_validate.stakes.odds import MOST_PER_FEE, SEALED_JOBS, ExpectedGain, Odds, RequiredStake
+from crynux_validate.stakes.agreement import SOURCES as SOURCES
+from crynux_validate.stakes.agreement import Source as Source
+from crynux_validate.stakes.agreement import false_accept_rate
+from crynux_validate.stakes.audited import AUDITS_PRESUPPOSE as AUDITS_PRESUPPOSE
+from crynux_validate.stakes.audited import AuditedGain, AuditedStake
+from crynux_validate.stakes.audits import AFTER_AUDIT as AFTER_AUDIT
+from crynux_validate.stakes.audits import AuditTerms
+from crynux_validate.stakes.audits import Fates as Fates
+from crynux_validate.stakes.audits import Then as Then
+from crynux_validate.stakes.counterfeits import DEFAULT_SOURCE as DEFAULT_SOURCE
+from crynux_validate.stakes.counterfeits import Threshold as Threshold
+from crynux_validate.stakes.formula import PPM as PPM
+from crynux_validate.stakes.formula import expected_gain as expected_gain
+from crynux_validate.stakes.formula import required_stake as required_stake
+from crynux_validate.stakes.groups import VIEWS as VIEWS
+from crynux_validate.stakes.groups import View as View
+from crynux_validate.stakes.groups import colluder_chances, collusion_probability
+from crynux_validate.stakes.numbers import Number as Number
+from crynux_validate.stakes.odds import MOST_PER_FEE as MOST_PER_FEE
+from crynux_validate.stakes.odds import SEALED_JOBS as SEALED_JOBS
+from crynux_validate.stakes.odds import ExpectedGain, RequiredStake
+from crynux_validate.stakes.odds import Odds as Odds
 
 __all__ = [
-    "AFTER_AUDIT",
-    "AUDITS_PRESUPPOSE",
-    "DEFAULT_SOURCE",
-    "MOST_PER_FEE",
-    "PPM",
-    "SEALED_JOBS",
-    "SOURCES",
-    "VIEWS",
     "AuditTerms",
     "AuditedGain",
     "AuditedStake",
     "ExpectedGain",
-    "Fates",
-    "Number",
-    "Odds",
     "RequiredStake",
-    "Source",
-    "Then",
-    "Threshold",
-    "View",
     "colluder_chances",
     "collusion_probability",
-    "expected_gain",
     "false_accept_rate",
-    "required_stake",
 ]

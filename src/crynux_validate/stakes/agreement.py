@@ -31,7 +31,7 @@ _PHOTOGRAPHS: Final = tuple(
 
 The larger of ``phash/1`` and ``phash-go/1``. The interval is the two-sided one of Clopper and Pearson at 95%, with n =
 1,653 pairs of photographs, not of parts, rounded up to five decimals; resampling by photograph gave less everywhere.
-``benchmarks/photographs`` has the raw hashes (docs/measurements.md).
+``benchmarks/photographs`` has the raw hashes (docs/measurements/chance.md).
 """
 
 
@@ -40,8 +40,8 @@ def false_accept_rate(threshold: int, *, images: int = 1, source: Source = "phot
 
     It says nothing of a counterfeit that is made from the task: the same picture at 8 pixels, scaled up, agreed at 24
     in every case that was measured. There f is near 1, and no stake helps. Nor does it say how often the best of all
-    blind counterfeits agrees, and plain drawings agree more often than photographs (docs/measurements.md): `calibrate`
-    measures your own pictures.
+    blind counterfeits agrees, and plain drawings agree more often than photographs (docs/measurements/chance.md):
+    `calibrate` measures your own pictures.
 
     Parameters
     ----------

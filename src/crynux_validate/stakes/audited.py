@@ -113,7 +113,7 @@ class AuditedStake(AuditedOdds, RequiredStake):
             ]
             cost += [self.what_a_slash_takes]
         last = ["this presupposes:", *(f"- {each}" for each in AUDITS_PRESUPPOSE), self.policy]
-        return self._told(f"required stake {self.amount}", *cost, *last)
+        return self._told(self.headline, *cost, *last)
 
     @property
     def amount(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from crynux_validate.shown import Shown
 from crynux_validate.stakes.agreement import Source
 from crynux_validate.stakes.groups import View
 
@@ -18,7 +19,7 @@ SEALED_JOBS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Odds:
+class Odds(Shown):
     """What becomes of a counterfeit, with all that it depends on.
 
     Parameters
@@ -111,11 +112,13 @@ class Odds:
     def __str__(self) -> str:
         quorum = self.group_size // 2 + 1
         found = "of a group that holds one" if self.view == "drawn" else "of all groups"
+        blind: list[str] = []
         if self.threshold is None:
             chance = "text never agrees by chance"
         elif self.cheat is not None:
             chance = f"{self.cheat} is accepted: below {self.threshold}, upper end of what was measured"
         else:
+            blind = ["  of blind counterfeits: those made from the task agree more often, and need audits"]
             pictures = "the picture" if self.images == 1 else f"each of {self.images} independent pictures"
             chance = f"it agrees by chance: {pictures} below {self.threshold} (source {self.source})"
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
@@ -131,7 +134,7 @@ class Odds:
         ]
         lines = [f"  {symbol}  {value:<10.5g}  {words}" for symbol, value, words in rows]
         lines += [f"  {self.group}", f"  {self.what_a_slash_takes}"]
-        return "\n".join([*lines, *([f"  {self.presupposes}"] if self.presupposes else [])])
+        return "\n".join([*lines, *blind, *([f"  {self.presupposes}"] if self.presupposes else [])])
 
 
 def _finite(value: Any) -> Any:
@@ -196,9 +199,15 @@ class RequiredStake(Odds):
 
     def __str__(self) -> str:
         last = [f"a task costs {self.cost:.6g}: k for each node that works it", self.policy]
-        return "\n".join(
-            [f"required stake {self.amount}", *self._by_cheat(), super().__str__(), *(f"  {line}" for line in last)]
-        )
+        return "\n".join([self.headline, *self._by_cheat(), super().__str__(), *(f"  {line}" for line in last)])
+
+    @property
+    def headline(self) -> str:
+        """The stake, and what it is a multiple of."""
+        if math.isinf(self.s):
+            return f"required stake {self.amount}"
+        times = "" if self.price == 1 else f": {self.s / self.price:.6g}"
+        return f"required stake {self.amount}{times} times the price of a task, which is a member's share of the fee"
 
     def _by_cheat(self) -> list[str]:
         lines = []

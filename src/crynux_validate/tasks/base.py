@@ -25,6 +25,7 @@ from crynux_validate.encoding import (
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError, ReportCode
 from crynux_validate.tasks.folder import OnDigest, folder_digest
 from crynux_validate.tasks.model import ModelRef, in_folder
+from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.wire import CONSTRUCTING, describe, parsed, refused, wire_schema
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -86,8 +87,9 @@ class BaseTask(BaseModel):
     def _check_ranges(self) -> None:
         """Refuse numbers outside their limits."""
         for name, limit in self.limits.items():
-            if "minimum" in limit:
-                check_range(name, getattr(self, name), limit["minimum"], limit["maximum"])
+            value = getattr(self, name)
+            if "minimum" in limit and value is not None:
+                check_range(name, value, limit["minimum"], limit["maximum"])
 
     @property
     def schema_id(self) -> str:
@@ -103,32 +105,49 @@ class BaseTask(BaseModel):
         """Return all that has to be loaded, by the field that names it."""
         return {"model": self.model}
 
-    def at(self, *folders: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
-        """Return this task with the folders that hold, on this machine, what it names by digest.
+    def pictures_named(self) -> dict[str, PictureRef]:
+        """Return the pictures that the task is about, by the field that names each."""
+        return {}
+
+    @property
+    def loads(self) -> str:
+        """The model as one text: what a calibration is of."""
+        return str(self.model)
+
+    def at(self, *paths: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
+        """Return this task with what it names by digest, as it lies on this machine: folders, and files of pictures.
 
         Parameters
         ----------
-        folders
+        paths
             In any order: their content says what they hold. All of it is read, see `folder_digest`.
         on_progress
-            Called while that goes on.
+            Called while folders are read.
 
         Raises
         ------
         ModelError
             For a folder that cannot be read, or holds nothing that the task names.
+        InvalidInputError
+            For the file of a picture, likewise.
         """
-        found = {folder_digest(folder, on_progress): Path(folder) for folder in folders}
-        wanted = {model.digest for model in self.references().values()}
-        for content, folder in found.items():
-            if content not in wanted:
-                names = ", ".join(f"{name} {model}" for name, model in self.references().items() if model.digest)
-                raise ModelError(f"the folder {folder} holds {content}; the task asks for {names or 'no local folder'}")
-        return self.replace(**self._located(found))
+        files = {PictureRef.local(path).digest: Path(path) for path in paths if Path(path).is_file()}
+        folders = {folder_digest(path, on_progress): Path(path) for path in paths if not Path(path).is_file()}
+        named: dict[str, ModelRef | PictureRef] = {**self.references(), **self.pictures_named()}
+        for found, kind in ((folders, ModelRef), (files, PictureRef)):
+            wanted = {name: reference for name, reference in named.items() if isinstance(reference, kind)}
+            for content, path in found.items():
+                if not any(reference.digest == content for reference in wanted.values()):
+                    names = ", ".join(f"{name} {reference}" for name, reference in wanted.items() if reference.digest)
+                    what = "folder" if kind is ModelRef else "file"
+                    raise (ModelError if kind is ModelRef else InvalidInputError)(
+                        f"the {what} {path} holds {content}; the task asks for {names or f'no such {what}'}"
+                    )
+        return self.replace(**self._located({**folders, **files}))
 
-    def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
-        """The fields with references that lie in these folders, by their digests."""
-        return {"model": in_folder(self.model, folders)}
+    def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
+        """The fields with references that lie in these folders and files, by their digests."""
+        return {"model": in_folder(self.model, paths)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:

@@ -23,11 +23,11 @@ _CONFIG: Final[Mapping[str, Field]] = {
 
 _DPM: Final = "DPMSolverMultistepScheduler"
 
-_SPACING: Final = ("timestep_spacing", "steps_offset")
+_COMMON: Final = ("timestep_spacing", "steps_offset")
 
 _SCHEDULERS: Final[Mapping[str, tuple[str, ...]]] = {
     _DPM: (
-        *_SPACING,
+        *_COMMON,
         "solver_order",
         "algorithm_type",
         "solver_type",
@@ -35,12 +35,49 @@ _SCHEDULERS: Final[Mapping[str, tuple[str, ...]]] = {
         "use_karras_sigmas",
         "final_sigmas_type",
     ),
-    "EulerAncestralDiscreteScheduler": _SPACING,
-    "LCMScheduler": (*_SPACING, "original_inference_steps"),
+    "EulerAncestralDiscreteScheduler": _COMMON,
+    "LCMScheduler": (*_COMMON, "original_inference_steps"),
 }
-"""The live network's schedulers, with those of their arguments that can be carried over."""
+"""The live network's schedulers, with those of their arguments that have a counterpart."""
 
-_IMAGE_ONLY_THERE: Final = ("controlnet", "refiner")
+_TRAINED: Final = dict.fromkeys(
+    ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "rescale_betas_zero_snr"),
+    "says how the model was trained, which its own scheduler_config.json says too",
+)
+_CLIPPED: Final = "limits values, which latents are not"
+_THRESHOLD: Final = {"thresholding": _CLIPPED, "dynamic_thresholding_ratio": _CLIPPED, "sample_max_value": _CLIPPED}
+
+_WITHOUT: Final[Mapping[str, Mapping[str, str]]] = {
+    _DPM: {
+        **_TRAINED,
+        **_THRESHOLD,
+        "lower_order_final": "chooses the last steps, which are of lower order here",
+        "use_lu_lambdas": "chooses noise levels that no task has; use_karras_sigmas is carried over",
+        "lambda_min_clipped": "is for cosine schedules, which have to bring it in their own scheduler_config.json",
+        "variance_type": "is for models that predict a variance, which are not supported",
+    },
+    "EulerAncestralDiscreteScheduler": _TRAINED,
+    "LCMScheduler": {
+        **_TRAINED,
+        **_THRESHOLD,
+        "clip_samples": _CLIPPED,
+        "clip_samples_range": _CLIPPED,
+        "set_alpha_to_one": "chooses the last step, which the model's own scheduler_config.json does here",
+        "timestep_scaling": "is 10 for every model here",
+    },
+}
+"""Of each those that have none, and why."""
+
+_NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
+    "num_train_timesteps": (1000,),
+    "thresholding": (False,),
+    "lower_order_final": (True,),
+    "use_lu_lambdas": (False,),
+    "timestep_scaling": (10.0, 10),
+}
+"""What every model that can be loaded has anyway: such an argument changes nothing."""
+
+_IMAGE_ONLY_THERE: Final = ("refiner",)
 
 _IMAGE: Final = (
     "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,
@@ -70,6 +107,7 @@ def image_task(
         "prompt": text_of(arguments, "prompt"),
         "negative_prompt": typed(arguments.get("negative_prompt", ""), "negative_prompt", str),
         "dtype": _image_dtype(arguments, variant),
+        "prompt_syntax": "compel",
         "algorithm": algorithm,
         **read_parts(arguments, parts),
         **_scheduler(arguments.get("scheduler", {})),
@@ -115,13 +153,16 @@ def _scheduler(value: Any) -> dict[str, Any]:
         )
     found = value.get("args")
     given = {} if found is None else object_of(found, "scheduler.args")
-    for name, argument in given.items():
-        if name not in _SCHEDULERS[method] and argument is not None:
-            allowed = ", ".join(sorted(_SCHEDULERS[method]))
+    there = (*_SCHEDULERS[method], *_WITHOUT[method])
+    object_of(given, "scheduler.args", there)
+    for name, why in _WITHOUT[method].items():
+        argument = given.get(name)
+        same = any(type(argument) is type(value) and argument == value for value in _NEUTRAL.get(name, ()))
+        if argument is not None and not same:
             raise InvalidTaskError(
-                f"scheduler.args.{name}", f"cannot be carried over; of {method} {allowed} can", "unsupported"
+                f"scheduler.args.{name}", f"is {shorten(argument)}; it {why}: leave it out", "unsupported"
             )
     return {
         "scheduler": method,
-        "scheduler_args": {name: found for name, found in given.items() if found is not None},
+        "scheduler_args": {name: given[name] for name in _SCHEDULERS[method] if given.get(name) is not None},
     }

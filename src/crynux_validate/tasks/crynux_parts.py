@@ -1,19 +1,23 @@
 """What the live network's image tasks load beside the model, which it names without a commit (protocol T4)."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidInputError, InvalidTaskError
+from crynux_validate.tasks.control import Canny, ControlNet, check_method
 from crynux_validate.tasks.crynux import object_of, text_of, typed
 from crynux_validate.tasks.model import ModelRef
-from crynux_validate.tasks.parts import Lora, Part, TextualInversion, read_part
+from crynux_validate.tasks.parts import Lora, Part, TextualInversion
+from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.records import read_part
 
 Named = ModelRef | Part
 """What a caller names for a part: where it lies, or also which file of it."""
 
-FIELDS: Final = ("unet", "vae", "lora", "textual_inversion")
+FIELDS: Final = ("unet", "vae", "lora", "textual_inversion", "controlnet")
 """The live network's fields that have a counterpart here."""
 
 
@@ -42,6 +46,9 @@ def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) 
     inversion = arguments.get("textual_inversion")
     if inversion not in (None, ""):
         found["textual_inversions"] = (_inversion(typed(inversion, "textual_inversion", str), pinned),)
+    control = arguments.get("controlnet")
+    if control is not None:
+        found["controlnet"] = read_part("controlnet", control, lambda value: _control(value, pinned))
     unused = sorted(name for name in pinned if name not in found and f"{name}s" not in found)
     if unused:
         raise InvalidInputError(f"parts names {unused[0]!r}, and the arguments do not; leave it out")
@@ -86,6 +93,46 @@ def _inversion(there: str, pinned: Mapping[str, Named]) -> TextualInversion:
             "token as well: there they come from the file"
         )
     return found
+
+
+def _control(value: Any, pinned: Mapping[str, Named]) -> ControlNet:
+    object_of(value, "", ("model", "image_dataurl", "weight", "preprocess"))
+    weight, preprocess = value.get("weight"), value.get("preprocess")
+    canny = None if preprocess is None else read_part("preprocess", preprocess, _canny)
+    scale = 0.7 if weight is None else _fraction("weight", weight)
+    picture = read_part("image_dataurl", text_of(value, "image_dataurl"), _picture)
+    model = _pinned("controlnet", text_of(value, "model"), pinned, "model")
+    if not isinstance(model, ModelRef):
+        raise InvalidInputError(f"parts['controlnet'] is {shorten(model)}; expected a ModelRef")
+    return ControlNet(model, picture, scale, canny)
+
+
+def _canny(value: Any) -> Canny:
+    if isinstance(value, dict) and "method" in value:
+        check_method("method", value["method"], "canny")
+    object_of(value, "", ("method", "args"))
+    found = value.get("args")
+    given = {} if found is None else object_of(found, "args", ("low_threshold", "high_threshold"))
+    names = {"low": "low_threshold", "high": "high_threshold"}
+    try:
+        return Canny(**{name: given[there] for name, there in names.items() if given.get(there) is not None})
+    except InvalidTaskError as error:
+        raise InvalidTaskError(f"args.{names[error.field]}", error.problem, error.code) from error
+
+
+_DATA_URL: Final = "data:image/png;base64,"
+
+
+def _picture(url: str) -> PictureRef:
+    """The picture in the arguments themselves; machines decode other formats than PNG to other pixels."""
+    if not url.startswith(_DATA_URL):
+        raise InvalidTaskError(
+            "", f"is {shorten(url)}; expected {_DATA_URL}...: save the picture as PNG", "unsupported"
+        )
+    try:
+        return PictureRef.of(base64.b64decode(url.removeprefix(_DATA_URL), validate=True))
+    except ValueError as error:
+        raise InvalidTaskError("", f"holds no base64 after {_DATA_URL}: {error}") from error
 
 
 def _fraction(name: str, value: Any) -> float:

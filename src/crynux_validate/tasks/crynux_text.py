@@ -1,5 +1,7 @@
 """The live Crynux network's text task arguments, as the fields of a text task (protocol T4)."""
 
+import base64
+import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -7,6 +9,7 @@ from crynux_validate.encoding import shorten, shorten_name
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.base import Dtype
 from crynux_validate.tasks.crynux import Field, T, build, dtype_of, list_of, object_of, parse, read, text_of, typed
+from crynux_validate.tasks.pictures import PictureRef
 
 _GENERATION: Final[Mapping[str, Field]] = {
     "max_new_tokens": Field("max_new_tokens", int, 256),
@@ -73,8 +76,12 @@ def text_task(
     arguments = parse(value, _TEXT)
     messages, tools = arguments.get("messages"), arguments.get("tools")
     variables = arguments.get("template_args")
+    pictures: list[PictureRef] = []
     fields = {
-        "messages": [_message(message, f"messages.{at}") for at, message in enumerate(list_of(messages, "messages"))],
+        "messages": [
+            _message(message, f"messages.{at}", pictures) for at, message in enumerate(list_of(messages, "messages"))
+        ],
+        "pictures": pictures,
         "tools": [] if tools is None else list_of(tools, "tools"),
         "template_args": {} if variables is None else object_of(variables, "template_args"),
         "dtype": dtype_of(arguments, auto_dtype),
@@ -88,8 +95,8 @@ def text_task(
     return build(kind, fields, names, text_of(arguments, "model"), None, revision, allow_unpinned)
 
 
-def _message(value: Any, name: str) -> dict[str, Any]:
-    """A message without the fields that are null: there they mean nothing."""
+def _message(value: Any, name: str, pictures: list[PictureRef]) -> dict[str, Any]:
+    """A message without the fields that are null, which mean nothing there; its pictures are added to those before."""
     found = {
         key: item for key, item in object_of(value, name, _MESSAGE).items() if item is not None or key == "content"
     }
@@ -98,7 +105,26 @@ def _message(value: Any, name: str) -> dict[str, Any]:
         raise InvalidTaskError(
             f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(_ROLES)}", "unsupported"
         )
+    if isinstance(found.get("content"), list | tuple):
+        found["content"] = [
+            _block(block, f"{name}.content.{at}", pictures) for at, block in enumerate(found["content"])
+        ]
     return found
+
+
+def _block(value: Any, name: str, pictures: list[PictureRef]) -> Any:
+    """A block of content; there the bytes of a picture stand in it."""
+    if not isinstance(value, Mapping) or value.get("type") != "image" or "base64" not in value:
+        return value
+    given = value["base64"]
+    try:
+        data = base64.b64decode(given, validate=True) if isinstance(given, str) else b""
+        pictures.append(PictureRef.of(data))
+    except (binascii.Error, ValueError) as error:
+        raise InvalidTaskError(
+            f"{name}.base64", f"is {shorten(given)}; expected the file of a PNG in base64"
+        ) from error
+    return {key: item for key, item in value.items() if key != "base64"}
 
 
 def _generation(value: Any, model_defaults: Mapping[str, Any] | None) -> dict[str, Any]:

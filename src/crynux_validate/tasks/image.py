@@ -1,5 +1,6 @@
-"""Image tasks: pictures to draw with Stable Diffusion."""
+"""Image tasks: pictures to draw."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as dataclass_replace
 from functools import partial
@@ -9,12 +10,13 @@ from typing import Any, ClassVar, Final, Literal, Self
 from pydantic import Field
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS, ImageAlgorithm
-from crynux_validate.encoding import MAX_SAFE_INTEGER, shorten
+from crynux_validate.encoding import MAX_SAFE_INTEGER, canonical_json, shorten
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.frozen import FrozenMapping
 from crynux_validate.schedulers import MAX_STEPS, SCHEDULERS, SchedulerArgument, check_scheduler
 from crynux_validate.tasks import crynux_image
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_size, in_range
+from crynux_validate.tasks.control import ControlNet
 from crynux_validate.tasks.crynux_parts import Named
 from crynux_validate.tasks.model import ModelRef, in_folder
 from crynux_validate.tasks.parts import (
@@ -28,6 +30,10 @@ from crynux_validate.tasks.parts import (
     read_component,
     read_list,
 )
+from crynux_validate.tasks.pictures import PictureRef, without_pictures
+from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
+from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
 IMAGE_BINDINGS: Final[tuple[ImageBinding, ...]] = ("pixels", "trace")
@@ -39,7 +45,7 @@ SIDES: Final = range(64, 4097, 8)
 
 
 class ImageTask(BaseTask):
-    """An image to draw with Stable Diffusion, complete (protocol T1).
+    """An image to draw, complete (protocol T1).
 
     Parameters
     ----------
@@ -49,6 +55,10 @@ class ImageTask(BaseTask):
         UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
         only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
         one is.
+    prompt_syntax
+        How prompts are read (T9). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
+        are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
+        these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
     seed
         0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
     steps
@@ -56,7 +66,13 @@ class ImageTask(BaseTask):
     width, height
         Pixels, 64 to 4,096, multiples of 8.
     guidance_scale
-        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none.
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
+        the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
+    true_cfg_scale
+        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+    max_sequence_length
+        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
+        models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -74,6 +90,10 @@ class ImageTask(BaseTask):
         Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     textual_inversions
         Up to 16 words with vectors of their own (`TextualInversion`), for both prompts.
+    controlnet
+        A second network that makes the pictures follow another one (`ControlNet`); None for none.
+    start
+        A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -86,7 +106,12 @@ class ImageTask(BaseTask):
 
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
     max_bytes: ClassVar = 65_536
-    choices: ClassVar = {"algorithm": IMAGE_ALGORITHMS, "dtype": DTYPES, "binding": IMAGE_BINDINGS}
+    choices: ClassVar = {
+        "algorithm": IMAGE_ALGORITHMS,
+        "dtype": DTYPES,
+        "binding": IMAGE_BINDINGS,
+        "prompt_syntax": SYNTAXES,
+    }
     limits: ClassVar = {
         "prompt": {"maxLength": MAX_PROMPT_BYTES},  # in characters, of which each has a byte or more
         "negative_prompt": {"maxLength": MAX_PROMPT_BYTES},
@@ -95,6 +120,8 @@ class ImageTask(BaseTask):
         "width": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "height": in_range(SIDES.start, SIDES.stop - 1) | {"multipleOf": SIDES.step},
         "guidance_scale": in_range(0, 50),
+        "true_cfg_scale": in_range(1, 50),
+        "max_sequence_length": in_range(8, 512),
         "images": in_range(1, MAX_IMAGES),
         "scheduler": {"enum": list(SCHEDULERS)},
         "loras": {"maxItems": MAX_PARTS},
@@ -103,11 +130,14 @@ class ImageTask(BaseTask):
 
     prompt: str
     negative_prompt: str | None = ""
+    prompt_syntax: PromptSyntax = "plain"
     seed: int = 0
     steps: int = 25
     width: int = 512
     height: int = 512
     guidance_scale: float = 7.5
+    true_cfg_scale: float = 1.0
+    max_sequence_length: int | None = None
     images: int = 1
     scheduler: str = "DDIMScheduler"
     scheduler_args: Mapping[str, SchedulerArgument] = Field(default_factory=dict)
@@ -118,6 +148,8 @@ class ImageTask(BaseTask):
     unet: ModelRef | None = None
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
+    controlnet: ControlNet | None = None
+    start: StartPicture | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -147,10 +179,10 @@ class ImageTask(BaseTask):
             The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
             weights.
         parts
-            What pins ``lora``, ``vae``, ``unet`` and ``textual_inversion`` where the arguments name them, by these
-            names: a `ModelRef` of the same repository with its commit, or of a folder by its digest, which is the only
-            way to name what is downloaded from an address. A `Lora` also says which file, where the arguments do not;
-            a textual inversion has to be a `TextualInversion`, with its file and its token.
+            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion`` and ``controlnet`` where the arguments name
+            them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by its digest,
+            which is the only way to name what is downloaded from an address. A `Lora` also says which file, where the
+            arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned
@@ -160,8 +192,8 @@ class ImageTask(BaseTask):
         ------
         InvalidTaskError
             Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (``controlnet``, ``refiner``,
-            other arguments of a scheduler).
+            another type, one that nobody knows, and one that cannot be carried over (``refiner``, a preprocessor
+            other than canny, other arguments of a scheduler).
         """
         return crynux_image.image_task(
             cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
@@ -170,6 +202,7 @@ class ImageTask(BaseTask):
     def _complete(self) -> None:
         for name in ("prompt", "negative_prompt"):
             check_size(name, getattr(self, name) or "", MAX_PROMPT_BYTES)
+            weighted(name, getattr(self, name) or "", self.prompt_syntax)
         arguments = check_scheduler(self.scheduler, self.scheduler_args, self.steps)
         self.__dict__["scheduler_args"] = FrozenMapping(arguments)
         for name in LISTS:
@@ -182,6 +215,7 @@ class ImageTask(BaseTask):
                 raise InvalidTaskError(
                     f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
                 )
+        self._check_start()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -191,24 +225,72 @@ class ImageTask(BaseTask):
                 )
         self._check_ranges()
 
+    def _check_start(self) -> None:
+        if self.start is None:
+            return
+        if self.scheduler == "PNDMScheduler":
+            raise InvalidTaskError(
+                "start",
+                "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
+                "unsupported",
+            )
+        if self.start.steps(self.steps) < 1:
+            raise InvalidTaskError(
+                "start.strength",
+                f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """What is loaded beside the model."""
-        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions))
+        second = None if self.controlnet is None else self.controlnet.model
+        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions), second)
+
+    def pictures_named(self) -> dict[str, PictureRef]:
+        """Return the pictures that it is given, by the field that names each."""
+        found = {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
+        if self.start is not None:
+            found["start.image"] = self.start.image
+            if self.start.mask is not None:
+                found["start.mask"] = self.start.mask
+        return found
 
     def references(self) -> dict[str, ModelRef]:
         """Return all that has to be loaded, by the field that names it."""
         return super().references() | self.parts.references()
 
-    def _located(self, folders: Mapping[str, Path]) -> dict[str, Any]:
+    @property
+    def loads(self) -> str:
+        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+
+        The parts stand in it as a digest of all that the task says of them but pictures. Tasks load alike where it is
+        equal.
+        """
+        fields = {name.split(".")[0] for name in self.references()} - {"model"}
+        if not fields:
+            return super().loads
+        shown = self.replace(**{name: without_pictures(getattr(self, name)) for name in fields})
+        told = {name: value for name, value in shown.to_dict().items() if name in fields}
+        return (
+            f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
+        )
+
+    def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         components = {
-            name: in_folder(found, folders) for name in COMPONENTS if (found := getattr(self, name)) is not None
+            name: in_folder(found, paths) for name in COMPONENTS if (found := getattr(self, name)) is not None
         }
         lists = {
-            name: tuple(dataclass_replace(part, model=in_folder(part.model, folders)) for part in getattr(self, name))
+            name: tuple(dataclass_replace(part, model=in_folder(part.model, paths)) for part in getattr(self, name))
             for name in LISTS
         }
-        return super()._located(folders) | components | lists
+        alone: dict[str, Any] = {}
+        if self.controlnet is not None:
+            model, image = in_folder(self.controlnet.model, paths), self.controlnet.image.located(paths)
+            alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
+        if self.start is not None:
+            alone["start"] = self.start.located(paths)
+        return super()._located(paths) | components | lists | alone
 
     @classmethod
     def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:
@@ -218,6 +300,11 @@ class ImageTask(BaseTask):
         for name in COMPONENTS:
             if fields.get(name) is not None:
                 fields[name] = read_component(name, fields[name], model)
+        if fields.get("controlnet") is not None:
+            read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
+            fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        if fields.get("start") is not None:
+            fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
         for name, kind in kinds.items():
             if name in fields:
@@ -231,7 +318,10 @@ class ImageTask(BaseTask):
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
-        parts = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
+        parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
+        for name in ("controlnet", "start"):
+            if (found := getattr(self, name)) is not None:
+                parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}
 
     def replace(self, **changes: Any) -> Self:

@@ -11,6 +11,11 @@ from crynux_validate.frozen import FrozenMapping, freeze, thaw
 FIELDS: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
+_BLOCKS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("type", "text"), "image": ("type",)}
+"""The types of blocks of content, and the fields of each."""
+
+_PICTURE: Final = FrozenMapping({"type": "image"})
+
 
 def canonical(name: str, values: Sequence[Mapping[str, Any]] | None) -> Any:
     """Bring JSON objects into the order and the numbers of canonical JSON: a chat template may write them as they are.
@@ -41,7 +46,7 @@ def normal_messages(messages: Sequence[Mapping[str, Any]] | None) -> Any:
     """Bring messages into the one form that their task is named by.
 
     Clients write one message in several ways: with null fields, with an empty list of calls, with its text in blocks.
-    A chat template is to see one of them.
+    A chat template is to see one of them. Only content with pictures stays in blocks.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def normal_messages(messages: Sequence[Mapping[str, Any]] | None) -> Any:
     Raises
     ------
     InvalidTaskError
-        For blocks that are not text.
+        For blocks that are neither text nor a picture.
     """
     if messages is None:
         return None
@@ -62,39 +67,62 @@ def _normal(name: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
     empty = {"name": (None,), "tool_call_id": (None,), "tool_calls": (None, ())}
     found = {key: value for key, value in message.items() if key not in empty or value not in empty[key]}
     if isinstance(found.get("content"), tuple):
-        found["content"] = _text(f"{name}.content", found["content"])
+        found["content"] = _content(f"{name}.content", found["content"])
     if found.get("tool_calls"):
         found.setdefault("content", None)
     return FrozenMapping(dict(sorted(found.items())))
 
 
-def _text(name: str, blocks: Sequence[Any]) -> str:
-    """Put blocks of text together, with nothing between them: they are pieces of one text."""
+def _content(name: str, blocks: Sequence[Any]) -> Any:
+    """Put blocks of text that follow each other together: they are pieces of one text. Text alone is no block."""
     if not blocks:
         raise InvalidTaskError(name, "is empty; expected text, or at least one block of text")
-    pieces = []
+    found: list[list[str] | None] = []
     for at, block in enumerate(blocks):
-        if not isinstance(block, Mapping):
+        text = _text_of(f"{name}.{at}", block)
+        last = found[-1] if found else None
+        if text is not None and last is not None:
+            last.append(text)
+        else:
+            found.append(None if text is None else [text])
+    if len(found) == 1 and found[0] is not None:
+        return "".join(found[0])
+    return freeze([_PICTURE if each is None else {"text": "".join(each), "type": "text"} for each in found])
+
+
+def _text_of(name: str, block: Any) -> str | None:
+    """The text of a block; None for a picture."""
+    if not isinstance(block, Mapping):
+        raise InvalidTaskError(
+            name, f"is {shorten(thaw(block))}; expected a block like {{'type': 'text', 'text': 'hello'}}"
+        )
+    kind = block.get("type")
+    if not isinstance(kind, str) or kind not in _BLOCKS:
+        raise InvalidTaskError(
+            f"{name}.type",
+            f"is {shorten(thaw(kind))}; expected 'text', or 'image' for a picture of the task's pictures; videos and "
+            "sounds are not supported",
+            "unsupported" if isinstance(kind, str) else "schema",
+        )
+    for key in block:
+        if key not in _BLOCKS[kind]:
+            hint = "; name the picture in the task's pictures" if kind == "image" else ""
             raise InvalidTaskError(
-                f"{name}.{at}", f"is {shorten(thaw(block))}; expected a block like {{'type': 'text', 'text': 'hello'}}"
+                f"{name}.{shorten_name(str(key))}",
+                f"no such field; a block of this type has {', '.join(_BLOCKS[kind])}{hint}",
+                "unsupported",
             )
-        kind = block.get("type")
-        if kind != "text":
-            raise InvalidTaskError(
-                f"{name}.{at}.type",
-                f"is {shorten(thaw(kind))}; expected 'text': pictures and sounds are not supported; say in text what "
-                "they show",
-                "unsupported" if isinstance(kind, str) else "schema",
-            )
-        for key in block:
-            if key not in ("type", "text"):
-                raise InvalidTaskError(
-                    f"{name}.{at}.{shorten_name(str(key))}", "no such field; a block has type, text", "unsupported"
-                )
-        if not isinstance(block.get("text"), str):
-            raise InvalidTaskError(f"{name}.{at}.text", f"is {shorten(thaw(block.get('text')))}; expected text")
-        pieces.append(block["text"])
-    return "".join(pieces)
+    if kind == "image":
+        return None
+    if not isinstance(block.get("text"), str):
+        raise InvalidTaskError(f"{name}.text", f"is {shorten(thaw(block.get('text')))}; expected text")
+    return str(block["text"])
+
+
+def count_pictures(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many pictures messages in their one form show."""
+    contents = [content for message in messages if isinstance(content := message.get("content"), tuple)]
+    return sum(block == _PICTURE for content in contents for block in content)
 
 
 def check_message(name: str, message: Mapping[str, Any]) -> None:
@@ -111,7 +139,7 @@ def check_message(name: str, message: Mapping[str, Any]) -> None:
         raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}", "unsupported")
     if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
         raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
-    if not isinstance(content, str) and not (content is None and calls):
+    if not isinstance(content, str | tuple) and not (content is None and calls):
         raise InvalidTaskError(f"{name}.content", f"is {shorten(thaw(content))}; expected text")
     for key in ("name", "tool_call_id"):
         if key in message and not isinstance(message[key], str):

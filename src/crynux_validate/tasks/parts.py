@@ -1,17 +1,14 @@
 """What an image task loads beside its model: other components, LoRAs, embeddings, each pinned as the model is (T1)."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
 
-from pydantic_core import CoreSchema, core_schema
-
-from crynux_validate.encoding import shorten, shorten_name
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError
-from crynux_validate.frozen import thaw
 from crynux_validate.tasks.model import ModelRef
-from crynux_validate.tasks.wire import MODEL_SCHEMA, wire_schema
+from crynux_validate.tasks.records import Record, check_model, check_number, read_part, record_schema
+from crynux_validate.tasks.wire import MODEL_SCHEMA
 
 T = TypeVar("T")
 
@@ -32,7 +29,7 @@ _SUFFIX: Final = ".safetensors"
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Record):
     """A file of a repository or of a local folder; a kind of part adds what is done with it.
 
     Parameters
@@ -49,48 +46,16 @@ class Part:
         Names the field, the value and what was expected.
     """
 
-    schema: ClassVar[Mapping[str, Any]]
-    """Its JSON Schema."""
-
     model: ModelRef
     file: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, ModelRef):
-            raise InvalidTaskError("model", f"is {shorten(self.model)}; expected a ModelRef")
+        check_model(self.model)
         if self.model.variant is not None:
             raise InvalidTaskError(
                 "model.variant", f"is {shorten(self.model.variant)}; leave it out, and name the file"
             )
         _check_file(self.file)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is canonical of it."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
-        return found | {"model": self.model.to_dict()}
-
-    @classmethod
-    def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> Self:
-        """Read what `to_dict` writes, from a stranger."""
-        if not isinstance(value, Mapping):
-            raise InvalidTaskError("", f"is {shorten(value)}; expected an object with a model and a file")
-        known = [each.name for each in fields(cls)]
-        for key in value:
-            if key not in known:
-                name = shorten_name(str(key))
-                raise InvalidTaskError(name, f"no such field; it has {', '.join(known)}", "unsupported")
-        if "model" not in value:
-            raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
-        return cls(**{**value, "model": ModelRef.from_dict(value["model"], allow_unpinned=allow_unpinned)})
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        """In pydantic's models it is read and written in the wire format too."""
-        return wire_schema(cls, core_schema.is_instance_schema(cls), lambda value: cls.from_dict(thaw(value)))
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
-        return dict(cls.schema)
 
     def __str__(self) -> str:
         return f"{self.file} of {self.model}"
@@ -98,15 +63,7 @@ class Part:
 
 def _part_schema(title: str, about: str, file: Mapping[str, Any], **others: Mapping[str, Any]) -> dict[str, Any]:
     name = {"type": "string", "minLength": 1, "maxLength": MAX_FILE_NAME, **file}
-    properties = {"model": dict(MODEL_SCHEMA), "file": name, **others}
-    return {
-        "title": title,
-        "description": about,
-        "type": "object",
-        "properties": properties,
-        "required": [key for key, value in properties.items() if "default" not in value],
-        "additionalProperties": False,
-    }
+    return record_schema(title, about, model=dict(MODEL_SCHEMA), file=name, **others)
 
 
 @dataclass(frozen=True)
@@ -133,14 +90,7 @@ class Lora(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
-        if not number or math.isnan(self.weight if isinstance(self.weight, float) else 0):
-            raise InvalidTaskError("weight", f"is {shorten(self.weight)}; expected a number")
-        if not abs(self.weight) <= MAX_WEIGHT:
-            raise InvalidTaskError(
-                "weight", f"is {shorten(self.weight)}; expected {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}", "limits"
-            )
-        object.__setattr__(self, "weight", float(self.weight))
+        object.__setattr__(self, "weight", check_number("weight", self.weight, -MAX_WEIGHT, MAX_WEIGHT))
 
 
 @dataclass(frozen=True)
@@ -189,16 +139,20 @@ class Parts:
         In the order in which they are added.
     textual_inversions
         In the order in which the tokenizer learns their words.
+    controlnet
+        The second network; None for none.
     """
 
     vae: ModelRef | None = None
     unet: ModelRef | None = None
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[TextualInversion, ...] = ()
+    controlnet: ModelRef | None = None
 
     def references(self) -> dict[str, ModelRef]:
         """Return what it names, by the field of the task."""
-        found = {name: getattr(self, name) for name in COMPONENTS if getattr(self, name) is not None}
+        alone = (*COMPONENTS, "controlnet")
+        found = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
         for name in LISTS:
             found |= {f"{name}.{at}": part.model for at, part in enumerate(getattr(self, name))}
         return found
@@ -224,14 +178,6 @@ def read_component(name: str, value: object, read: Callable[[Any], ModelRef]) ->
         return read(value)
     except InvalidTaskError as error:
         raise InvalidTaskError(name + error.field.removeprefix("model"), error.problem, error.code) from error
-
-
-def read_part(name: str, value: Any, read: Callable[[Any], T]) -> T:
-    """Read one; what it refuses is named after the field."""
-    try:
-        return read(value)
-    except InvalidTaskError as error:
-        raise InvalidTaskError(f"{name}.{error.field}".rstrip("."), error.problem, error.code) from error
 
 
 def _check_file(name: object) -> None:

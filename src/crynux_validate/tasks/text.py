@@ -3,6 +3,7 @@
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self, cast
 
 from pydantic import Field
@@ -13,7 +14,15 @@ from crynux_validate.errors import InvalidInputError, InvalidTaskError
 from crynux_validate.frozen import freeze, thaw
 from crynux_validate.tasks import crynux_text
 from crynux_validate.tasks.base import DTYPES, BaseTask, Dtype, check_range, check_size, in_range, utf8_size
-from crynux_validate.tasks.messages import canonical, canonical_object, check_message, normal_messages
+from crynux_validate.tasks.messages import (
+    canonical,
+    canonical_object,
+    check_message,
+    count_pictures,
+    normal_messages,
+)
+from crynux_validate.tasks.parts import read_list
+from crynux_validate.tasks.pictures import PictureRef
 
 Binding = Literal["tokens", "logits", "top"]
 BINDINGS: Final[tuple[Binding, ...]] = ("tokens", "logits", "top")
@@ -30,6 +39,7 @@ MAX_BEAMS: Final = 16
 MAX_STOPS: Final = 16
 MAX_STOP_BYTES: Final = 256
 MAX_TOKEN_ID: Final = 2**31 - 1
+MAX_PICTURES: Final = 16
 
 _ALGORITHMS: Final[Mapping[Binding, TextAlgorithm]] = {"tokens": "tokens/1", "logits": "logits/1", "top": "top/1"}
 
@@ -81,6 +91,9 @@ class TextTask(BaseTask):
         Plain text; the tokenizer adds its special tokens.
     token_ids
         The input as it is, 0 to 2^31-1 each.
+    pictures
+        What the blocks ``{"type": "image"}`` in messages show, in their order, at most 16; for vision-language models.
+        PNG files without alpha, at most 16 MiB and 2^24 pixels each.
     tools
         JSON objects that describe functions, for the chat template; with `messages` only. Templates see their keys in
         the order of canonical JSON, as in messages.
@@ -119,7 +132,7 @@ class TextTask(BaseTask):
         The order in which these six are applied, each once.
     beams
         Width of a beam search, 1 to 16; 1 is none. A beam search does not sample, has no stop strings, and binds tokens
-        only. All its beams are computed in one batch.
+        only. All its beams are computed in one batch, and it is shown no pictures.
     stop
         Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
         has no special tokens; for those use `eos_token_ids`. Neither their order nor a repetition means anything: the
@@ -149,6 +162,7 @@ class TextTask(BaseTask):
     limits: ClassVar = {
         "token_ids": {"minItems": 1, "items": {"type": "integer", **in_range(0, MAX_TOKEN_ID)}},
         "messages": {"minItems": 1},
+        "pictures": {"maxItems": MAX_PICTURES},
         "date": {"format": "date"},
         "seed": in_range(0, MAX_SAFE_INTEGER),
         "max_new_tokens": in_range(1, MAX_NEW_TOKENS),
@@ -168,6 +182,7 @@ class TextTask(BaseTask):
     messages: Sequence[Mapping[str, Any]] | None = None
     prompt: str | None = None
     token_ids: Sequence[int] | None = None
+    pictures: Sequence[PictureRef] = ()
     tools: Sequence[Mapping[str, Any]] = ()
     template_args: Mapping[str, Any] = Field(default_factory=dict)
     date: str | None = None
@@ -205,7 +220,8 @@ class TextTask(BaseTask):
         Where `do_sample` is false, the live network ignores temperature, typical_p, top_k, top_p and min_p; so they are
         dropped. ``num_beams`` becomes `beams`, ``num_return_sequences`` `sequences`, ``stop_strings`` `stop`. The
         tokens are not those of the live network's nodes, whose random numbers are others: only groups in which
-        everybody uses this library agree (``docs/live-network.md``).
+        everybody uses this library agree (``docs/live-network.md``). Pictures stand there in messages, as base64: the
+        task names them by digest, and holds their bytes for a run on this machine.
 
         Parameters
         ----------
@@ -252,7 +268,7 @@ class TextTask(BaseTask):
 
     def _told(self) -> tuple[str, ...]:
         if self.messages is not None:
-            asked = f"{len(self.messages)} messages, the last {shorten(self.messages[-1].get('content'))}"
+            asked = f"{len(self.messages)} messages, the last {shorten(thaw(self.messages[-1].get('content')))}"
         elif self.token_ids is not None:
             asked = f"{len(self.token_ids)} token ids"
         else:
@@ -263,7 +279,20 @@ class TextTask(BaseTask):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `task_from_json` reads, as Python values."""
-        return {name: thaw(value) for name, value in super().to_dict().items()}
+        fields = {name: thaw(value) for name, value in super().to_dict().items()}
+        return fields | {"pictures": [picture.to_dict() for picture in self.pictures]}
+
+    def pictures_named(self) -> dict[str, PictureRef]:
+        """Return the pictures that messages show, by the field that names each."""
+        return {f"pictures.{at}": picture for at, picture in enumerate(self.pictures)}
+
+    def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
+        return super()._located(paths) | {"pictures": tuple(picture.located(paths) for picture in self.pictures)}
+
+    @classmethod
+    def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:  # noqa: ARG003
+        if "pictures" in fields:
+            fields["pictures"] = read_list("pictures", fields["pictures"], PictureRef.from_dict)
 
     def _complete(self) -> None:
         for name in ("token_ids", "warper_order", "stop", "eos_token_ids"):
@@ -298,12 +327,26 @@ class TextTask(BaseTask):
                 raise InvalidTaskError("messages", "is empty; expected at least one message")
             for at, message in enumerate(self.messages):
                 check_message(f"messages.{at}", message)
+            self._check_pictures(count_pictures(self.messages))
+        elif self.pictures:
+            raise InvalidTaskError("pictures", "are shown in messages; give messages as the input")
         elif self.tools:
             raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
         elif self.template_args:
             raise InvalidTaskError("template_args", "are for a chat template; give messages as the input")
         for name in self.template_args:
             _check_variable(name)
+
+    def _check_pictures(self, shown: int) -> None:
+        self.__dict__["pictures"] = tuple(self.pictures)
+        if len(self.pictures) > MAX_PICTURES:
+            raise InvalidTaskError("pictures", f"has {len(self.pictures)}; expected at most {MAX_PICTURES}", "limits")
+        if len(self.pictures) != shown:
+            raise InvalidTaskError(
+                "pictures",
+                f"has {len(self.pictures)}, but messages show {shown}; expected one for each block "
+                "{'type': 'image'}, in their order",
+            )
 
     def _check_sampling(self) -> None:
         if sorted(self.warper_order) != sorted(WARPERS):
@@ -333,6 +376,7 @@ class TextTask(BaseTask):
             ("do_sample", self.do_sample, "expected False"),
             ("stop", bool(self.stop), "expected none"),
             ("binding", self.binding != "tokens", "expected 'tokens'"),
+            ("pictures", bool(self.pictures), "expected none"),
             ("warper_order", tuple(self.warper_order) != WARPERS, "expected the default"),
             ("sequences", self.sequences > self.beams, f"expected at most {self.beams}, one of each beam"),
         )

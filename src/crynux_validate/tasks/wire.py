@@ -66,7 +66,9 @@ def refused(title: str, value: object, error: InvalidTaskError) -> ValidationErr
     return ValidationError.from_exception_data(title, [{"type": problem, "loc": place, "input": shorten(found)}])
 
 
-def wire_schema(kind: type[Any], inner: CoreSchema, read: Callable[[Any], Any]) -> CoreSchema:
+def wire_schema(
+    kind: type[Any], inner: CoreSchema, read: Callable[[Any], Any], form: type[Any] = Mapping
+) -> CoreSchema:
     """Return pydantic's schema of a class: its own for the constructor, the wire format for everything else.
 
     Parameters
@@ -77,6 +79,8 @@ def wire_schema(kind: type[Any], inner: CoreSchema, read: Callable[[Any], Any]) 
         What its constructor validates by, or what an argument of another's has to be.
     read
         Reads the wire format.
+    form
+        What that is in Python: an object or a text.
     """
 
     def validate(value: Any, handler: Any, info: Any) -> Any:
@@ -85,8 +89,9 @@ def wire_schema(kind: type[Any], inner: CoreSchema, read: Callable[[Any], Any]) 
         if isinstance(value, kind):
             return value
         try:
-            if not isinstance(value, Mapping):
-                raise InvalidTaskError("", f"is {shorten(value)}; expected a JSON object")
+            if not isinstance(value, form):
+                expected = "a JSON object" if form is Mapping else "text"
+                raise InvalidTaskError("", f"is {shorten(value)}; expected {expected}")
             return read(value)
         except InvalidTaskError as error:
             raise refused(kind.__name__, value, error) from error

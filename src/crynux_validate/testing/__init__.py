@@ -1,13 +1,14 @@
 """For the tests of those who build on this library; what it offers is imported when it is first used.
 
-- `LedgerConformance`: every rule of the protocol as a test, for whoever writes a ledger (`docs/write-a-ledger.md`)
+- `LedgerConformance`: every rule as a test, for those who write a ledger (docs/tutorials/write-a-ledger.md)
 - `ManualClock`: time for a ledger under test
 - `LatencyLedger`, `FaultyLedger` (with `Faults`), `ReadOnlyLedger`, `LoggingLedger`: around any ledger, and each a
   ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
 - `tensor_cores`: products in the arithmetic of a card's tensor cores, on any processor
-- `tiny_image_model`, `tiny_sdxl_model`, `tiny_text_model`: small, real models that are built in a second, without a
-  download; `tiny_lora` and `tiny_textual_inversion`: parts for one of them
+- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`, `tiny_vision_model`: small, real models
+  that are built in a second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for
+  one of them
 """
 
 from typing import TYPE_CHECKING
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     from crynux_validate.testing.ledger_faults import Faults, FaultyLedger, LatencyLedger
     from crynux_validate.testing.ledger_watching import LoggingLedger, ReadOnlyLedger
     from crynux_validate.testing.ledger_wrapper import LedgerWrapper
-    from crynux_validate.testing.tiny_models import tiny_image_model, tiny_sdxl_model, tiny_text_model
-    from crynux_validate.testing.tiny_parts import tiny_lora, tiny_textual_inversion
+    from crynux_validate.testing.tiny_models import (
+        tiny_flow_model,
+        tiny_image_model,
+        tiny_sdxl_model,
+        tiny_text_model,
+        tiny_vision_model,
+    )
+    from crynux_validate.testing.tiny_parts import tiny_controlnet, tiny_lora, tiny_textual_inversion
 
 __all__ = [
     "Faults",
@@ -36,11 +43,14 @@ __all__ = [
     "ReadOnlyLedger",
     "fake_hardware",
     "tensor_cores",
+    "tiny_controlnet",
+    "tiny_flow_model",
     "tiny_image_model",
     "tiny_lora",
     "tiny_sdxl_model",
     "tiny_text_model",
     "tiny_textual_inversion",
+    "tiny_vision_model",
 ]
 
 _HOMES = {
@@ -54,11 +64,14 @@ _HOMES = {
     "ManualClock": "clock",
     "ReadOnlyLedger": "ledger_watching",
     "tensor_cores": "gpu.mode",
+    "tiny_controlnet": "tiny_parts",
     "tiny_image_model": "tiny_models",
     "tiny_lora": "tiny_parts",
+    "tiny_flow_model": "tiny_models",
     "tiny_sdxl_model": "tiny_models",
     "tiny_text_model": "tiny_models",
     "tiny_textual_inversion": "tiny_parts",
+    "tiny_vision_model": "tiny_models",
 }
 
 _NEEDS = {"LedgerConformance": ("test", ("pytest", "hypothesis")), "tensor_cores": ("text", ("torch", "numpy"))}

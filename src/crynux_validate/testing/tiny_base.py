@@ -62,6 +62,20 @@ def clip_tokenizer(words: Iterable[str]) -> Any:
     return _transformers.CLIPTokenizer(vocab=vocabulary, merges=[*merges], model_max_length=CLIP_TOKENS)
 
 
+def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return vocabulary and merges of byte pairs, so that every byte and every word after a space is a token."""
+    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
+    merges: dict[tuple[str, str], int] = {}
+    for word in words:
+        # "\u0120" is the space before a word.
+        parts = merged([*f"\u0120{word}"], merges)
+        while len(parts) > 1:
+            merges[parts[0], parts[1]] = len(merges)
+            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
+            parts = merged(parts, merges)
+    return vocabulary, [*merges]
+
+
 def save(pipeline: Any, folder: Path) -> None:
     """Write a pipeline as `from_pretrained` reads it, without progress bars for files of a few kilobytes."""
     logging = _transformers.utils.logging

@@ -6,6 +6,7 @@ levels are damped; so pictures have large shapes that depend on prompt, seed and
 every picture would be a weave of its random kernels.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
 import diffusers
@@ -19,7 +20,7 @@ from crynux_validate.testing.tiny_base import CLIP_TOKENS, WORDS, clip_tokenizer
 _diffusers: Any = diffusers
 _transformers: Any = transformers
 
-_WIDTH: Final = 32
+WIDTH: Final = 32
 """Channels of the text encoders, and of the UNet's finest level."""
 
 # Factors on the usual 1/sqrt(inputs), by a part of the parameter's name; found by trying. Attention is what amplifies:
@@ -35,23 +36,24 @@ _UNET_GAINS: Final = {
     "attn2.to_k": 3.0,
 }
 _VAE_GAINS: Final = {"conv_out": 0.5}
+_CONTROL_GAINS: Final = {"controlnet_cond_embedding": 2.5, "controlnet_down": 0.7, "controlnet_mid": 0.7}
 _SKIP: Final = 0.2
 
 _BETAS: Final = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
 # Each network draws from an image number of its own.
-_UNET, _VAE, _TEXT, _TEXT_2, _SAFETY = range(5)
+_UNET, _VAE, TEXT, TEXT_2, _SAFETY, _CONTROL = range(6)
 
 
 def stable_diffusion(seed: int, *, safety_checker: bool = False) -> Any:
     """Build a `StableDiffusionPipeline`; see `tiny_models.tiny_image_model`."""
     with torch.random.fork_rng(devices=[]):
-        tokenizer = _tokenizer()
+        tokenizer = small_tokenizer()
         parts: dict[str, Any] = {
             "tokenizer": tokenizer,
-            "text_encoder": fill(CLIPTextModel(_text_config(tokenizer)), seed, _TEXT),
-            "unet": _unet(seed, cross_attention_dim=_WIDTH),
-            "vae": _vae(seed, scaling_factor=0.18215),
+            "text_encoder": fill(CLIPTextModel(text_config(tokenizer)), seed, TEXT),
+            "unet": _unet(seed, cross_attention_dim=WIDTH),
+            "vae": small_vae(seed, scaling_factor=0.18215),
             "scheduler": _diffusers.DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False),
             "safety_checker": None,
             "feature_extractor": None,
@@ -65,36 +67,48 @@ def stable_diffusion_xl(seed: int) -> Any:
     """Build a `StableDiffusionXLPipeline`; see `tiny_models.tiny_sdxl_model`."""
     sizes, size_channels = 6, 8
     with torch.random.fork_rng(devices=[]):
-        tokenizer = _tokenizer()
-        config = _text_config(tokenizer)
+        tokenizer = small_tokenizer()
+        config = text_config(tokenizer)
         return _diffusers.StableDiffusionXLPipeline(
             tokenizer=tokenizer,
-            tokenizer_2=_tokenizer(),
-            text_encoder=fill(CLIPTextModel(config), seed, _TEXT),
-            text_encoder_2=fill(CLIPTextModelWithProjection(config), seed, _TEXT_2),
+            tokenizer_2=small_tokenizer(),
+            text_encoder=fill(CLIPTextModel(config), seed, TEXT),
+            text_encoder_2=fill(CLIPTextModelWithProjection(config), seed, TEXT_2),
             unet=_unet(
                 seed,
-                cross_attention_dim=2 * _WIDTH,
+                cross_attention_dim=2 * WIDTH,
                 addition_embed_type="text_time",
                 addition_time_embed_dim=size_channels,
-                projection_class_embeddings_input_dim=sizes * size_channels + _WIDTH,
+                projection_class_embeddings_input_dim=sizes * size_channels + WIDTH,
             ),
-            vae=_vae(seed, scaling_factor=0.13025),
+            vae=small_vae(seed, scaling_factor=0.13025),
             scheduler=_diffusers.EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
             add_watermarker=False,
         )
 
 
-def _tokenizer() -> Any:
+def controlnet(unet: Path, seed: int) -> Any:
+    """Build a `ControlNetModel` for the UNet whose configuration lies in a folder."""
+    with torch.random.fork_rng(devices=[]):
+        network = _diffusers.UNet2DConditionModel
+        with torch.device("meta"):
+            skeleton = network.from_config(network.load_config(unet))
+        net = _diffusers.ControlNetModel.from_unet(skeleton, load_weights_from_unet=False)
+        return fill(net, seed, _CONTROL, _CONTROL_GAINS)
+
+
+def small_tokenizer() -> Any:
+    """Build a CLIP tokenizer."""
     return clip_tokenizer(WORDS.split())
 
 
-def _text_config(tokenizer: Any) -> CLIPTextConfig:
+def text_config(tokenizer: Any) -> CLIPTextConfig:
+    """Return the configuration of a CLIP text encoder."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=_WIDTH,
-        intermediate_size=2 * _WIDTH,
-        projection_dim=_WIDTH,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        projection_dim=WIDTH,
         num_attention_heads=4,
         num_hidden_layers=2,
         max_position_embeddings=CLIP_TOKENS,
@@ -108,7 +122,7 @@ def _unet(seed: int, **config: Any) -> Any:
     """Build a UNet for latents of 32x32, with cross attention at 16x16 and 8x8."""
     unet = _diffusers.UNet2DConditionModel(
         sample_size=32,
-        block_out_channels=(_WIDTH, 2 * _WIDTH, 2 * _WIDTH),
+        block_out_channels=(WIDTH, 2 * WIDTH, 2 * WIDTH),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -129,15 +143,17 @@ def _unet(seed: int, **config: Any) -> Any:
     return unet
 
 
-def _vae(seed: int, scaling_factor: float) -> Any:
+def small_vae(seed: int, scaling_factor: float, channels: int = 4, **config: Any) -> Any:
+    """Build a VAE for latents of some channels, an eighth of the picture's sides."""
     vae = _diffusers.AutoencoderKL(
         sample_size=256,
-        block_out_channels=(_WIDTH // 2, _WIDTH, _WIDTH, _WIDTH),
+        block_out_channels=(WIDTH // 2, WIDTH, WIDTH, WIDTH),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
+        latent_channels=channels,
         norm_num_groups=8,
         scaling_factor=scaling_factor,
+        **config,
     )
     return fill(vae, seed, _VAE, _VAE_GAINS, blurred="decoder.")
 
@@ -147,15 +163,15 @@ def _safety(seed: int) -> dict[str, Any]:
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
     vision = {
-        "hidden_size": _WIDTH,
-        "intermediate_size": 2 * _WIDTH,
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
         "num_attention_heads": 4,
         "num_hidden_layers": 1,
         "image_size": 32,
         "patch_size": 8,
-        "projection_dim": _WIDTH,
+        "projection_dim": WIDTH,
     }
-    checker = StableDiffusionSafetyChecker(_transformers.CLIPConfig(vision_config=vision, projection_dim=_WIDTH))
+    checker = StableDiffusionSafetyChecker(_transformers.CLIPConfig(vision_config=vision, projection_dim=WIDTH))
     fill(checker, seed, _SAFETY)
     with torch.no_grad():
         checker.concept_embeds_weights.fill_(1)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from crynux_validate.encoding import canonical_json
+from crynux_validate.encoding import canonical_json, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.tasks import ModelRef, folder_digest
 from crynux_validate.testing import trained
@@ -25,6 +25,10 @@ _MARKER: Final = ".crynux-tiny-model.json"
 
 _BUILDER: Final = 1
 """Counts up with every change of the weights or the architecture."""
+
+Flow = Literal["sd3", "flux", "flux-schnell", "z-image"]
+FLOWS: Final[tuple[Flow, ...]] = ("sd3", "flux", "flux-schnell", "z-image")
+VisionKind = Literal["llava", "qwen2_vl"]
 
 _LIBRARIES: Final = {"image": ("transformers", "diffusers"), "text": ("transformers",)}
 
@@ -89,6 +93,27 @@ def tiny_sdxl_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
     return _once(Path(path), {"kind": "sdxl", "seed": seed}, _quietly(build, "image"))
 
 
+def tiny_flow_model(path: str | PathLike[str], family: Flow, *, seed: int = 0) -> ModelRef:
+    """Build a small pipeline of random weights that predicts a flow in a folder, or reuse the one that is there.
+
+    Parameters
+    ----------
+    path, seed
+        As for the random model of `tiny_image_model`, with its errors.
+    family
+        ``sd3`` (with what 3.5 has besides), ``flux``, ``flux-schnell`` (which is told no guidance) or ``z-image``.
+    """
+    if family not in FLOWS:
+        raise InvalidInputError(f"family is {shorten(family)}; expected one of {', '.join(FLOWS)}")
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_flows
+
+        tiny_base.save(tiny_flows.BUILDERS[family](seed), folder)
+
+    return _once(Path(path), {"kind": family, "seed": seed}, _quietly(build, "image"))
+
+
 def tiny_text_model(path: str | PathLike[str], *, random: bool = False, seed: int = 0) -> ModelRef:
     """Put a small Llama with a fast tokenizer and a chat template into a folder, or reuse the one that is there.
 
@@ -110,6 +135,30 @@ def tiny_text_model(path: str | PathLike[str], *, random: bool = False, seed: in
             tiny_base.save(part, folder)
 
     return _once(Path(path), {"kind": "llama", "seed": seed}, _quietly(build, "text"))
+
+
+def tiny_vision_model(path: str | PathLike[str], *, kind: VisionKind = "llava", seed: int = 0) -> ModelRef:
+    """Build a small vision-language model of random weights in a folder, or reuse the one that is there.
+
+    What it says of a picture means nothing, but depends on it. Its context holds 512 tokens, of which a picture takes
+    16 as it is for LLaVA, and for Qwen2-VL one for each 28x28 pixels, at most 16. Parameters and errors as for the
+    random model of `tiny_text_model`.
+
+    Parameters
+    ----------
+    kind
+        ``llava`` or ``qwen2_vl``.
+    """
+    if kind not in ("llava", "qwen2_vl"):
+        raise InvalidInputError(f"kind is {shorten(kind)}; expected 'llava' or 'qwen2_vl'")
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_vision
+
+        for part in tiny_vision.BUILD[kind](seed):
+            tiny_base.save(part, folder)
+
+    return _once(Path(path), {"kind": kind, "seed": seed}, _quietly(build, "text"))
 
 
 def _trained(name: str, path: Path, seed: int) -> ModelRef:

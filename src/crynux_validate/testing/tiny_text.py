@@ -10,7 +10,7 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers
 
-from crynux_validate.testing.tiny_base import WORDS, byte_symbols, fill, merged
+from crynux_validate.testing.tiny_base import WORDS, byte_pairs, fill
 
 # Their constructors have no types, or wrong ones.
 _transformers: Any = transformers
@@ -49,7 +49,7 @@ _NO_WORDS: Final = -6.0
 
 def llama(seed: int) -> tuple[Any, Any]:
     """Build a `LlamaForCausalLM` in bfloat16 and its tokenizer; see `tiny_models.tiny_text_model`."""
-    tokenizer, words = _tokenizer()
+    tokenizer, whole = words()
     config = _transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,
@@ -71,24 +71,17 @@ def llama(seed: int) -> tuple[Any, Any]:
             layer.self_attn.o_proj.weight[0] = 0
             layer.mlp.down_proj.weight[0] = 0
         model.lm_head.weight[:, 0] = _NO_WORDS
-        model.lm_head.weight[words, 0] = 0
+        model.lm_head.weight[whole, 0] = 0
     return model.to(torch.bfloat16), tokenizer
 
 
-def _tokenizer() -> tuple[Any, list[int]]:
+def words() -> tuple[Any, list[int]]:
     """Build a byte-level tokenizer that knows some words; return it with the ids of the words."""
-    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
-    merges: dict[tuple[str, str], int] = {}
-    words = []
-    for word in dict.fromkeys(f"{WORDS} {_MORE_WORDS}".split()):
-        # "Ġ" is the space before a word.
-        parts = merged([*f"Ġ{word}"], merges)
-        while len(parts) > 1:
-            merges[parts[0], parts[1]] = len(merges)
-            vocabulary.setdefault(parts[0] + parts[1], len(vocabulary))
-            parts = merged(parts, merges)
-        words.append(vocabulary[parts[0]])
-    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[*merges]))
+    said = [*dict.fromkeys(f"{WORDS} {_MORE_WORDS}".split())]
+    vocabulary, merges = byte_pairs(said)
+    # "\u0120" is the space before a word.
+    whole = [vocabulary[f"\u0120{word}"] for word in said]
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = _transformers.PreTrainedTokenizerFast(
@@ -99,4 +92,4 @@ def _tokenizer() -> tuple[Any, list[int]]:
         chat_template=_TEMPLATE,
         model_max_length=2048,
     )
-    return tokenizer, words
+    return tokenizer, whole

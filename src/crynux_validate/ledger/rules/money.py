@@ -27,5 +27,9 @@ def charge(state: State, change: Change, account: str, amount: int, what: str) -
     """Take from a balance that covers it."""
     balance = balance_after(state, change, check_id(account, "the account"))
     if balance < amount:
-        raise InsufficientFundsError(f"account {account} has {balance}; {what} takes {amount}: deposit more first")
+        raise InsufficientFundsError(
+            f"account {account} has {balance}; {what} takes {amount}: deposit more first",
+            balance=balance,
+            amount=amount,
+        )
     change.accounts[account] = balance - amount

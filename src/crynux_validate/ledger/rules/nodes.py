@@ -57,7 +57,9 @@ def join(state: State, change: Change, action: Join) -> None:
         raise NodeStateError(f"the id {action.node} belongs to {known.owner}; choose another node id")
     if action.stake < state.policy.min_stake:
         raise StakeTooLowError(
-            f"the stake of {action.node} is {action.stake}; the policy asks for at least {state.policy.min_stake}"
+            f"the stake of {action.node} is {action.stake}; the policy asks for at least {state.policy.min_stake}",
+            stake=action.stake,
+            least=state.policy.min_stake,
         )
     charge(state, change, action.owner, action.stake, f"the stake of {action.node}")
     change.nodes[action.node] = Node(action.node, action.owner, action.gpu, action.stake, public_key=action.public_key)
@@ -110,7 +112,8 @@ def attest_commit(state: State, change: Change, action: AttestCommit, now: int) 
     if now >= epoch.commit_deadline:
         raise TooLateError(
             f"epoch {epoch.number} took commitments until {epoch.commit_deadline}; it is now {now}: attest in the next "
-            "epoch"
+            "epoch",
+            deadline=epoch.commit_deadline,
         )
     if action.challenge is None:
         raise TooEarlyError(f"the challenge of epoch {epoch.number} is not public yet; commit later")
@@ -134,12 +137,16 @@ def attest_reveal(state: State, change: Change, action: AttestReveal, now: int) 
     opens = attestation.commitment(ledger=state.id, node=node.id, nonce=action.nonce)
     if now < epoch.commit_deadline:
         raise TooEarlyError(
-            f"epoch {epoch.number} takes commitments until {epoch.commit_deadline}; it is now {now}: reveal then"
+            f"epoch {epoch.number} takes commitments until {epoch.commit_deadline}; it is now {now}: reveal then",
+            moment=epoch.commit_deadline,
         )
     if any(attested.epoch == epoch.number for attested in node.attestations):
         raise AlreadyDoneError(f"node {node.id} has revealed in epoch {epoch.number}")
     if now >= epoch.reveal_deadline:
-        raise TooLateError(f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is now {now}")
+        raise TooLateError(
+            f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is now {now}",
+            deadline=epoch.reveal_deadline,
+        )
     if node.attest_commitment is None or node.attest_commitment[0] != epoch.number:
         raise CommitmentMismatchError(f"node {node.id} has not committed in epoch {epoch.number}: nothing to open")
     if node.attest_commitment[1] != opens:

@@ -77,7 +77,7 @@ def joined_node(state: State, node: str) -> Node:
     """Return a node that has joined."""
     found = state.find_node(check_id(node, "the node id"))
     if found is None or not found.joined:
-        raise UnknownIdError(f"no node {shorten(node)} has joined this ledger")
+        raise UnknownIdError(f"no node {shorten(node)} has joined this ledger", id=node)
     return found
 
 
@@ -110,5 +110,5 @@ def known_group(state: State, group: str) -> Group:
     """Return a group that there is."""
     found = state.find_group(check_id(group, "the group id"))
     if found is None:
-        raise UnknownIdError(f"this ledger has no group {shorten(group)}")
+        raise UnknownIdError(f"this ledger has no group {shorten(group)}", id=group)
     return found

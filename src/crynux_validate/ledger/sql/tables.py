@@ -199,7 +199,7 @@ def is_new(connection: Connection, where: str) -> bool:
     if kind == SCHEMA.rpartition("/")[0] and version.isdecimal():
         raise StorageError(
             f"{where} was written by an older version of crynux_validate: its tables are version {version}, this one "
-            f"reads {SCHEMA_VERSION}; read its log with that version, and give it to SqlLedger.replay of this one"
+            f"reads {SCHEMA_VERSION}. Read its log with that version, and replay it here with SqlLedger.replay"
         )
     raise StorageError(f"{where} says that its tables are {shorten(found)}; expected {SCHEMA!r}")
 

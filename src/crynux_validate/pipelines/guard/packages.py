@@ -166,9 +166,9 @@ def _cells(function: Any) -> dict[str, Any]:
     missing = [name for name in _IMPLEMENTATION if name not in cells]
     if missing:
         raise DeterminismError(
-            f"{function.__module__}.{function.__name__} may compute with a package's kernels, and this version of "
-            f"transformers keeps them in another way ({', '.join(missing)} not found); uninstall {', '.join(HIDDEN)}, "
-            "or run the task in a process that has not imported this model"
+            f"{function.__module__}.{function.__name__} may compute with the kernels of a package, which cannot be "
+            f"switched off in this version of transformers ({', '.join(missing)} not found). Uninstall "
+            f"{', '.join(HIDDEN)}, or run the task in a process that has not imported this model"
         )
     return cells
 

@@ -44,8 +44,8 @@ class Switch:
         found = self.read()
         if found != self.wanted:
             raise DeterminismError(
-                f"{self.name} is {self.show(found)!r} {when}, not {self.show(self.wanted)!r}: other code holds it or "
-                "changes it meanwhile; run the task outside of that code's context, or in a process of its own"
+                f"{self.name} is {self.show(found)!r} {when}, not {self.show(self.wanted)!r}: other code holds or "
+                "changes it. Run the task outside of that code's context, or in a process of its own"
             )
 
     def read(self) -> Any:

@@ -21,9 +21,10 @@ from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
 from crynux_validate.pipelines.images.comparing import Computed, compare, norm, share, wide
 from crynux_validate.pipelines.images.decoding import decode
-from crynux_validate.pipelines.images.drawing import check_prompts, latent_shape, tensor_bytes
+from crynux_validate.pipelines.images.drawing import tensor_bytes
 from crynux_validate.pipelines.images.models import LoadedModel
-from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, first_latent, predict
+from crynux_validate.pipelines.images.recomputing import Prediction, Proved, advance, predict
+from crynux_validate.pipelines.images.starting import Begun, begin
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.tasks import ImageTask
 
@@ -48,8 +49,8 @@ def check_proof(
     if drawn.get(proof.image) != proof.steps:
         wanted = ", ".join(f"{list(steps)} of image {image}" for image, steps in drawn.items())
         raise InvalidInputError(
-            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}: ask for a"
-            " proof of these, or give the seed and the number of steps that were drawn with"
+            f"the proof is of the steps {list(proof.steps)} of image {proof.image}; the seed draws {wanted}. Ask for a"
+            " proof of these, or give the seed and the number of steps of the draw"
         )
     proof.check(answer)
 
@@ -77,20 +78,21 @@ def audit_image(
     against
         Gives another model in float32 that the node may have used; called likewise.
     """
-    shape = latent_shape(loaded.pipeline, task)
+    shape = loaded.latent_shape(task)
     if proof.latent != shape:
         raise InvalidInputError(f"the proof has latents of shape {proof.latent}; those of the model have {shape}")
-    band = bands_or_shipped(bands).for_image(task, kinds)
+    band = loaded.family.band(bands_or_shipped(bands), task, kinds)
     with quiet("transformers", "diffusers"):
-        check_prompts(loaded.pipeline, task)
-        proved = Proved(proof, loaded.pipeline.unet.device)
+        loaded.check(task)
+        proved = Proved(proof, loaded.device)
         own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
-        followed = {step: _followed(loaded, task, proof, proved, step) for step in proof.steps}
+        begun = begin(loaded, task, proof.image)
+        followed = {step: _followed(loaded, task, proof, proved, step, begun) for step in proof.steps}
         equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
         differ = [step for step in proof.steps if not equal[step] or followed[step] > 0]
         computed = _computed(task, proved, differ, own, reference, against)
         errors = {step: _errors(proved, step, computed.get(step), followed[step]) for step in proof.steps}
-        first = _first(loaded, task, proof, proved)
+        first = _first(task, proof, proved, begun.latent)
         picture = _picture(loaded, task, answer, proof, proved, band)
     steps = tuple(judge_step(step, found, band) for step, found in errors.items())
     together = judge_together(errors.values(), band)
@@ -132,9 +134,11 @@ def _errors(proved: Proved, step: int, computed: Computed | None, followed: floa
     return compare(proved.prediction(step), before, computed, followed)
 
 
-def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int) -> float:
+def _followed(
+    loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved, step: int, begun: Begun
+) -> float:
     """How far the next latent is from what the scheduler makes of the proved predictions; 0 for equal bits alone."""
-    after, corrected = advance(loaded, task, proof.image, step, proved)
+    after, corrected = advance(loaded, task, proof.image, step, proved, begun)
     if _same(proof, Content.LATENT, step + 1, after) and (
         corrected is None or _same(proof, Content.CORRECTED, step, corrected)
     ):
@@ -146,11 +150,13 @@ def _followed(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: P
     return share(missed, max(norm(wide(after) - wide(proved.latent(step))), norm(after))) or math.ulp(0.0)
 
 
-def _first(loaded: LoadedModel, task: ImageTask, proof: TraceProof, proved: Proved) -> PartAudit:
-    again = first_latent(loaded, task, proof.image, (1, *proof.latent))
+def _first(task: ImageTask, proof: TraceProof, proved: Proved, again: torch.Tensor) -> PartAudit:
     if _same(proof, Content.LATENT, 0, again):
         return PartAudit(AuditFinding.MATCH, 0.0, times=0.0)
     off = share(norm(wide(proved.latent(0)) - wide(again)), norm(again))
+    if task.start is not None:
+        reason = f"off by {off:.2g} of its length, and no band for latents of pictures"
+        return PartAudit(AuditFinding.INCOMPARABLE, off, reason)
     # It is noise times a number: what two machines can differ by is the rounding of that number.
     times = off / (4 * torch.finfo(DTYPES[task.dtype]).eps)
     if times <= 1:
@@ -171,7 +177,7 @@ def _picture(
         reason = f"its hash is {found.hex()}, and the answer says another"
         return PartAudit(AuditFinding.CHEAT, 0.0, reason, times=math.inf)
     try:
-        again = np.asarray(decode(loaded.pipeline, proved.latent(step_count(task))))
+        again = np.asarray(decode(loaded, proved.latent(step_count(task))))
     except PipelineError as error:
         reason = f"the last latent gives no picture: {error}"
         if band is None:
@@ -186,7 +192,7 @@ def _picture(
     if task.safety_checker and (not shown.any() or not again.any()):
         return PartAudit(AuditFinding.INCOMPARABLE, off, "the safety checker blanked one of the two pictures", peak)
     if band is None:
-        reason = "other pixels, and no band for this dtype and scheduler"
+        reason = "other pixels, and no band for such tasks (dtype, scheduler, pictures)"
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
     times = max(band.times("picture", off), band.times("peak", peak))

@@ -14,17 +14,15 @@ from torch import nn
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.pipelines.images.loras import Update, add
-from crynux_validate.pipelines.models.files import CONFIG, TOKENIZER, check_files, read_object
+from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, TOKENIZER, check_files, read_object
 from crynux_validate.pipelines.models.loading import DTYPES, check_complete, own_memory, reading
 from crynux_validate.pipelines.models.parts import part_folder
 from crynux_validate.tasks import Dtype
 from crynux_validate.tasks.parts import COMPONENTS, Parts
 
-_CLASSES: Final = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel"}
-
 _SAME: Final[Mapping[str, tuple[str, ...]]] = {
-    "vae": ("latent_channels", "scaling_factor"),
-    "unet": (
+    "AutoencoderKL": ("latent_channels", "scaling_factor", "shift_factor"),
+    "UNet2DConditionModel": (
         "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
         "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
     ),
@@ -53,7 +51,7 @@ class Source:
 
 @contextmanager
 def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
-    """Give where the components lie that a task names in place of the model's own.
+    """Give where the components lie that a task names in place of the model's own, and the ControlNet beside them.
 
     Raises
     ------
@@ -62,7 +60,7 @@ def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
     """
     with ExitStack() as stack:
         found = {}
-        for part in COMPONENTS:
+        for part in (*COMPONENTS, "controlnet"):
             model = getattr(beside, part)
             if model is not None:
                 weights = ".".join(filter(None, ("diffusion_pytorch_model", model.variant, "safetensors")))
@@ -71,18 +69,23 @@ def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
         yield found
 
 
-def check_components(own: Mapping[str, Source], others: Mapping[str, Source]) -> None:
+def check_components(
+    components: Mapping[str, tuple[str, str]], own: Mapping[str, Source], others: Mapping[str, Source]
+) -> None:
     """Refuse components that cannot take the place of the model's own; no weights are read for that."""
     for part, source in others.items():
+        if part not in components:
+            raise ModelError(f"{source.where}: the model has no {part}, but {', '.join(components)}; leave it out")
+        library, class_name = components[part]
         there, here = (read_object(each.folder / "config.json") for each in (source, own[part]))
-        if there.get("_class_name") != _CLASSES[part]:
+        if there.get("_class_name") != class_name:
             raise ModelError(
-                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {_CLASSES[part]}: name the folder "
+                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {class_name}: name the folder "
                 "or repository of that component alone"
             )
         # What a configuration leaves out has the default of the class.
-        known = inspect.signature(loader_of("diffusers", _CLASSES[part]).__init__).parameters
-        for name in _SAME[part]:
+        known = inspect.signature(loader_of(library, class_name).__init__).parameters
+        for name in _SAME[class_name]:
             found, needed = (each.get(name, known[name].default) for each in (there, here))
             if found != needed:
                 raise ModelError(
@@ -95,7 +98,7 @@ def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, S
     """Build the networks of a pipeline from their configurations, without memory for their weights."""
     found = {}
     for part, (library, class_name) in components.items():
-        if part.startswith(("unet", "text_encoder")):
+        if not part.startswith(("vae", "tokenizer")):
             source, loader = sources[part], loader_of(library, class_name)
             check_files(part, source.folder, source.where, CONFIG)
             found[part] = reading(part, source.where, partial(_skeleton, loader, source.folder))
@@ -131,7 +134,9 @@ def load_component(
     """Load one component, and refuse it where a weight is missing or of another shape."""
     loader = loader_of(library, class_name)
     if part.startswith("tokenizer"):
-        check_files(part, source.folder, source.where, TOKENIZER)
+        check_files(
+            part, source.folder, source.where, TOKENIZER if loader.__name__ == "CLIPTokenizer" else FAST_TOKENIZER
+        )
         return reading(part, source.where, lambda: loader.from_pretrained(source.folder, local_files_only=True))
     return load_weights(loader, part, source, dtype, device, eager=library == "transformers", updates=updates)
 

@@ -1,6 +1,6 @@
 """From the last latent to the picture, as diffusers' pipelines do it: one way for drawing and for auditing."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,15 +9,18 @@ from PIL import Image
 
 from crynux_validate.errors import PipelineError
 
+if TYPE_CHECKING:
+    from crynux_validate.pipelines.images.models import LoadedModel
+
 
 @torch.no_grad()
-def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
+def decode(loaded: "LoadedModel", latents: torch.Tensor) -> Image.Image:
     """Decode the latents of one image, run the safety checker where one is loaded, and round to 8 bits.
 
     Parameters
     ----------
-    pipeline
-        A `StableDiffusionPipeline` or `StableDiffusionXLPipeline`.
+    loaded
+        The model.
     latents
         (1, channels, height, width), in the dtype of the task.
 
@@ -31,24 +34,7 @@ def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     PipelineError
         Where the picture holds values that are no numbers.
     """
-    vae, dtype = pipeline.vae, latents.dtype
-    is_xl = type(pipeline).__name__ == "StableDiffusionXLPipeline"
-    if is_xl and vae.dtype == torch.float16 and vae.config.force_upcast:
-        # In float16 this decoder overflows.
-        try:
-            vae.to(torch.float32)
-            wide = latents.to(next(iter(vae.post_quant_conv.parameters())).dtype)
-            image = vae.decode(_unscaled(vae, wide, normalized=True), return_dict=False)[0]
-        finally:
-            vae.to(torch.float16)
-    else:
-        image = vae.decode(_unscaled(vae, latents, normalized=is_xl), return_dict=False)[0]
-    if not is_xl:
-        # It blanks the picture itself; its verdict changes nothing but the range of values, which is diffusers' way.
-        image, unsafe = pipeline.run_safety_checker(image, image.device, dtype)
-        if unsafe is not None:
-            return to_image(_as_numpy(pipeline, image, denormalize=not unsafe[0]))
-    return to_image(_as_numpy(pipeline, image, denormalize=True))
+    return to_image(loaded.family.pixels(loaded.pipeline, latents))
 
 
 def to_image(pixels: Any) -> Image.Image:
@@ -60,16 +46,13 @@ def to_image(pixels: Any) -> Image.Image:
     return Image.fromarray(np.rint(pixels * np.float32(255)).astype(np.uint8), "RGB")
 
 
-def _unscaled(vae: Any, latents: torch.Tensor, *, normalized: bool) -> Any:
-    """Undo what scales latents for the UNet."""
-    mean, deviation = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
-    if not normalized or mean is None or deviation is None:
-        return latents / vae.config.scaling_factor
-    sides = torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(deviation).view(1, -1, 1, 1)
-    mean, deviation = (values.to(latents.device, latents.dtype) for values in sides)
-    return latents * deviation / vae.config.scaling_factor + mean
+def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return what a VAE makes of latents that are scaled as it was trained: values from -1 to 1."""
+    image: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+    return image
 
 
-def _as_numpy(pipeline: Any, image: torch.Tensor, *, denormalize: bool) -> NDArray[np.float32]:
+def as_numpy(pipeline: Any, image: torch.Tensor, *, denormalize: bool = True) -> NDArray[np.float32]:
+    """Return one image as an array (height, width, 3) of values from 0 to 1."""
     found: NDArray[np.float32] = pipeline.image_processor.postprocess(image, "np", [denormalize])[0]
     return found

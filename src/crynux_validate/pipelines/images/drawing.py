@@ -7,7 +7,7 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 import functools
 import io
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -16,22 +16,25 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch.overrides import TorchFunctionMode
 
 from crynux_validate.answers import ImageScore
+from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.trace import Trace
 from crynux_validate.encoding import summary
-from crynux_validate.errors import CrynuxValidateError, PipelineError, PromptTooLongError
+from crynux_validate.errors import CrynuxValidateError, InvalidInputError, PipelineError
 from crynux_validate.hashing import PerceptualHash, image_hash
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
 from crynux_validate.pipelines.guard.generators import Untouched
 from crynux_validate.pipelines.images.decoding import decode
+from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
+from crynux_validate.pipelines.images.noising import Noise, noise_tensor
 from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.images.starting import begin, cut
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
-from crynux_validate.pipelines.noise import normal
+from crynux_validate.shown import Shown, pictures
 from crynux_validate.tasks import ImageTask
 
 OnStep = Callable[[int, int, int], None]
@@ -39,7 +42,7 @@ OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class ImageResult:
+class ImageResult(Shown):
     """What a task came to.
 
     Parameters
@@ -74,10 +77,45 @@ class ImageResult:
             f"{self.seconds:.1f} s",
         )
 
+    def __str__(self) -> str:
+        several = "s" * (len(self.images) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.images)} image{several}", self.seconds)]
+        for number, (image, block) in enumerate(zip(self.images, self.score.blocks, strict=True)):
+            plain = "  too plain to tell from others" if number in self.score.degenerate else ""
+            lines.append(f"  image {number}  {image.width} x {image.height}  {block:016x}{plain}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return pictures(self.images) + super()._repr_html_()
+
     @cached_property
     def hashes(self) -> tuple[PerceptualHash, ...]:
         """The perceptual hash of each image, with its margin: how far it is from flipping a bit."""
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
+
+    def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
+        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+
+        Parameters
+        ----------
+        image
+            The number of the image.
+        steps
+            The steps, counted from 0: those that `audit_steps` draws.
+        pixels
+            Show the picture too, so that its decoding can be audited.
+
+        Raises
+        ------
+        InvalidInputError
+            For a task that binds no trace, and an image or a step that it does not have.
+        """
+        if self.trace is None:
+            raise InvalidInputError(
+                f"the task has binding={self.task.binding!r}, and nothing to prove steps with; give it binding='trace'"
+                " before it is run"
+            )
+        return self.trace.prove(image, steps, pixels=pixels)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -110,32 +148,6 @@ class ImageResult:
         return results.save(folder, self.task, self.score, self.environment, answer, files)
 
 
-def check_prompts(pipeline: Any, task: ImageTask) -> None:
-    """Refuse prompts that a tokenizer would cut off: diffusers says so in a log only.
-
-    Raises
-    ------
-    PromptTooLongError
-        Names the field, and how many tokens it has and may have.
-    """
-    for name in ("tokenizer", "tokenizer_2"):
-        tokenizer = getattr(pipeline, name, None)
-        for field in ("prompt", "negative_prompt"):
-            prompt = getattr(task, field)
-            if tokenizer is None or prompt is None:
-                continue
-            # A word of a textual inversion can stand for several tokens.
-            written = pipeline.maybe_convert_prompt(prompt, tokenizer)
-            count = len(tokenizer(written, truncation=False, padding=False).input_ids)
-            window = tokenizer.model_max_length
-            if count > window:
-                frame = tokenizer.num_special_tokens_to_add()
-                most = window - frame
-                raise PromptTooLongError(
-                    f"{field}: has {count - frame} tokens; the model's {name} takes at most {most}: shorten it"
-                )
-
-
 def draw_images(
     loaded: LoadedModel, task: ImageTask, on_step: OnStep | None
 ) -> tuple[list[Image.Image], dict[str, Any], Trace | None]:
@@ -160,74 +172,27 @@ def draw_images(
         Where random numbers were drawn from torch's own generators.
     """
     images = []
-    shape = latent_shape(loaded.pipeline, task)
-    trace = Trace(task, shape) if task.binding == "trace" else None
+    trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
-        check_prompts(loaded.pipeline, task)
+        loaded.check(task)
+        call = call_for(loaded, task)
         for image in range(task.images):
             scheduler = make_scheduler(loaded.scheduler_settings, task)
             step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded.pipeline, scheduler, task, image, step, trace))
+            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
     recipe = {
         **loaded.recipe,
+        **call.record,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "guidance": "one batch of two" if guided(loaded.pipeline, task) else "none",
+        "prompts": task.prompt_syntax,
+        "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
     }
     return images, recipe, trace
 
 
-def latent_shape(pipeline: Any, task: ImageTask) -> tuple[int, int, int]:
-    """The shape of a task's latents: channels, height, width."""
-    side = pipeline.vae_scale_factor
-    return pipeline.unet.config.in_channels, task.height // side, task.width // side
-
-
-def guided(pipeline: Any, task: ImageTask) -> bool:
-    """Whether each step predicts with the prompt and without; a UNet that is told the scale needs one prediction."""
-    return task.guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
-
-
-class Noise(TorchFunctionMode):
-    """Answers ``torch.randn`` and ``randn_like`` from our own noise, for one image; draws are counted from `first`.
-
-    It is entered around a scheduler's step only: it sees every call of torch in its thread, which costs time.
-    """
-
-    def __init__(self, seed: int, image: int, first: int = 1) -> None:
-        super().__init__()
-        self._seed = seed
-        self._image = image
-        self._draws = itertools.count(first)
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Answer the two functions, pass on everything else."""
-        settings = dict(kwargs or {})
-        if func is torch.randn:
-            size = settings.pop("size", args[0] if len(args) == 1 else args)
-            shape = (size,) if isinstance(size, int) else tuple(size)
-            return self._answer(shape, settings.get("dtype") or torch.float32, settings.get("device") or "cpu")
-        if func is torch.randn_like:
-            like = args[0] if args else settings["input"]
-            return self._answer(
-                tuple(like.shape), settings.get("dtype") or like.dtype, settings.get("device") or like.device
-            )
-        return func(*args, **settings)
-
-    def _answer(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-        return noise_tensor(self._seed, self._image, next(self._draws), shape, dtype, device)
-
-
-def noise_tensor(
-    seed: int, image: int, draw: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str
-) -> torch.Tensor:
-    """Our noise as a tensor; the conversion from float32 rounds to nearest even everywhere."""
-    return torch.from_numpy(normal(seed, image=image, draw=draw, shape=shape)).to(device=device, dtype=dtype)
-
-
 def _draw(
-    pipeline: Any,
+    loaded: LoadedModel,
+    call: Call,
     scheduler: Any,
     task: ImageTask,
     image: int,
@@ -237,8 +202,11 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    dtype, device = DTYPES[task.dtype], pipeline.unet.device
-    generators = Untouched(device)
+    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
+    dtype = DTYPES[task.dtype]
+    generators = Untouched(loaded.device)
+    if task.start is not None:
+        cut(scheduler, task)
     own_step, noise = scheduler.step, Noise(task.seed, image)
 
     @functools.wraps(own_step)
@@ -249,11 +217,13 @@ def _draw(
             keep(latent, prediction)
             if type(scheduler).__name__ == "UniPCMultistepScheduler":
                 keep(scheduler.last_sample)
+        if kept is not None:
+            found = (kept.put_back(scheduler, task, next(steps), found[0]), *found[1:])
         return found
 
     def keep(*tensors: torch.Tensor) -> None:
         for tensor in tensors:
-            trace.append(tensor_bytes(tensor, dtype))  # type: ignore[union-attr]  # called with a trace only
+            trace.append(tensor_bytes(family.unpacked(tensor, shape), dtype))  # type: ignore[union-attr]  # called with a trace only
 
     raised: list[BaseException] = []
 
@@ -270,23 +240,21 @@ def _draw(
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    shape = (1, *latent_shape(pipeline, task))
+    first: torch.Tensor = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
+    kept, steps = None, itertools.count()
     try:
         with attention_backend("native"):
+            if task.start is not None:
+                begun = begin(loaded, task, image)
+                first, kept = begun.latent, begun.kept
             output = pipeline(
-                prompt=task.prompt,
-                negative_prompt=task.negative_prompt,
-                height=task.height,
-                width=task.width,
-                num_inference_steps=task.steps,
-                guidance_scale=task.guidance_scale,
-                eta=0.0,
-                latents=noise_tensor(task.seed, image, 0, shape, dtype, device),
+                **call.arguments,
+                latents=family.packed(first),
                 output_type="latent",
                 callback_on_step_end=report,
                 callback_on_step_end_tensor_inputs=[],
             )
-            picture = decode(pipeline, output.images)
+            picture = decode(loaded, family.unpacked(output.images, shape))
         if trace is not None:
             keep(output.images)
             trace.append(picture.tobytes())

@@ -19,12 +19,13 @@ from torch import nn
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.images.families import Family
 from crynux_validate.pipelines.models.loading import reading
 from crynux_validate.pipelines.models.parts import PartFile, read_part
 from crynux_validate.tasks.parts import Lora
 
 _MATRIX: Final = re.compile(
-    r"(?P<component>unet|text_encoder|text_encoder_2)\.(?P<layer>.+?)"
+    r"(?P<component>unet|transformer|text_encoder|text_encoder_2)\.(?P<layer>.+?)"
     r"(?:\.lora_(?P<side>[AB])|(?P<old>_lora|\.lora|\.lora_linear_layer)\.(?P<way>down|up))\.weight"
 )
 """The names of matrices as diffusers, older diffusers and peft write them."""
@@ -79,13 +80,13 @@ class ReadLora:
     record: Mapping[str, Any]
 
 
-def read_loras(pipeline: str, loras: Sequence[Lora], skeletons: Mapping[str, nn.Module]) -> list[ReadLora]:
+def read_loras(family: Family, loras: Sequence[Lora], skeletons: Mapping[str, nn.Module]) -> list[ReadLora]:
     """Read LoRAs, and check that they fit, before the model's weights are read.
 
     Parameters
     ----------
-    pipeline
-        The class of the pipeline.
+    family
+        That of the model.
     loras
         Those of a task.
     skeletons
@@ -96,13 +97,13 @@ def read_loras(pipeline: str, loras: Sequence[Lora], skeletons: Mapping[str, nn.
     ModelError
         Names the LoRA: its file is missing or damaged, is of another kind, or was made for another model.
     """
-    return [_read(f"loras.{at}", pipeline, lora, skeletons) for at, lora in enumerate(loras)]
+    return [_read(f"loras.{at}", family, lora, skeletons) for at, lora in enumerate(loras)]
 
 
-def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Module]) -> ReadLora:
+def _read(name: str, family: Family, lora: Lora, skeletons: Mapping[str, nn.Module]) -> ReadLora:
     file = read_part(name, lora)
     where = f"{name}: {lora}"
-    named, alphas = _in_diffusers_names(where, pipeline, file, skeletons["unet"])
+    named, alphas = _in_diffusers_names(where, family, file, skeletons[family.denoiser])
     pairs: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
     for key, tensor in named.items():
         component, layer, side = _place(where, key)
@@ -115,7 +116,8 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
             raise ModelError(f"{where} has values that are no numbers in {component}.{layer}; get it again")
         if set(pair) != {"down", "up"}:
             raise ModelError(f"{where} has half of the matrices of {component}.{layer}; get it again")
-        problem = _misfit(skeletons.get(component), layer, pair["down"], pair["up"])
+        network = skeletons.get(component) if component in family.lora_components else None
+        problem = _misfit(network, layer, pair["down"], pair["up"])
         if problem is not None:
             wrong.append(f"{component}.{layer} {problem}")
             continue
@@ -127,7 +129,7 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
     if wrong or not updates:
         raise ModelError(
             f"{where} was made for another model: {len(wrong)} of its {len(pairs)} layers do not fit"
-            f"{''.join(f' ({each})' for each in wrong[:1])}. Take one that was made for this {pipeline}"
+            f"{''.join(f' ({each})' for each in wrong[:1])}. Take one that was made for this {family.pipeline}"
         )
     layers = {component: len(found) for component, found in updates.items()}
     record = {**lora.to_dict(), "sha256": file.sha256, "layers": layers, "applied": "added to the weights"}
@@ -135,7 +137,7 @@ def _read(name: str, pipeline: str, lora: Lora, skeletons: Mapping[str, nn.Modul
 
 
 def _in_diffusers_names(
-    where: str, pipeline: str, file: PartFile, unet: nn.Module
+    where: str, family: Family, file: PartFile, denoiser: nn.Module
 ) -> tuple[Mapping[str, torch.Tensor], dict[tuple[str, str], float]]:
     """Return the matrices by diffusers' names, and the alpha of each layer that has one."""
     import diffusers
@@ -146,9 +148,8 @@ def _in_diffusers_names(
                 f"{where} holds {shorten(key)}, which is no matrix of a LoRA; DoRA, LoHa, LoKr and other kinds are not"
                 " supported: take a plain LoRA"
             )
-    loader: Any = getattr(diffusers, pipeline)
-    extra = {"unet_config": unet.config} if pipeline == "StableDiffusionXLPipeline" else {}
-    found, alphas = reading(where, "the file", lambda: loader.lora_state_dict(dict(file.tensors), **extra))
+    loader: Any = getattr(diffusers, family.pipeline)
+    found, alphas = reading(where, "the file", lambda: family.lora_matrices(loader, file.tensors, denoiser))
     return found, {_layer_of(where, key): float(alpha) for key, alpha in (alphas or {}).items()}
 
 
@@ -156,14 +157,14 @@ def _place(where: str, key: str) -> tuple[str, str, str]:
     """Return the component, the layer and the side that a matrix belongs to."""
     found = _MATRIX.fullmatch(key.replace(".processor.", "."))
     if found is None:
-        raise ModelError(f"{where} holds {shorten(key)}, which names no layer of a UNet or a text encoder")
+        raise ModelError(f"{where} holds {shorten(key)}, which names no layer of a denoiser or a text encoder")
     component, layer = found["component"], found["layer"]
     if found["old"] == "_lora":
         stem, _, last = layer.rpartition(".")
-        last = _OLD_NAMES["unet" if component == "unet" else "text_encoder"].get(last, last)
+        last = _OLD_NAMES["text_encoder" if component.startswith("text_encoder") else "unet"].get(last, last)
         layer = f"{stem}.{last}"
     side = found["way"] or {"A": "down", "B": "up"}[found["side"]]
-    return component, layer.removeprefix("text_model.") if component != "unet" else layer, side
+    return component, layer.removeprefix("text_model.") if component.startswith("text_encoder") else layer, side
 
 
 def _layer_of(where: str, key: str) -> tuple[str, str]:
@@ -191,7 +192,7 @@ def _settings(where: str, file: PartFile) -> dict[str, float]:
 def _misfit(component: nn.Module | None, layer: str, down: torch.Tensor, up: torch.Tensor) -> str | None:
     """Say why matrices do not fit; None where they do."""
     if component is None:
-        return "is of a component that the model has not"
+        return "is of a component that LoRAs of such models are not added to"
     try:
         found = component.get_submodule(_in(component, layer))
     except AttributeError:

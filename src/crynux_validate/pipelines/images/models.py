@@ -1,4 +1,4 @@
-"""Loading a Stable Diffusion pipeline: exactly the files that a task names, all of them, and nothing else.
+"""Loading an image pipeline: exactly the files that a task names, all of them, and nothing else.
 
 Components are loaded one by one, so that each gets its dtype and a weight that a file lacks is an error; diffusers
 itself fills it with random numbers and a line in a log.
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -24,9 +24,10 @@ from crynux_validate.pipelines.images.components import (
     other_components,
     skeletons,
 )
+from crynux_validate.pipelines.images.controlnets import check_controlnet, load_controlnet
 from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
+from crynux_validate.pipelines.images.families import FAMILIES, Family
 from crynux_validate.pipelines.images.loras import read_loras, updates_of
-from crynux_validate.pipelines.images.scheduling import check_settings
 from crynux_validate.pipelines.models.files import PREPROCESSOR, check_cached, check_files
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
@@ -38,26 +39,10 @@ from crynux_validate.pipelines.models.loading import (
     reading,
 )
 from crynux_validate.pipelines.models.recipe import plain, recipe_of
-from crynux_validate.tasks import Dtype, ModelRef
+from crynux_validate.tasks import Dtype, ImageTask, ModelRef
 from crynux_validate.tasks.parts import NO_PARTS, Parts
 
 require("diffusers", "transformers")
-
-_COMMON: Final = {
-    "unet": ("diffusers", "UNet2DConditionModel"),
-    "vae": ("diffusers", "AutoencoderKL"),
-    "text_encoder": ("transformers", "CLIPTextModel"),
-    "tokenizer": ("transformers", "CLIPTokenizer"),
-}
-_SECOND_ENCODER: Final = {
-    "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
-    "tokenizer_2": ("transformers", "CLIPTokenizer"),
-}
-PIPELINES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
-    "StableDiffusionPipeline": _COMMON,
-    "StableDiffusionXLPipeline": {**_COMMON, **_SECOND_ENCODER},
-}
-"""The pipeline classes that are supported, and for each its components with their library and class."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +53,41 @@ class LoadedModel:
     ----------
     pipeline
         The diffusers pipeline.
+    family
+        The adapter of its family.
     scheduler_settings
         Of the model's own scheduler configuration, from which each image's scheduler is made.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
+    controlnet
+        The ControlNet; None for none.
     """
 
     pipeline: Any
+    family: Family
     scheduler_settings: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    controlnet: Any = None
+
+    @property
+    def denoiser(self) -> Any:
+        """The network that predicts in each step."""
+        return getattr(self.pipeline, self.family.denoiser)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        found: torch.device = self.denoiser.device
+        return found
+
+    def latent_shape(self, task: ImageTask) -> tuple[int, int, int]:
+        """Return the shape of a task's latents: channels, height, width."""
+        return self.family.latent_shape(self.pipeline, task)
+
+    def check(self, task: ImageTask) -> None:
+        """Refuse what this model cannot do: `PipelineError`, or `PromptTooLongError`."""
+        self.family.check(self.pipeline, task)
+        self.family.check_prompts(self.pipeline, task)
 
 
 def load(
@@ -97,12 +108,16 @@ def load(
     ):
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
-        if not isinstance(name, str) or name not in PIPELINES:
-            raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(PIPELINES)}")
-        if safety_checker and (name != "StableDiffusionPipeline" or not _present(index, "safety_checker")):
+        family = FAMILIES.get(name) if isinstance(name, str) else None
+        if family is None:
+            raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(FAMILIES)}")
+        if safety_checker and not (family.safety_checker and _present(index, "safety_checker")):
             raise ModelError(f"the task asks for a safety checker, but {model} has none; set safety_checker=False")
+        for field in beside.references():
+            if field.partition(".")[0] not in family.parts:
+                raise ModelError(f"{field}: not supported for a {name}; leave it out of the task")
         sources: dict[str, Source] = {}
-        for part, (library, class_name) in PIPELINES[name].items():
+        for part, (library, class_name) in family.components.items():
             found = index.get(part, [])
             if not _present(index, part) or not (folder / part).is_dir():
                 raise ModelError(f"{model} lacks the component {part!r} ({folder / part}); load a whole pipeline")
@@ -111,20 +126,33 @@ def load(
                     f"{part} of {model} is {'.'.join(map(str, found))}; supported is {library}.{class_name}"
                 )
             sources[part] = Source(folder / part, folder, model.variant)
-        check_components(sources, others)
+        second = others.pop("controlnet", None)
+        check_components(family.components, sources, others)
         sources |= others
-        hollow = skeletons(PIPELINES[name], sources) if beside.loras or beside.textual_inversions else {}
-        loras = read_loras(name, beside.loras, hollow)
+        if second is not None:
+            if "controlnet" not in family.others:
+                raise ModelError(f"{second.where}: a {name} takes none here; leave controlnet out")
+            check_controlnet(second, sources[family.denoiser])
+        hollow = skeletons(family.components, sources) if beside.loras or beside.textual_inversions else {}
+        loras = read_loras(family, beside.loras, hollow)
         embeddings = read_embeddings(beside.textual_inversions, hollow)
         parts = {
             part: load_component(part, library, class_name, sources[part], dtype, device, updates_of(loras, part))
-            for part, (library, class_name) in PIPELINES[name].items()
+            for part, (library, class_name) in family.components.items()
         }
         if safety_checker:
             parts |= _load_checker(folder, model, dtype, device)
-        settings = _scheduler_settings(folder, name)
-        loaded = _assemble(name, parts, settings, index, model, folder)
-        named = {part: getattr(beside, part).to_dict() for part in others}
+        net = None if second is None else load_controlnet(second, dtype, device)
+        settings = family.settings(_read_json(folder / "scheduler" / "scheduler_config.json"))
+        loaded = LoadedModel(
+            pipeline := _assemble(family, parts, index, folder),
+            family,
+            settings,
+            recipe_of(pipeline, parts if net is None else {**parts, "controlnet": net}, model, folder),
+            net,
+        )
+        given = others if net is None else (*others, "controlnet")
+        named = {part: getattr(beside, part).to_dict() for part in given}
         teach(loaded.pipeline, embeddings)
         record = named | {
             "loras": [lora.record for lora in loras],
@@ -161,8 +189,8 @@ def locate(model: ModelRef, *, safety_checker: bool = False) -> Iterator[Path]:
     except READING as error:
         raise not_found(model, error) from error
     snapshot = Path(found)
-    parts = [*_COMMON, *_SECOND_ENCODER, *(("safety_checker", "feature_extractor") if safety_checker else ())]
-    check_cached(snapshot, model, parts)
+    parts = {part for family in FAMILIES.values() for part in family.components}
+    check_cached(snapshot, model, sorted(parts | {"safety_checker", "feature_extractor"} if safety_checker else parts))
     yield snapshot
 
 
@@ -187,42 +215,15 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
     return {"safety_checker": checker, name: extractor}
 
 
-def _scheduler_settings(folder: Path, name: str) -> dict[str, Any]:
-    """The model's scheduler settings, with those that diffusers corrects in old Stable Diffusion.
-
-    Latents have no range to be clipped to: that is the default of schedulers for pixels.
-    """
-    config = {"clip_sample": False} | _read_json(folder / "scheduler" / "scheduler_config.json")
-    if name == "StableDiffusionPipeline":
-        config |= {"steps_offset": 1, "clip_sample": False}
-    return check_settings(config)
-
-
-def _assemble(
-    name: str,
-    parts: dict[str, Any],
-    scheduler_settings: dict[str, Any],
-    index: Mapping[str, Any],
-    model: ModelRef,
-    folder: Path,
-) -> LoadedModel:
+def _assemble(family: Family, parts: Mapping[str, Any], index: Mapping[str, Any], folder: Path) -> Any:
     import diffusers
 
-    library: Any = diffusers
-    if name == "StableDiffusionPipeline":
-        checker = {"safety_checker": None, "feature_extractor": None} | parts
-        settings = {**checker, "requires_safety_checker": "safety_checker" in parts}
-    else:
-        # The watermark would be drawn only where its package is installed.
-        zeros = bool(index.get("force_zeros_for_empty_prompt", True))
-        settings = {**parts, "add_watermarker": False, "force_zeros_for_empty_prompt": zeros}
-    # A place holder: each image gets a scheduler of its own.
-    placeholder = library.DDIMScheduler(steps_offset=1, clip_sample=False)
-    pipeline = reading(name, folder, lambda: getattr(library, name)(scheduler=placeholder, **settings))
+    settings = family.assembly(parts, index)
+    pipeline = reading(family.pipeline, folder, lambda: getattr(diffusers, family.pipeline)(**settings))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.disable_slicing()
     pipeline.vae.disable_tiling()
-    return LoadedModel(pipeline, scheduler_settings, recipe_of(pipeline, parts, model, folder))
+    return pipeline
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -5,19 +5,22 @@ the latents that a proof shows, one after the other, and keeps what it is told o
 """
 
 import copy
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from crynux_validate.audits.layout import Content, earlier_steps
+from crynux_validate.audits.layout import Content, earlier_steps, skipped_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
-from crynux_validate.pipelines.images.drawing import Noise, guided, noise_tensor
+from crynux_validate.pipelines.images.given import call_for
 from crynux_validate.pipelines.images.models import LoadedModel
-from crynux_validate.pipelines.images.scheduling import make_scheduler
+from crynux_validate.pipelines.images.noising import Noise
+from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
+from crynux_validate.pipelines.images.starting import Begun, ready
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
 from crynux_validate.tasks import ImageTask
 
@@ -44,13 +47,13 @@ def in_float32(loaded: LoadedModel) -> LoadedModel:
     It is what a node in float16 or bfloat16 is compared with: nearly all of the difference is the node's own rounding.
     A model in float32 is returned itself.
     """
-    if loaded.pipeline.unet.dtype == torch.float32:
+    if loaded.denoiser.dtype == torch.float32:
         return loaded
-    pipeline = copy.deepcopy(loaded.pipeline)
-    for part in pipeline.components.values():
+    pipeline, controlnet = copy.deepcopy((loaded.pipeline, loaded.controlnet))
+    for part in (*pipeline.components.values(), controlnet):
         if isinstance(part, torch.nn.Module):
             part.float()
-    return replace(loaded, pipeline=pipeline)
+    return replace(loaded, pipeline=pipeline, controlnet=controlnet)
 
 
 class Proved:
@@ -93,45 +96,41 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     """
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, order = loaded.pipeline, sorted(latents)
+    call, family, order = call_for(loaded, task), loaded.family, sorted(latents)
+    pipeline = call.pipeline
+    shape = loaded.latent_shape(task)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
-    own_times, own_scaling = scheduler.set_timesteps, scheduler.scale_model_input
-    rest = iter(order)
+    without_scale(scheduler)
+    own_times = scheduler.set_timesteps
+    rest, skipped = iter(order[1:]), skipped_steps(task)
     found: dict[int, Prediction] = {}
-    raw: list[torch.Tensor] = []
-    generators = Untouched(pipeline.unet.device)
+    raw: list[Any] = []
+    generators = Untouched(loaded.device)
 
+    @functools.wraps(own_times)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
         own_times(*args, **kwargs)
-        scheduler.timesteps = scheduler.timesteps[order]
-
-    def scale_model_input(given: torch.Tensor, time: Any) -> Any:
-        at = next(rest)
-        scheduler._step_index = at
-        return own_scaling(torch.cat([latents[at]] * len(given)), time)
+        scheduler.timesteps = scheduler.timesteps[[skipped + at for at in order]]
+        scheduler._step_index = skipped + order[0]
 
     def step(prediction: torch.Tensor, _time: Any, latent: torch.Tensor, **_settings: Any) -> tuple[torch.Tensor]:
-        halves = raw.pop().chunk(2) if guided(pipeline, task) else None
-        at = order[len(found)]
-        found[at] = Prediction(prediction, None if halves is None else halves[1] - halves[0])
-        return (latent,)
+        way = family.direction(raw) if family.guided(pipeline, task) else None
+        raw.clear()
+        found[order[len(found)]] = Prediction(
+            family.unpacked(prediction, shape), None if way is None else family.unpacked(way, shape)
+        )
+        following = next(rest, None)
+        if following is None:
+            return (latent,)
+        scheduler._step_index = skipped + following
+        return (family.packed(latents[following]),)
 
-    scheduler.set_timesteps, scheduler.scale_model_input, scheduler.step = set_timesteps, scale_model_input, step
+    scheduler.set_timesteps, scheduler.step = set_timesteps, step
     pipeline.scheduler = scheduler
-    watch = pipeline.unet.register_forward_hook(lambda _unet, _given, output: raw.append(output[0]))
+    watch = loaded.denoiser.register_forward_hook(lambda _network, _given, output: raw.append(output[0]))
     try:
         with attention_backend("native"):
-            pipeline(
-                prompt=task.prompt,
-                negative_prompt=task.negative_prompt,
-                height=task.height,
-                width=task.width,
-                num_inference_steps=task.steps,
-                guidance_scale=task.guidance_scale,
-                eta=0.0,
-                latents=latents[order[0]],
-                output_type="latent",
-            )
+            pipeline(**call.arguments, latents=family.packed(latents[order[0]]), output_type="latent")
     except CrynuxValidateError:
         raise
     except RUNNING as error:
@@ -142,37 +141,28 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     return found
 
 
-def first_latent(loaded: LoadedModel, task: ImageTask, image: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return the latent that a task's seed gives, as the scheduler scales it: (1, channels, height, width)."""
-    device = loaded.pipeline.unet.device
-    scheduler = _ready(loaded, task, device)
-    found: torch.Tensor = noise_tensor(task.seed, image, 0, shape, DTYPES[task.dtype], device)
-    scaled: torch.Tensor = found * scheduler.init_noise_sigma
-    return scaled
-
-
 @torch.no_grad()
 def advance(
-    loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved
+    loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved, begun: Begun
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
-    scheduler = _ready(loaded, task, loaded.pipeline.unet.device)
+    scheduler = ready(loaded, task)
     _remember(scheduler, task, step, proved)
+    family, shape = loaded.family, loaded.latent_shape(task)
     try:
         with Noise(task.seed, image, first=step + 1):
-            given = (proved.prediction(step), scheduler.timesteps[step], proved.latent(step))
-            after = scheduler.step(*given, return_dict=False)[0]
+            # As the pipeline has them: the noise of a step is drawn in their order.
+            prediction, latent = (family.packed(each(step)) for each in (proved.prediction, proved.latent))
+            after = scheduler.step(
+                prediction, scheduler.timesteps[skipped_steps(task) + step], latent, return_dict=False
+            )[0]
+        if begun.kept is not None:
+            after = begun.kept.put_back(scheduler, task, step, after)
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
-    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
-
-
-def _ready(loaded: LoadedModel, task: ImageTask, device: torch.device) -> Any:
-    scheduler = make_scheduler(loaded.scheduler_settings, task)
-    scheduler.set_timesteps(task.steps, device=device)
-    return scheduler
+    return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
 
 
 def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:
@@ -183,23 +173,23 @@ def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> Non
         case "PNDMScheduler":
             _remember_pndm(scheduler, step, earlier_steps(task, step), proved)
         case "DPMSolverMultistepScheduler" | "UniPCMultistepScheduler":
-            _remember_solver(scheduler, step, proved)
+            _remember_solver(scheduler, skipped_steps(task), step, proved)
         case _:
-            scheduler._step_index = step
+            scheduler._step_index = skipped_steps(task) + step
             scheduler.is_scale_input_called = True
 
 
-def _remember_solver(scheduler: Any, step: int, proved: Proved) -> None:
+def _remember_solver(scheduler: Any, skipped: int, step: int, proved: Proved) -> None:
     order = scheduler.config.solver_order
     corrects = type(scheduler).__name__ == "UniPCMultistepScheduler"
     for at in range(max(0, step - order + (not corrects)), step):
-        scheduler._step_index = at
+        scheduler._step_index = skipped + at
         converted = scheduler.convert_model_output(proved.prediction(at), sample=proved.latent(at))
         scheduler.model_outputs[order - (step - at)] = converted
-    scheduler._step_index = step
+    scheduler._step_index = skipped + step
     scheduler.lower_order_nums = min(step, order)
     if corrects and step > 0:
-        left = len(scheduler.timesteps) - (step - 1)
+        left = len(scheduler.timesteps) - skipped - (step - 1)
         final = min(order, left) if scheduler.config.lower_order_final else order
         scheduler.this_order = min(final, min(step - 1, order) + 1)
         scheduler.last_sample = proved.corrected(step - 1)

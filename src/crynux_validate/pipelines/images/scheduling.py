@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError
 from crynux_validate.pipelines.models.loading import RUNNING
 from crynux_validate.schedulers import SCHEDULERS, check_scheduler
@@ -71,7 +72,7 @@ _WORDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 _MOST_OFF: Final = 0.02
 """How far a timestep's noise may be from the noise level that the scheduler computes with, as an angle.
 
-The angle's tangent is the noise level. Rounding to whole timesteps gives at most 0.013 (docs/measurements.md).
+The angle's tangent is the noise level. Rounding to whole timesteps gives at most 0.013 (docs/measurements/models.md).
 """
 
 _MOST_NOISE: Final = 1000.0
@@ -117,11 +118,58 @@ def check_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _UNUSED}
 
 
+_FLOW_SETTINGS: Final[Mapping[str, tuple[object, ...]]] = {
+    "num_train_timesteps": (1000,),
+    "use_dynamic_shifting": _FLAG,
+    "invert_sigmas": (False,),
+    "shift_terminal": (None,),
+    "use_karras_sigmas": _FLAG,
+    "use_exponential_sigmas": _FLAG,
+    "use_beta_sigmas": (False,),
+    "time_shift_type": ("exponential", "linear"),
+    "stochastic_sampling": _FLAG,
+}
+"""What the configuration of a scheduler along a flow may say, besides these numbers."""
+
+_FLOW_NUMBERS: Final = {"shift": 100, "base_shift": 10, "max_shift": 10}
+_FLOW_COUNTS: Final = ("base_image_seq_len", "max_image_seq_len")
+_MOST_TOKENS: Final = 65536
+
+
+def check_flow_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a scheduler along a flow, as `check_settings` does; likewise raises `ModelError`."""
+    where = "the model's scheduler_config.json"
+    for key in ("num_train_timesteps", "shift"):
+        if key not in config:
+            raise ModelError(f"{where} lacks {key}; load a whole pipeline, as diffusers saves it")
+    for key, value in config.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key in _UNUSED:
+            continue
+        if key in _FLOW_NUMBERS:
+            good, expected = (
+                number and 0 < value <= _FLOW_NUMBERS[key],
+                f"a number above 0, at most {_FLOW_NUMBERS[key]}",
+            )
+        elif key in _FLOW_COUNTS:
+            good, expected = type(value) is int and 0 < value <= _MOST_TOKENS, f"a count from 1 to {_MOST_TOKENS}"
+        elif key in _FLOW_SETTINGS:
+            good = any(_same(value, choice) for choice in _FLOW_SETTINGS[key])
+            expected = " or ".join(map(repr, _FLOW_SETTINGS[key]))
+        else:
+            raise ModelError(f"{where} has the setting {key!r}, which is not known here; its effect would be lost")
+        if not good:
+            raise ModelError(f"{where}: {key} is {shorten(value)}; supported is {expected}")
+    if config.get("base_image_seq_len", 256) >= config.get("max_image_seq_len", 4096):
+        raise ModelError(f"{where}: base_image_seq_len is not below max_image_seq_len; get the model again")
+    return {key: value for key, value in config.items() if key not in _UNUSED}
+
+
 def _allowed() -> dict[str, tuple[object, ...]]:
     """Every setting with its values: those of a model, and those that a task may give to some scheduler."""
     allowed = dict(_MODEL_SETTINGS)
     for spec in SCHEDULERS.values():
-        for key, choices in spec.arguments.items():
+        for key, choices in spec.arguments.items() if not spec.flow else ():
             allowed[key] = tuple(dict.fromkeys((*allowed.get(key, ()), *choices)))
     return allowed
 
@@ -199,8 +247,15 @@ def _careful(scheduler: Any, merged: Mapping[str, Any], task: ImageTask) -> Any:
     return scheduler
 
 
+def without_scale(scheduler: Any) -> None:
+    """Let a scheduler's pipeline take the first latent as it is given: it was scaled already."""
+    scheduler.__class__ = type(type(scheduler).__name__, (type(scheduler),), {"init_noise_sigma": 1.0})
+
+
 def schedule_problem(scheduler: Any, steps: int) -> str | None:
     """Return what is wrong with a scheduler's timesteps and noise levels, or None."""
+    if SCHEDULERS[type(scheduler).__name__].flow:
+        return _flow_problem(scheduler, steps)
     times = scheduler.timesteps.double().cpu().numpy()
     runge_kutta = type(scheduler).__name__ == "PNDMScheduler"
     if not runge_kutta and len(times) != steps:
@@ -224,6 +279,18 @@ def schedule_problem(scheduler: Any, steps: int) -> str | None:
         return "gives timesteps that do not fit its noise levels"
     if type(scheduler).__name__ == "EulerAncestralDiscreteScheduler" and not _ancestral(scheduler.sigmas):
         return "gives noise levels between which float32 loses the ancestral noise"
+    return None
+
+
+def _flow_problem(scheduler: Any, steps: int) -> str | None:
+    """Likewise along a flow: from noise, at most 1, down to 0, with the timestep of each level."""
+    levels, times = (values.double().cpu().numpy() for values in (scheduler.sigmas, scheduler.timesteps))
+    if len(times) != steps or len(levels) != steps + 1:
+        return f"gives {len(times)} timesteps"
+    if not np.isfinite(levels).all() or (np.diff(levels) >= 0).any() or levels[0] > 1 or levels[-1] != 0:
+        return "gives noise levels that do not fall from 1 to 0"
+    if np.abs(times - levels[:-1] * scheduler.config.num_train_timesteps).max() > 1e-3:
+        return "gives timesteps that do not fit its noise levels"
     return None
 
 

@@ -115,14 +115,22 @@ def _check_index(index: Path, names: set[str]) -> None:
             raise ModelError(f"{index} names the file {shard!r}, which is not one of those beside it; get both again")
 
 
+SMALL: Final = ("fp8", "mxfp4")
+"""Ways to store weights in fewer than 16 bits that are supported, as ``quant_method`` in config.json names them."""
+
+
 def check_stored(folder: Path, where: object, variant: str | None) -> None:
     """Refuse weights of fewer than 16 bits, which libraries would read as numbers, without their scales.
+
+    Where config.json names a way to store them, whoever reads them looks at each, or refuses all by that name.
 
     Raises
     ------
     ModelError
         Names the file, a weight, and how it is stored. What cannot be read is left to the library.
     """
+    if isinstance(read_object(folder / "config.json").get("quantization_config"), dict):
+        return
     stem = "model" if variant is None else f"model.{variant}"
     index = read_object(folder / f"model.safetensors.index{'' if variant is None else f'.{variant}'}.json")
     shards = index.get("weight_map")

@@ -58,12 +58,21 @@ class TextRan:
         Which of torch's kernels computed attention; none where the model does not use torch's own function.
     state
         The class of what the model kept between tokens, and those of its layers.
+    seen
+        SHA-256 of the pictures as the model was given them; None where there were none.
     """
 
     sampler: str
     batch: int
     kernels: set[str] = field(default_factory=set)
     state: Sequence[str] = ()
+    seen: str | None = None
+
+    def see(self, beside: Mapping[str, torch.Tensor]) -> None:
+        """Read what a model is given beside its tokens."""
+        if beside:
+            values = [name.encode() + tensor.numpy().tobytes() for name, tensor in sorted(beside.items())]
+            self.seen = digest_of(b"".join(values))
 
     def keep(self, state: Any) -> None:
         """Read what a model kept."""
@@ -71,7 +80,8 @@ class TextRan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        found = {"sampler": self.sampler, "batch": self.batch, "kernels": sorted(self.kernels)}
+        found: dict[str, Any] = {"sampler": self.sampler, "batch": self.batch, "kernels": sorted(self.kernels)}
+        found["seen"] = self.seen
         return {**found, "state": list(self.state)}
 
 
@@ -96,6 +106,8 @@ def _attention(module: Any) -> list[str]:
     processors = getattr(module, "attn_processors", None)
     if processors is not None:
         return sorted({type(processor).__name__ for processor in processors.values()})
+    if isinstance(module.config, Mapping):
+        return sorted({type(part.processor).__name__ for part in module.modules() if hasattr(part, "processor")})
     return [str(module.config._attn_implementation)]
 
 

@@ -22,11 +22,12 @@ from crynux_validate.errors import InvalidAnswerError, InvalidInputError, Pipeli
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.probe import find_device
 from crynux_validate.pipelines.models.loading import quiet
+from crynux_validate.pipelines.pictures import check_pictures
 from crynux_validate.pipelines.text import reference
 from crynux_validate.pipelines.text.generating import first_end
 from crynux_validate.pipelines.text.margins import Margins, incomparable
 from crynux_validate.pipelines.text.models import LoadedText
-from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.text.prompts import input_ids, model_input, new_tokens
 from crynux_validate.pipelines.text.sampling import Float32s, TokenIds
 from crynux_validate.pipelines.text.top import contradicts
 from crynux_validate.tasks import DTYPES, Dtype, ModelRef, QuantizeBits, TextTask
@@ -40,6 +41,7 @@ _LARGEST: Final = 8.0
 
 _SAME: Final = (
     "messages",
+    "pictures",
     "prompt",
     "token_ids",
     "tools",
@@ -66,6 +68,8 @@ class TextAuditor:
         As for `Runner`. The reference needs four bytes for each weight that is not quantized.
     quantize_bits
         That of the tasks: the reference has the same weights of 4 or 8 bits, and computes with them in float32.
+    pictures
+        As for `Runner`.
 
     Raises
     ------
@@ -80,20 +84,25 @@ class TextAuditor:
         device: "str | torch.device | None" = None,
         *,
         quantize_bits: QuantizeBits = None,
+        pictures: bool = False,
     ) -> None:
         check_type(model, ModelRef, "model", "a ModelRef")
+        check_flag(pictures, "pictures")
         if dtype not in DTYPES:
             raise InvalidInputError(f"dtype is {shorten(dtype)}; expected one of {', '.join(DTYPES)}")
         self.model, self.dtype, self.device = model, dtype, find_device(device)
         self.quantize_bits = check_bits(quantize_bits)
         with deterministic():
-            self._loaded: LoadedText | None = reference.load(model, dtype, self.device, quantize_bits)
+            self._loaded: LoadedText | None = reference.load(
+                model, dtype, self.device, quantize_bits, pictures=pictures
+            )
 
     @classmethod
     def for_task(cls, task: TextTask, device: "str | torch.device | None" = None) -> Self:
         """Load the reference of a task; parameters and errors as for the class."""
         check_type(task, TextTask, "the task", "a TextTask")
-        return cls(task.model, task.dtype, device, quantize_bits=task.quantize_bits)
+        check_pictures(task)
+        return cls(task.model, task.dtype, device, quantize_bits=task.quantize_bits, pictures=bool(task.pictures))
 
     def audit(
         self,
@@ -123,7 +132,9 @@ class TextAuditor:
             finding, reason = looked.all()
             other = None
             if finding is AuditFinding.NOISE and against is not None and without_margins is None:
-                other = looked.margins - self._of(against, proof, band)
+                # Its pictures are the task's, of which it is known where they lie.
+                second = against.replace(pictures=task.pictures)
+                other = looked.margins - self._of(second, proof, band)
         limits = None if looked.top is None or uncalibrated else band.top_limits(len(looked.logs))
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
@@ -304,12 +315,12 @@ class _Look:
 
     def each(self) -> Iterator[None]:
         """Look at token after token."""
-        prompt = input_ids(self.loaded, self.task)
+        prompt, beside = model_input(self.loaded, self.task)
         shown = {} if self.proof.top is None else dict(zip(self.proof.top.places, self.proof.top.rows, strict=True))
         for sequence, ids in enumerate(self.proof.token_ids):
             margins = Margins(self.task, sequence) if incomparable(self.task) is None else None
             seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
-            for step, logits in enumerate(reference.rows(self.loaded, prompt, ids)):
+            for step, logits in enumerate(reference.rows(self.loaded, prompt, ids, beside)):
                 before = seen[: len(prompt) + step]
                 most = max(self.band.alone, _LARGEST) if self.whole else self.band.alone
                 found = 0.0 if margins is None else margins.of(logits, before, step, ids[step], most)

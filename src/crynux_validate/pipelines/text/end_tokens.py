@@ -85,8 +85,8 @@ def _find(model: ModelRef, source: Mapping[str, Any], name: str) -> Path | None:
         if error.__cause__ is None or _known_to_lack(source, name):
             return None
         raise ModelError(
-            f"whether {model} has the file {name}, which names its end tokens, is not known: it is not in the local "
-            "cache, and the hub cannot be asked. Load the model once with a connection"
+            f"the file {name} of {model}, which names its end tokens, is not in the local cache, and the hub cannot be "
+            "asked whether there is one. Load the model once with a connection"
         ) from error
     return None if found is None else Path(found)
 

@@ -4,7 +4,7 @@ A decoding loop of our own runs over the model's forward pass: one sequence at a
 that grows, and none of the repository's generation defaults. `pipelines.text.sampling` chooses the tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -16,7 +16,7 @@ import torch
 
 from crynux_validate.answers import TextScore, logits_digest
 from crynux_validate.audits.top import TopLogits
-from crynux_validate.encoding import summary
+from crynux_validate.encoding import shorten, summary
 from crynux_validate.errors import PipelineError
 from crynux_validate.machines.environment import Environment
 from crynux_validate.pipelines import results
@@ -27,10 +27,11 @@ from crynux_validate.pipelines.models.recipe import TextRan
 from crynux_validate.pipelines.text.beams import search
 from crynux_validate.pipelines.text.models import LoadedText
 from crynux_validate.pipelines.text.passes import Passes
-from crynux_validate.pipelines.text.prompts import input_ids, new_tokens
+from crynux_validate.pipelines.text.prompts import model_input, new_tokens
 from crynux_validate.pipelines.text.sampling import Float32s, check_finite, choose, warpers
 from crynux_validate.pipelines.text.top import top_row
 from crynux_validate.pipelines.text.written import Written
+from crynux_validate.shown import Shown
 from crynux_validate.tasks import TextTask
 
 Finish = Literal["end", "stop", "length"]
@@ -66,7 +67,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class TextResult:
+class TextResult(Shown):
     """What a task came to.
 
     Parameters
@@ -102,6 +103,13 @@ class TextResult:
     def __repr__(self) -> str:
         tokens = f"of {', '.join(str(len(ids)) for ids in self.token_ids)} tokens"
         return summary(self, tokens, self.score, f"task {self.task.digest[:12]}", f"{self.seconds:.1f} s")
+
+    def __str__(self) -> str:
+        several = "s" * (len(self.texts) > 1)
+        lines = [results.headline(self.task, self.score, f"{len(self.texts)} text{several}", self.seconds)]
+        for number, (ids, text, end) in enumerate(zip(self.token_ids, self.texts, self.finish, strict=True)):
+            lines.append(f"  text {number}  {len(ids)} tokens, {end}: {shorten(text)}")
+        return "\n".join(lines)
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the result into a folder, which is made if it is not there.
@@ -156,21 +164,22 @@ def generate(
     Raises
     ------
     PipelineError
-        As `input_ids` does; and where the computation fails, or gives something that is no number.
+        As `model_input` does; and where the computation fails, or gives something that is no number.
     DeterminismError
         Where random numbers were drawn from torch's own generators.
     """
     sampler = "beam search" if task.beams > 1 else "gumbel-max, philox4x32-10" if task.do_sample else "argmax"
     ran = TextRan(sampler, task.beams)
     with quiet("transformers"):
-        prompt = input_ids(loaded, task)
+        prompt, beside = model_input(loaded, task)
+        ran.see(beside)
         recipe = {**loaded.recipe, "end_tokens": loaded.end.of(task).to_dict()}
         task = task.replace(max_new_tokens=new_tokens(loaded, task, prompt))
         if task.beams > 1:
             rows = search(loaded, task, prompt, _end(loaded, task), ran)
             found = [_told(loaded, task, number, row, on_token) for number, row in enumerate(rows)]
         else:
-            found = [_decode(loaded, task, prompt, number, on_token, ran) for number in range(task.sequences)]
+            found = [_decode(loaded, task, prompt, beside, number, on_token, ran) for number in range(task.sequences)]
     return found, {**recipe, **ran.to_dict()}
 
 
@@ -178,6 +187,7 @@ def _decode(
     loaded: LoadedText,
     task: TextTask,
     prompt: list[int],
+    beside: Mapping[str, torch.Tensor],
     sequence: int,
     on_token: Callable[[Token], None] | None,
     ran: TextRan,
@@ -192,7 +202,7 @@ def _decode(
     finish: Finish | None = None
     written = Written(lambda window: _text(loaded, window), task.stop)
     generators = Untouched(loaded.model.device)
-    for step, logits in enumerate(_forward(loaded, prompt, ids, ran)):
+    for step, logits in enumerate(_forward(loaded, prompt, beside, ids, ran)):
         if task.binding == "logits":
             bound.append(logits_digest(logits.astype("<f4", copy=False).tobytes()))
         elif task.binding == "top":
@@ -239,9 +249,11 @@ def _write(written: Written, token: int, is_end: bool, is_last: bool) -> tuple[F
     return ("length", piece + written.end()) if is_last else (None, piece)
 
 
-def _forward(loaded: LoadedText, prompt: list[int], ids: list[int], ran: TextRan) -> Iterator[Float32s]:
+def _forward(
+    loaded: LoadedText, prompt: list[int], beside: Mapping[str, torch.Tensor], ids: list[int], ran: TextRan
+) -> Iterator[Float32s]:
     """Yield the logits after the input, and after each token that has been added to `ids` meanwhile."""
-    passes = Passes(loaded.model, loaded.calls)
+    passes = Passes(loaded.model, loaded.calls, beside)
     new = prompt
     while True:
         try:

@@ -29,6 +29,8 @@ from crynux_validate.pipelines.models.recipe import digest_of, dtypes_of, plain,
 from crynux_validate.pipelines.text.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.text.passes import Calls, calls_of
 from crynux_validate.pipelines.text.quantized import quantize
+from crynux_validate.pipelines.text.seeing import FAMILIES, Eyes, check_sees, eyes
+from crynux_validate.pipelines.text.stored import stored_as, tensors, widen
 from crynux_validate.tasks import Dtype, ModelRef, QuantizeBits
 
 require("transformers")
@@ -52,6 +54,8 @@ class LoadedText:
         The tokens that end a sequence where the task does not say.
     calls
         How the model is run.
+    eyes
+        What prepares pictures; None where the model cannot be shown any.
     recipe
         What was loaded, read back: JSON values (see `Environment.recipe`).
     """
@@ -62,47 +66,71 @@ class LoadedText:
     vocabulary: int
     end: EndTokens
     calls: Calls
+    eyes: Eyes | None
     recipe: Mapping[str, Any]
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: QuantizeBits = None) -> LoadedText:
+def load(
+    model: ModelRef,
+    dtype: Dtype,
+    device: torch.device,
+    quantize_bits: QuantizeBits = None,
+    *,
+    pictures: bool = False,
+) -> LoadedText:
     """Load a model with its tokenizer; enter the guard first. Weights are rounded to fewer bits as they are loaded.
+
+    Parameters
+    ----------
+    model, dtype, device, quantize_bits
+        As for `Runner`.
+    pictures
+        Whether it has to be one that can be shown pictures.
 
     Raises
     ------
     ModelError
-        Where files are missing, damaged or not those that `model` names, or the model is not supported: not a causal
-        language model of transformers, or one that computes something else token by token than in one pass.
+        Where files are missing, damaged or not those that `model` names, or the model is not supported: neither a
+        causal language model of transformers nor one of `seeing.FAMILIES`, or one that computes something else token by
+        token than in one pass.
     DeterminismError
         Where the model draws random numbers.
     """
     with quiet("transformers"), _source(model) as (source, where):
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
         _check_no_adapter(model, where, source)
         _check_kind(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
+        if pictures:
+            check_sees(model, config)
         _check_config(model, config)
+        small = stored_as(model, config)
         attention = _attention(config)
         tokenizer = _read_tokenizer(model, where, source)
         _check_tokenizer(model, tokenizer)
-        loaded, info = _read(
-            model,
-            "the model",
-            where,
-            AutoModelForCausalLM,
-            source,
-            config=config,
-            dtype=DTYPES[dtype],
-            variant=model.variant,
-            use_safetensors=True,
-            output_loading_info=True,
-            attn_implementation=attention,
-            experts_implementation="eager",
-        )
+        sees = config.model_type in FAMILIES
+        seen = _read_eyes(model, where, source, config, tokenizer) if sees else None
+        settings: dict[str, Any] = {
+            "config": config, "dtype": DTYPES[dtype], "use_safetensors": True, "output_loading_info": True,
+            "attn_implementation": attention, "experts_implementation": "eager",
+        }  # fmt: skip
+        stored = None
+        if small is None:
+            auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+            loaded, info = _read(model, "the model", where, auto, source, variant=model.variant, **settings)
+        else:
+            state = _reading(model, "the model", where, lambda: tensors(source, model.variant))
+            stored = widen(model, state, small, config, DTYPES[dtype])
+            del config.quantization_config
+            family = _family(config)
+            loaded, info = reading(
+                "the model", where, lambda: family.from_pretrained(None, state_dict=state, **settings)
+            )
+            del state
         check_complete("the model", where, info)
         # Before they are moved: the device never holds more than the small weights.
-        small = None if quantize_bits is None else quantize(model, loaded, quantize_bits)
+        rounded = None if quantize_bits is None else quantize(model, loaded, quantize_bits)
         loaded = reading("the model", where, lambda: own_memory(loaded.to(device).eval()))
         _forget_defaults(loaded, attention)
         text: Any = loaded.config.get_text_config(decoder=True)
@@ -110,8 +138,10 @@ def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: Qua
         context = getattr(text, "max_position_embeddings", None)
         vocabulary = int(text.vocab_size)
         calls = calls_of(model, loaded, vocabulary, context, _meaningful(config, tokenizer))
-    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict(), "quantized": small}
-    return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, recipe)
+    recipe = _recipe(model, loaded, tokenizer) | {"end_tokens": end.to_dict(), "quantized": rounded}
+    recipe["stored"] = stored
+    recipe["pictures"] = None if seen is None else seen.recipe()
+    return LoadedText(loaded, tokenizer, context, vocabulary, end, calls, seen, recipe)
 
 
 @contextmanager
@@ -195,6 +225,18 @@ def _read_tokenizer(model: ModelRef, where: str, source: Mapping[str, Any]) -> A
         raise
 
 
+def _read_eyes(model: ModelRef, where: str, source: Mapping[str, Any], config: Any, tokenizer: Any) -> Eyes:
+    """Read what prepares pictures, and give the tokenizer the chat template that goes with it, where there is one."""
+    from transformers import AutoImageProcessor
+    from transformers.processing_utils import ProcessorMixin
+
+    images = _read(model, "the image processor", where, AutoImageProcessor, source, backend="pil")
+    settings, _ = _reading(model, "the processor", where, lambda: ProcessorMixin.get_processor_dict(**source))
+    if settings.get("chat_template") is not None:
+        tokenizer.chat_template = settings["chat_template"]
+    return eyes(model, config, images, tokenizer)
+
+
 def _needs_code(model: ModelRef, file: str) -> ModelError:
     return ModelError(
         f"{model} needs code of its own (auto_map in {file}), which is never run here: it could do anything, and other "
@@ -209,31 +251,15 @@ def _check_config(model: ModelRef, config: Any) -> None:
     known = f"{model} is of the kind {config.model_type!r}, which transformers {version}"
     if config.is_encoder_decoder:
         raise ModelError(f"{model} is an encoder-decoder ({config.model_type}); supported are causal language models")
+    sees = config.model_type in FAMILIES
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        raise ModelError(
-            f"{known} runs as a vision-language model only; supported are models that take and write text alone: use "
-            "a text-only model of the same makers"
-        )
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        if not sees:
+            raise ModelError(
+                f"{known} runs as a vision-language model only; supported of these are {', '.join(FAMILIES)}, and all "
+                "causal language models"
+            )
+    elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(f"{known} does not have as a causal language model, the only kind that is supported for text")
-    for part in (config, config.get_text_config(decoder=True)):
-        if (
-            getattr(part, "quantization_config", None) is not None
-            or getattr(part, "compression_config", None) is not None
-        ):
-            raise _is_quantized(model, part)
-
-
-def _is_quantized(model: ModelRef, config: Any) -> ModelError:
-    """Say which format of small weights a checkpoint has; none is read, and libraries read it if they can."""
-    settings = getattr(config, "quantization_config", None)
-    known = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
-    method = known.get("quant_method")
-    called = {"fp8": "FP8", "mxfp4": "MXFP4"}.get(str(getattr(method, "value", method)), shorten(method))
-    return ModelError(
-        f"{model} holds weights quantized as {called} (quantization_config in config.json), which are not supported; "
-        "name the same makers' checkpoint in bfloat16, and for fewer bits quantize_bits in the task"
-    )
 
 
 def _attention(config: Any) -> str:
@@ -242,10 +268,15 @@ def _attention(config: Any) -> str:
     Its fused kernels need no memory for the scores of all pairs of tokens. The families that cannot use it compute
     attention in another way (a cap on the scores, a bias); transformers has only the formula for them.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+    return "sdpa" if _family(config)._supports_sdpa else "eager"
 
-    family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    return "sdpa" if family._supports_sdpa else "eager"
+
+def _family(config: Any) -> Any:
+    """Return transformers' class of a model."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    sees = config.model_type in FAMILIES
+    return (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if sees else MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
 
 
 def _meaningful(config: Any, tokenizer: Any) -> set[int]:

@@ -7,7 +7,7 @@ them itself.
 """
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _STEPS: Final = 8
 
 _LIMITS: Final = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.12}
 """How far decoded logits may be from computed ones, as a part of their spread ("Families of language models" in
-docs/measurements.md)."""
+docs/measurements/speed.md)."""
 
 _HUGE: Final = 1e4
 """Logits that are larger are no logits: families write them, or infinity, for tokens that must not be chosen."""
@@ -64,11 +64,17 @@ class Passes:
         Of transformers.
     calls
         How it is called.
+    seen
+        What the model is given beside the first tokens, all of which these must be that it belongs to: pictures. It
+        counts the positions itself then, since those of a picture do not follow each other in all families.
     """
 
-    def __init__(self, model: Any, calls: Calls) -> None:
+    def __init__(self, model: Any, calls: Calls, seen: Mapping[str, torch.Tensor] | None = None) -> None:
         self._model = model
         self._calls = calls
+        self._seen = dict(seen or {})
+        self._counts = calls.positions and not self._seen
+        _forget(model)
         self._length = 0
         self.state = _empty(model)
 
@@ -81,7 +87,10 @@ class Passes:
         device, given = self._model.device, {}
         if self.state is not None:
             given[self._calls.state] = self.state
-        if self._calls.positions:
+        for name, values in self._seen.items():
+            given[name] = values.to(device)
+        self._seen = {}
+        if self._counts:
             end = self._length + len(new)
             given["position_ids"] = torch.arange(self._length, end, dtype=torch.int64, device=device)[None]
         if self._calls.last:
@@ -96,6 +105,13 @@ class Passes:
         self._length += len(new)
         logits: torch.Tensor = output.logits[0, -last:]
         return logits
+
+
+def _forget(model: Any) -> None:
+    """Drop what some families keep of the pictures of an earlier text, outside of what they are given."""
+    inner = model.base_model
+    if getattr(inner, "rope_deltas", None) is not None:
+        inner.rope_deltas = None
 
 
 def calls_of(name: object, model: Any, vocabulary: int, context: int | None, avoid: Collection[int]) -> Calls:
@@ -146,9 +162,9 @@ def calls_of(name: object, model: Any, vocabulary: int, context: int | None, avo
     limit = _LIMITS[model.dtype]
     if not apart <= limit:
         raise ModelError(
-            f"{name} ({kind}) computes something else token by token than in one pass (logits {apart:.2g} apart, "
-            f"as a part of their spread; at most {limit:g}): with this version of transformers it forgets the text "
-            "before or counts its positions wrongly, or its numbers overflow; use another version, dtype or model"
+            f"{name} ({kind}) gives other logits token by token than in one pass: {apart:.2g} of their spread apart, "
+            f"at most {limit:g} is allowed. This version of transformers may forget the text before, or the numbers "
+            "overflow. Use another version, dtype or model"
         )
     from transformers import DynamicCache
 

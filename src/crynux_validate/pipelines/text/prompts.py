@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import torch
+
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import PipelineError, PromptTooLongError
 from crynux_validate.frozen import thaw
 from crynux_validate.pipelines.models.loading import first_line
 from crynux_validate.pipelines.text.models import LoadedText
+from crynux_validate.pipelines.text.seeing import check_sees
 from crynux_validate.tasks import TextTask
 
 _REFUSED: Final = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
@@ -43,7 +46,12 @@ _FORMATS: Final[Mapping[str, Callable[[datetime.date], str]]] = {
 
 
 def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
-    """Return the token ids of a task's input.
+    """Return the token ids of a task's input; errors as of `model_input`."""
+    return model_input(loaded, task)[0]
+
+
+def model_input(loaded: LoadedText, task: TextTask) -> tuple[list[int], dict[str, torch.Tensor]]:
+    """Return the token ids of a task's input, and what the model is given of its pictures beside them.
 
     Raises
     ------
@@ -53,11 +61,12 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
     PipelineError
         For messages to a model without a chat template, messages that its template refuses, tools or template_args that
         it ignores, a template that asks for the date where the task names none or that does not give every node the
-        same text (see `crynux_validate.pipelines.text.templates.rendering`), an empty input, and ids beyond the
-        vocabulary.
+        same text (see `crynux_validate.pipelines.text.templates.rendering`), an empty input, ids beyond the vocabulary,
+        and pictures that cannot be used or that the model cannot be shown.
     """
+    seen: dict[str, torch.Tensor] = {}
     if task.messages is not None:
-        ids = _of_messages(loaded, task)
+        ids, seen = _of_messages(loaded, task)
     elif task.prompt is not None:
         ids = _tokens(loaded.tokenizer, task.prompt)
     else:
@@ -75,7 +84,7 @@ def input_ids(loaded: LoadedText, task: TextTask) -> list[int]:
             f"the input has {len(ids)} tokens and max_new_tokens is {task.max_new_tokens}; the model's context holds "
             f"{loaded.context} together: shorten the input or ask for fewer"
         )
-    return ids
+    return ids, seen
 
 
 def new_tokens(loaded: LoadedText, task: TextTask, ids: list[int]) -> int:
@@ -93,22 +102,26 @@ def _to_the_end(loaded: LoadedText, task: TextTask) -> bool:
     return loaded.context is not None and task.max_new_tokens >= loaded.context
 
 
-def _of_messages(loaded: LoadedText, task: TextTask) -> list[int]:
+def _of_messages(loaded: LoadedText, task: TextTask) -> tuple[list[int], dict[str, torch.Tensor]]:
     tokenizer = loaded.tokenizer
+    if task.pictures:
+        check_sees(task.model, loaded.model.config)
     if tokenizer.chat_template is None:
         raise PipelineError("the model has no chat template for messages; give the task a prompt or token_ids")
-    text = _render(tokenizer, task, thaw(task.tools) or None)
-    if task.tools and text == _without_tools(tokenizer, task):
+    text = _render(loaded, task, thaw(task.tools) or None)
+    if task.tools and text == _without_tools(loaded, task):
         raise PipelineError(
             "the model's chat template ignores tools; leave them out, or choose a model that knows them"
         )
-    return _tokens(tokenizer, text, add_special_tokens=False)
+    if loaded.eyes is not None:
+        return loaded.eyes.see(task, text)
+    return _tokens(tokenizer, text, add_special_tokens=False), {}
 
 
-def _without_tools(tokenizer: Any, task: TextTask) -> str | None:
+def _without_tools(loaded: LoadedText, task: TextTask) -> str | None:
     """The text of the messages alone; None where the template needs tools."""
     try:
-        return _render(tokenizer, task, None)
+        return _render(loaded, task, None)
     except PipelineError:
         return None
 
@@ -120,23 +133,34 @@ def _tokens(tokenizer: Any, text: str, **settings: Any) -> list[int]:
         raise PipelineError(f"the model's tokenizer refuses the input: {first_line(error)}") from error
 
 
-def _render(tokenizer: Any, task: TextTask, tools: Any) -> str:
+def _message(message: Mapping[str, Any], *, blocks: bool) -> dict[str, Any]:
+    """A message as a chat template is given it.
+
+    As in transformers: templates write None where a key is there, and do the right thing where it is not. Those of some
+    vision-language models pass over text that is not in blocks, without a word.
+    """
+    found = {key: value for key, value in thaw(message).items() if value is not None}
+    if blocks and isinstance(found.get("content"), str):
+        found["content"] = [{"type": "text", "text": found["content"]}]
+    return found
+
+
+def _render(loaded: LoadedText, task: TextTask, tools: Any) -> str:
     """Fill in the chat template, with the variables that transformers gives it."""
     from crynux_validate.pipelines.text.templates.rendering import reads, render
 
+    tokenizer = loaded.tokenizer
     try:
         source = str(tokenizer.get_chat_template(tools=tools))
     except _REFUSED as error:
         raise PipelineError(f"the model has no chat template for these messages: {first_line(error)}") from error
     tokens = {name: thaw(value) for name, value in tokenizer.special_tokens_map.items()}
     variables = tokens | {
-        # As in transformers: templates write None where a key is there, and do the right thing where it is not.
-        "messages": [{key: value for key, value in thaw(message).items() if value is not None}
-                     for message in task.messages or ()],
+        "messages": [_message(message, blocks=loaded.eyes is not None) for message in task.messages or ()],
         "tools": tools,
         "documents": None,
         "add_generation_prompt": True,
-    }  # fmt: skip
+    }
     given = thaw(task.template_args)
     text = render(source, variables | given, {"strftime_now": functools.partial(_strftime, task.date)})
     unread = sorted(given.keys() - reads(source)) if given else None

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
 from crynux_validate.tasks import ModelRef
 
@@ -75,8 +76,10 @@ def quantize(model: ModelRef, loaded: Any, bits: int) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        For a model without such layers, and for weights that are no finite numbers.
+        For a model without such layers, one that has weights in layers of another kind, which would stay as they are,
+        and for weights that are no finite numbers.
     """
+    _check_no_others(model, loaded)
     every = sum(parameter.numel() for parameter in loaded.parameters())
     output = loaded.get_output_embeddings()
     made: dict[int, SmallLinear] = {}
@@ -99,6 +102,20 @@ def quantize(model: ModelRef, loaded: Any, bits: int) -> dict[str, Any]:
         )
     small = sum(layer.in_features * layer.out_features for layer in made.values())
     return {"bits": bits, "layers": len(made), "weights": small, "of": every}
+
+
+def _check_no_others(model: ModelRef, loaded: Any) -> None:
+    """Refuse layers that multiply by weights of their own: a mixture's experts in one tensor, GPT-2's layers."""
+    from transformers.pytorch_utils import Conv1D
+
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    for name, module in loaded.named_modules():
+        stacked = any(parameter.ndim > 2 for parameter in module.parameters(recurse=False))
+        if isinstance(module, Conv1D) or (stacked and not isinstance(module, convolutions)):
+            raise ModelError(
+                f"{model} multiplies by weights in {shorten(name)} ({type(module).__name__}), which is no linear "
+                "layer, so that quantize_bits would leave them large; leave it out, or choose another model"
+            )
 
 
 def _table(device: torch.device) -> torch.Tensor:

@@ -4,7 +4,7 @@ The weights are loaded in the task's dtype, as the node had them, and then compu
 them rounded to 4 or 8 bits, so are these. So nearly all of the difference to an honest node is the node's own rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,14 +24,28 @@ _LATER: Final = 256
 """Rows that come at once after those; more would need memory, without being faster."""
 
 
-def load(model: ModelRef, dtype: Dtype, device: torch.device, quantize_bits: QuantizeBits = None) -> LoadedText:
-    """Load a reference; enter the guard first. Errors as of `models.load`."""
-    loaded = models.load(model, dtype, device, quantize_bits)
+def load(
+    model: ModelRef,
+    dtype: Dtype,
+    device: torch.device,
+    quantize_bits: QuantizeBits = None,
+    *,
+    pictures: bool = False,
+) -> LoadedText:
+    """Load a reference; enter the guard first. Parameters and errors as of `models.load`."""
+    loaded = models.load(model, dtype, device, quantize_bits, pictures=pictures)
     return replace(loaded, model=loaded.model.float())
 
 
-def rows(loaded: LoadedText, prompt: Sequence[int], ids: Sequence[int]) -> Iterator[Float32s]:
+def rows(
+    loaded: LoadedText,
+    prompt: Sequence[int],
+    ids: Sequence[int],
+    beside: Mapping[str, torch.Tensor] | None = None,
+) -> Iterator[Float32s]:
     """Yield the logits that each of some tokens was chosen from, in one pass over input and tokens.
+
+    An input with pictures has a pass of its own: a claimed token can be the one that stands for a picture.
 
     They are computed when they are asked for: who stops early saves the rest. A model that keeps something else than
     transformers' own cache computes all of them at once.
@@ -46,10 +60,11 @@ def rows(loaded: LoadedText, prompt: Sequence[int], ids: Sequence[int]) -> Itera
     PipelineError
         Where the computation fails, or overflows.
     """
-    passes = Passes(loaded.model, loaded.calls)
+    passes = Passes(loaded.model, loaded.calls, beside)
     start, new = 0, list(prompt)
     while start < len(ids):
-        stop = min(len(ids), start + (_LATER if start else _FIRST)) if _goes_on(passes.state) else len(ids)
+        most = (_LATER if start else 1 if beside else _FIRST) if beside or _goes_on(passes.state) else len(ids)
+        stop = min(len(ids), start + most)
         new += ids[start : stop - 1]
         for step, row in enumerate(_computed(passes, new, stop - start, start), start=start):
             check_finite(float(row.max()), step)

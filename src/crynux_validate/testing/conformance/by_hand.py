@@ -235,3 +235,8 @@ def second_answer(seed: bytes, tokens: Sequence[Sequence[int]]) -> bytes:
         body += len(ids).to_bytes(4, "big") + b"".join(token.to_bytes(4, "little") for token in ids)
     score = hashlib.sha256(_part("crynux-validate/keyed-score/1") + seed + _part(body)).digest()
     return b"\x04" + _part("digest/1") + _part(score)
+
+
+def keyed_answer(values: bytes) -> bytes:
+    """Return the bytes of a second answer, ``keyed/1`` with these values (C5)."""
+    return b"\x04" + _part("keyed/1") + _part(values)

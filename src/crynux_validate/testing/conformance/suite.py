@@ -16,6 +16,7 @@ from crynux_validate.testing.conformance.concurrency import ConcurrencyRules
 from crynux_validate.testing.conformance.draws import DrawRules
 from crynux_validate.testing.conformance.full_disk import FullDiskRules
 from crynux_validate.testing.conformance.groups import GroupRules
+from crynux_validate.testing.conformance.keyed_round import KeyedRoundRules
 from crynux_validate.testing.conformance.leaving import LeavingRules
 from crynux_validate.testing.conformance.log import LogRules
 from crynux_validate.testing.conformance.model import ModelRules
@@ -48,6 +49,7 @@ class LedgerConformance(
     RestartRules,
     SignedRules,
     SecondRoundRules,
+    KeyedRoundRules,
     BatchRules,
     FullDiskRules,
     ModelRules,
@@ -55,7 +57,7 @@ class LedgerConformance(
     """Tests a `crynux_validate.Ledger` against every rule of the protocol that a ledger shows.
 
     Subclass it in a test module, at module level, with a name that begins with ``Test``, and define `make_ledger`
-    (`docs/write-a-ledger.md`)::
+    (`docs/tutorials/write-a-ledger.md`)::
 
         class TestMyLedger(LedgerConformance):
             lacks = {"replay": "a chain begins with its own genesis"}

@@ -143,8 +143,8 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return emulate(*args, **kwargs)
         if emulate is None and not has_no_product(func):
             raise FakeHardwareError(
-                f"{func} of {_dtypes(tensors)} is not computed as tensor cores do, and is not known to have no "
-                "products; compute this part of the model in float32, or outside of tensor_cores"
+                f"{func} of {_dtypes(tensors)} may have products, and tensor cores are not imitated for it. Compute "
+                "this part of the model in float32, or outside of tensor_cores"
             )
         return func(*args, **kwargs)
 

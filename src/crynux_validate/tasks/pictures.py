@@ -1,0 +1,178 @@
+"""Pictures that a task names: each by the SHA-256 of its file (T1)."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import replace as dataclass_replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+from pydantic_core import CoreSchema, core_schema
+
+from crynux_validate.encoding import check_type, shorten, shorten_name, summary
+from crynux_validate.errors import InvalidInputError, InvalidTaskError, PipelineError
+from crynux_validate.frozen import thaw
+from crynux_validate.tasks.wire import wire_schema
+
+MAX_PICTURE_BYTES: Final = 1 << 24
+"""The most bytes of a picture's file."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class PictureRef:
+    """A picture that a task is about, named by its file; make one with `PictureRef.local` or `PictureRef.of`.
+
+    Parameters
+    ----------
+    digest
+        The SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+    source
+        Where the file lies on this machine, or its bytes. It is no part of the task: the same bytes elsewhere are the
+        same picture.
+
+    Raises
+    ------
+    InvalidTaskError
+        For what is no digest.
+    """
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "title": "PictureRef",
+        "description": "A picture, by the SHA-256 of its file.",
+        "type": "object",
+        "properties": {"digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+        "required": ["digest"],
+        "additionalProperties": False,
+    }
+    """Its JSON Schema."""
+
+    digest: str
+    source: Path | bytes | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.digest, str) or not _SHA256.fullmatch(self.digest):
+            raise InvalidTaskError(
+                "digest", f"is {shorten(self.digest)}; expected the SHA-256 of the file, 64 lower-case hex digits"
+            )
+
+    @classmethod
+    def local(cls, path: str | PathLike[str]) -> Self:
+        """Name the picture in a file.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the file cannot be read, is empty, or is larger than 16 MiB.
+        """
+        check_type(path, (str, PathLike), "path", "the path of a picture")
+        try:
+            return cls(hashlib.sha256(_read(Path(path))).hexdigest(), Path(path))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidInputError(f"the picture {shorten(str(path))} cannot be read: {reason}") from error
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Name the picture whose file has these bytes.
+
+        Raises
+        ------
+        InvalidInputError
+            For no bytes, or more than 16 MiB.
+        """
+        check_type(data, bytes, "data", "the bytes of a picture's file")
+        _check_size(len(data))
+        return cls(hashlib.sha256(data).hexdigest(), data)
+
+    def data(self) -> bytes:
+        """Return the bytes of the file, which are those that the digest says.
+
+        Raises
+        ------
+        PipelineError
+            Where this machine does not have them: the task may be right.
+        """
+        if self.source is None:
+            raise PipelineError(f"where the picture {self} lies on this machine is not known; name its file: task.at()")
+        if isinstance(self.source, bytes):
+            data = self.source
+        else:
+            try:
+                data = _read(self.source)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise PipelineError(f"the picture {self} in {self.source} cannot be read: {reason}") from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != self.digest:
+            raise PipelineError(f"{self.source!r:.200} holds the picture {found}, but the task asks for {self.digest}")
+        return data
+
+    def located(self, files: Mapping[str, Path]) -> Self:
+        """Return this reference with the file of its digest, where that is among `files`."""
+        check_type(files, Mapping, "files", "a mapping of digests to paths")
+        return dataclass_replace(self, source=files[self.digest]) if self.digest in files else self
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what is canonical of it."""
+        return {"digest": self.digest}
+
+    @classmethod
+    def from_dict(cls, value: object) -> Self:
+        """Read what `to_dict` writes, from a stranger."""
+        if not isinstance(value, Mapping):
+            raise InvalidTaskError("", f"is {shorten(value)}; expected an object with the digest of a picture")
+        for key in value:
+            if key != "digest":
+                raise InvalidTaskError(
+                    shorten_name(str(key)), "no such field; a picture has its digest alone", "unsupported"
+                )
+        if "digest" not in value:
+            raise InvalidTaskError("digest", "is missing; expected the SHA-256 of the picture's file")
+        return cls(value["digest"])
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        """In pydantic's models it is read and written in the wire format too: a stranger names no file."""
+        return wire_schema(cls, core_schema.is_instance_schema(cls), lambda value: cls.from_dict(thaw(value)))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return dict(cls.schema)
+
+    def __repr__(self) -> str:
+        return summary(self, self, f"in {self.source}" if isinstance(self.source, Path) else None)
+
+    def __str__(self) -> str:
+        return f"sha256:{self.digest}"
+
+
+def _read(path: Path) -> bytes:
+    """Read a picture's file, and no more of it than such a file may have; a pipe or a device may never end."""
+    if not path.is_file():
+        raise ValueError("it is no file" if path.exists() else "there is no such file")
+    with path.open("rb") as file:
+        data = file.read(MAX_PICTURE_BYTES + 1)
+    _check_size(len(data))
+    return data
+
+
+def _check_size(size: int) -> None:
+    if not 1 <= size <= MAX_PICTURE_BYTES:
+        found = "no bytes" if size == 0 else f"more than {MAX_PICTURE_BYTES} bytes"
+        raise InvalidInputError(f"the picture has {found}; expected a PNG file of at most {MAX_PICTURE_BYTES}")
+
+
+def without_pictures(value: Any) -> Any:
+    """Return a field of a task with every picture in it replaced by one: what the task is, whatever it shows."""
+    if isinstance(value, PictureRef):
+        return PictureRef("0" * 64)
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    own = {each.name: getattr(value, each.name) for each in fields(value)}
+    return dataclass_replace(
+        value, **{name: without_pictures(one) for name, one in own.items() if isinstance(one, PictureRef)}
+    )
