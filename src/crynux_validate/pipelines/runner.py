@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -23,6 +24,7 @@ from crynux_validate.tasks.text import check_bits
 if TYPE_CHECKING:
     import torch
 
+    from crynux_validate.audits.bands import AuditBands
     from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.proof import TraceProof
     from crynux_validate.pipelines.images.drawing import ImageResult
@@ -208,6 +210,7 @@ class Runner:
         seed: bytes,
         count: int,
         kinds: tuple[str, str] | None = None,
+        bands: "AuditBands | None" = None,
         against: "Runner | None" = None,
     ) -> "ImageAudit":
         """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`.
@@ -217,7 +220,7 @@ class Runner:
         """
         from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
-        check_proof(task, answer, proof, seed, count, kinds)
+        check_proof(task, answer, proof, seed, count, kinds, bands)
         if against is not None:
             check_type(against, Runner, "against", "a Runner of the other model")
             against._check(task.replace(model=against.model))
@@ -228,7 +231,7 @@ class Runner:
         start = time.perf_counter()
         with deterministic():
             other = None if against is None else against._in_float32
-            found = audit_image(loaded, task, answer, proof, kinds, reference=self._in_float32, against=other)
+            found = audit_image(loaded, task, answer, proof, kinds, bands, reference=self._in_float32, against=other)
         _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
         return found
 
@@ -311,10 +314,15 @@ class Runner:
         """Free the model and its memory. Closing twice is fine."""
         if self._loaded is None:
             return
-        self._loaded = self._reference = None
-        gc.collect()
         import torch
 
+        pipeline = getattr(self._loaded, "pipeline", None)
+        parts = [getattr(self._loaded, "model", None)] if pipeline is None else pipeline.components.values()
+        networks = [weakref.ref(part) for part in parts if isinstance(part, torch.nn.Module)]
+        del pipeline, parts
+        self._loaded = self._reference = None
+        if not networks or any(network() is not None for network in networks):
+            gc.collect()  # it goes through all that the process holds: only where something holds itself
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
