@@ -107,6 +107,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
     picture = cv.tasks.PictureRef.of(png := _png())
+    start = cv.tasks.StartPicture(picture)
+    setting = cv.tasks.ImageSetting.of(CHECKED)
     control = cv.tasks.ControlNet(CHECKED.model, picture)
     (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
@@ -118,7 +120,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
-        "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
+        "PictureRef": picture, "ControlNet": control,
+        "StartPicture": start, "ImageSetting": setting, "Canny": cv.tasks.Canny(),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
@@ -192,6 +195,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "PictureRef.located.files": {picture.digest: folder / "picture.png"},
         "PictureRef.from_dict.value": picture.to_dict(),
         "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
+        "StartPicture.image": picture, "StartPicture.from_dict.value": start.to_dict(),
+        "StartPicture.located.paths": {picture.digest: folder / "picture.png"}, "StartPicture.steps.whole": 20,
+        "ImageSetting.least": CHECKED, "ImageSetting.most": CHECKED, "ImageSetting.from_dict.value": setting.to_dict(),
+        "ImageSetting.overlaps.other": setting, "calibrate_keyed.tasks": [CHECKED],
         "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
         "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
         "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),

@@ -82,6 +82,7 @@ class ImageSetting:
 
     def overlaps(self, other: "ImageSetting") -> bool:
         """Whether some task is of both."""
+        check_type(other, ImageSetting, "the other setting", "an ImageSetting")
         meet = (
             getattr(self.least, name) <= getattr(other.most, name)
             and getattr(other.least, name) <= getattr(self.most, name)
