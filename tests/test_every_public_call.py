@@ -18,6 +18,7 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate import audits
+from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
 from crynux_validate.tasks import ImageSetting
@@ -103,12 +104,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     shown = trace.prove(1, [2, 4])
     shown.save(folder / "proof.bin")
     proof = audits.TextProof(TEXT.digest, [[1, 2]])  # type: ignore[arg-type]
+    bands = shipped_bands()
+    bands.save(folder / "bands.json")
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
     picture = cv.tasks.PictureRef.of(png := _png())
-    start = cv.tasks.StartPicture(picture)
-    setting = cv.tasks.ImageSetting.of(CHECKED)
+    setting = ImageSetting.of(CHECKED)
     control = cv.tasks.ControlNet(CHECKED.model, picture)
     (folder / "picture.png").write_bytes(png)
     table = pyarrow.table({"hashes": [[b"", b"", b""]], "image": [b""]})
@@ -120,12 +122,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "ImageTask": CHECKED, "TextTask": TEXT,
         "LocalBeacon": cv.ledger.LocalBeacon(b"x"), "KeyedTolerance": tolerance, "Lora": cv.Lora(CHECKED.model),
         "TextualInversion": cv.tasks.TextualInversion(CHECKED.model, token="<a>"),
-        "PictureRef": picture, "ControlNet": control,
-        "StartPicture": start, "ImageSetting": setting, "Canny": cv.tasks.Canny(),
+        "ImageSetting": setting,
+        "PictureRef": picture, "ControlNet": control, "Canny": cv.tasks.Canny(),
+        "StartPicture": cv.tasks.StartPicture(picture),
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
-        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top, "TraceProof": shown,
+        "AuditBands": bands, "TextProof": proof, "TopLogits": top, "TraceProof": shown,
         "Verdicts": cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -178,8 +181,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
-        "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": audits.TextBands({}, {}).to_json(),
-        "TextBands.of.task": TEXT, "TextProof.task_digest": TEXT.digest, "TextProof.token_ids": [[1, 2]],
+        "AuditBands.images": {}, "AuditBands.texts": {}, "AuditBands.versions": {},
+        "AuditBands.from_dict.value": bands.to_dict(), "AuditBands.load.path": folder / "bands.json",
+        "AuditBands.save.path": folder / "saved.json", "AuditBands.for_image.task": TRACED,
+        "AuditBands.for_text.task": TEXT, "TextProof.task_digest": TEXT.digest, "TextProof.token_ids": [[1, 2]],
         "TextProof.check.task": TEXT, "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]),
         "TextProof.from_json.data": proof.to_json(),
         "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],
@@ -193,13 +198,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "audit_positions.answer": cv.TextScore.from_tokens([[1, 2]], top=top.root),
         "PictureRef.digest": picture.digest, "PictureRef.local.path": folder / "picture.png", "PictureRef.of.data": png,
         "PictureRef.located.files": {picture.digest: folder / "picture.png"},
+        "ImageSetting.from_dict.value": ImageSetting.of(CHECKED).to_dict(), "ImageSetting.overlaps.other": setting,
+        "calibrate_keyed.tasks": [CHECKED], "least": CHECKED, "most": CHECKED,
         "PictureRef.from_dict.value": picture.to_dict(),
         "ControlNet.model": CHECKED.model, "ControlNet.image": picture, "ControlNet.from_dict.value": control.to_dict(),
-        "StartPicture.image": picture, "StartPicture.from_dict.value": start.to_dict(),
-        "StartPicture.located.paths": {picture.digest: folder / "picture.png"}, "StartPicture.steps.whole": 20,
-        "ImageSetting.least": CHECKED, "ImageSetting.most": CHECKED, "ImageSetting.from_dict.value": setting.to_dict(),
-        "ImageSetting.overlaps.other": setting, "calibrate_keyed.tasks": [CHECKED],
         "Canny.from_dict.value": cv.tasks.Canny().to_dict(),
+        "StartPicture.image": picture, "StartPicture.from_dict.value": cv.tasks.StartPicture(picture).to_dict(),
+        "StartPicture.located.paths": {picture.digest: folder / "picture.png"}, "StartPicture.steps.whole": 25,
         "steps_needed.share": 0.5, "steps_needed.rate": 0.9, "action_from_dict.kind": ledger.events()[0].kind,
         "action_from_dict.value": ledger.events()[0].payload, "beacon_of.start": cv.ledger.genesis_of(ledger.events()),
         "Sample.kind": "a card", "Sample.role": "honest", "Sample.score": bytes(8), "Sample.algorithm": "phash/1",

@@ -7,11 +7,12 @@ import pytest
 
 from crynux_validate import ImageTask, Lora, ModelRef
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import ImageSetting, TextualInversion
+from crynux_validate.tasks import ControlNet, ImageSetting, PictureRef, TextualInversion
 
 MODEL = ModelRef("owner/name", "0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a cat", seed=7, steps=20, width=64, height=128, images=2, binding="trace")
 PARTS: dict[str, Any] = {
+    "controlnet": ControlNet(MODEL, PictureRef("ab" * 32)),
     "vae": MODEL,
     "unet": MODEL,
     "loras": [Lora(MODEL)],
@@ -48,6 +49,13 @@ def test_parts_are_another_setting_and_another_name(part: str) -> None:
     assert other.replace(seed=9, steps=3).loads == other.loads
     if part == "loras":
         weaker = TASK.replace(loras=[Lora(MODEL, weight=0.5)])
+        assert weaker.loads != other.loads
+        assert not ImageSetting.of(other).covers(weaker)
+    if part == "controlnet":
+        shown = TASK.replace(controlnet=ControlNet(MODEL, PictureRef("cd" * 32)))
+        assert shown.loads == other.loads
+        assert ImageSetting.of(other).covers(shown), "another picture is asked for, and nothing else"
+        weaker = TASK.replace(controlnet=ControlNet(MODEL, PictureRef("ab" * 32), scale=0.5))
         assert weaker.loads != other.loads
         assert not ImageSetting.of(other).covers(weaker)
 

@@ -20,6 +20,7 @@ from tools.vectors.pictures import keyed_value_vectors, picture_vectors
 from tools.vectors.policies import policy_vectors
 from tools.vectors.settlements import settlement_vectors
 from tools.vectors.signatures import attestation_signature_vectors, key_vectors, signature_vectors
+from tools.vectors.small_weights import small_weight_vectors
 from tools.vectors.stakes import audited_stake_vectors, stake_vectors
 from tools.vectors.tensor_cores import tensor_core_vectors
 from tools.vectors.verdicts import verdict_vectors
@@ -48,6 +49,7 @@ MAKERS: Final[Mapping[str, Callable[[], list[Vector]]]] = {
     "events": event_vectors,
     "pictures": picture_vectors,
     "tensor-cores": tensor_core_vectors,
+    "small-weights": small_weight_vectors,
     "traces": trace_vectors,
     "audit-steps": audit_step_vectors,
     "tops": top_vectors,

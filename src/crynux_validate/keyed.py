@@ -4,6 +4,7 @@ The seed comes from the nonces that open the first commitments. Whoever bound a 
 answer, and nobody could prepare a result for the seed.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -266,6 +267,27 @@ def keyed_far(
     return any(over for image, over in enumerate(_over(a, b, limits, FAR)) if image not in without)
 
 
+def keyed_apart(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...]) -> list[float] | None:
+    """Return how far two second answers of ``keyed/1`` are apart, for each band in multiples of its limit.
+
+    Up to 1 they agree, beyond 2 in any band they are far apart (J7). Of several images the largest counts. None for
+    answers that cannot be compared.
+
+    Parameters
+    ----------
+    a, b, limits
+        As for `keyed_agree`.
+    """
+    if not _comparable(a, b) or a.algorithm == "digest/1":
+        return None
+    found, count = _bands(a, b, limits), len(limits)
+    ratios = [
+        math.sqrt(one / limit) if (limit := limits[at % count]) else math.inf if one else 0.0
+        for at, one in enumerate(found)
+    ]
+    return [max(ratios[at::count]) for at in range(count)]
+
+
 def _comparable(a: KeyedScore, b: KeyedScore) -> bool:
     for score in (a, b):
         check_type(score, KeyedScore, "a second answer", "a KeyedScore")
@@ -274,13 +296,20 @@ def _comparable(a: KeyedScore, b: KeyedScore) -> bool:
 
 def _over(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None, times: int) -> list[bool]:
     """For each image whether a band is further apart than so many times its limit."""
-    check_limits(limits)
-    bands = len(limits)  # type: ignore[arg-type]  # checked
-    apart = bands_apart(a.score, b.score)
-    if len(apart) % bands:
-        raise InvalidInputError(f"the keyed scores have {len(apart)} bands, not a multiple of the {bands} limits")
+    apart, bands = _bands(a, b, limits), len(limits)  # type: ignore[arg-type]  # checked
     over = [found > times * limits[at % bands] for at, found in enumerate(apart)]  # type: ignore[index]
     return [any(over[at : at + bands]) for at in range(0, len(over), bands)]
+
+
+def _bands(a: KeyedScore, b: KeyedScore, limits: tuple[int, ...] | None) -> list[int]:
+    """The squared distance of each band of each image, where limits fit them."""
+    check_limits(limits)
+    apart = bands_apart(a.score, b.score)
+    if len(apart) % len(limits):  # type: ignore[arg-type]  # checked
+        raise InvalidInputError(
+            f"the keyed scores have {len(apart)} bands, not a multiple of the {len(limits)} limits"  # type: ignore[arg-type]
+        )
+    return apart
 
 
 def check_keyed(task: Task, algorithm: KeyedAlgorithm, answer: KeyedScore) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crynux_validate import ModelRef, TextTask, task_from_json
-from crynux_validate.audits.text_bands import shipped_bands
+from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.cli import main
 from crynux_validate.testing import tiny_text_model
 
@@ -49,7 +49,7 @@ def test_a_text_is_audited_from_what_run_wrote(
     assert audit(folder, model, "plain", "plain/answer.json", "--json") == 0
     assert json.loads(capsys.readouterr().out)["finding"] == "NOISE"
     bands = tmp_path / "bands.json"
-    bands.write_text(shipped_bands().to_json())
+    shipped_bands().save(bands)
     settings = ["--bands", str(bands), "--against", str(folder / "hot.json")]
     assert audit(folder, model, "plain", "plain/answer.json", *settings) == 0
     assert "hypothesis   -" in capsys.readouterr().out, "the task explains its own text better"

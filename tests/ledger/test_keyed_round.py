@@ -160,9 +160,9 @@ def test_values_under_another_seed_do_not_agree() -> None:
         ),
         (
             ASKED.replace(model=replace(ASKED.model, variant="fp16")),
-            "the nearest is for model <ModelRef owner/name@0+>",
+            "the nearest is for model owner/name@0+:",
         ),
-        (ASKED.replace(loras=[Lora(ASKED.model)]), r"the nearest is for loras \(\)"),
+        (ASKED.replace(loras=[Lora(ASKED.model)]), r"the nearest is for loras \[\]"),
         (ASKED.replace(vae=ASKED.model), "the nearest is for vae None"),
         (ASKED.replace(scheduler="EulerDiscreteScheduler"), "for scheduler 'DDIMScheduler'"),
         (ASKED.replace(steps=ASKED.steps + 1), f"the nearest is for steps {ASKED.steps}: calibrate"),

@@ -152,22 +152,22 @@ def test_its_steps_can_be_audited(controlled: ImageTask, dtype: Any) -> None:
         net: Any = given.controlnet
         cheap = given.replace(controlnet=replace(net, scale=0.5))
         other: Any = runner.run(cheap)
-        score, forged = rebound(other, given)
+        score, forged = rebound(other, given, 3)
         found = runner.audit(given, score, forged, seed=b"a seed", count=3)
     assert [step.finding for step in found.steps] == ["INCOMPARABLE"] * 3
     assert "pictures" in found.steps[0].reason
 
 
-def rebound(result: Any, task: ImageTask) -> tuple[Any, Any]:
+def rebound(result: Any, task: ImageTask, steps: int) -> tuple[Any, Any]:
     """The answer and the proof of a node that gives what it computed for another task."""
     from crynux_validate.audits.layout import leaves_of
     from crynux_validate.audits.trace import Trace
 
-    proof = result.trace.prove(0, range(3))
+    proof = result.trace.prove(0, range(steps))
     trace = Trace(task, proof.latent)
     for leaf in leaves_of(task):
         trace.append(proof.contents[leaf])
-    return replace(result.score, result_digest=trace.root), trace.prove(0, range(3))
+    return replace(result.score, result_digest=trace.root), trace.prove(0, range(steps))
 
 
 # ------------------------------------------------------------------------------------------------ refused

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from crynux_validate.pipelines.images.scheduling import check_flow_settings, mak
 from crynux_validate.pipelines.models.loading import DTYPES, own_memory
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.schedulers import FLOW_SCHEDULERS, NOISE_SCHEDULERS
-from crynux_validate.tasks import ImageTask, ModelRef, task_from_json
+from crynux_validate.tasks import ImageTask, ModelRef, TextualInversion, task_from_json
 from crynux_validate.testing import tensor_cores, tiny_flow_model, tiny_lora
 from crynux_validate.testing.tiny_models import FLOWS
 from tests.pipelines import jobs
@@ -43,6 +44,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "z-image": [{"negative_prompt": "ugly"}, {"guidance_scale": 9.0}, {"guidance_scale": 0.0}],
 }
 """What changes the pictures of a family, besides what changes those of all."""
+
+NAMES = {"sd3": "StableDiffusion3Pipeline", "flux": "FluxPipeline", "z-image": "ZImagePipeline"}
 
 EVERYWHERE: list[dict[str, Any]] = [
     {"prompt": "a red cat"},
@@ -91,16 +94,22 @@ def pixels(runner: Any, task: ImageTask) -> bytes:
     return found
 
 
-def diffusers_pipeline(task: ImageTask) -> Any:
+def diffusers_pipeline(task: ImageTask, *, own: bool = True) -> Any:
     diffusers: Any = importlib.import_module("diffusers")
     pipeline = diffusers.DiffusionPipeline.from_pretrained(str(task.model.path), dtype=DTYPES[task.dtype])
     pipeline.set_progress_bar_config(disable=True)
+    if own:
+        own_parts(pipeline)
+    return pipeline
+
+
+def own_parts(pipeline: Any) -> None:
+    """Put weights and attention where ours are."""
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
             own_memory(module)  # where weights lie decides bits
         if part.startswith("text_encoder"):
             module.set_attn_implementation("eager")
-    return pipeline
 
 
 def diffusers_picture(pipeline: Any, task: ImageTask) -> bytes:
@@ -307,10 +316,12 @@ def test_parts_that_a_family_does_not_take_are_refused(
     models: Models, runners: Runners, tmp_path: Path, task: ImageTask
 ) -> None:
     asked = task_of(models, "flux")
-    lora = tiny_lora(tmp_path / "lora", asked.model)
-    with pytest.raises(ModelError, match=r"loras.0: not supported for a FluxPipeline; leave it out"):
-        Runner.for_task(asked.replace(loras=[lora]), "cpu")
+    word = TextualInversion(ModelRef(digest="0" * 64), token="<thing>")
+    with pytest.raises(ModelError, match=r"textual_inversions.0: not supported for a FluxPipeline; leave it out"):
+        Runner.for_task(asked.replace(textual_inversions=[word]), "cpu")
     assert task.model.path is not None
+    with pytest.raises(ModelError, match=r"unet: not supported for a FluxPipeline; leave it out"):
+        Runner.for_task(asked.replace(unet=ModelRef.local(task.model.path / "unet")), "cpu")
     with pytest.raises(ModelError, match=r"vae .* was made for another model: its latent_channels is 4"):
         Runner.for_task(asked.replace(vae=ModelRef.local(task.model.path / "vae")), "cpu")
     other = models("z-image").path  # with FLUX's numbers of scaling
@@ -318,6 +329,48 @@ def test_parts_that_a_family_does_not_take_are_refused(
     mixed = asked.replace(vae=ModelRef.local(other / "vae"))
     with Runner.for_task(mixed, "cpu") as runner:
         assert pixels(runner, mixed) == pixels(runners(asked), asked), "the two have one VAE"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:peft")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("family", "dtype"), [("sd3", "float32"), ("flux", "bfloat16"), ("z-image", "float32")])
+def test_loras_are_those_of_diffusers(
+    family: str, dtype: Any, models: Models, runners: Runners, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    plain = task_of(models, family, dtype=dtype, steps=2)
+    loras = [
+        replace(tiny_lora(tmp_path / str(seed), plain.model, seed=seed), weight=weight)
+        for seed, weight in enumerate((0.7, -0.3))
+    ]
+    task = plain.replace(loras=loras)
+    with Runner.for_task(task, "cpu") as runner:
+        result = runner.run(task)
+    layers = result.environment.recipe["parts"]["loras"][0]["layers"]  # type: ignore[index]  # JSON values
+    assert set(layers) == set(FAMILIES[NAMES[family]].lora_components)
+    with deterministic():
+        pipeline = diffusers_pipeline(task, own=False)
+        for at, each in enumerate(loras):
+            pipeline.load_lora_weights(each.model.path, weight_name=each.file, adapter_name=f"lora-{at}")
+        names = [f"lora-{at}" for at in range(len(loras))]
+        pipeline.set_adapters(names, [each.weight for each in loras])
+        pipeline.fuse_lora(adapter_names=names)
+        pipeline.unload_lora_weights()
+    own_parts(pipeline)
+    assert result.images[0].tobytes() == diffusers_picture(pipeline, task)
+    assert result.images[0].tobytes() != pixels(runners(plain), plain)
+
+
+def test_a_lora_of_another_family_is_refused(models: Models, task: ImageTask, tmp_path: Path) -> None:
+    of_sd, of_flux = tiny_lora(tmp_path / "sd", task.model), tiny_lora(tmp_path / "flux", models("flux"))
+    for asked in (
+        task_of(models, "sd3", loras=[of_flux]),
+        task_of(models, "flux", loras=[of_sd]),
+        task_of(models, "z-image", loras=[of_flux]),
+        task.replace(loras=[of_flux]),
+    ):
+        with pytest.raises(ModelError, match=r"loras.0: .* was made for another model"):
+            Runner.for_task(asked, "cpu")
 
 
 def test_the_settings_of_a_flow_are_checked() -> None:

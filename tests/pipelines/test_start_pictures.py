@@ -26,6 +26,8 @@ from crynux_validate.testing import tensor_cores, tiny_controlnet, tiny_sdxl_mod
 from tests.pipelines import jobs
 from tests.pipelines.conftest import Machines
 from tests.pipelines.given_pictures import DISC, RAMP, Answers, asked, disc, noise, png, ramp, theirs
+from tests.pipelines.test_controlnet import rebound
+from tests.pipelines.test_image_audit import SETTINGS
 
 HALF = Image.fromarray(np.repeat(np.where(np.arange(64) < 32, 255, 0)[None], 64, 0).astype(np.uint8))
 MASK = PictureRef.of(png(HALF))
@@ -162,6 +164,26 @@ def test_what_a_mask_keeps_is_the_picture(sd: Any, started: ImageTask) -> None:
     picture = kept.picture[0].numpy()
     assert (last[:, :, 4:] == picture[:, :, 4:]).all(), "black: kept"
     assert not np.isclose(last[:, :, :4], picture[:, :, :4], atol=0.01).any(axis=0).all(), "white: drawn"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [each for each in SETTINGS if each[0] != "PNDMScheduler"], ids=lambda found: str(found)
+)
+def test_steps_of_every_scheduler_can_be_audited(
+    sd: Any, started: ImageTask, name: str, arguments: dict[str, Any]
+) -> None:
+    given = started.replace(
+        scheduler=name, scheduler_args=arguments, steps=6, binding="trace", start=StartPicture(RAMP, 0.7, MASK)
+    )
+    result = sd.run(given)
+    found = sd.audit(given, result.score, result.trace.prove(0, range(4)), seed=b"a seed", count=99)
+    assert len(found.steps) == 4
+    assert found.finding == "MATCH", str(found)
+    other = sd.run(given.replace(seed=8))
+    score, proof = rebound(other, given, 4)
+    found = sd.audit(given, score, proof, seed=b"a seed", count=99)
+    assert found.first.finding == "INCOMPARABLE"
+    assert "no band for latents of pictures" in found.first.reason
 
 
 def test_steps_that_are_taken_are_reported(sd: Any, started: ImageTask) -> None:

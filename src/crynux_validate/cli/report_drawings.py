@@ -61,6 +61,60 @@ def distances(rows: Sequence[tuple[str, int | None, str]], threshold: int, slash
     return "".join([*parts, "</svg>"])
 
 
+def bands(rows: "Sequence[tuple[str, Sequence[float] | None, str]]", names: Sequence[str], far: float) -> str:
+    """Draw how far each member's values are from the delivered ones, a bar for each band.
+
+    Parameters
+    ----------
+    rows
+        For each member its name as it may stand in a page, the difference in multiples of the limit for each band (None
+        where there is none), and a colour.
+    names
+        Of the bands.
+    far
+        Where a slash begins, in limits. What is beyond twice that is cut.
+    """
+    top, bar, most = 34, 13, 2 * far
+
+    def at(limits: float) -> float:
+        return _LEFT + limits / most * _WIDTH
+
+    heights = [28 + bar * (len(names) if apart is not None else 0) for _, apart, _ in rows]
+    high = top + sum(heights)
+    parts = [
+        f'<svg class="wide" viewBox="0 0 {_LEFT + _WIDTH + 60} {high + 40}" role="img" '
+        'aria-label="difference of the values of each answer from the delivered ones, band by band">',
+        box(at(0), top - 10, at(1) - at(0), high - top + 10, "#eaf5ee"),
+        box(at(1), top - 10, at(far) - at(1), high - top + 10, "#faf3e3"),
+        box(at(far), top - 10, at(most) - at(far), high - top + 10, "#fbeaea"),
+        words(at(0) + 4, 16, "counts as the same", GOOD),
+        words(at(1) + 4, 16, "no pay", UNSURE),
+        words(at(far) + 4, 16, "far enough for a slash", BAD),
+    ]
+    for limits in range(round(most) + 1):
+        parts.append(words(at(limits), high + 18, str(limits), PALE, "middle"))
+    parts.append(words(at(far), high + 35, "difference, in multiples of the limit of each band", PALE, "middle"))
+    y = top
+    for (name, apart, colour), height in zip(rows, heights, strict=True):
+        parts.append(f'<text x="4" y="{y + 10}" fill="{colour}" font-weight="bold" font-size="13">{name}</text>')
+        if apart is None:
+            parts.append(words(_LEFT + 6, y + 12, "no values", PALE))
+        for place, (band, far_by) in enumerate(zip(names, apart or (), strict=False)):
+            down = y + 16 + bar * place
+            where = UNSURE if 1 < far_by <= far else BAD if far_by > far else GOOD
+            shown_at = min(far_by, most)
+            parts.append(
+                f'<text x="{_LEFT - 6}" y="{down + 10}" text-anchor="end" font-size="10" fill="{PALE}">{band}</text>'
+            )
+            parts.append(box(at(0), down + 2, max(1.5, at(shown_at) - at(0)), bar - 4, where))
+            if far_by > most:
+                parts.append(
+                    f'<text x="{at(most) + 4}" y="{down + 10}" font-size="10" fill="{BAD}">{far_by:.1f}</text>'
+                )
+        y += height
+    return "".join([*parts, "</svg>"])
+
+
 def rates(
     places: Sequence[int],
     curves: "Sequence[tuple[str, Curve]]",

@@ -7,7 +7,9 @@ from crynux_validate.algorithms import HASH_BITS
 from crynux_validate.answers import ErrorReport, ImageScore, TextScore
 from crynux_validate.cli import report_drawings
 from crynux_validate.cli.report_html import MEANING, bullets, colour_of, named, short, stranger, table
+from crynux_validate.hashing.bands import BANDS, STEPS, VALUES
 from crynux_validate.judging import Absent, Malformed, Member, TwoAnswers, Verdict, Withheld
+from crynux_validate.keyed import FAR, KeyedScore, keyed_apart
 from crynux_validate.shown import shown
 from crynux_validate.tasks import ImageTask
 
@@ -96,6 +98,42 @@ def distances_of(group: "Group", verdict: Verdict) -> str:
         f"<p>Fewer than {rule.threshold} bits count as the same picture. A slash needs {rule.slashes_from} bits or "
         f"more, and that no chain of answers links the two (rule J2).{checker} With several images the largest "
         "distance counts.</p>"
+    )
+
+
+def values_of(group: "Group", verdict: Verdict) -> str:
+    """How far apart the keyed values of the second round are, band by band; empty where there are none."""
+    limits = group.policy.rule_for(group.task).keyed_limits
+    if limits is None:
+        return ""
+    seconds = {node: group.second_answer(node) for node in group.asked(2)}
+    delivered = seconds.get(group.delivered_by or "")
+    if not isinstance(delivered, KeyedScore):
+        return "<h2>How far apart the values of the pictures are</h2><p>No answer was delivered to compare with.</p>"
+    rows = []
+    for node in group.members:
+        second = seconds.get(node)
+        apart = keyed_apart(second, delivered, limits) if isinstance(second, KeyedScore) else None
+        rows.append((shown(short(node)), apart, colour_of(verdict.findings[node])))
+    names = [band.name for band in BANDS[: len(limits)]]
+    drawn = report_drawings.bands(rows, names, FAR**0.5)
+    head = ("band", "limit, of the contrast", *(shown(short(node)) for node in group.members))
+    table_rows = [
+        (
+            name,
+            f"{(limit / VALUES) ** 0.5 / STEPS:.3f}",
+            *("-" if apart is None else f"{apart[at]:.2f}" for _, apart, _ in rows),
+        )
+        for at, (name, limit) in enumerate(zip(names, limits, strict=True))
+    ]
+    return (
+        "<h2>How far apart the values of the pictures are</h2>"
+        f'<div class="scroll">{drawn}</div>'
+        "<p>In the second round each member gave values of its picture under a seed that nobody knew before. A bar is "
+        "the difference from the delivered picture in one band, the detail of one size of brightness (luma) or colour "
+        "(chroma), in multiples of the policy's limit. Up to 1 in every band counts as the same picture, more than 2 "
+        "in any is far enough for a slash (rule J7). With several images the largest difference counts.</p>"
+        f"{table(head, table_rows)}"
     )
 
 

@@ -9,7 +9,7 @@ from crynux_validate.cli import report_drawings
 from crynux_validate.cli.ledger import when
 from crynux_validate.cli.report_audits import audit_sentence, audits_of
 from crynux_validate.cli.report_html import MEANING, STYLE, bullets, named, stranger, table
-from crynux_validate.cli.report_members import distances_of, members_of, rates_of
+from crynux_validate.cli.report_members import distances_of, members_of, rates_of, values_of
 from crynux_validate.errors import BrokenEvidenceError, MissingExtraError
 from crynux_validate.frozen import thaw
 from crynux_validate.judging import Verdict
@@ -69,6 +69,7 @@ def page(
         _asked(group),
         members_of(group, verdict, results),
         distances_of(group, verdict),
+        values_of(group, verdict),
         "" if calibration is None else rates_of(group, verdict, calibration),
         audits_of(audits or {}),
         _what_happened(group, events),

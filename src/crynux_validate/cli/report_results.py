@@ -11,6 +11,7 @@ from crynux_validate.audits.layout import Content, Leaf, step_count
 from crynux_validate.audits.trace import Trace
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import read_limited
+from crynux_validate.keyed import KeyedScore
 from crynux_validate.ledger.group import Group
 from crynux_validate.tasks import MAX_IMAGES, ImageTask
 
@@ -80,6 +81,8 @@ def _with_pictures(group: Group, node: str, folder: Path, fits: bool | None, why
     bound = answer.result_digest if isinstance(answer, ImageScore) else None
     if fits and bound is not None:
         fits, why = _bound_pixels(group, node, folder, images, bound)
+    if fits and len(group.rounds) > 1 and node in group.asked(2):
+        fits, why = _revealed_values(group, node, images, why)
     addresses = []
     for image in images:
         small = image.copy()
@@ -112,6 +115,16 @@ def _bound_pixels(
     ]
     fits = len(images) == task.images and all(kept)
     return fits, f"the pixels are {'those' if fits else 'others than those'} in the trace that {node} bound itself to"
+
+
+def _revealed_values(group: Group, node: str, images: "list[Image.Image]", why: str) -> tuple[bool, str]:
+    """Whether the values that a member revealed in the second round are those of its pictures (C5)."""
+    revealed, seed = group.second_answer(node), group.second_seed(group.rounds[1].reveal_deadline)
+    if not isinstance(revealed, KeyedScore) or seed is None:
+        return True, f"{why}, and it revealed no values of them in the second round"
+    same = KeyedScore.from_images(seed, images) == revealed
+    which = "the values that it revealed in the second round are" + (" theirs" if same else " not theirs")
+    return same, f"{why}, and {which}"
 
 
 def _texts(folder: Path) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from crynux_validate.tasks.parts import (
     read_component,
     read_list,
 )
-from crynux_validate.tasks.pictures import PictureRef
+from crynux_validate.tasks.pictures import PictureRef, without_pictures
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
 from crynux_validate.tasks.start import StartPicture
@@ -264,12 +264,14 @@ class ImageTask(BaseTask):
     def loads(self) -> str:
         """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
 
-        The parts stand in it as a digest of all that the task says of them. Tasks load alike where it is equal.
+        The parts stand in it as a digest of all that the task says of them but pictures. Tasks load alike where it is
+        equal.
         """
         fields = {name.split(".")[0] for name in self.references()} - {"model"}
         if not fields:
             return super().loads
-        told = {name: value for name, value in self.to_dict().items() if name in fields}
+        shown = self.replace(**{name: without_pictures(getattr(self, name)) for name in fields})
+        told = {name: value for name, value in shown.to_dict().items() if name in fields}
         return (
             f"{super().loads} with {', '.join(sorted(fields))} {hashlib.sha256(canonical_json(told)).hexdigest()[:32]}"
         )

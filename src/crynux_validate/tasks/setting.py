@@ -7,11 +7,12 @@ from typing import Any, Final
 from crynux_validate.encoding import check_type, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks.image import ImageTask
+from crynux_validate.tasks.pictures import without_pictures
 
 ASKED: Final[Mapping[str, Any]] = {
     "prompt": "", "negative_prompt": "", "seed": 0, "images": 1, "algorithm": "phash/1", "binding": "pixels",
 }  # fmt: skip
-"""Fields that tasks of one setting may have as they like. A field that is new belongs to the setting."""
+"""Fields that tasks of one setting may have as they like, beside pictures. What is new belongs to the setting."""
 
 RANGES: Final = ("steps", "width", "height", "guidance_scale")
 """Fields that are between the least and the most of a setting."""
@@ -36,7 +37,7 @@ class ImageSetting:
         for name in ("least", "most"):
             task = getattr(self, name)
             check_type(task, ImageTask, f"the {name} of a setting", "an ImageTask")
-            object.__setattr__(self, name, task.replace(**ASKED))
+            object.__setattr__(self, name, _asking_nothing(task))
         for name in _unlike(self.least, self.most):
             raise InvalidInputError(f"the least and the most task of a setting differ in {name}; use ImageSetting.of")
         for name in RANGES:
@@ -59,9 +60,9 @@ class ImageSetting:
         for at, task in enumerate(tasks):
             check_type(task, ImageTask, f"tasks[{at}]", "an ImageTask")
             for name in _unlike(tasks[0], task):
+                ours, theirs = (_told(one, name) for one in (task, tasks[0]))
                 raise InvalidInputError(
-                    f"tasks[{at}] has another {name} than tasks[0]: {shorten(getattr(task, name))} and "
-                    f"{shorten(getattr(tasks[0], name))}; calibrate each by itself"
+                    f"tasks[{at}] has another {name} than tasks[0]: {ours} and {theirs}; calibrate each by itself"
                 )
         ends = ({name: end(getattr(task, name) for task in tasks) for name in RANGES} for end in (min, max))
         return cls(*(tasks[0].replace(**end) for end in ends))
@@ -73,7 +74,7 @@ class ImageSetting:
     def lacks(self, task: ImageTask) -> str:
         """Say which fields of a task are not of this setting, and what it has; empty where it covers the task."""
         check_type(task, ImageTask, "the task", "an ImageTask")
-        found = [f"{name} {shorten(getattr(self.least, name))}" for name in _unlike(self.least, task)]
+        found = [f"{name} {_told(self.least, name)}" for name in _unlike(self.least, task)]
         for name in RANGES:
             low, high = getattr(self.least, name), getattr(self.most, name)
             if not low <= getattr(task, name) <= high:
@@ -82,7 +83,7 @@ class ImageSetting:
 
     def overlaps(self, other: "ImageSetting") -> bool:
         """Whether some task is of both."""
-        check_type(other, ImageSetting, "the other setting", "an ImageSetting")
+        check_type(other, ImageSetting, "other", "an ImageSetting")
         meet = (
             getattr(self.least, name) <= getattr(other.most, name)
             and getattr(other.least, name) <= getattr(self.most, name)
@@ -119,10 +120,19 @@ class ImageSetting:
         )
 
 
+def _asking_nothing(task: ImageTask) -> ImageTask:
+    pictures = {name: without_pictures(getattr(task, name)) for name in type(task).model_fields}
+    return task.replace(**{**pictures, **ASKED})
+
+
 def _unlike(one: ImageTask, other: ImageTask) -> list[str]:
     """The fields that tasks of one setting have in common, and these do not."""
-    ours, theirs = one.to_dict(), other.to_dict()
+    ours, theirs = _asking_nothing(one).to_dict(), _asking_nothing(other).to_dict()
     return [name for name in ours if name not in ASKED and name not in RANGES and ours[name] != theirs.get(name)]
+
+
+def _told(task: ImageTask, name: str) -> str:
+    return str(task.model) if name == "model" else shorten(task.to_dict()[name])
 
 
 def _span(low: float, high: float) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -21,8 +21,8 @@ _LAYERS = ("to_q", "to_v", "to_out.0", "q_proj", "v_proj", "proj_in", "conv1")
 def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> Lora:
     """Write a LoRA of random weights for a small image model, and return it with the weight 1.
 
-    It changes layers of the UNet and of the text encoders, linear ones and convolutions, and is written as diffusers
-    writes one: ``pytorch_lora_weights.safetensors``.
+    It changes layers of the UNet or transformer and of the text encoders that LoRAs are for, linear ones and
+    convolutions, and is written as diffusers writes one: ``pytorch_lora_weights.safetensors``.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> L
         Without the packages of the extra ``image``.
     """
     check_integer(seed, "seed", 0, 2**53 - 1)
-    shapes = _shapes(model, lambda part: part.startswith(("unet", "text_encoder")))
+    shapes = _shapes(model, lambda part: part.name in _with_loras(part.parent))
     named: dict[str, Any] = {}
     for part, name, shape in shapes:
         layer = name.removesuffix(".weight")
@@ -85,7 +85,7 @@ def tiny_textual_inversion(
     """
     check_integer(seed, "seed", 0, 2**53 - 1)
     check_integer(vectors, "vectors", 1, 75)
-    shapes = _shapes(model, lambda part: part.startswith("text_encoder"))
+    shapes = _shapes(model, lambda part: part.name.startswith("text_encoder"))
     widths = [shape[1] for _, name, shape in shapes if name.endswith("token_embedding.weight")]
     names = [token] if len(widths) == 1 else ["clip_l", "clip_g"]
     found = TextualInversion(ModelRef(digest="0" * 64), token=token)
@@ -127,9 +127,18 @@ def _folder_of(model: ModelRef) -> Path:
     return model.path
 
 
-def _shapes(model: ModelRef, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def _with_loras(folder: Path) -> Collection[str]:
+    """Return the components of a model that LoRAs can be for."""
+    try:
+        from crynux_validate.pipelines.images.families import FAMILIES
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a tiny part", "image", error.name or "torch") from error
+    return FAMILIES[json.loads((folder / "model_index.json").read_text())["_class_name"]].lora_components
+
+
+def _shapes(model: ModelRef, wanted: Callable[[Path], bool]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     """Give the component, the name and the shape of each tensor of some components of a model."""
-    for folder in sorted(each for each in _folder_of(model).iterdir() if each.is_dir() and wanted(each.name)):
+    for folder in sorted(each for each in _folder_of(model).iterdir() if each.is_dir() and wanted(each)):
         for file in sorted(folder.glob("*.safetensors")):
             with file.open("rb") as stream:
                 header: Mapping[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))

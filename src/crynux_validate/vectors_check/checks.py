@@ -14,6 +14,7 @@ from crynux_validate.vectors_check import (
     machines,
     pictures,
     signatures,
+    small_weights,
     stakes,
     tensor_cores,
 )
@@ -44,6 +45,7 @@ _CHECKS: Final[Mapping[str, Callable[[Vector], Iterator[tuple[str, Any]]]]] = {
     "event": logs.event,
     "picture": pictures.made,
     "tensor-core": tensor_cores.product,
+    "small-weights": small_weights.rounded,
     "trace": audits.trace,
     "audit-steps": audits.steps,
     "top": audits.top,

@@ -38,6 +38,7 @@ FILES: Final[Mapping[str, str]] = {
     "event": "events.json",
     "picture": "pictures.json",
     "tensor-core": "tensor-cores.json",
+    "small-weights": "small-weights.json",
     "trace": "traces.json",
     "audit-steps": "audit-steps.json",
     "top": "tops.json",

@@ -25,7 +25,7 @@ from crynux_validate.pipelines.models.parts import PartFile, read_part
 from crynux_validate.tasks.parts import Lora
 
 _MATRIX: Final = re.compile(
-    r"(?P<component>unet|text_encoder|text_encoder_2)\.(?P<layer>.+?)"
+    r"(?P<component>unet|transformer|text_encoder|text_encoder_2)\.(?P<layer>.+?)"
     r"(?:\.lora_(?P<side>[AB])|(?P<old>_lora|\.lora|\.lora_linear_layer)\.(?P<way>down|up))\.weight"
 )
 """The names of matrices as diffusers, older diffusers and peft write them."""
@@ -116,7 +116,8 @@ def _read(name: str, family: Family, lora: Lora, skeletons: Mapping[str, nn.Modu
             raise ModelError(f"{where} has values that are no numbers in {component}.{layer}; get it again")
         if set(pair) != {"down", "up"}:
             raise ModelError(f"{where} has half of the matrices of {component}.{layer}; get it again")
-        problem = _misfit(skeletons.get(component), layer, pair["down"], pair["up"])
+        network = skeletons.get(component) if component in family.lora_components else None
+        problem = _misfit(network, layer, pair["down"], pair["up"])
         if problem is not None:
             wrong.append(f"{component}.{layer} {problem}")
             continue
@@ -148,8 +149,7 @@ def _in_diffusers_names(
                 " supported: take a plain LoRA"
             )
     loader: Any = getattr(diffusers, family.pipeline)
-    extra = {"unet_config": denoiser.config} if family.lora_needs_config else {}
-    found, alphas = reading(where, "the file", lambda: loader.lora_state_dict(dict(file.tensors), **extra))
+    found, alphas = reading(where, "the file", lambda: family.lora_matrices(loader, file.tensors, denoiser))
     return found, {_layer_of(where, key): float(alpha) for key, alpha in (alphas or {}).items()}
 
 
@@ -157,14 +157,14 @@ def _place(where: str, key: str) -> tuple[str, str, str]:
     """Return the component, the layer and the side that a matrix belongs to."""
     found = _MATRIX.fullmatch(key.replace(".processor.", "."))
     if found is None:
-        raise ModelError(f"{where} holds {shorten(key)}, which names no layer of a UNet or a text encoder")
+        raise ModelError(f"{where} holds {shorten(key)}, which names no layer of a denoiser or a text encoder")
     component, layer = found["component"], found["layer"]
     if found["old"] == "_lora":
         stem, _, last = layer.rpartition(".")
-        last = _OLD_NAMES["unet" if component == "unet" else "text_encoder"].get(last, last)
+        last = _OLD_NAMES["text_encoder" if component.startswith("text_encoder") else "unet"].get(last, last)
         layer = f"{stem}.{last}"
     side = found["way"] or {"A": "down", "B": "up"}[found["side"]]
-    return component, layer.removeprefix("text_model.") if component != "unet" else layer, side
+    return component, layer.removeprefix("text_model.") if component.startswith("text_encoder") else layer, side
 
 
 def _layer_of(where: str, key: str) -> tuple[str, str]:
@@ -192,7 +192,7 @@ def _settings(where: str, file: PartFile) -> dict[str, float]:
 def _misfit(component: nn.Module | None, layer: str, down: torch.Tensor, up: torch.Tensor) -> str | None:
     """Say why matrices do not fit; None where they do."""
     if component is None:
-        return "is of a component that the model has not"
+        return "is of a component that LoRAs of such models are not added to"
     try:
         found = component.get_submodule(_in(component, layer))
     except AttributeError:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crynux_validate.audits.bands import Band, band_for
+from crynux_validate.audits.bands import AuditBands
+from crynux_validate.audits.image_bands import Band
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.models.loading import DTYPES
@@ -45,8 +46,8 @@ class Family(ABC):
     """How prompts may be read (`ImageTask.prompt_syntax`)."""
     guidance: ClassVar[str] = "one batch of two"
     """How a guided prediction is computed, for the recipe."""
-    lora_needs_config: ClassVar[bool] = False
-    """Whether names in files of LoRAs can be told only by the denoiser's configuration."""
+    lora_components: ClassVar[Collection[str]]
+    """What LoRAs can be for."""
 
     @abstractmethod
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +84,18 @@ class Family(ABC):
         """Return what width and height have to be multiples of, in pixels."""
         side: int = pipeline.vae_scale_factor
         return side
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:  # noqa: ARG002
+        """Return the matrices of a LoRA's file by diffusers' names, and the alphas of layers (None for none).
+
+        Parameters
+        ----------
+        loader
+            The pipeline's class.
+        denoiser
+            That of the model, without weights.
+        """
+        return loader.lora_state_dict(dict(tensors)), None
 
     @abstractmethod
     def check_prompts(self, pipeline: Any, task: ImageTask) -> None:
@@ -154,11 +167,11 @@ class Family(ABC):
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:
         """Decode the latents of one image: (height, width, 3), 0 to 1."""
 
-    def band(self, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
+    def band(self, bands: AuditBands, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
         """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
 
         That is so of tasks that are given pictures.
         """
         if task.pictures_named():
             return None
-        return band_for(task.dtype, task.scheduler, kinds)
+        return bands.for_image(task, kinds)

@@ -1,6 +1,6 @@
 """FLUX.1: CLIP and T5; the transformer is told the guidance scale, and takes latents as a row of patches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ class Flux(Flow):
         "text_encoder_2": ("transformers", "T5EncoderModel"),
         "tokenizer_2": ("transformers", "T5Tokenizer"),
     }
+    # diffusers 0.42 with transformers 5 loads those of FLUX.1's text encoder without effect.
+    lora_components: ClassVar = ("transformer",)
     tokens: ClassVar = 512
     longest: ClassVar = "tokenizer_2"
     true_guidance: ClassVar = True
@@ -37,6 +39,11 @@ class Flux(Flow):
             raise PipelineError("negative_prompt: is missing; true_cfg_scale above 1 needs one, also an empty one")
         if task.true_cfg_scale == 1 and task.negative_prompt:
             raise PipelineError("negative_prompt: counts with a true_cfg_scale above 1 only; leave one out, or add one")
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:  # noqa: ARG002
+        """Alphas stand beside the matrices."""
+        matrices, alphas = loader.lora_state_dict(dict(tensors), return_alphas=True)
+        return matrices, alphas
 
     def channels(self, pipeline: Any) -> int:
         """Four latents make a patch."""

@@ -1,6 +1,6 @@
 """Stable Diffusion 1 and 2: a UNet, one text encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ class StableDiffusion(Family):
         "tokenizer": ("transformers", "CLIPTokenizer"),
     }
     denoiser: ClassVar = "unet"
+    lora_components: ClassVar[Collection[str]] = ("unet", "text_encoder")
     schedulers: ClassVar = NOISE_SCHEDULERS
     parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
@@ -44,6 +45,11 @@ class StableDiffusion(Family):
         """With a safety checker where one was loaded."""
         checker = {"safety_checker": None, "feature_extractor": None, **parts}
         return {**checker, "requires_safety_checker": "safety_checker" in parts, "scheduler": placeholder()}
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:  # noqa: ARG002
+        """Alphas stand beside the matrices."""
+        matrices, alphas = loader.lora_state_dict(dict(tensors))
+        return matrices, alphas
 
     def check(self, pipeline: Any, task: ImageTask) -> None:
         """A UNet that is told more than latents was made for one use, like inpainting; plain ones are told latents."""

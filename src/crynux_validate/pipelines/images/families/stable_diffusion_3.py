@@ -20,6 +20,7 @@ class StableDiffusion3(Flow):
         "text_encoder_3": ("transformers", "T5EncoderModel"),
         "tokenizer_3": ("transformers", "T5Tokenizer"),
     }
+    lora_components: ClassVar = ("transformer", "text_encoder", "text_encoder_2")
     tokens: ClassVar = 256
     longest: ClassVar = "tokenizer_3"
 

@@ -24,7 +24,7 @@ class StableDiffusionXL(StableDiffusion):
     }
     others: ClassVar = {"controlnet": "StableDiffusionXLControlNetPipeline"}
     safety_checker: ClassVar = False
-    lora_needs_config: ClassVar = True
+    lora_components: ClassVar = ("unet", "text_encoder", "text_encoder_2")
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Latents have no range to be clipped to: that is the default of schedulers for pixels."""
@@ -35,6 +35,11 @@ class StableDiffusionXL(StableDiffusion):
         zeros = bool(index.get("force_zeros_for_empty_prompt", True))
         own = {"add_watermarker": False, "force_zeros_for_empty_prompt": zeros, "scheduler": placeholder()}
         return {**parts, **own}
+
+    def lora_matrices(self, loader: Any, tensors: Mapping[str, torch.Tensor], denoiser: Any) -> tuple[Any, Any]:
+        """Some trainers name blocks by their place in the UNet."""
+        matrices, alphas = loader.lora_state_dict(dict(tensors), unet_config=denoiser.config)
+        return matrices, alphas
 
     def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:
         """In float32 where the configuration says that its VAE overflows."""

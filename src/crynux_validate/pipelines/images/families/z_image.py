@@ -23,6 +23,7 @@ class ZImage(Flow):
         "text_encoder": ("transformers", "Qwen3Model"),
         "tokenizer": ("transformers", "Qwen2Tokenizer"),
     }
+    lora_components: ClassVar = ("transformer",)
     takes_length: ClassVar = False
     tokens: ClassVar = 512
     longest: ClassVar = "tokenizer"
