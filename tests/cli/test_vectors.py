@@ -111,6 +111,7 @@ COMPUTED = {
     "event": ["digests", "head"],
     "picture": ["phash"],
     "tensor-core": ["result"],
+    "small-weights": ["codes", "scales", "widened"],
     "trace": ["contents", "shades", "root", "proof"],
     "audit-steps": ["steps"],
     "top": ["token_ids", "logits", "rows", "root", "score", "places", "siblings"],
