@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -313,10 +314,15 @@ class Runner:
         """Free the model and its memory. Closing twice is fine."""
         if self._loaded is None:
             return
-        self._loaded = self._reference = None
-        gc.collect()
         import torch
 
+        pipeline = getattr(self._loaded, "pipeline", None)
+        parts = [getattr(self._loaded, "model", None)] if pipeline is None else pipeline.components.values()
+        networks = [weakref.ref(part) for part in parts if isinstance(part, torch.nn.Module)]
+        del pipeline, parts
+        self._loaded = self._reference = None
+        if not networks or any(network() is not None for network in networks):
+            gc.collect()  # it goes through all that the process holds: only where something holds itself
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":

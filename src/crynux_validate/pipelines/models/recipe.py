@@ -1,5 +1,6 @@
 """The recipe of an environment: what was loaded, read back after loading."""
 
+import functools
 import hashlib
 import importlib.metadata
 import math
@@ -86,8 +87,12 @@ class TextRan:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the installed versions of some packages."""
-    return {name: importlib.metadata.version(name) for name in packages}
+    """Return the versions of some packages, as they were installed when they were first asked for."""
+    return {name: _version(name) for name in packages}
+
+
+_version = functools.cache(importlib.metadata.version)
+"""Reading it takes milliseconds, and what a process has imported does not change."""
 
 
 def dtypes_of(module: torch.nn.Module) -> list[str]:
