@@ -157,7 +157,9 @@ def _place(where: str, key: str) -> tuple[str, str, str]:
     """Return the component, the layer and the side that a matrix belongs to."""
     found = _MATRIX.fullmatch(key.replace(".processor.", "."))
     if found is None:
-        raise ModelError(f"{where} holds {shorten(key)}, which names no layer of a denoiser or a text encoder")
+        raise ModelError(
+            f"{where} holds {shorten(key)}, which names no layer of a UNet, a transformer or a text encoder"
+        )
     component, layer = found["component"], found["layer"]
     if found["old"] == "_lora":
         stem, _, last = layer.rpartition(".")
