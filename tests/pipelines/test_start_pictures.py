@@ -13,7 +13,7 @@ from PIL import Image
 
 from crynux_validate import ImageTask, ModelRef
 from crynux_validate.audits.layout import Content
-from crynux_validate.errors import InvalidTaskError, PipelineError
+from crynux_validate.errors import InvalidTaskError, ModelError, PipelineError
 from crynux_validate.hashing import hamming
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.images.noising import noise_tensor
@@ -22,7 +22,7 @@ from crynux_validate.pipelines.models.loading import DTYPES
 from crynux_validate.pipelines.noise import Purpose
 from crynux_validate.pipelines.runner import Runner, run
 from crynux_validate.tasks import ControlNet, PictureRef, StartPicture, task_from_json
-from crynux_validate.testing import tensor_cores, tiny_controlnet, tiny_sdxl_model
+from crynux_validate.testing import tensor_cores, tiny_controlnet, tiny_flow_model, tiny_sdxl_model
 from tests.pipelines import jobs
 from tests.pipelines.conftest import Machines
 from tests.pipelines.given_pictures import DISC, RAMP, Answers, asked, disc, noise, png, ramp, theirs
@@ -225,6 +225,15 @@ def test_tasks_that_are_refused(changes: dict[str, Any], field: str, code: str, 
     with pytest.raises(InvalidTaskError) as caught:
         started.replace(**changes)
     assert (caught.value.field, caught.value.code) == (field, code)
+
+
+def test_families_that_are_given_no_pictures_say_so(started: ImageTask, model: ModelRef, tmp_path: Path) -> None:
+    flow: Any = {"model": tiny_flow_model(tmp_path / "flow", "sd3"), "scheduler": "FlowMatchEulerDiscreteScheduler"}
+    with pytest.raises(PipelineError, match="start: a StableDiffusion3Pipeline does not start with a picture here"):
+        run(started.replace(**flow), "cpu")
+    net = ControlNet(tiny_controlnet(tmp_path / "net", model), RAMP)
+    with pytest.raises(ModelError, match="controlnet: not supported for a StableDiffusion3Pipeline; leave it out"):
+        run(started.replace(**flow, start=None, controlnet=net), "cpu")
 
 
 @pytest.mark.parametrize(
