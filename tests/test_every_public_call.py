@@ -18,6 +18,7 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate import audits
+from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.audits.layout import Content
 from crynux_validate.calibration import Samples
 from crynux_validate.tasks import ImageSetting
@@ -103,6 +104,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     shown = trace.prove(1, [2, 4])
     shown.save(folder / "proof.bin")
     proof = audits.TextProof(TEXT.digest, [[1, 2]])  # type: ignore[arg-type]
+    bands = shipped_bands()
+    bands.save(folder / "bands.json")
     calibration = measured({"noise": (0.1, 0.9)})
     calibration.save(folder / "calibration.json")
     keyed = keyed_samples()
@@ -125,7 +128,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "MemoryLedger": ledger, "ModelRef": CHECKED.model, "Opening": opening,
         "SqlLedger": cv.SqlLedger(f"sqlite:///{folder / 'ledger.db'}", POLICY, clock=ManualClock()), "Policy": POLICY,
         "Pool": settled.pool, "Round": drawn.rounds[0], "SigningKey": cv.SigningKey(bytes(range(32))),
-        "TextBands": audits.TextBands({}, {}), "TextProof": proof, "TopLogits": top, "TraceProof": shown,
+        "AuditBands": bands, "TextProof": proof, "TopLogits": top, "TraceProof": shown,
         "Verdicts": cv.judging.judge_many(np.zeros((1, 3, 1), np.uint64)),
     }  # fmt: skip
     values = {
@@ -178,8 +181,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
         "block_distances.a": bytes(8), "block_distances.b": bytes(8), "class_of.node": node,
         "hash_array.hashes": [hashed],
         "hamming.a": hashed, "hamming.b": hashed, "hamming_distances.a": hashed, "hamming_distances.b": hashed,
-        "TextBands.bands": {}, "TextBands.made": {}, "TextBands.from_json.data": audits.TextBands({}, {}).to_json(),
-        "TextBands.of.task": TEXT, "TextProof.task_digest": TEXT.digest, "TextProof.token_ids": [[1, 2]],
+        "AuditBands.images": {}, "AuditBands.texts": {}, "AuditBands.versions": {},
+        "AuditBands.from_dict.value": bands.to_dict(), "AuditBands.load.path": folder / "bands.json",
+        "AuditBands.save.path": folder / "saved.json", "AuditBands.for_image.task": TRACED,
+        "AuditBands.for_text.task": TEXT, "TextProof.task_digest": TEXT.digest, "TextProof.token_ids": [[1, 2]],
         "TextProof.check.task": TEXT, "TextProof.check.answer": cv.TextScore.from_tokens([[1, 2]]),
         "TextProof.from_json.data": proof.to_json(),
         "TopLogits.task": top_task, "TopLogits.rows": [[row]], "TopLogits.open.places": [(0, 1)],

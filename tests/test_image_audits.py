@@ -1,6 +1,5 @@
 """The measurement of bands: what it keeps, and what it makes of it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from benchmarks.image_audits.fitting import BEYOND, RATE, bands, fitted
-from benchmarks.image_audits.rates import cheats, errors_of, false_alarms, held_out
-from benchmarks.image_audits.rows import COLUMNS, Record, row_of
+from benchmarks.image_audits.__main__ import bands
+from benchmarks.image_audits.rates import cheats, honest
+from benchmarks.image_audits.rows import COLUMNS, Record, errors_of, record_of, row_of
 from benchmarks.image_audits.sizes import LATENT, STEPS
 
 from crynux_validate import ImageTask, ModelRef
-from crynux_validate.audits.bands import SCHEMA, Spread
 from crynux_validate.audits.image import SAME, Along, Errors
 from crynux_validate.audits.proof import proof_size
 from crynux_validate.audits.trace import Trace
+from crynux_validate.calibration.audits.fitting import BEYOND, fit_images
 
 
 def row(number: int, node: str, cheat: str | None = None, larger: float = 1.0) -> dict[str, Any]:
@@ -59,12 +58,10 @@ def test_a_row_holds_the_numbers_of_a_step() -> None:
 
 
 def test_a_band_has_the_scatter_between_pictures_and_between_steps() -> None:
-    found = json.loads(bands(HONEST))
-    assert (found["schema"], found["rate"], [*found["bands"]]) == (SCHEMA, RATE, ["bfloat16"])
-    fit = found["bands"]["bfloat16"]
-    assert fit["kinds"] == [["ampere", "native"], ["hopper", "native"]]
-    assert (fit["pictures"], fit["steps"], fit["room"]) == (40, 800, 1.0)
-    size, guidance = (Spread(**fit["statistics"][name]) for name in ("prediction", "guidance"))
+    fit = bands(HONEST).images["bfloat16"]
+    assert fit.kinds == (("ampere", "native"), ("hopper", "native"))
+    assert (fit.pictures, fit.steps, fit.room) == (40, 800, 1.0)
+    size, guidance = (fit.means[name] for name in ("prediction", "guidance"))
     assert (size.centre, size.between, size.within) == pytest.approx((1.0, 0.1, 0.02), rel=0.3)
     assert size.limit(5) == pytest.approx(size.limit(1), rel=0.1), "more steps of one picture do not help"
     assert guidance.limit(5) < 0.6 * guidance.limit(1)
@@ -74,32 +71,29 @@ def test_a_band_has_the_scatter_between_pictures_and_between_steps() -> None:
 def test_no_limit_is_near_to_an_honest_step() -> None:
     far = row(40, "ampere")
     far["rows"][3][1] = 9.0
-    fit = fitted([*HONEST, far], "bfloat16")
-    assert fit is not None
-    size = Spread(**fit["statistics"]["prediction"])
-    assert size.centre + size.limit() >= 9.0 * BEYOND - size.centre
+    fit = fit_images([record_of(one) for one in (*HONEST, far)])
+    size, mean = fit.statistics["prediction"], fit.means["prediction"]
+    assert size.limit() == pytest.approx((9.0 - size.centre) * BEYOND, rel=1e-3)
+    assert mean.limit(5) < 0.2 * size.limit(), "one odd step condemns no mean"
 
 
 def test_a_dtype_has_room_for_other_machines_where_cheats_are_far_off() -> None:
     cheat = row(100, "native", "int8-weights", larger=200.0)
-    fit = fitted([*HONEST, cheat], "bfloat16")
-    near = fitted([*HONEST, cheat, row(101, "native", "guidance-7")], "bfloat16")
-    assert fit is not None
-    assert near is not None
-    honest = Spread(**fit["statistics"]["prediction"])
-    assert fit["room"] == pytest.approx((200 / (honest.centre + honest.limit())) ** 0.5, rel=0.01)
-    assert near["room"] == 1.0
+    fit = bands([*HONEST, cheat]).images["bfloat16"]
+    near = bands([*HONEST, cheat, row(101, "native", "guidance-7")]).images["bfloat16"]
+    size = fit.statistics["prediction"]
+    assert fit.room == pytest.approx((200 / (size.centre + size.limit())) ** 0.5, rel=0.01)
+    assert near.room == 1.0
 
 
 def test_rates_have_bounds_by_picture() -> None:
     rows = [*HONEST, *(row(100 + at, "native", "int8-weights", larger=3.0) for at in range(10))]
-    own = false_alarms(rows).splitlines()[-1].split(" | ")
+    found = bands(rows)
+    own, apart = (line.split(" | ") for line in honest(found).splitlines()[-2:])
     assert own[:6] == ["| bfloat16", "from these", "40", "2", "800", "0"]
-    assert float(own[6]) == pytest.approx(0.0046, rel=0.01), "0 of 800"
-    assert float(own[7]) == pytest.approx(0.088, rel=0.01), "0 of 40 pictures"
-    apart = held_out(rows).splitlines()[-1].split(" | ")
+    assert float(own[6]) == pytest.approx(0.088, rel=0.01), "0 of 40 pictures"
     assert apart[2:5] == ["40", "2", "800"]
-    assert "| bfloat16 | int8-weights | 10 | 0% | 100% (69.2 to 100)" in cheats(rows)
+    assert "| bfloat16 | int8-weights | 10 | 0% | 100% (69.2 to 100)" in cheats(rows, found)
 
 
 def test_the_sizes_that_the_documentation_states() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from crynux_validate import ImageTask, Lora, ModelRef
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import ControlNet, ImageSetting, PictureRef, TextualInversion
+from crynux_validate.tasks import ControlNet, ImageSetting, PictureRef, StartPicture, TextualInversion
 
 MODEL = ModelRef("owner/name", "0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a cat", seed=7, steps=20, width=64, height=128, images=2, binding="trace")
@@ -58,6 +58,18 @@ def test_parts_are_another_setting_and_another_name(part: str) -> None:
         weaker = TASK.replace(controlnet=ControlNet(MODEL, PictureRef("ab" * 32), scale=0.5))
         assert weaker.loads != other.loads
         assert not ImageSetting.of(other).covers(weaker)
+
+
+def test_pictures_that_a_drawing_begins_with_are_asked_for_and_how_much_is_drawn_is_not() -> None:
+    begun = TASK.replace(start=StartPicture(PictureRef("ab" * 32), mask=PictureRef("ba" * 32)))
+    setting = ImageSetting.of(begun)
+    assert setting.covers(TASK.replace(start=StartPicture(PictureRef("cd" * 32), mask=PictureRef("dc" * 32))))
+    for start in (
+        None,
+        StartPicture(PictureRef("ab" * 32)),
+        StartPicture(PictureRef("ab" * 32), 0.5, PictureRef("ba" * 32)),
+    ):
+        assert "start" in setting.lacks(TASK.replace(start=start))
 
 
 def test_every_field_of_a_task_is_asked_a_range_or_must_be_equal() -> None:

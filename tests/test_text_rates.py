@@ -9,7 +9,10 @@ pytest.importorskip("scipy")
 
 from benchmarks.text_audits.measure import Measured
 from benchmarks.text_audits.plan import AT_ONCE, CARDS, CARDS_FROM, HONEST, Text, prompt, text
-from benchmarks.text_audits.rates import band_of, crossing, held_out, tail, upper_bound
+from benchmarks.text_audits.rates import tail
+
+from crynux_validate.calibration.audits.fitting import fit_texts
+from crynux_validate.calibration.audits.rates import crossing, held_out
 
 
 def test_prompts_are_distinct_and_every_kind_has_texts_of_both_halves() -> None:
@@ -34,13 +37,13 @@ def made(number: int, kind: str, rng: np.random.Generator) -> Measured:
 def test_no_text_is_judged_by_a_band_of_its_own_kind_or_half() -> None:
     rng = np.random.default_rng(1)
     kinds = ["native", f"native{AT_ONCE}", "aten-default"]
-    texts = [made(number, kinds[number % 3], rng) for number in range(60)]
-    found = held_out(texts, "bfloat16")
+    texts = [made(number, kinds[number % 3], rng).record("0" * 64) for number in range(60)]
+    found = list(held_out(texts, fit_texts))
     assert len(found) == 60
-    for each, band in found:
-        others = [one for one in texts if one.machine != each.machine and one.text.half != each.text.half]
-        assert band == band_of(others, "bfloat16")
-        assert crossing(each.margins, band) is None
+    for each, fit in found:
+        others = [one for one in texts if one.origin.node != each.origin.node and one.origin.half != each.origin.half]
+        assert fit == fit_texts(others)
+        assert crossing(each.margins, fit.band) is None
 
 
 def test_a_tail_says_what_lies_beyond_the_limit() -> None:
@@ -56,8 +59,3 @@ def test_a_tail_says_what_lies_beyond_the_limit() -> None:
     short = tail(list(rng.uniform(0, 0.2, 1_000)))
     assert short.rate == 0.0, "a tail that ends before the limit"
     assert short.flat < 1e-6
-
-
-def test_no_alarm_among_so_many_texts() -> None:
-    assert upper_bound(0, 2_000) == pytest.approx(0.00184, abs=1e-5)
-    assert upper_bound(0, 0) == 1.0

@@ -1,11 +1,19 @@
 """The record of audits: one line of JSON for each, which is not measured again."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crynux_validate.audits.image import Errors
+from crynux_validate.audits.image import SAME, Along, Errors
+from crynux_validate.calibration.audits.records import ImageRecord, Origin
+
+Rows = Sequence[dict[str, Any]]
+
+MODEL: Final = "e9e7afdfb7ccec56b1e8d7385d05a9155e6995845187d74b26260cc6463d041d"
+"""The digest of the shipped Stable Diffusion."""
+VERSIONS: Final = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0", "numpy": "2.4.6"}
+"""What the records were measured with; other versions need new records."""
 
 COLUMNS: Final = ("length", "prediction", "smooth", "latent", "guidance", "reuse", "against")
 """What is kept of a step, of those with other bits."""
@@ -19,12 +27,31 @@ def row_of(errors: Errors) -> list[float | None] | None:
     return [None if (value := errors.of(name)) is None else float(f"{value:.4g}") for name in COLUMNS]
 
 
-def values(rows: Iterable[list[float | None] | None], name: str) -> Iterator[float]:
-    """One statistic of the steps that have it."""
-    at = COLUMNS.index(name)
-    for row in rows:
-        if row is not None and (value := row[at]) is not None:
-            yield value
+def record_of(row: dict[str, Any], *, against: bool | None = None) -> ImageRecord:
+    """What the calibration takes of a row of the record; of cheats without the other model, unless it is asked for."""
+    told = row["cheat"] is None if against is None else against
+    steps = tuple(errors_of(one, against=told) for one in row["rows"])
+    thing = tuple(row[name] for name in ("dtype", "scheduler", "side", "count", "picture_number", "cheat"))
+    half, side = row["picture_number"] % 2, row["side"]
+    origin = Origin(f"picture {thing}", row["dtype"], MODEL, thing, half, row["node"], row["auditor"], VERSIONS)
+    return ImageRecord(origin, row["scheduler"], (side, side), steps, row["picture"], row["peak"])
+
+
+def errors_of(row: list[float | None] | None, *, against: bool = False) -> Errors:
+    """The errors of a step from its row in the record."""
+    if row is None:
+        return SAME
+    of = dict(zip(COLUMNS, row, strict=True))
+
+    def along(name: str) -> Along | None:
+        value = of[name]
+        return None if value is None or (name == "against" and not against) else Along(value, 0.0)
+
+    length, prediction, smooth, latent = (float(of[name] or 0.0) for name in COLUMNS[:4])
+    return Errors(
+        equal=False, length=length, prediction=prediction, smooth=smooth, latent=latent,
+        guidance=along("guidance"), reuse=along("reuse"), against=along("against"),
+    )  # fmt: skip
 
 
 class Record:

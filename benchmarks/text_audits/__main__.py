@@ -51,7 +51,7 @@ def main() -> int:
         print("nothing was measured yet", file=sys.stderr)
         return 1
     bands = tables.bands(found, model)
-    (folder / "text-bands.json").write_text(bands.to_json(), encoding="utf-8")
+    bands.save(folder / "bands.json")
     print(tables.tables(found, bands))
     return 0
 

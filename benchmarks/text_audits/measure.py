@@ -9,10 +9,15 @@ import numpy.typing as npt
 
 from benchmarks.text_audits.plan import AT_ONCE, HONEST, Text, text
 from crynux_validate import ModelRef, TextTask, deterministic
+from crynux_validate.audits.bands import installed
+from crynux_validate.calibration.audits.records import Origin, TextRecord
 from crynux_validate.tasks import Dtype
 
 MOST: Final = 2.0
 """The largest margin that is told from larger ones; every band's clip is less."""
+
+AUDITOR: Final = "native"
+"""The kind of machine that looks at texts."""
 
 WRONG_SEED: Final = "wrong seed"
 SECOND: Final = {"temperature 1.1": "hotter", "int8": "int8 weights"}
@@ -43,6 +48,14 @@ class Measured:
     def machine(self) -> str:
         """The kind of machine, however many texts it wrote at once."""
         return self.kind.removesuffix(AT_ONCE)
+
+    def record(self, model: str) -> TextRecord:
+        """What the calibration takes of it. Texts that a machine wrote one by one and at once are left out together."""
+        dtype, thing = self.text.way.split(",")[0], (self.text.number,)
+        origin = Origin(
+            f"text {self.text.number}", dtype, model, thing, self.text.half, self.machine, AUDITOR, installed()
+        )
+        return TextRecord(origin, self.margins, self.rows)
 
 
 def measure(files: list[tuple[int, str, str]], model: ModelRef, rounded: ModelRef) -> int:

@@ -1,63 +1,36 @@
 """The tables of what was measured, and the bands that are made from it."""
 
-import importlib.metadata
-import platform
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
 from benchmarks.text_audits.measure import SECOND, WRONG_SEED, Measured
-from benchmarks.text_audits.plan import CHEATS, HONEST, TOKENS, WAYS
-from benchmarks.text_audits.rates import (
-    POSITIONS,
-    RATES,
-    auc,
-    band_of,
-    by_rows,
-    clustered_bound,
-    crossing,
-    drawn,
-    held_out,
-    peak,
-    tail,
-    upper_bound,
-)
+from benchmarks.text_audits.plan import CHEATS, HONEST, WAYS
+from benchmarks.text_audits.rates import auc, peak, tail
 from crynux_validate import ModelRef
-from crynux_validate.audits.text_bands import TextBand, TextBands
+from crynux_validate.audits.bands import AuditBands
+from crynux_validate.audits.text_bands import TextBand
+from crynux_validate.calibration.audits.calibrating import LEAST_TEXTS, bands_of
+from crynux_validate.calibration.audits.fitting import fit_texts
+from crynux_validate.calibration.audits.rates import POSITIONS, by_rows, crossing, drawn_rows, held_out
 
 LEAST_FOR_A_TAIL: Final = 100
 """Fewer texts have no tail that could be fitted."""
 
 
-def bands(found: Sequence[Measured], model: ModelRef) -> TextBands:
-    """Make the bands of all dtypes, and say what they were made from."""
-    honest = [each for each in found if each.text.who == HONEST]
-    made = {}
-    for dtype in RATES:
-        own = _of_dtype(honest, dtype)
-        if own:
-            made[dtype] = band_of(own, dtype)
-    packages = ("numpy", "torch", "transformers")
-    return TextBands(
-        made,
-        {
-            "models": [model.digest],
-            "texts": {dtype: len(_of_dtype(honest, dtype)) for dtype in made},
-            "tokens": TOKENS,
-            "kinds": sorted({each.kind for each in honest}),
-            "auditor": "native",
-            "processor": platform.machine(),
-            "versions": {name: importlib.metadata.version(name) for name in packages},
-        },
-    )
+def bands(found: Sequence[Measured], model: ModelRef) -> AuditBands:
+    """Make the bands of all dtypes that have enough texts."""
+    honest = [each.record(str(model.digest)) for each in found if each.text.who == HONEST]
+    counts = Counter(record.origin.dtype for record in honest)
+    return bands_of([], [record for record in honest if counts[record.origin.dtype] >= LEAST_TEXTS], made_from="")
 
 
-def tables(found: Sequence[Measured], made: TextBands) -> str:
+def tables(found: Sequence[Measured], made: AuditBands) -> str:
     """All tables in Markdown."""
     return "\n\n".join(
-        [_honest(found, made), _false_alarms(found), _tails(found), _by_kind(found), _detection(found, made)]
+        [_honest(found, made), _false_alarms(made), _tails(found, made), _by_kind(found), _detection(found, made)]
     )
 
 
@@ -65,11 +38,18 @@ def _of_dtype(texts: Iterable[Measured], dtype: str) -> list[Measured]:
     return [each for each in texts if each.text.way.startswith(dtype)]
 
 
-def _band(each: Measured, made: TextBands) -> TextBand | None:
-    return made.bands.get(each.text.way.split(", ")[0])
+def _band(each: Measured, made: AuditBands) -> TextBand | None:
+    found = made.texts.get(each.text.way.split(", ")[0])
+    return None if found is None else found.band
 
 
-def _honest(found: Sequence[Measured], made: TextBands) -> str:
+def _held_out(found: Sequence[Measured], dtype: str) -> list[tuple[Measured, TextBand]]:
+    """Each honest text with a band that was made without its kind of machine and its half of the prompts."""
+    records = {each.record(""): each for each in _of_dtype(found, dtype) if each.text.who == HONEST}
+    return [(records[record], fit.band) for record, fit in held_out(list(records), fit_texts)]
+
+
+def _honest(found: Sequence[Measured], made: AuditBands) -> str:
     """What honest texts are like, way by way."""
     rows = []
     for way in WAYS:
@@ -90,31 +70,21 @@ def _honest(found: Sequence[Measured], made: TextBands) -> str:
     return _table(head, rows)
 
 
-def _false_alarms(found: Sequence[Measured]) -> str:
+def _false_alarms(made: AuditBands) -> str:
     """False alarms of bands that were made from other kinds and other prompts."""
     rows = []
-    for dtype in RATES:
-        tested = held_out(found, dtype)
-        for name, alarm in (("margins", _by_margins), ("rows", by_rows)):
-            counts: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-            for each, band in tested:
-                alarms, texts = counts[each.machine]
-                counts[each.machine] = (alarms + alarm(each, band), texts + 1)
-            if counts:
-                alarms, texts = (sum(column) for column in zip(*counts.values(), strict=True))
-                worst = max(counts.items(), key=lambda item: item[1][0] / item[1][1])
-                rows.append((
-                    f"{dtype}, {name}", f"{alarms} of {texts}", f"{upper_bound(alarms, texts):.2%}",
-                    f"{clustered_bound(counts):.2%}", f"{worst[0]}: {worst[1][0]} of {worst[1][1]}",
-                ))  # fmt: skip
-    return _table(("false alarms, held out", "texts", "95%: exact", "95%: by pairs of kinds", "worst kind"), rows)
+    for dtype, found in made.texts.items():
+        rates = found.held_out
+        if rates is not None:
+            rows.append((dtype, f"{rates.accused} of {rates.audits}", f"{rates.accused_most:.2%}", rates.outside))
+    return _table(("false alarms, held out", "texts", "95%", "by rows"), rows)
 
 
-def _tails(found: Sequence[Measured]) -> str:
+def _tails(found: Sequence[Measured], made: AuditBands) -> str:
     """What a fitted tail says of the false alarms at the limit of the margins: a model, and no measurement."""
     rows = []
-    for dtype in RATES:
-        ways = [peak(each.margins, band) / band.start for each, band in held_out(found, dtype)]
+    for dtype in made.texts:
+        ways = [peak(each.margins, band) / band.start for each, band in _held_out(found, dtype)]
         if len(ways) < LEAST_FOR_A_TAIL or max(ways) <= 0:
             continue
         fit = tail(ways)
@@ -125,10 +95,6 @@ def _tails(found: Sequence[Measured]) -> str:
     head = ("tail, a model", "texts beyond the threshold", "furthest (1 is the limit)", "threshold", "shape", "scale",
             "false alarms by it", "95%", "with an exponential tail", "95%")  # fmt: skip
     return _table(head, rows)
-
-
-def _by_margins(each: Measured, band: TextBand) -> bool:
-    return crossing(each.margins, band) is not None
 
 
 def _by_kind(found: Sequence[Measured]) -> str:
@@ -147,7 +113,7 @@ def _by_kind(found: Sequence[Measured]) -> str:
     return _table(head, rows)
 
 
-def _detection(found: Sequence[Measured], made: TextBands) -> str:
+def _detection(found: Sequence[Measured], made: AuditBands) -> str:
     """How well each cheat is told from honest texts of the same way."""
     rows = []
     for way in WAYS:
@@ -167,8 +133,8 @@ def _detection(found: Sequence[Measured], made: TextBands) -> str:
                 continue
             after = [crossing(each, band) for each in margins]
             caught = sorted(each for each in after if each is not None)
-            by_row = [by_rows(each, band) for each in cheats] if who != WRONG_SEED else []
-            by_more = [by_rows(each, band, 2 * POSITIONS) for each in cheats]
+            by_row = [by_rows(each.record(""), band) for each in cheats] if who != WRONG_SEED else []
+            by_more = [by_rows(each.record(""), band, 2 * POSITIONS) for each in cheats]
             second = SECOND.get(who, "")
             better = [_better(each, second, band) for each in cheats if second in each.others]
             calm_second = [_better(each, second, band) for each in honest if second in each.others]
@@ -196,7 +162,7 @@ def _better(each: Measured, second: str, band: TextBand) -> float:
 
 def _rows(each: Measured, band: TextBand) -> float:
     """How far a text's drawn rows are from the middle of the band, on whichever side."""
-    return abs(float(drawn(each).mean()) - band.top_mean)
+    return abs(float(drawn_rows(each.record("")).mean()) - band.top_mean)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

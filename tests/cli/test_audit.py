@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from crynux_validate import ImageTask, ModelRef
+from crynux_validate import ImageTask, ModelRef, task_from_json
 from crynux_validate.cli import main
+from crynux_validate.testing import tiny_image_model
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -65,3 +67,27 @@ def test_what_does_not_fit_is_bad_input(
         assert said in capsys.readouterr().err
     assert main(["prove", str(tmp_path), *DRAW]) == 2
     assert "has no answer.bin; expected a folder that crynux-validate run" in capsys.readouterr().err
+
+
+def test_another_model_is_a_second_hypothesis(
+    folder: Path, image_model: ModelRef, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tiny_image_model(tmp_path / "model", random=True)
+    task = task_from_json((folder / "task.json").read_bytes())
+    assert main(["prove", str(folder / "out"), *DRAW]) == 0
+    hypothesis = tmp_path / "other.json"
+    hypothesis.write_text(task.replace(model=other).to_json())
+    assert audit(folder, image_model, *DRAW, "--against", str(hypothesis), "--against-model", str(other.path)) == 0
+    capsys.readouterr()
+    cases: list[tuple[dict[str, Any], list[str], str]] = [
+        ({"seed": 4}, [], "--against differs from the task in more than its model"),
+        ({"model": ModelRef(digest="0" * 64)}, [], "say where it lies with --against-model"),
+        ({}, ["--whole"], "--whole is for texts"),
+        ({}, ["--bands", str(hypothesis)], "the schema of the bands is"),
+    ]
+    for change, settings, said in cases:
+        hypothesis.write_text(task.replace(**change).to_json())
+        assert audit(folder, image_model, *DRAW, "--against", str(hypothesis), *settings) == 2
+        assert said in capsys.readouterr().err
+    assert audit(folder, image_model, *DRAW, "--against-model", str(tmp_path)) == 2
+    assert "--against-model is given without --against" in capsys.readouterr().err

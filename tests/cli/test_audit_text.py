@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from crynux_validate import ModelRef, TextTask, task_from_json
-from crynux_validate.audits.text_bands import shipped_bands
+from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.cli import main
-from crynux_validate.testing import tiny_text_model
+from crynux_validate.tasks import PictureRef
+from crynux_validate.testing import tiny_text_model, tiny_vision_model
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -49,7 +51,7 @@ def test_a_text_is_audited_from_what_run_wrote(
     assert audit(folder, model, "plain", "plain/answer.json", "--json") == 0
     assert json.loads(capsys.readouterr().out)["finding"] == "NOISE"
     bands = tmp_path / "bands.json"
-    bands.write_text(shipped_bands().to_json())
+    shipped_bands().save(bands)
     settings = ["--bands", str(bands), "--against", str(folder / "hot.json")]
     assert audit(folder, model, "plain", "plain/answer.json", *settings) == 0
     assert "hypothesis   -" in capsys.readouterr().out, "the task explains its own text better"
@@ -100,3 +102,23 @@ def test_what_does_not_fit(
 ) -> None:
     assert audit(folder, model, "plain", proof, answer=answer) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_text_about_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file goes beside the folder of the model, for a run and for an audit; without it both say so at once."""
+    seeing = tiny_vision_model(tmp_path / "llava")
+    Image.radial_gradient("L").save(tmp_path / "photo.png")
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what is this?"}]}]
+    task = TextTask(model=seeing, messages=asked, pictures=[PictureRef.local(tmp_path / "photo.png")], max_new_tokens=8)
+    (tmp_path / "task.json").write_text(task.to_json())
+    run = ["run", str(tmp_path / "task.json"), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "llava")]
+    assert main(run) == 2
+    assert "the task names pictures.0 by a digest" in capsys.readouterr().err
+    shown = ["--part", str(tmp_path / "photo.png")]
+    assert main([*run, *shown]) == 0
+    files = [str(tmp_path / "task.json"), *(str(tmp_path / "out" / name) for name in ("answer.bin", "answer.json"))]
+    assert main(["audit", *files, "--model", str(tmp_path / "llava"), *shown]) == 0
+    assert "NOISE" in capsys.readouterr().out
+    Image.linear_gradient("L").save(tmp_path / "other.png")
+    assert main([*run, "--part", str(tmp_path / "other.png")]) == 2
+    assert "the task asks for pictures.0 sha256:" in capsys.readouterr().err

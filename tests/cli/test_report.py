@@ -22,8 +22,8 @@ from PIL import Image
 
 import crynux_validate as cv
 from crynux_validate.audits import AuditFinding
-from crynux_validate.audits.bands import PREDICTION, Band, Spread
 from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step, judge_together
+from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
@@ -300,7 +300,7 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
 
 
 LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
-BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, LIMIT), calibrated=False)
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, LIMIT))
 
 
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def audited(dispute: Dispute, node: str) -> dict[str, Any]:
     steps = (judge_step(3, honest, BAND), judge_step(17, cheat, BAND))
     together = judge_together((honest, cheat), BAND)
     first, picture = PartAudit(AuditFinding.MATCH, 0.0, times=0.0), PartAudit(AuditFinding.NOISE, 0.01, "", 1, 1 / 3)
-    found = ImageAudit(dispute.task.digest, answer, 0, steps, together, first, picture, calibrated=False)
+    found = ImageAudit(dispute.task, answer, 0, steps, together, first, picture, "no kinds were named")
     written: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
     return written
 
@@ -391,12 +391,12 @@ def test_what_is_no_audit_of_the_group(
 def test_an_audit_of_a_text_is_told() -> None:
     task = cv.TextTask(model=cv.ModelRef("a/b", revision="0" * 40), prompt="x")
     answer = cv.TextScore.from_tokens([[1, 2]])
-    audit = cv.audits.TextAudit(task, answer, AuditFinding.CHEAT, "too odd", True, 3, 40, 2, 9.0, 4.5)
+    audit = cv.audits.TextAudit(task, answer, AuditFinding.CHEAT, "too odd", "", 3, 40, 2, 9.0, 4.5)
     found = told_audit(json.loads(json.dumps(audit.to_dict())))
     assert (found.task, found.answer, found.finding) == (task.digest, answer.to_bytes(), AuditFinding.CHEAT)
     (part,) = found.parts
     assert (part.name, part.times, part.reason) == ("tokens, 3 of 40", 2.0, "too odd")
-    nothing = cv.audits.TextAudit(task, answer, AuditFinding.INCOMPARABLE, "beams", False, 0, 40, 0, 0.0, 0.0)
+    nothing = cv.audits.TextAudit(task, answer, AuditFinding.INCOMPARABLE, "beams", "beams", 0, 40, 0, 0.0, 0.0)
     assert told_audit(nothing.to_dict()).parts[0].times is None
 
 
@@ -408,9 +408,9 @@ def test_what_has_no_number_is_infinitely_far() -> None:
         PartAudit(AuditFinding.INCOMPARABLE, None, "not shown"),
     )
     score = cv.ImageScore(bytes(8), bytes(32))
-    found = ImageAudit("0" * 64, score, 0, (wild,), None, first, hidden, calibrated=True)
+    found = ImageAudit(TASK, score, 0, (wild,), None, first, hidden)
     assert [part.times for part in told_audit(found.to_dict()).parts] == [0.0, math.inf, None]
-    without = ImageAudit("0" * 64, score, 0, (judge_step(0, wild.errors, None),), None, first, hidden, calibrated=False)
+    without = ImageAudit(TASK, score, 0, (judge_step(0, wild.errors, None),), None, first, hidden, "no band")
     assert [part.times for part in told_audit(without.to_dict()).parts] == [0.0, None, None]
 
 

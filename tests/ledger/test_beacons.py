@@ -103,7 +103,7 @@ def test_a_clock_of_its_own_needs_a_distance_and_nothing_is_made(
     backend: backends.Backend, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with pytest.raises(
-        cv.errors.InvalidInputError, match=r"beacon_delay_seconds is 0, .* a clock of its own: .*set it to 30"
+        cv.errors.InvalidInputError, match=r"beacon_delay_seconds is 0, .* a clock of its own: .*Set it to 30"
     ):
         backend.make(POLICY, clock=ManualClock(), beacon=SlowBeacon())
     if backend.name == "sqlite":

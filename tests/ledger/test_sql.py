@@ -110,7 +110,7 @@ def test_a_newer_or_a_foreign_database_is_refused(backend: backends.Backend) -> 
     for old in (1, 2):
         edit(ledger, update(LEDGER).values(schema=f"crynux-validate/sql-ledger/{old}"))
         older = (
-            rf"older version .* version {old}, this one reads 3; read its log with that version, .* SqlLedger.replay"
+            rf"older version .* version {old}, this one reads 3. Read its log with that version, .* SqlLedger.replay"
         )
         with pytest.raises(cv.errors.StorageError, match=older):
             cv.SqlLedger(url)

@@ -12,10 +12,10 @@ from tests.pipelines import jobs
 
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
     collect_ignore = [
-        "test_bits.py", "test_canary.py", "test_controlnet.py", "test_start_pictures.py", "test_determinism.py", "test_end_tokens.py", "test_families.py",
-        "test_image_audit.py",
-        "test_loras.py", "test_margins.py", "test_parts.py", "test_passes.py", "test_runner.py", "test_sampling.py",
-        "test_sdxl.py", "test_seeing.py", "test_stored.py", "test_templates.py", "test_text.py", "test_text_audit.py",
+        "test_bits.py", "test_canary.py", "test_controlnet.py", "test_determinism.py", "test_end_tokens.py",
+        "test_families.py", "test_image_audit.py", "test_loras.py", "test_margins.py", "test_parts.py",
+        "test_passes.py", "test_runner.py", "test_sampling.py", "test_sdxl.py", "test_seeing.py",
+        "test_start_pictures.py", "test_stored.py", "test_templates.py", "test_text.py", "test_text_audit.py",
         "test_text_models.py",
     ]  # fmt: skip
 

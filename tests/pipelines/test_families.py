@@ -301,6 +301,26 @@ def test_a_missing_file_is_named(family: str, missing: str, problem: str, copied
         load(at.parents[len(Path(missing).parts) - 1])
 
 
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (None, "has no chat template"),
+        ("{{ strftime_now('%d') }}{{ messages[0].content }}", "uses strftime_now, which differs between nodes"),
+        ("{{ ['a', 'b'] | random }}", "uses random"),
+        ("{{ raise_exception('no') }}", "cannot be filled in: no"),
+    ],
+)
+def test_a_chat_template_writes_the_same_everywhere(template: Any, problem: str, copied: Any) -> None:
+    path = copied("z-image")
+    (path / "tokenizer" / "chat_template.jinja").unlink()
+    if template is not None:
+        (path / "tokenizer" / "chat_template.jinja").write_text(template)
+    model = ModelRef.local(path)
+    task = ImageTask(model=model, prompt="a", steps=1, width=64, height=64, scheduler=FLOW_SCHEDULERS[0])
+    with Runner.for_task(task, "cpu") as runner, pytest.raises(PipelineError, match=problem):
+        runner.run(task)
+
+
 def test_another_class_is_refused(copied: Any) -> None:
     path = copied("sd3")
     index = json.loads((path / "model_index.json").read_text())

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 import crynux_validate as cv
-from crynux_validate.audits import bands
-from crynux_validate.audits.bands import PREDICTION, Band, Spread
+from crynux_validate.audits.bands import AuditBands, shipped_bands
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.image import SAME, Along, Direction, Errors, judge_step, judge_together
+from crynux_validate.audits.image_bands import PREDICTION, SIGNED, Band, Spread
 from crynux_validate.audits.layout import Content, Leaf, leaves_of, step_count
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
@@ -56,14 +56,14 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
 def made(limits: dict[str, float]) -> Band:
     """A band of which every limit is given: around 0, the same for several steps."""
     spreads = {name: Spread(0.0, limit, 0.0, 1.0) for name, limit in limits.items()}
-    return Band(spreads, {name: spreads[name] for name in PREDICTION}, calibrated=False)
+    return Band(spreads, {name: spreads[name] for name in PREDICTION})
 
 
 @pytest.fixture
 def band(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band for every dtype and scheduler."""
     found = made(dict.fromkeys(PREDICTION, 1e-4) | {"latent": 1e-5, "picture": 2.0, "peak": 3.0})
-    monkeypatch.setattr("crynux_validate.pipelines.images.families.family.band_for", lambda *_: found)
+    monkeypatch.setattr(AuditBands, "for_image", lambda *_: found)
 
 
 def whole(result: Any, image: int = 0) -> Any:
@@ -128,7 +128,7 @@ def test_an_honest_machine_of_another_kind_is_no_cheat(runner: Any, traced: Imag
     assert found.finding in (AuditFinding.NOISE, AuditFinding.MATCH), str(found)
     assert not found.calibrated
     known = runner.audit(traced, answer, proof, **EVERY, kinds=("oldest", "native"))
-    assert known.calibrated
+    assert known.uncalibrated == "no band was made from this model", "of this test, with random weights"
     assert known.finding in (AuditFinding.NOISE, AuditFinding.MATCH), str(known)
 
 
@@ -288,7 +288,7 @@ def test_a_short_step_may_be_rounded(runner: Any, traced: ImageTask) -> None:
     answer, trace = claimed(runner, task, rounded)
     drawn_steps = audit_steps(b"later", task, answer, 20)[0]
     found = runner.audit(task, answer, trace.prove(0, drawn_steps), seed=b"later", count=20)
-    allowed = bands.band_for("float32", task.scheduler)
+    allowed = shipped_bands().for_image(task)
     assert allowed is not None
     assert all(step.errors.latent > 0 for step in found.steps)
     assert all(allowed.times("latent", step.errors.latent) < 0.5 for step in found.steps), str(found)
@@ -375,7 +375,7 @@ def test_a_step_is_judged_by_its_errors(
 
 def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     spread = Spread(centre=1.0, between=0.01, within=0.1, reach=6.0)
-    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread), calibrated=True)
+    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread))
     steps = [replace(HONEST, prediction=1.4, smooth=1.0)] * 5
     assert {judge_step(0, errors, wide).finding for errors in steps} == {AuditFinding.NOISE}
     found = judge_together(steps, wide)
@@ -395,7 +395,7 @@ def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
 
 def test_one_step_that_is_far_off_counts_for_less_in_a_mean() -> None:
     wide, mean = Spread(0.0, 1.0, 0.0, 3.0), Spread(0.0, 0.0, 0.2, 6.0, cut=0.8)
-    band = Band(dict.fromkeys((*PREDICTION, "latent"), wide), dict.fromkeys(PREDICTION, mean), calibrated=True)
+    band = Band(dict.fromkeys((*PREDICTION, "latent"), wide), dict.fromkeys(PREDICTION, mean))
     quiet = replace(HONEST, prediction=0.0, smooth=0.0)
     one = judge_together([replace(quiet, prediction=2.9), *[quiet] * 4], band)
     every = judge_together([replace(quiet, prediction=0.6)] * 5, band)
@@ -455,29 +455,65 @@ def test_another_model_is_refused(runner: Any, traced: ImageTask, drawn: Any) ->
         cv.audit(task, score, proof, **EVERY)
 
 
-def test_the_file_of_bands_names_what_it_was_made_with() -> None:
-    found = bands.load()
-    assert found["schema"] == bands.SCHEMA
-    assert {"torch", "diffusers", "crynux_validate"} <= set(found["versions"])
-    assert found["made_from"]
+def measured(task: ImageTask) -> ImageTask:
+    """The task with the model that the shipped bands were made from."""
+    (model,) = shipped_bands().images["float32"].models
+    return task.replace(model=ModelRef(digest=model), scheduler="DDIMScheduler")
+
+
+def test_the_file_of_bands_names_what_it_was_made_with(traced: ImageTask) -> None:
+    found = shipped_bands()
+    assert {"torch", "diffusers", "transformers"} <= set(found.versions)
+    assert found.made_from
     for scheduler in ("DDIMScheduler", "UniPCMultistepScheduler", "PNDMScheduler"):
-        unknown = bands.band_for("float32", scheduler)
-        own = bands.band_for("float32", scheduler, ("oldest", "native"))
+        asked = measured(traced).replace(scheduler=scheduler)
+        unknown = found.for_image(asked)
+        own = found.for_image(asked, ("oldest", "native"))
         assert unknown is not None
         assert own is not None
-        assert (unknown.calibrated, own.calibrated) == (False, True)
-        assert bands.band_for("float32", scheduler, ("native", "oldest")) == own
+        assert "no kinds were named" in unknown.uncalibrated
+        assert bool(own.uncalibrated) == (scheduler != "DDIMScheduler"), "the others have few pictures of their own"
+        assert found.for_image(asked, ("native", "oldest")) == own
         assert own.spreads == unknown.spreads
         assert 5e-5 < own.most("prediction") < 1e-3, "between honest machines and cheats"
-        assert bands.band_for("float32", scheduler, ("native", "no such kind")) == unknown
-    assert bands.band_for("float32", "no such scheduler") is None
+        other = found.for_image(asked, ("native", "no such kind"))
+        assert other is not None
+        assert "no such kind" in other.uncalibrated
+
+
+def test_a_band_says_for_which_versions_and_models_it_was_made(traced: ImageTask) -> None:
+    found, kinds = shipped_bands(), ("oldest", "native")
+    asked = measured(traced)
+    old = replace(found, versions={**found.versions, "torch": "1.13.1"}).for_image(asked, kinds)
+    assert old is not None
+    assert old.uncalibrated.startswith("the band was made with torch 1.13.1, not ")
+    other = found.for_image(asked.replace(model=ModelRef("a/b", revision="0" * 40)), kinds)
+    assert other is not None
+    assert other.uncalibrated == "no band was made from this model"
+    assert AuditBands({}, {}, found.versions).for_image(asked, kinds) is None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: str) -> None:
-    found = bands.band_for(dtype, "DDIMScheduler")
+def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: Any, traced: ImageTask) -> None:
+    found = shipped_bands().for_image(traced.replace(dtype=dtype))
     assert found is not None
     assert 0.8 < found.spreads["prediction"].centre < 1.3
-    for name in bands.SIGNED:
+    for name in SIGNED:
         assert abs(found.spreads[name].centre) < 0.05, "honest noise has no direction"
         assert found.means[name].limit(5) < found.spreads[name].limit(1)
+
+
+def test_a_band_that_was_not_made_for_this_accuses_nobody_of_little() -> None:
+    """Between its limit and twice that nothing is said; beyond that it is a cheat by any band."""
+    spread = Spread(centre=0.0, between=1.0, within=0.0, reach=1.0)
+    spreads, means = dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread)
+    for off, own, other in (
+        (0.9, AuditFinding.NOISE, AuditFinding.NOISE),
+        (1.9, AuditFinding.CHEAT, AuditFinding.INCOMPARABLE),
+        (2.1, AuditFinding.CHEAT, AuditFinding.CHEAT),
+    ):
+        errors = replace(HONEST, prediction=off, smooth=0.0, guidance=None, reuse=None, against=None, latent=0.0)
+        for expected, band in ((own, Band(spreads, means)), (other, Band(spreads, means, 1.0, "other cards", 2.0))):
+            together = judge_together([errors, errors], band)
+            assert together is not None
+            assert (judge_step(0, errors, band).finding, together.finding) == (expected, expected)

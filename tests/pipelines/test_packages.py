@@ -108,7 +108,7 @@ def test_another_way_to_keep_a_package_is_refused(path: Path, fresh: Any, monkey
     package(path, "causal_conv1d", KERNELS)
     fresh()
     monkeypatch.setattr(packages, "_IMPLEMENTATION", ("kernel", "is_new_implementation"))
-    message = r"causal_conv1d_\w+ may compute with a package's kernels.*kernel not found.*uninstall causal_conv1d"
+    message = r"causal_conv1d_\w+ may compute with the kernels of a package.*kernel not found.*Uninstall causal_conv1d"
     with pytest.raises(DeterminismError, match=message), deterministic():
         pytest.fail("the guard was entered")
 

@@ -41,7 +41,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "openai-gpt": ({"n_embd": 64, "n_layer": 2, "n_head": 4}, "keeps nothing between tokens under a name"),
     "xlnet": ({"d_model": 64, "n_layer": 2, "n_head": 4, "d_inner": 96}, "keeps nothing between tokens under a name"),
-    "bert": ({"is_decoder": False}, "something else token by token than in one pass"),
+    "bert": ({"is_decoder": False}, "other logits token by token than in one pass"),
     "cpmant": ({"dim_head": 16, "dim_ff": 96, "prompt_length": 4}, "cannot be decoded token by token"),
 }
 
@@ -135,7 +135,7 @@ def test_faults_are_found_in_a_trained_model(
     model = tiny_text_model(tmp_path / "model")
     call = Passes.__call__
     monkeypatch.setattr(Passes, "__call__", lambda self, new: fault(self, call, new))
-    with pytest.raises(ModelError, match=r"something else token by token than in one pass .logits .* apart"):
+    with pytest.raises(ModelError, match=r"other logits token by token than in one pass: .* apart"):
         Runner(model, "text", dtype, "cpu")
 
 
@@ -153,7 +153,7 @@ def test_a_model_whose_numbers_overflow_is_refused() -> None:
     model = made("llama", {})
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(ModelError, match="or its numbers overflow"):
+    with pytest.raises(ModelError, match="or the numbers overflow"):
         found(model)
 
 

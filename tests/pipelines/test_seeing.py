@@ -289,6 +289,13 @@ def test_pictures_that_cannot_be_used_are_refused_before_the_weights(model: Mode
                 load(task, "cpu")  # type: ignore[arg-type]
 
 
+def test_long_strips_are_refused(runner: Runner, task: TextTask) -> None:
+    """A file of a few bytes would become a picture of more pixels than any machine can hold."""
+    for size in ((1 << 20, 1), (1, 101)):
+        with pytest.raises(PipelineError, match=r"pictures\.0 is [0-9x]+; expected at most 100 times as wide as high"):
+            runner.run(task.replace(pictures=[picture(0, size)]))
+
+
 def test_only_text_models_see() -> None:
     with pytest.raises(InvalidInputError, match="only text models"):
         Runner(ModelRef(digest="0" * 64), "image", pictures=True)

@@ -1,6 +1,7 @@
 """Audits of texts: honest ones pass on any kind of machine, cheats do not, and bad input is told early."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 import crynux_validate as cv
 from crynux_validate import ModelRef, Runner, TextTask
+from crynux_validate.audits.bands import AuditBands, shipped_bands
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.text_bands import TextBands, shipped_bands
+from crynux_validate.audits.text_bands import TextBands
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import TopLogits, audit_positions, entries, row_of
 from crynux_validate.pipelines.noise import gumbel, token_uniform
@@ -232,11 +234,14 @@ def test_one_token_of_the_nodes_own_choice_is_found(
     assert found.tokens == at + 1
 
 
+def own_bands(texts: TextBands) -> AuditBands:
+    return AuditBands({}, {"bfloat16": texts}, shipped_bands().versions)
+
+
 def test_a_second_hypothesis(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
     asked = task.replace(binding="tokens")
-    wide = TextBands.from_json(shipped_bands().to_json())
-    band = dataclasses.replace(wide.bands["bfloat16"], slope=0.05)
-    bands = TextBands({"bfloat16": band}, wide.made)
+    wide = shipped_bands().texts["bfloat16"]
+    bands = own_bands(dataclasses.replace(wide, band=dataclasses.replace(wide.band, slope=0.05)))
     other = asked.replace(temperature=0.6)
     result = writer.run(other)
     settings: dict[str, Any] = {"bands": bands, "against": other}
@@ -410,7 +415,7 @@ def test_bound_rows_of_nonsense_are_found_without_a_band_of_the_model(
     score = cv.TextScore.from_tokens(result.token_ids, top=top.root)
     places = audit_positions(SEED, task, score, result.token_ids)
     proof = TextProof(task.digest, result.token_ids, top.open(places))
-    unknown = TextBands(shipped_bands().bands, {})
+    unknown = own_bands(dataclasses.replace(shipped_bands().texts["bfloat16"], models=()))
     found = auditor.audit(task, score, proof, seed=SEED, bands=unknown)
     assert (found.finding, found.calibrated) == (AuditFinding.CHEAT, False), found
     assert "nothing to do with the reference's" in found.reason
@@ -418,11 +423,12 @@ def test_bound_rows_of_nonsense_are_found_without_a_band_of_the_model(
 
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity"])
-def test_a_band_is_of_numbers(number: str) -> None:
-    text = shipped_bands().to_json().replace("0.276", number)
+def test_a_band_is_of_numbers(number: str, tmp_path: Path) -> None:
+    text = json.dumps(shipped_bands().to_dict()).replace("0.276", number)
     assert number in text
+    (tmp_path / "bands.json").write_text(text)
     with pytest.raises(cv.errors.InvalidInputError):
-        TextBands.from_json(text)
+        AuditBands.load(tmp_path / "bands.json")
 
 
 def test_the_distance_of_a_row() -> None:

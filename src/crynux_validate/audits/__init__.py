@@ -7,20 +7,20 @@ import crynux_validate.lazy as _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from crynux_validate.audits.bands import AuditBands
     from crynux_validate.audits.findings import AuditFinding
     from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.proof import TraceProof
     from crynux_validate.audits.steps import audit_steps, steps_needed
-    from crynux_validate.audits.text_bands import TextBands
     from crynux_validate.audits.text_proof import TextProof
     from crynux_validate.audits.text_result import TextAudit
     from crynux_validate.audits.top import TopLogits, audit_positions
 
 _MODULE_OF = {
+    "AuditBands": "bands",
     "AuditFinding": "findings",
     "ImageAudit": "image",
     "TextAudit": "text_result",
-    "TextBands": "text_bands",
     "TextProof": "text_proof",
     "TopLogits": "top",
     "TraceProof": "proof",
@@ -30,10 +30,10 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "AuditBands",
     "AuditFinding",
     "ImageAudit",
     "TextAudit",
-    "TextBands",
     "TextProof",
     "TopLogits",
     "TraceProof",

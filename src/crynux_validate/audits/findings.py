@@ -1,8 +1,12 @@
 """What an audit says of one part of the work that it did again."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from crynux_validate.answers import Score
+from crynux_validate.encoding import shorten
+from crynux_validate.errors import InvalidInputError
 
 
 class AuditFinding(StrEnum):
@@ -23,4 +27,25 @@ def answer_hex(answer: Score) -> str | None:
     return None if answer.result_digest is None else answer.to_bytes().hex()
 
 
-__all__ = ["AuditFinding", "answer_hex"]
+def told_band(uncalibrated: str, kinds: tuple[str, str] | None, versions: Mapping[str, str]) -> dict[str, Any]:
+    """What an audit's JSON says of its band, and what a calibration needs to make one from it."""
+    return {
+        "calibrated": not uncalibrated,
+        "uncalibrated": uncalibrated,
+        "kinds": None if kinds is None else list(kinds),
+        "versions": dict(versions),
+    }
+
+
+def shown_band(uncalibrated: str) -> str:
+    """What stands behind a finding."""
+    return f", uncalibrated: {uncalibrated}" if uncalibrated else ""
+
+
+def check_kinds(kinds: object) -> None:
+    """Refuse what names no pair of kinds of machine, the node's and the auditor's."""
+    if kinds is not None and not (isinstance(kinds, tuple) and [type(kind) for kind in kinds] == [str, str]):
+        raise InvalidInputError(f"kinds is {shorten(kinds)}; expected the names of two kinds of machine, or None")
+
+
+__all__ = ["AuditFinding", "answer_hex", "check_kinds", "shown_band", "told_band"]

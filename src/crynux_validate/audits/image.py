@@ -1,16 +1,17 @@
 """What an audit says of an image: from the numbers of each step to a finding (protocol U5)."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.audits.bands import PREDICTION, Band, Spread
-from crynux_validate.audits.findings import AuditFinding, answer_hex
+from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
+from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
 from crynux_validate.encoding import summary
 from crynux_validate.shown import Shown
+from crynux_validate.tasks import ImageTask
 
 DIRECTED_FROM: Final = 0.01
 """A direction is looked at where it has at least this share of the prediction's length.
@@ -97,7 +98,7 @@ class Errors:
     against: Along | None = None
 
     def of(self, name: str) -> float | None:
-        """Return a statistic by its name in `crynux_validate.audits.bands`, None where there is none."""
+        """Return a statistic by its name in `crynux_validate.audits.image_bands`, None where there is none."""
         found = getattr(self, name)
         return found.off if isinstance(found, Along) else found
 
@@ -195,7 +196,7 @@ class ImageAudit(Shown):
     Parameters
     ----------
     task
-        The task's digest.
+        The task.
     answer
         The answer that was audited.
     image
@@ -209,19 +210,30 @@ class ImageAudit(Shown):
         Whether the first latent is that of the task's seed.
     picture
         Whether the picture is what the last latent decodes to, and its hash that of the answer.
-    band
-        What honest machines may be apart; None where nothing was measured with this dtype and scheduler. Each of its
-        limits is of the number of the same name.
+    uncalibrated
+        Why the band was not made for what was audited (other versions, model or kinds of machine), or why there is
+        none; empty where it was made for it.
+    kinds
+        The names of the node's kind of machine and of the auditor's; None where they were not given.
+    versions
+        Of the auditor's packages.
     """
 
-    task: str
+    task: ImageTask
     answer: ImageScore
     image: int
     steps: tuple[StepAudit, ...]
     together: TogetherAudit | None
     first: PartAudit
     picture: PartAudit
-    calibrated: bool
+    uncalibrated: str = ""
+    kinds: tuple[str, str] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the band was made for what was audited."""
+        return not self.uncalibrated
 
     @property
     def finding(self) -> AuditFinding:
@@ -236,11 +248,12 @@ class ImageAudit(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "task_digest": self.task,
+            "task_digest": self.task.digest,
+            "task": self.task.to_dict(),
             "answer": answer_hex(self.answer),
             "image": self.image,
             "finding": self.finding.value,
-            "calibrated": self.calibrated,
+            **told_band(self.uncalibrated, self.kinds, self.versions),
             "first": _part(self.first),
             "steps": [_step(step) for step in self.steps],
             "together": None if self.together is None else _together(self.together),
@@ -248,10 +261,10 @@ class ImageAudit(Shown):
         }
 
     def __repr__(self) -> str:
-        return summary(self, f"of image {self.image}", self.finding, f"task {self.task[:12]}")
+        return summary(self, f"of image {self.image}", self.finding, f"task {self.task.digest[:12]}")
 
     def __str__(self) -> str:
-        lines = [f"image {self.image}: {self.finding}{'' if self.calibrated else ', uncalibrated'}"]
+        lines = [f"image {self.image}: {self.finding}{shown_band(self.uncalibrated)}"]
         lines.append(_line("first latent", self.first.finding, self.first.reason))
         lines += [_line(f"step {step.step}", step.finding, step.reason) for step in self.steps]
         if self.together is not None:
@@ -272,16 +285,19 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     found = {name: value for name in _judged(band) if (value := errors.of(name)) is not None}
     off, followed = {name: band.times(name, found[name]) for name in found}, band.times("latent", errors.latent)
     times, outside = max(*off.values(), followed), [name for name in found if off[name] > 1]
+    finding = band.finding(times)
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], 1)}; {how}"
-        return StepAudit(step, AuditFinding.CHEAT, errors, direction, reason, times)
-    if followed > 1:
+        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], band, 1)}; {how}"
+    elif followed > 1:
+        direction = Direction.SCHEDULER
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
         reason = f"the latent does not follow from the prediction: off by {said}"
-        return StepAudit(step, AuditFinding.CHEAT, errors, Direction.SCHEDULER, reason, times)
-    reason = f"off by {errors.length:.2g}, as honest machines are"
-    return StepAudit(step, AuditFinding.NOISE, errors, None, reason, times)
+    else:
+        return StepAudit(step, finding, errors, None, f"off by {errors.length:.2g}, as honest machines are", times)
+    if finding is AuditFinding.INCOMPARABLE:
+        return StepAudit(step, finding, errors, None, f"{reason}{_DOUBT}", times)
+    return StepAudit(step, finding, errors, direction, reason, times)
 
 
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
@@ -292,25 +308,32 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
     other = [errors for errors in steps if not errors.equal]
     if band is None or len(other) < 2:
         return None
-    found = {}
+    worst, mean, count, times = furthest_mean(other, band)
+    said, finding = _said(worst, mean, band.means[worst], band, count), band.finding(times)
+    if finding is AuditFinding.CHEAT:
+        return TogetherAudit(finding, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
+    reason = "as honest machines are" if finding is AuditFinding.NOISE else f"{said}{_DOUBT}"
+    return TogetherAudit(finding, len(other), None, reason, times)
+
+
+def furthest_mean(steps: Sequence[Errors], band: Band) -> tuple[str, float, int, float]:
+    """Return the statistic of which the mean is furthest off: name, mean, number of steps, and times its limit."""
+    found = []
     for name in band.means:
-        values = [value for errors in other if (value := errors.of(name)) is not None]
+        values = [value for errors in steps if (value := errors.of(name)) is not None]
         if values:
-            found[name] = band.times_together(name, values), values
-    worst = max(found, key=lambda name: found[name][0])
-    times, values = found[worst]
-    said = _said(worst, band.means[worst].mean(values), band.means[worst], len(values))
-    if times > 1:
-        return TogetherAudit(AuditFinding.CHEAT, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
-    return TogetherAudit(AuditFinding.NOISE, len(other), None, "as honest machines are", times)
+            found.append((name, band.mean(name, values), len(values), band.times_together(name, values)))
+    return max(found, key=lambda one: one[3])
 
 
-def _judged(band: Band) -> Iterable[str]:
+def _judged(band: Band) -> list[str]:
     """The statistics of a prediction that were measured of honest machines."""
-    return (name for name in PREDICTION if name in band.spreads)
+    return [name for name in PREDICTION if name in band.spreads]
 
 
 _NAMED: Final = {"guidance": Direction.GUIDANCE, "reuse": Direction.REUSE, "against": Direction.AGAINST}
+
+_DOUBT: Final = "; too little to accuse a node by a band that was not made for this"
 
 _WHAT: Final = {
     "prediction": "the prediction",
@@ -321,8 +344,8 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, spread: Spread, steps: int) -> str:
-    honest = f"{spread.centre:.2g} and {spread.limit(steps):.2g} at most from it"
+def _said(name: str, value: float, spread: Spread, band: Band, steps: int) -> str:
+    honest = f"{spread.centre:.2g} and {spread.limit(steps) * band.room:.2g} at most from it"
     return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
 
 

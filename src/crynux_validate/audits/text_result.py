@@ -1,10 +1,12 @@
 """What an audit of a text found."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from crynux_validate.answers import TextScore
-from crynux_validate.audits.findings import AuditFinding, answer_hex
+from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
 from crynux_validate.encoding import summary
 from crynux_validate.shown import Shown
 from crynux_validate.tasks import TextTask
@@ -25,8 +27,9 @@ class TextAudit(Shown):
         said. Never ``MATCH``: a pass over a text rounds in another way than writing it, even on one machine.
     reason
         Why, in a sentence.
-    calibrated
-        Whether the bands were made from this model and dtype.
+    uncalibrated
+        Why the band was not made for what was audited (another model, dtype or versions), or why there is none; empty
+        where it was made for it.
     tokens, of
         How many tokens were looked at, and how many the text has: an audit stops where it has found a cheat. 0 where
         the task's tokens have no margins.
@@ -44,13 +47,21 @@ class TextAudit(Shown):
         value; None without one, and where the audit stopped before.
     seconds
         Wall time, without loading.
+    odd_margins
+        The place of each odd token, sequences one after the other, and its margin.
+    row_logs
+        For each opened position that was looked at the logarithm of how far its row is from the reference's.
+    kinds
+        The names of the node's kind of machine and of the auditor's; None where they were not given.
+    versions
+        Of the auditor's packages.
     """
 
     task: TextTask
     answer: TextScore
     finding: AuditFinding
     reason: str
-    calibrated: bool
+    uncalibrated: str
     tokens: int
     of: int
     odd: int
@@ -61,17 +72,38 @@ class TextAudit(Shown):
     against: float | None = None
     against_limit: float | None = None
     seconds: float = 0.0
+    odd_margins: tuple[tuple[int, float], ...] = ()
+    row_logs: tuple[float, ...] = ()
+    kinds: tuple[str, str] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the band was made for what was audited."""
+        return not self.uncalibrated
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         value = {name: found for name, found in vars(self).items() if name not in ("task", "answer")}
         limits = None if self.top_limits is None else list(self.top_limits)
-        named = {"task_digest": self.task.digest, "answer": answer_hex(self.answer)}
-        return {**named, **value, "finding": self.finding.value, "top_limits": limits}
+        named = {"task_digest": self.task.digest, "task": self.task.to_dict(), "answer": answer_hex(self.answer)}
+        rows = [one if math.isfinite(one) else None for one in self.row_logs]
+        measured = {
+            "odd_margins": [list(found) for found in self.odd_margins],
+            "row_logs": rows,
+        }
+        return {
+            **named,
+            **value,
+            **measured,
+            **told_band(self.uncalibrated, self.kinds, self.versions),
+            "finding": self.finding.value,
+            "top_limits": limits,
+        }
 
     def __str__(self) -> str:
         lines = [
-            f"finding      {self.finding}{'' if self.calibrated else ', uncalibrated'}",
+            f"finding      {self.finding}{shown_band(self.uncalibrated)}",
             f"reason       {self.reason}",
         ]
         if self.tokens:

@@ -13,6 +13,8 @@ from crynux_validate.calibration.result import Excluded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from crynux_validate.calibration.audits.calibrating import calibrate_audits
+    from crynux_validate.calibration.audits.records import read_audits
     from crynux_validate.calibration.calibrating import calibrate as calibrate
     from crynux_validate.calibration.keyed import BandRates, KeyedCalibration, KeyedSample, calibrate_keyed
     from crynux_validate.calibration.reading import kind_of, read_samples, sample_of
@@ -35,21 +37,24 @@ __all__ = [
     "Recommendation",
     "Sample",
     "Samples",
+    "calibrate_audits",
     "calibrate_keyed",
     "draw_plot",
     "kind_of",
+    "read_audits",
     "read_samples",
     "sample_of",
     "write_samples",
 ]
 
 _MODULE_OF = {
+    "calibrate_audits": "audits.calibrating", "read_audits": "audits.records",
     "BandRates": "keyed", "KeyedCalibration": "keyed", "KeyedSample": "keyed", "calibrate_keyed": "keyed",
     "calibrate": "calibrating", "kind_of": "reading", "read_samples": "reading", "sample_of": "reading",
     "Sample": "samples", "Samples": "samples", "write_samples": "tables",
 }  # fmt: skip
 _NEEDS = dict.fromkeys(_MODULE_OF, ("calibration", ("numpy",))) | dict.fromkeys(
-    ("calibrate", "calibrate_keyed"), ("calibration", ("numpy", "scipy"))
+    ("calibrate", "calibrate_audits", "calibrate_keyed"), ("calibration", ("numpy", "scipy"))
 )
 
 __all__ = _lazy.public(__all__, _NEEDS)

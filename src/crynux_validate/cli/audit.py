@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import crynux_validate
 from crynux_validate.answers import MAX_ANSWER_BYTES, ImageScore, TextScore, answer_from_bytes
@@ -12,7 +12,7 @@ from crynux_validate.audits.layout import check_traced
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
-from crynux_validate.cli import audit_text
+from crynux_validate.cli import audit_inputs, audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
 from crynux_validate.cli.run import add_part_flag, check_model, located
 from crynux_validate.errors import InvalidInputError
@@ -52,10 +52,7 @@ def add_parser(commands: Commands) -> None:
     _add_draw(auditor)
     auditor.add_argument("--model", metavar="DIR", help="the local folder of a model that the task names by its digest")
     add_part_flag(auditor)
-    auditor.add_argument(
-        "--kinds", nargs=2, metavar=("NODE", "OWN"), help="the names of both kinds of machine in the file of bands"
-    )
-    audit_text.add_options(auditor)
+    audit_inputs.add_options(auditor)
     auditor.add_argument(
         "--allow-unpinned", action="store_true", help="accept a model revision that can change, such as a branch"
     )
@@ -86,7 +83,7 @@ def prove(arguments: argparse.Namespace) -> int:
         return audit_text.prove(arguments, asked, _of_text(answer), folder, out)
     task = check_traced(asked)
     _check_draw(arguments)
-    drawn = audit_steps(audit_text.seed_of(arguments.seed), task, _of_image(answer), arguments.steps)
+    drawn = audit_steps(audit_inputs.seed_of(arguments.seed), task, _of_image(answer), arguments.steps)
     trace = Trace.load(folder / "trace.bin", task)
     for image, steps in drawn.items():
         proof = trace.prove(image, steps)
@@ -105,17 +102,15 @@ def audit(arguments: argparse.Namespace) -> int:
     """Audit an answer; 1 where it is not found right."""
     asked = _task(arguments.task, allow_unpinned=arguments.allow_unpinned)
     check_model(arguments, asked)
+    settings = audit_inputs.settings_of(arguments, asked)
     if isinstance(asked, TextTask):
-        return audit_text.audit(arguments, asked, _of_text(_answer(arguments.answer)))
+        return audit_text.audit(arguments, asked, _of_text(_answer(arguments.answer)), settings)
     task = check_traced(asked)
-    if arguments.against is not None:
-        raise InvalidInputError("--against is for texts; for an image use crynux_validate.audit(..., against=TASK)")
     _check_draw(arguments)
     answer = _of_image(_answer(arguments.answer))
     proof = TraceProof.load(arguments.proof, task)
-    seed = audit_text.seed_of(arguments.seed)
-    kinds = None if arguments.kinds is None else (arguments.kinds[0], arguments.kinds[1])
-    found = _audited(arguments, task, answer, proof, seed, kinds)
+    seed = audit_inputs.seed_of(arguments.seed)
+    found = _audited(arguments, task, answer, proof, seed, settings)
     if arguments.json:
         say_json(found.to_dict())
     else:
@@ -130,20 +125,27 @@ def _audited(
     answer: ImageScore,
     proof: TraceProof,
     seed: bytes,
-    kinds: tuple[str, str] | None,
+    settings: dict[str, Any],
 ) -> ImageAudit:
     from crynux_validate.pipelines.images.audit import check_proof
 
-    check_proof(task, answer, proof, seed, arguments.steps, kinds)
+    against = settings.pop("against")
+    check_proof(task, answer, proof, seed, arguments.steps, **settings)
     others = [str(image) for image in audit_steps(seed, task, answer, arguments.steps) if image != proof.image]
     if others:
         note(
             f"this is image {proof.image} alone: the seed draws steps of image {', '.join(others)} too; audit its proof"
         )
     task = located(arguments, task)
+    other = audit_inputs.located_other(arguments, against, task)
     note(f"loading {task.model} ...")
+    settings |= {"seed": seed, "count": arguments.steps}
     with crynux_validate.Runner.for_task(task, arguments.device) as runner:
-        return runner.audit(task, answer, proof, seed=seed, count=arguments.steps, kinds=kinds)
+        if other is None:
+            return runner.audit(task, answer, proof, **settings)
+        note(f"loading {other.model} ...")
+        with crynux_validate.Runner.for_task(other, arguments.device) as against:
+            return runner.audit(task, answer, proof, **settings, against=against)
 
 
 def _check_draw(arguments: argparse.Namespace) -> None:

@@ -6,15 +6,14 @@ from typing import Any
 
 from crynux_validate.answers import TextScore
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.text_bands import MAX_BYTES, TextBands
 from crynux_validate.audits.text_proof import MAX_PROOF_BYTES, TextProof
 from crynux_validate.audits.top import OPENED, TopLogits, audit_positions
+from crynux_validate.cli.audit_inputs import located_other, seed_of
 from crynux_validate.cli.common import note, read_file, say, say_json
 from crynux_validate.cli.run import located
-from crynux_validate.encoding import parse_hex
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
-from crynux_validate.tasks import MAX_TASK_BYTES, TextTask, task_from_json
+from crynux_validate.tasks import TextTask
 
 
 def prove(arguments: argparse.Namespace, task: TextTask, answer: TextScore, folder: Path, out: Path) -> int:
@@ -40,23 +39,19 @@ def prove(arguments: argparse.Namespace, task: TextTask, answer: TextScore, fold
     return 0
 
 
-def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore) -> int:
+def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore, settings: dict[str, Any]) -> int:
     """Audit a text; 0 where it is as an honest one, otherwise 1."""
     proof = TextProof.from_json(read_file(arguments.proof, "the proof", MAX_PROOF_BYTES))
-    settings: dict[str, Any] = {"seed": _seed(arguments, task), "count": arguments.positions, "against": None}
-    settings["bands"] = _bands(arguments.bands)
-    if arguments.against is not None:
-        settings["against"] = _other_task(arguments)
+    settings |= {"seed": _seed(arguments, task), "count": arguments.positions}
     from crynux_validate.pipelines.text.audit import TextAuditor, prepared
 
     _, _, found = prepared(task, answer, proof, **settings)
     if found is None:
         task = located(arguments, task)
-        if settings["against"] is not None and settings["against"].model == task.model:
-            settings["against"] = settings["against"].replace(model=task.model)
+        settings["against"] = located_other(arguments, settings["against"], task)
         note(f"loading {task.model} ...")
         with TextAuditor.for_task(task, arguments.device) as auditor:
-            found = auditor.audit(task, answer, proof, **settings)
+            found = auditor.audit(task, answer, proof, **settings, whole=arguments.whole)
     if arguments.json:
         say_json(found.to_dict())
     else:
@@ -73,31 +68,6 @@ def _seed(arguments: argparse.Namespace, task: TextTask) -> bytes | None:
     if arguments.seed is None:
         raise InvalidInputError("--seed is missing: the task binds the largest logits, and a seed draws positions")
     return seed_of(arguments.seed)
-
-
-def seed_of(text: str) -> bytes:
-    """Read a seed in hexadecimal digits, also after ``0x``, as beacons and chains write it."""
-    return parse_hex(text.removeprefix("0x"), "--seed")
-
-
-def _bands(path: str | None) -> TextBands | None:
-    return None if path is None else TextBands.from_json(read_file(path, "the bands", MAX_BYTES))
-
-
-def _other_task(arguments: argparse.Namespace) -> TextTask:
-    data = read_file(arguments.against, "the second hypothesis", MAX_TASK_BYTES)
-    other = task_from_json(data, allow_unpinned=arguments.allow_unpinned)
-    if not isinstance(other, TextTask):
-        raise InvalidInputError("--against is no text task; give the task with another model or other sampling")
-    return other
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give ``audit`` what is for texts alone."""
-    parser.add_argument(
-        "--bands", metavar="FILE", help="what counts as noise, as python -m benchmarks.text_audits writes it"
-    )
-    parser.add_argument("--against", metavar="TASK.json", help="a second hypothesis: the same task, sampled otherwise")
 
 
 def add_positions(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     from crynux_validate.cli import (
         audit,
         calibrate,
+        calibrate_audits,
         compare,
         completion,
         demo,
@@ -71,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="show the library's log on standard error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     parts = (
-        *(demo, run, audit, hash_command, compare, keyed, judge, calibrate, stake),
+        *(demo, run, audit, hash_command, compare, keyed, judge, calibrate, calibrate_audits, stake),
         *(ledger, evidence, report, vectors, schema, env, doctor, completion),
     )
     for command in parts:

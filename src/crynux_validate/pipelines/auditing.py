@@ -15,7 +15,7 @@ from crynux_validate.tasks import ImageTask, Task, TextTask
 if TYPE_CHECKING:
     import torch
 
-    from crynux_validate.audits.text_bands import TextBands
+    from crynux_validate.audits.bands import AuditBands
 
 
 @overload
@@ -27,6 +27,7 @@ def audit(
     seed: bytes,
     count: int,
     kinds: tuple[str, str] | None = None,
+    bands: "AuditBands | None" = None,
     against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
 ) -> ImageAudit: ...
@@ -40,8 +41,10 @@ def audit(
     *,
     seed: bytes | None = None,
     count: int = 32,
-    bands: "TextBands | None" = None,
+    kinds: tuple[str, str] | None = None,
+    bands: "AuditBands | None" = None,
     against: TextTask | None = None,
+    whole: bool = False,
     device: "str | torch.device | None" = None,
 ) -> TextAudit: ...
 
@@ -66,10 +69,12 @@ def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | 
         What draws the steps (`crynux_validate.audits.steps.audit_steps`) or positions (`audit_positions`): 1 to 256
         bytes that nobody knew when the answer was bound, and how many. A text task that binds no rows has no seed.
     kinds
-        For images: the names of the node's kind of machine and of this one, as in the file of bands; None where no band
-        was measured for them: the widest of the dtype and scheduler counts then.
+        The names of the node's kind of machine and of this one, as in the bands. Of images the band is uncalibrated
+        without them. To make a band from this audit they are needed.
     bands
-        For texts: what counts as noise; those of this package by default.
+        What counts as noise; those of this package by default (`crynux_validate.calibration.calibrate_audits`).
+    whole
+        Of texts: look at all tokens even where a limit is passed, so that a band can be made from the audit.
     against
         A second hypothesis. For images the same task with another model that the node may have used, like a known
         rounding of the weights: one evaluation more for each step with other bits. For texts the same task with another
@@ -106,17 +111,18 @@ def _audit_image(
     seed: bytes,
     count: int,
     kinds: tuple[str, str] | None = None,
+    bands: "AuditBands | None" = None,
     against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
 ) -> ImageAudit:
     with needed_for("audit", "image"):
         from crynux_validate.pipelines.images.audit import check_proof
-    check_proof(task, answer, proof, seed, count, kinds)
+    check_proof(task, answer, proof, seed, count, kinds, bands)
     if against is not None:
         check_type(against, ImageTask, "against", "an ImageTask, or None")
         if against.replace(model=task.model) != task:
             raise InvalidInputError("against differs from the task in more than its model; give the task with another")
-    settings: Any = {"seed": seed, "count": count, "kinds": kinds}
+    settings: Any = {"seed": seed, "count": count, "kinds": kinds, "bands": bands}
     with Runner.for_task(task, device) as runner:
         if against is None:
             return runner.audit(task, answer, proof, **settings)

@@ -24,6 +24,7 @@ from crynux_validate.tasks.text import check_bits
 if TYPE_CHECKING:
     import torch
 
+    from crynux_validate.audits.bands import AuditBands
     from crynux_validate.audits.image import ImageAudit
     from crynux_validate.audits.proof import TraceProof
     from crynux_validate.pipelines.images.drawing import ImageResult
@@ -209,6 +210,7 @@ class Runner:
         seed: bytes,
         count: int,
         kinds: tuple[str, str] | None = None,
+        bands: "AuditBands | None" = None,
         against: "Runner | None" = None,
     ) -> "ImageAudit":
         """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`.
@@ -218,7 +220,7 @@ class Runner:
         """
         from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
-        check_proof(task, answer, proof, seed, count, kinds)
+        check_proof(task, answer, proof, seed, count, kinds, bands)
         if against is not None:
             check_type(against, Runner, "against", "a Runner of the other model")
             against._check(task.replace(model=against.model))
@@ -229,7 +231,7 @@ class Runner:
         start = time.perf_counter()
         with deterministic():
             other = None if against is None else against._in_float32
-            found = audit_image(loaded, task, answer, proof, kinds, reference=self._in_float32, against=other)
+            found = audit_image(loaded, task, answer, proof, kinds, bands, reference=self._in_float32, against=other)
         _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
         return found
 

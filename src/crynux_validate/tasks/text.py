@@ -93,7 +93,7 @@ class TextTask(BaseTask):
         The input as it is, 0 to 2^31-1 each.
     pictures
         What the blocks ``{"type": "image"}`` in messages show, in their order, at most 16; for vision-language models.
-        PNG files without alpha, at most 16 MiB and 2^24 pixels each.
+        PNG files without alpha, at most 16 MiB and 2^24 pixels each, the long side at most 100 times the short one.
     tools
         JSON objects that describe functions, for the chat template; with `messages` only. Templates see their keys in
         the order of canonical JSON, as in messages.

@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 
 from crynux_validate.answers import ImageScore
-from crynux_validate.audits.bands import Band
-from crynux_validate.audits.findings import AuditFinding
+from crynux_validate.audits.bands import AuditBands, bands_or_shipped, installed
+from crynux_validate.audits.findings import AuditFinding, check_kinds
 from crynux_validate.audits.image import SAME, Errors, ImageAudit, PartAudit, judge_step, judge_together
+from crynux_validate.audits.image_bands import Band
 from crynux_validate.audits.layout import Content, Leaf, check_traced, step_count
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.steps import audit_steps
-from crynux_validate.encoding import check_type, shorten
+from crynux_validate.encoding import check_type
 from crynux_validate.errors import InvalidInputError, PipelineError
 from crynux_validate.hashing import image_hash
 from crynux_validate.pipelines.images.comparing import Computed, compare, norm, share, wide
@@ -35,11 +36,12 @@ def check_proof(
     seed: bytes,
     count: int,
     kinds: tuple[str, str] | None = None,
+    bands: AuditBands | None = None,
 ) -> None:
     """Refuse what cannot be audited, before a model is loaded; errors as for `crynux_validate.audit`."""
     check_traced(task)
-    if kinds is not None and not (isinstance(kinds, tuple) and [type(kind) for kind in kinds] == [str, str]):
-        raise InvalidInputError(f"kinds is {shorten(kinds)}; expected the names of two kinds of machine, or None")
+    check_kinds(kinds)
+    bands_or_shipped(bands)
     check_type(proof, TraceProof, "the proof", "a TraceProof, as Trace.prove makes and TraceProof.load reads it")
     if proof.task != task:
         raise InvalidInputError(f"the proof is of the task {proof.task.digest[:16]}..., not of {task.digest[:16]}...")
@@ -60,6 +62,7 @@ def audit_image(
     answer: ImageScore,
     proof: TraceProof,
     kinds: tuple[str, str] | None,
+    bands: AuditBands | None = None,
     *,
     reference: Callable[[], LoadedModel],
     against: Callable[[], LoadedModel] | None = None,
@@ -68,7 +71,7 @@ def audit_image(
 
     Parameters
     ----------
-    loaded, task, answer, proof, kinds
+    loaded, task, answer, proof, kinds, bands
         As for `Runner.audit`.
     reference
         Gives the model in float32, made from the task's weights; called where bits differ.
@@ -78,7 +81,7 @@ def audit_image(
     shape = loaded.latent_shape(task)
     if proof.latent != shape:
         raise InvalidInputError(f"the proof has latents of shape {proof.latent}; those of the model have {shape}")
-    band = loaded.family.band(task, kinds)
+    band = loaded.family.band(bands_or_shipped(bands), task, kinds)
     with quiet("transformers", "diffusers"):
         loaded.check(task)
         proved = Proved(proof, loaded.device)
@@ -93,8 +96,10 @@ def audit_image(
         picture = _picture(loaded, task, answer, proof, proved, band)
     steps = tuple(judge_step(step, found, band) for step, found in errors.items())
     together = judge_together(errors.values(), band)
-    calibrated = band is not None and band.calibrated
-    return ImageAudit(task.digest, answer, proof.image, steps, together, first, picture, calibrated)
+    uncalibrated = "there is no band for this dtype and scheduler" if band is None else band.uncalibrated
+    return ImageAudit(
+        task, answer, proof.image, steps, together, first, picture, uncalibrated, kinds, dict(installed())
+    )
 
 
 def _computed(
@@ -191,10 +196,11 @@ def _picture(
         return PartAudit(AuditFinding.INCOMPARABLE, off, reason, peak)
     said = f"off by {off:.2g} levels, one sample by {peak}"
     times = max(band.times("picture", off), band.times("peak", peak))
-    if times <= 1:
-        return PartAudit(AuditFinding.NOISE, off, f"{said}, as honest machines are", peak, times)
+    finding = band.finding(times)
+    if finding is AuditFinding.NOISE:
+        return PartAudit(finding, off, f"{said}, as honest machines are", peak, times)
     reason = f"{said}; honest machines by {band.most('picture'):.2g}, one by {band.most('peak'):.2g}"
-    return PartAudit(AuditFinding.CHEAT, off, reason, peak, times)
+    return PartAudit(finding, off, reason, peak, times)
 
 
 def _same(proof: TraceProof, content: Content, step: int, again: torch.Tensor) -> bool:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from crynux_validate.answers import TextScore
-from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.text_bands import TextBand, TextBands, bands_or_shipped
+from crynux_validate.audits.bands import AuditBands, bands_or_shipped, installed
+from crynux_validate.audits.findings import AuditFinding, check_kinds
+from crynux_validate.audits.text_bands import TextBand
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.text_result import TextAudit
 from crynux_validate.audits.top import LARGEST, OPENED, Place, audit_positions, entries, told
@@ -34,6 +35,9 @@ from crynux_validate.tasks.text import check_bits
 
 _LEAST: Final = 1e-9
 """A difference of rows that counts as none: its logarithm must be a number."""
+
+_LARGEST: Final = 8.0
+"""The largest margin that an audit of a whole text tells from larger ones, in logits."""
 
 _SAME: Final = (
     "messages",
@@ -108,11 +112,14 @@ class TextAuditor:
         *,
         seed: bytes | None = None,
         count: int = OPENED,
-        bands: TextBands | None = None,
+        kinds: tuple[str, str] | None = None,
+        bands: AuditBands | None = None,
         against: TextTask | None = None,
+        whole: bool = False,
     ) -> TextAudit:
         """Say whether a text was computed as its task says; for parameters and errors see `audit_text`."""
-        band, calibrated, ready = prepared(task, answer, proof, seed, count, bands, against)
+        check_flag(whole, "whole")
+        band, uncalibrated, ready = prepared(task, answer, proof, seed, count, bands, against, kinds)
         if ready is not None:
             return ready
         self._check(task)
@@ -121,14 +128,14 @@ class TextAuditor:
             raise PipelineError("this auditor is closed; make a new one")
         start, without_margins = time.perf_counter(), incomparable(task)
         with deterministic(), quiet("transformers"):
-            looked = _Look(loaded, task, proof, band)
+            looked = _Look(loaded, task, proof, band, whole)
             finding, reason = looked.all()
             other = None
             if finding is AuditFinding.NOISE and against is not None and without_margins is None:
                 # Its pictures are the task's, of which it is known where they lie.
                 second = against.replace(pictures=task.pictures)
                 other = looked.margins - self._of(second, proof, band)
-        limits = None if looked.top is None or not calibrated else band.top_limits(len(looked.logs))
+        limits = None if looked.top is None or uncalibrated else band.top_limits(len(looked.logs))
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
         elif looked.top is not None and finding is AuditFinding.NOISE:
@@ -137,9 +144,10 @@ class TextAuditor:
             finding, reason = AuditFinding.INCOMPARABLE, f"{without_margins}; the bound logits show no cheat"
         tokens = looked.tokens if without_margins is None else 0
         return TextAudit(
-            task, answer, finding, reason, calibrated, tokens, sum(map(len, proof.token_ids)), looked.odd,
+            task, answer, finding, reason, uncalibrated, tokens, sum(map(len, proof.token_ids)), len(looked.odd),
             looked.margins, band.most(tokens), looked.top, limits, other,
             None if other is None else band.against, time.perf_counter() - start,
+            tuple(looked.odd), tuple(looked.logs), kinds, dict(installed()),
         )  # fmt: skip
 
     def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
@@ -181,15 +189,16 @@ def prepared(
     proof: TextProof,
     seed: bytes | None,
     count: int,
-    bands: TextBands | None,
+    bands: AuditBands | None,
     against: TextTask | None,
-) -> tuple[TextBand, bool, TextAudit | None]:
+    kinds: tuple[str, str] | None = None,
+) -> tuple[TextBand, str, TextAudit | None]:
     """Check all that can be checked without a model.
 
     Returns
     -------
-    band, calibrated
-        The band of the task, and whether it was made from it.
+    band, uncalibrated
+        The band of the task, and why it was not made for it; empty where it was.
     audit
         The audit, where it can be said already; otherwise None.
     """
@@ -198,7 +207,8 @@ def prepared(
     _check_places(task, answer, proof, seed, count)
     if against is not None:
         _check_against(task, against)
-    found = bands_or_shipped(bands).of(task)
+    check_kinds(kinds)
+    found = bands_or_shipped(bands).for_text(task)
     # Bound rows can be judged without margins.
     reason = (incomparable(task) if proof.top is None else None) or (None if against is None else incomparable(against))
     if found is None:
@@ -206,9 +216,9 @@ def prepared(
     if reason is None and found is not None:
         return *found, None
     length = sum(map(len, proof.token_ids))
-    audit = TextAudit(task, answer, AuditFinding.INCOMPARABLE, str(reason), calibrated=False, tokens=0, of=length,
-                      odd=0, margins=0.0, limit=0.0)  # fmt: skip
-    return TextBand(1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0), False, audit
+    audit = TextAudit(task, answer, AuditFinding.INCOMPARABLE, str(reason), str(reason), tokens=0, of=length,
+                      odd=0, margins=0.0, limit=0.0, kinds=kinds)  # fmt: skip
+    return TextBand(1.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0), str(reason), audit
 
 
 def _check_places(task: TextTask, answer: TextScore, proof: TextProof, seed: bytes | None, count: int) -> None:
@@ -252,12 +262,15 @@ class _Look:
     task: TextTask
     proof: TextProof
     band: TextBand
+    whole: bool = False
     tokens: int = 0
-    odd: int = 0
+    odd: list[tuple[int, float]] = field(default_factory=list)
     margins: float = 0.0
     logs: list[float] = field(default_factory=list)
     why: str | None = None
     """What is wrong with a single token."""
+    nonsense: str | None = None
+    """What is wrong with a row of the node itself."""
 
     @property
     def top(self) -> float | None:
@@ -272,11 +285,17 @@ class _Look:
         for sequence, ids in enumerate(self.proof.token_ids):
             if wrong := self._wrong_end(sequence, ids, most):
                 return AuditFinding.CHEAT, wrong
+        found: str | None = None
         for _ in self.each():
-            if self.why is not None:
-                return AuditFinding.CHEAT, self.why
-            if self.margins > self.band.most(self.tokens):
-                return AuditFinding.CHEAT, "the tokens are further from the reference's choice than honest ones"
+            if self.nonsense is not None:
+                return AuditFinding.CHEAT, self.nonsense
+            if found is None and self.margins > self.band.most(self.tokens):
+                found = "the tokens are further from the reference's choice than honest ones"
+            found = self.why or found
+            if found is not None and not self.whole:
+                break
+        if found is not None:
+            return AuditFinding.CHEAT, found
         return AuditFinding.NOISE, "the tokens are as far from the reference's choice as honest ones"
 
     def _wrong_end(self, sequence: int, ids: tuple[int, ...], most: int) -> str | None:
@@ -303,8 +322,11 @@ class _Look:
             seen: TokenIds = np.array([*prompt, *ids], dtype=np.int64)
             for step, logits in enumerate(reference.rows(self.loaded, prompt, ids, beside)):
                 before = seen[: len(prompt) + step]
-                found = 0.0 if margins is None else margins.of(logits, before, step, ids[step], self.band.alone)
-                self.tokens, self.odd = self.tokens + 1, self.odd + (found > 0)
+                most = max(self.band.alone, _LARGEST) if self.whole else self.band.alone
+                found = 0.0 if margins is None else margins.of(logits, before, step, ids[step], most)
+                if found > 0:
+                    self.odd.append((self.tokens, found))
+                self.tokens += 1
                 self.margins += min(found, self.band.clip)
                 if found >= self.band.alone:
                     self.why = f"{told((sequence, step))} is further from the reference's choice than any honest one"
@@ -316,10 +338,10 @@ class _Look:
         """Compare an opened row with the reference's logits, and with the token that was chosen from it."""
         bound = entries(row)
         if len(bound) != min(LARGEST, len(logits)) or any(found >= len(logits) for found, _ in bound):
-            self.why = f"the bound row of {told(place)} has tokens that the model does not, or fewer than it has"
+            self.nonsense = f"the bound row of {told(place)} has tokens that the model does not, or fewer than it has"
             return
         if contradicts(self.task, bound, seen, *place, token):
-            self.why = f"{told(place)} is not what the task chooses from the logits that the node bound itself"
+            self.nonsense = f"{told(place)} is not what the task chooses from the logits that the node bound itself"
         self.logs.append(math.log(max(_LEAST, row_distance(bound, logits))))
 
 
@@ -351,7 +373,7 @@ def _by_rows(found: float, limits: tuple[float, float] | None, band: TextBand) -
     if limits is None:
         return AuditFinding.NOISE, (
             "the tokens are as far from the reference's choice as honest ones; the bound logits were not judged, since "
-            "no band was made from this model"
+            "no band was made for them"
         )
     if found > limits[1]:
         return AuditFinding.CHEAT, "the bound logits are further from the reference's than honest ones"
@@ -367,8 +389,10 @@ def audit_text(
     *,
     seed: bytes | None = None,
     count: int = OPENED,
-    bands: TextBands | None = None,
+    kinds: tuple[str, str] | None = None,
+    bands: AuditBands | None = None,
     against: TextTask | None = None,
+    whole: bool = False,
     device: "str | torch.device | None" = None,
 ) -> TextAudit:
     """Say whether a text was computed as its task says: one pass over input and claimed tokens, in float32.
@@ -386,10 +410,14 @@ def audit_text(
     seed, count
         For a task that binds ``top``: 1 to 256 bytes that nobody knew when the answer was bound, and how many positions
         they draw (`audit_positions`).
+    kinds
+        The names of the node's kind of machine and of this one, for a band that is made from this audit.
     bands
         What counts as noise; those of this package by default (`shipped_bands`).
     against
         A second hypothesis: the same task with another model or other sampling parameters. It costs a second pass.
+    whole
+        Look at all tokens even where a limit is passed, so that a band can be made from the audit.
     device
         As for `Runner`.
 
@@ -402,8 +430,10 @@ def audit_text(
     ModelError, PipelineError, DeterminismError
         As for `Runner`.
     """
-    _, _, ready = prepared(task, answer, proof, seed, count, bands, against)
+    _, _, ready = prepared(task, answer, proof, seed, count, bands, against, kinds)
     if ready is not None:
         return ready
     with TextAuditor.for_task(task, device) as auditor:
-        return auditor.audit(task, answer, proof, seed=seed, count=count, bands=bands, against=against)
+        return auditor.audit(
+            task, answer, proof, seed=seed, count=count, kinds=kinds, bands=bands, against=against, whole=whole
+        )

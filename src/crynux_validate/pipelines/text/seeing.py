@@ -7,7 +7,7 @@ configuration: a part of it also stands in files that older repositories lack.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -17,6 +17,12 @@ from crynux_validate.pipelines.models.loading import RUNNING, first_line
 from crynux_validate.pipelines.models.recipe import plain, versions
 from crynux_validate.pipelines.pictures import read_picture
 from crynux_validate.tasks import ModelRef, TextTask
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LONGEST: Final = 100
+"""How many times the short side of a picture fits into the long one, at most."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,9 @@ class Eyes:
         Raises
         ------
         PipelineError
-            For a picture that cannot be used, and a text that has another number of places for pictures.
+            For a picture that cannot be used or is a long strip, and a text with another number of places for pictures.
         """
-        pictures = [read_picture(name, picture) for name, picture in task.pictures_named().items()]
+        pictures = [_shaped(name, read_picture(name, picture)) for name, picture in task.pictures_named().items()]
         try:
             found = self.processor(text=text, images=pictures or None, add_special_tokens=False, return_tensors="pt")
         except RUNNING as error:
@@ -113,6 +119,16 @@ class Eyes:
         """Describe it, read back."""
         images = self.processor.image_processor
         return {"class": type(images).__name__, "settings": plain(images.to_dict()), "versions": versions(("pillow",))}
+
+
+def _shaped(name: str, picture: "Image.Image") -> "Image.Image":
+    """Refuse long strips, which processors would enlarge without a limit until the short side is what they want."""
+    width, height = picture.size
+    if max(width, height) > LONGEST * min(width, height):
+        raise PipelineError(
+            f"{name} is {width}x{height}; expected at most {LONGEST} times as wide as high, or as high as wide: cut it"
+        )
+    return picture
 
 
 def eyes(model: ModelRef, config: Any, images: Any, tokenizer: Any) -> Eyes:

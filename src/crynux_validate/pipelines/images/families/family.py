@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crynux_validate.audits.bands import Band, band_for
+from crynux_validate.audits.bands import AuditBands
+from crynux_validate.audits.image_bands import Band
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.models.loading import DTYPES
@@ -166,11 +167,11 @@ class Family(ABC):
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:
         """Decode the latents of one image: (height, width, 3), 0 to 1."""
 
-    def band(self, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
+    def band(self, bands: AuditBands, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
         """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
 
         That is so of tasks that are given pictures.
         """
         if task.pictures_named():
             return None
-        return band_for(task.dtype, task.scheduler, kinds)
+        return bands.for_image(task, kinds)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crynux_validate.audits.bands import Band
+from crynux_validate.audits.bands import AuditBands
+from crynux_validate.audits.image_bands import Band
 from crynux_validate.pipelines.images.decoding import as_numpy, decoded
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_length
@@ -89,6 +90,6 @@ class Flow(Family):
         scaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         return as_numpy(pipeline, decoded(vae, scaled))
 
-    def band(self, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:  # noqa: ARG002
+    def band(self, bands: AuditBands, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:  # noqa: ARG002
         """Nothing was measured of flows yet."""
         return None

@@ -1,0 +1,1 @@
+"""Bands of audits, made from honest ones (`calibrate_audits`)."""
