@@ -80,6 +80,9 @@ def test_every_field_counts() -> None:
         "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
         "controlnet": ControlNet(ModelRef("owner/name", revision="1" * 40), PictureRef("2" * 64)),
         "start": StartPicture(PictureRef("3" * 64)),
+        "prompt_syntax": "compel",
+        "max_sequence_length": 256,
+        "true_cfg_scale": 2.0,
         "binding": "trace",
     }
     assert set(changes) == set(ImageTask.model_fields) - {"algorithm"}, "there is one algorithm yet"

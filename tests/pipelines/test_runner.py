@@ -1,11 +1,13 @@
 """The runner: what it loads, what it refuses, what it reports and saves."""
 
+import gc
 import importlib
 import io
 import json
 import logging
 import shutil
 import warnings
+import weakref
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import metadata
 from pathlib import Path
@@ -138,6 +140,23 @@ def test_a_closed_runner_says_so(model: Any, task: ImageTask) -> None:
     assert "closed" in repr(closed)
     with pytest.raises(PipelineError, match="this runner is closed"):
         closed.run(task)
+
+
+@pytest.mark.parametrize("holds_itself", [False, True])
+def test_a_closed_runner_holds_nothing(task: ImageTask, holds_itself: bool) -> None:
+    opened = Runner.for_task(task, "cpu")
+    opened.run(task.replace(steps=1))
+    unet = opened._loaded.pipeline.unet  # type: ignore[union-attr]
+    if holds_itself:
+        unet.__dict__["itself"] = unet
+    held = [weakref.ref(unet), weakref.ref(next(unet.parameters()))]
+    del unet
+    gc.disable()
+    try:
+        opened.close()
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
