@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from crynux_validate.encoding import check_integer
 from crynux_validate.errors import InvalidTaskError
 from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.records import Record, check_number, check_picture, or_null, record_schema
@@ -53,6 +54,7 @@ class StartPicture(Record):
 
     def steps(self, whole: int) -> int:
         """Return how many of the schedule's steps are taken: the last ones."""
+        check_integer(whole, "the steps of the schedule")
         return min(int(whole * self.strength), whole)
 
     def located(self, paths: Mapping[str, Any]) -> "StartPicture":
