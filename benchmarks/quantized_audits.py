@@ -28,8 +28,6 @@ TOKENS: Final = 60
 BITS: Final[tuple[QuantizeBits, ...]] = (None, 8, 4)
 SEED: Final = b"a beacon's value"
 
-_RUNNERS: dict[QuantizeBits, Runner] = {}
-
 
 def tasks(model: ModelRef, bits: QuantizeBits) -> list[TextTask]:
     """Texts of distinct prompts and seeds."""

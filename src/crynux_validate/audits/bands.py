@@ -94,9 +94,12 @@ class AuditBands:
         if found is None:
             other = self.texts.get("bfloat16")
             return None if other is None else (other.band, f"no band was made in {task.dtype}; this is bfloat16's")
-        # Weights of 4 or 8 bits are another model: no band was made from one.
-        known = task.quantize_bits is None and model_of(task) in found.models
-        reasons = [self._other_versions("texts"), "" if known else "no band was made from this model"]
+        reasons = [
+            self._other_versions("texts"),
+            "" if model_of(task) in found.models else "no band was made from this model",
+            "" if task.quantize_bits is None else f"no band was made from weights of {task.quantize_bits} bits",
+            "no band was made from texts about pictures" if task.pictures else "",
+        ]
         return found.band, "; ".join(filter(None, reasons))
 
     def _other_versions(self, kind: str) -> str:
