@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import crynux_validate as cv
-from crynux_validate.audits.bands import AuditBands, shipped_bands
+from crynux_validate.audits.bands import AuditBands, model_of, shipped_bands
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.image import SAME, Along, Direction, Errors, judge_step, judge_together
 from crynux_validate.audits.image_bands import PREDICTION, SIGNED, Band, Spread
@@ -152,7 +152,11 @@ def test_in_bfloat16_an_honest_machine_of_another_kind_is_no_cheat(half: Any, tr
 def test_in_bfloat16_another_guidance_scale_is_found_from_a_float32_reference(half: Any, traced: ImageTask) -> None:
     task = traced.replace(dtype="bfloat16")
     result = half.run(task.replace(guidance_scale=6.0))
-    found = half.audit(task, *rebound(result, unchanged, task), **EVERY)
+    shown = rebound(result, unchanged, task)
+    assert half.audit(task, *shown, **EVERY).finding is AuditFinding.INCOMPARABLE, "by a band of another model"
+    measured = replace(shipped_bands().images["bfloat16"], models=(model_of(task),))
+    bands = replace(shipped_bands(), images={"bfloat16": measured}, versions={})
+    found = half.audit(task, *shown, **EVERY, bands=bands, kinds=("aten-default", "native"))
     assert found.finding is AuditFinding.CHEAT, str(found)
     assert found.together.finding is AuditFinding.CHEAT
     assert np.mean([step.errors.guidance.times for step in found.steps]) == pytest.approx(-1.5, abs=0.3)
