@@ -3,9 +3,9 @@
     python -m benchmarks.loading [--folder FOLDER] [--gigabytes 2]
 
 Builds a Stable Diffusion pipeline whose UNet has about that many gigabytes of random weights, and a Llama, and loads
-each in float32 in a process of its own, here and in the libraries alone. Prints the most memory that the process had beside
-what it had before, in all and of its own (without pages of files, which the system takes back where it needs them), as
-Linux tells it every 2 ms, and the seconds of the clock.
+each in float32 in a process of its own, here and in the libraries alone. Prints the most memory that the process had
+beside what it had before, in all and of its own (without pages of files, which the system takes back where it needs
+them), as Linux tells it every 2 ms, and the seconds of the clock.
 """
 
 import argparse

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from benchmarks.divergence.openings import openings
 from crynux_validate.answers import TextScore
+from crynux_validate.audits.bands import shipped_bands
 from crynux_validate.audits.findings import AuditFinding
-from crynux_validate.audits.text_bands import shipped_bands
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.top import TopLogits, audit_positions
 from crynux_validate.pipelines.runner import Runner
@@ -78,7 +78,7 @@ def _report(auditor: TextAuditor, asked: list[TextTask], texts: list[tuple[Any, 
         if audit.top is not None:
             sums.append(audit.margins / audit.limit)
             rows.append(audit.top)
-    band = shipped_bands().bands["bfloat16"]
+    band = shipped_bands().texts["bfloat16"].band
     low, high = (math.exp(value) for value in band.top_limits(20))
     told = f"rows {math.exp(min(rows)):.4f} to {math.exp(max(rows)):.4f} off" if rows else "stopped before the end"
     print(f"{what}: {cheats} of {len(asked)} CHEAT; margins at most {max(sums):.2f} of the limit; {told}"

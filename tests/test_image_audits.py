@@ -61,7 +61,7 @@ def test_a_band_has_the_scatter_between_pictures_and_between_steps() -> None:
     fit = bands(HONEST).images["bfloat16"]
     assert fit.kinds == (("ampere", "native"), ("hopper", "native"))
     assert (fit.pictures, fit.steps, fit.room) == (40, 800, 1.0)
-    size, guidance = (fit.statistics[name] for name in ("prediction", "guidance"))
+    size, guidance = (fit.means[name] for name in ("prediction", "guidance"))
     assert (size.centre, size.between, size.within) == pytest.approx((1.0, 0.1, 0.02), rel=0.3)
     assert size.limit(5) == pytest.approx(size.limit(1), rel=0.1), "more steps of one picture do not help"
     assert guidance.limit(5) < 0.6 * guidance.limit(1)
@@ -71,9 +71,10 @@ def test_a_band_has_the_scatter_between_pictures_and_between_steps() -> None:
 def test_no_limit_is_near_to_an_honest_step() -> None:
     far = row(40, "ampere")
     far["rows"][3][1] = 9.0
-    size = fit_images([record_of(one) for one in (*HONEST, far)]).statistics["prediction"]
+    fit = fit_images([record_of(one) for one in (*HONEST, far)])
+    size, mean = fit.statistics["prediction"], fit.means["prediction"]
     assert size.limit() == pytest.approx((9.0 - size.centre) * BEYOND, rel=1e-3)
-    assert size.limit(5) < 0.4 * size.limit(), "one odd step is a fifth of a mean of five"
+    assert mean.limit(5) < 0.2 * size.limit(), "one odd step condemns no mean"
 
 
 def test_a_dtype_has_room_for_other_machines_where_cheats_are_far_off() -> None:

@@ -93,6 +93,20 @@ def _grey(number: int, honest: Mapping[int, Picture]) -> Picture:
     return np.asarray(Image.fromarray(honest[number]).convert("L").convert("RGB"))
 
 
+def _colour(part: float) -> Made:
+    def made(number: int, honest: Mapping[int, Picture]) -> Picture:
+        grey = honest[number].mean(-1, keepdims=True)
+        found: Picture = np.clip(np.rint(grey + part * (honest[number] - grey)), 0, 255).astype(np.uint8)
+        return found
+
+    return made
+
+
+def _tinted(number: int, honest: Mapping[int, Picture]) -> Picture:
+    found: Picture = np.clip(honest[number] + np.array([12, 0, 0]), 0, 255).astype(np.uint8)
+    return found
+
+
 def _hues(number: int, honest: Mapping[int, Picture]) -> Picture:
     return np.roll(honest[number], 1, axis=2)
 
@@ -122,6 +136,9 @@ MADE: Final[Mapping[str, Made]] = {
     "enlarged from 64": _enlarged(64),
     "grey": _grey,
     "exchanged hues": _hues,
+    "half the colour": _colour(0.5),
+    "four fifths of the colour": _colour(0.8),
+    "12 levels more red": _tinted,
     "fitted: inverse transform": _inverse,
     "fitted: gradient": _moved,
     "fitted: hill climbing": _climbed,

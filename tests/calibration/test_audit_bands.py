@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("scipy")
 
 import crynux_validate as cv
-from crynux_validate.audits import AuditBands, AuditFinding
+from crynux_validate.audits import AuditBands, AuditFinding, TextAudit
 from crynux_validate.audits.bands import installed, shipped_bands
 from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step
 from crynux_validate.calibration import calibrate_audits, read_audits
@@ -40,14 +40,14 @@ def image(number: int, larger: float = 1.0, **changes: Any) -> ImageAudit:
     return ImageAudit(task, score, 0, steps, None, MATCH, picture, "no band", **fields)
 
 
-def text(number: int, larger: float = 1.0) -> cv.audits.TextAudit:
+def text(number: int, larger: float = 1.0) -> TextAudit:
     """An audit of a whole text of 100 tokens."""
     rng = np.random.default_rng(number)
     task = cv.TextTask(model=MODEL, prompt=f"text {number}", seed=number, binding="top")
     margins = tuple((int(at), larger * 0.01 * rng.random()) for at in rng.choice(100, 2, replace=False))
     rows = tuple(float(one) for one in np.log(larger) - 4 + 0.3 * rng.standard_normal(32))
     answer = cv.TextScore.from_tokens([[1, 2]])
-    return cv.audits.TextAudit(
+    return TextAudit(
         task, answer, AuditFinding.NOISE, "", "", 100, 100, 2, 0.01, 1.0, odd_margins=margins, row_logs=rows,
         kinds=(("l4", "t4")[number % 2], "h100"), versions=VERSIONS,
     )  # fmt: skip
@@ -55,7 +55,7 @@ def text(number: int, larger: float = 1.0) -> cv.audits.TextAudit:
 
 HONEST = [image(number) for number in range(40)]
 TEXTS = [text(number) for number in range(30)]
-ALL: list[ImageAudit | cv.audits.TextAudit] = [*HONEST, *TEXTS]
+ALL: list[ImageAudit | TextAudit] = [*HONEST, *TEXTS]
 
 
 @pytest.fixture(scope="module")

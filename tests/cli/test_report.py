@@ -300,7 +300,7 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
 
 
 LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
-BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT))
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, LIMIT))
 
 
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
 def made(limits: dict[str, float]) -> Band:
     """A band of which every limit is given: around 0, the same for several steps."""
     spreads = {name: Spread(0.0, limit, 0.0, 1.0) for name, limit in limits.items()}
-    return Band(spreads)
+    return Band(spreads, {name: spreads[name] for name in PREDICTION})
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_a_step_is_judged_by_its_errors(
 
 def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     spread = Spread(centre=1.0, between=0.01, within=0.1, reach=6.0)
-    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread))
+    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread))
     steps = [replace(HONEST, prediction=1.4, smooth=1.0)] * 5
     assert {judge_step(0, errors, wide).finding for errors in steps} == {AuditFinding.NOISE}
     found = judge_together(steps, wide)
@@ -391,6 +391,20 @@ def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     # Steps with equal bits say nothing of the others, and one step alone was judged already.
     assert judge_together([SAME, SAME, steps[0]], wide) is None
     assert judge_together(steps, None) is None
+
+
+def test_one_step_that_is_far_off_counts_for_less_in_a_mean() -> None:
+    wide, mean = Spread(0.0, 1.0, 0.0, 3.0), Spread(0.0, 0.0, 0.2, 6.0, cut=0.8)
+    band = Band(dict.fromkeys((*PREDICTION, "latent"), wide), dict.fromkeys(PREDICTION, mean))
+    quiet = replace(HONEST, prediction=0.0, smooth=0.0)
+    one = judge_together([replace(quiet, prediction=2.9), *[quiet] * 4], band)
+    every = judge_together([replace(quiet, prediction=0.6)] * 5, band)
+    assert one is not None
+    assert every is not None
+    assert (one.finding, every.finding) == (AuditFinding.NOISE, AuditFinding.CHEAT)
+    assert one.times == pytest.approx(0.8 / 5 / mean.limit(5))
+    alone = replace(quiet, prediction=math.inf)
+    assert judge_step(0, alone, band).finding is AuditFinding.CHEAT, "what is cut is judged alone"
 
 
 def test_without_a_band_other_bits_say_nothing() -> None:
@@ -486,20 +500,20 @@ def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: 
     assert 0.8 < found.spreads["prediction"].centre < 1.3
     for name in SIGNED:
         assert abs(found.spreads[name].centre) < 0.05, "honest noise has no direction"
-        assert found.spreads[name].limit(5) < found.spreads[name].limit(1)
+        assert found.means[name].limit(5) < found.spreads[name].limit(1)
 
 
 def test_a_band_that_was_not_made_for_this_accuses_nobody_of_little() -> None:
     """Between its limit and twice that nothing is said; beyond that it is a cheat by any band."""
     spread = Spread(centre=0.0, between=1.0, within=0.0, reach=1.0)
-    spreads = dict.fromkeys((*PREDICTION, "latent"), spread)
+    spreads, means = dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread)
     for off, own, other in (
         (0.9, AuditFinding.NOISE, AuditFinding.NOISE),
         (1.9, AuditFinding.CHEAT, AuditFinding.INCOMPARABLE),
         (2.1, AuditFinding.CHEAT, AuditFinding.CHEAT),
     ):
         errors = replace(HONEST, prediction=off, smooth=0.0, guidance=None, reuse=None, against=None, latent=0.0)
-        for expected, band in ((own, Band(spreads)), (other, Band(spreads, 1.0, "other cards", 2.0))):
+        for expected, band in ((own, Band(spreads, means)), (other, Band(spreads, means, 1.0, "other cards", 2.0))):
             together = judge_together([errors, errors], band)
             assert together is not None
             assert (judge_step(0, errors, band).finding, together.finding) == (expected, expected)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
+from crynux_validate.audits.findings import check_kinds
 from crynux_validate.audits.image_bands import LEAST_PICTURES, PREDICTION, Band, ImageBands, Name
 from crynux_validate.audits.text_bands import TextBand, TextBands
 from crynux_validate.encoding import check_type, parse_json, shorten, shorten_name, summary
@@ -18,7 +19,7 @@ from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import read_limited, write_or_refuse
 from crynux_validate.tasks import DTYPES, ImageTask, Task, TextTask
 
-SCHEMA: Final = "crynux-validate/audit-bands/3"
+SCHEMA: Final = "crynux-validate/audit-bands/4"
 """The form; a change of it is a new number."""
 
 MAX_BYTES: Final = 4_000_000
@@ -52,6 +53,14 @@ class AuditBands:
     versions: Mapping[Name, Name]
     made_from: Annotated[str, Field(max_length=10_000)] = ""
 
+    def __post_init__(self) -> None:
+        for name, value, kind in (("images", self.images, ImageBands), ("texts", self.texts, TextBands)):
+            check_type(value, Mapping, name, f"a mapping of dtypes to {kind.__name__}")
+            for dtype, found in value.items():
+                check_type(found, kind, f"{name}[{shorten(dtype)}]", f"a {kind.__name__}")
+        check_type(self.versions, Mapping, "versions", "a mapping of packages to versions")
+        check_type(self.made_from, str, "made_from", "text")
+
     def for_image(self, task: ImageTask, kinds: tuple[str, str] | None = None) -> Band | None:
         """Return the band for the steps of a task; None where its dtype and scheduler were not measured.
 
@@ -59,6 +68,8 @@ class AuditBands:
         was made with other versions, with another model, without this pair of kinds, or with fewer than ten pictures of
         the scheduler. Then nothing is said of what is little beyond its limits (`Band.doubt`).
         """
+        check_type(task, ImageTask, "the task", "an ImageTask")
+        check_kinds(kinds)
         found = self.images.get(task.dtype)
         if found is None:
             return None
@@ -162,9 +173,14 @@ def _check(bands: AuditBands) -> None:
         wanted = {"prediction", "smooth", "picture", "peak"}
         if not wanted <= set(found.statistics) <= {*PREDICTION, *wanted}:
             raise InvalidInputError(f"the statistics of {dtype} are {shorten(sorted(found.statistics))}; {_EXPECTED}")
+        if set(found.means) != set(found.statistics) & set(PREDICTION):
+            raise InvalidInputError(f"the means of {dtype} are {shorten(sorted(found.means))}; {_EXPECTED}")
         if set(found.latents) != set(found.schedulers) or found.pictures < LEAST_PICTURES:
             raise InvalidInputError(f"the band of {dtype} has {found.pictures} pictures; {_EXPECTED}")
-        if any(spread.limit() == 0 for spread in (*found.statistics.values(), *found.latents.values())):
+        if any(
+            spread.limit() == 0
+            for spread in (*found.statistics.values(), *found.means.values(), *found.latents.values())
+        ):
             raise InvalidInputError(f"a limit of {dtype} is 0, where honest machines would be accused; {_EXPECTED}")
     for dtype, text in bands.texts.items():
         if not text.band.clip < text.band.start:

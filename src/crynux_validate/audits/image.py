@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
-from crynux_validate.audits.image_bands import PREDICTION, Band
+from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
 from crynux_validate.encoding import summary
 from crynux_validate.shown import Shown
 from crynux_validate.tasks import ImageTask
@@ -288,7 +288,7 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     finding = band.finding(times)
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band, 1)}; {how}"
+        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], band, 1)}; {how}"
     elif followed > 1:
         direction = Direction.SCHEDULER
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -309,7 +309,7 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
     if band is None or len(other) < 2:
         return None
     worst, mean, count, times = furthest_mean(other, band)
-    said, finding = _said(worst, mean, band, count), band.finding(times)
+    said, finding = _said(worst, mean, band.means[worst], band, count), band.finding(times)
     if finding is AuditFinding.CHEAT:
         return TogetherAudit(finding, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     reason = "as honest machines are" if finding is AuditFinding.NOISE else f"{said}{_DOUBT}"
@@ -319,11 +319,10 @@ def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit 
 def furthest_mean(steps: Sequence[Errors], band: Band) -> tuple[str, float, int, float]:
     """Return the statistic of which the mean is furthest off: name, mean, number of steps, and times its limit."""
     found = []
-    for name in _judged(band):
+    for name in band.means:
         values = [value for errors in steps if (value := errors.of(name)) is not None]
         if values:
-            mean = sum(values) / len(values)
-            found.append((name, mean, len(values), band.times(name, mean, len(values))))
+            found.append((name, band.mean(name, values), len(values), band.times_together(name, values)))
     return max(found, key=lambda one: one[3])
 
 
@@ -345,8 +344,8 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, band: Band, steps: int) -> str:
-    honest = f"{band.spreads[name].centre:.2g} and {band.limit(name, steps):.2g} at most from it"
+def _said(name: str, value: float, spread: Spread, band: Band, steps: int) -> str:
+    honest = f"{spread.centre:.2g} and {spread.limit(steps) * band.room:.2g} at most from it"
     return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
 
 

@@ -1,7 +1,7 @@
 """How far honest machines are off in one step of an image, and in several together: what an audit takes for noise."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
@@ -28,9 +28,6 @@ In float32 distances depend on the model, and cheats are hundreds of times furth
 in each step: honest schedulers, models and cards that had no part in a band stayed below twice its limits.
 """
 
-_ODD_STEPS: Final = 1.25
-"""How many odd steps the mean of several may have."""
-
 Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Size: TypeAlias = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
@@ -51,25 +48,24 @@ class Spread:
     within
         The standard deviation between the steps of one picture.
     reach
-        So many standard deviations are honest: a quantile of Student's distribution.
-    odd
-        How much further a single honest step may be: tails are not normal. A mean of several steps may have one such
-        step, and a quarter of another.
+        So many standard deviations are honest: a quantile of Student's distribution, or more.
     least
         No limit is narrower than this: what was never apart was not measured often enough.
+    cut
+        In a mean of several steps a value further from the centre counts as one at that distance, or a single honest
+        step that is far off would make the limit of all means wide. None where nothing is cut.
     """
 
     centre: Number
     between: Size
     within: Size
     reach: Size
-    odd: Size = 0.0
     least: Size = 0.0
+    cut: Size | None = None
 
     def limit(self, steps: int = 1) -> float:
         """Return how far from the centre the mean of so many steps may be."""
-        measured = self.reach * math.sqrt(self.between**2 + self.within**2 / steps)
-        return max(measured + (self.odd if steps == 1 else _ODD_STEPS * self.odd / steps), self.least)
+        return max(self.reach * math.sqrt(self.between**2 + self.within**2 / steps), self.least)
 
     def times(self, value: float, steps: int = 1, *, signed: bool = False) -> float:
         """Return how many times the limit a mean of so many steps is from the centre: above 1 no honest machine.
@@ -99,8 +95,10 @@ class Band:
     Parameters
     ----------
     spreads
-        By the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing was not
-        measured of honest machines, and is not judged.
+        Of one step, by the names of `PREDICTION`, ``latent`` and `PICTURE`. A statistic of a prediction that is missing
+        was not measured of honest machines, and is not judged.
+    means
+        Of the mean of several steps, by the names of `PREDICTION`.
     room
         Limits are so many times as wide (`ImageBands.room`); that of single samples of a picture is not.
     uncalibrated
@@ -110,21 +108,29 @@ class Band:
     """
 
     spreads: Mapping[str, Spread]
+    means: Mapping[str, Spread]
     room: float = 1.0
     uncalibrated: str = ""
     doubt: float = 1.0
 
-    def times(self, name: str, value: float, steps: int = 1) -> float:
-        """Return how many times its limit a statistic is from honest ones."""
-        return self.spreads[name].times(value, steps, signed=name in SIGNED) / self._room(name)
+    def times(self, name: str, value: float) -> float:
+        """Return how many times its limit a statistic of one step is from honest ones."""
+        return self.spreads[name].times(value, signed=name in SIGNED) / self._room(name)
 
-    def limit(self, name: str, steps: int = 1) -> float:
-        """Return how far from the centre a statistic may be."""
-        return self.spreads[name].limit(steps) * self._room(name)
+    def mean(self, name: str, values: Sequence[float]) -> float:
+        """Return the mean of several steps, each cut at its largest distance from the centre; NaN where one is NaN."""
+        centre, cut = self.means[name].centre, self.means[name].cut
+        most = math.inf if cut is None else cut * self.room
+        kept = [one if math.isnan(one) else centre + min(max(one - centre, -most), most) for one in values]
+        return sum(kept) / len(kept)
 
-    def most(self, name: str, steps: int = 1) -> float:
-        """Return the largest value of a statistic that is honest."""
-        return self.spreads[name].centre + self.limit(name, steps)
+    def times_together(self, name: str, values: Sequence[float]) -> float:
+        """Return how many times its limit the mean of several steps is from honest ones."""
+        return self.means[name].times(self.mean(name, values), len(values), signed=name in SIGNED) / self.room
+
+    def most(self, name: str) -> float:
+        """Return the largest value of a statistic of one step that is honest."""
+        return self.spreads[name].centre + self.spreads[name].limit() * self._room(name)
 
     def finding(self, times: float) -> AuditFinding:
         """Say what so many times a limit are."""
@@ -187,6 +193,8 @@ class ImageBands:
         way to the nearest, in logarithms.
     statistics
         The spreads of `PREDICTION` and `PICTURE`.
+    means
+        The spreads of the means of several steps of `PREDICTION`.
     latents
         By scheduler, the spread of the latents that follow from a prediction.
     schedulers
@@ -205,6 +213,7 @@ class ImageBands:
     steps: Count
     room: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     statistics: Mapping[Name, Spread]
+    means: Mapping[Name, Spread]
     latents: Mapping[Name, Spread]
     schedulers: Mapping[Name, Count]
     rates: AlarmRates | None = None
@@ -215,7 +224,7 @@ class ImageBands:
         if scheduler not in self.latents:
             return None
         spreads = {**self.statistics, "latent": self.latents[scheduler]}
-        return Band(spreads, self.room, uncalibrated, doubt)
+        return Band(spreads, self.means, self.room, uncalibrated, doubt)
 
     def doubt(self, dtype: str) -> float:
         """Return how many times the limit honest machines may be off that the band was not made for."""

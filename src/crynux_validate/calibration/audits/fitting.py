@@ -15,8 +15,20 @@ RATE: Final = 1e-6
 """The wanted rate of false alarms: of each statistic of images, if it were normal between pictures and between steps;
 of the margins of a text, if tokens were independent."""
 
-BEYOND: Final = 1.25
-"""No limit is nearer than so many times the distance of the furthest honest step or text: tails are not normal."""
+BEYOND: Final = 2.0
+"""No limit of a step is nearer than so many times the distance of the furthest honest one: tails are not normal. Of
+12,382 held-out steps in bfloat16 one was 2.1 times as far off as the furthest of the other half of the prompts."""
+
+_BEYOND_MEANS: Final = 1.25
+"""The same of means of several steps, which are cut, and of texts."""
+
+_CUT: Final = 4.0
+"""In a mean a step counts as at most so many standard deviations from the centre."""
+
+_TOGETHER: Final = (2, 3, 5, 10, 20)
+"""So many steps are drawn from honest pictures, to see how far their means are off."""
+
+_DRAWS: Final = 50
 
 _LEAST: Final = {
     "float32": {"latent": 16 * 2.0**-23, "picture": 0.05, "peak": 2.0},
@@ -58,7 +70,7 @@ def fit_images(records: Sequence[ImageRecord], cheats: Sequence[ImageRecord] = (
     names = [name for name in (*PREDICTION, *PICTURE) if any(len(record.values[name]) for record in records)]
     statistics = {name: spread(records, name, least.get(name, 0.0)) for name in names}
     for name in PICTURE:  # where no picture was shown
-        statistics.setdefault(name, Spread(0.0, 0.0, 0.0, 0.0, 0.0, least[name]))
+        statistics.setdefault(name, Spread(0.0, 0.0, 0.0, 0.0, least[name]))
     schedulers = sorted({record.scheduler for record in records})
     by_scheduler = {name: [record for record in records if record.scheduler == name] for name in schedulers}
     pictures = pictures_of(records)
@@ -69,6 +81,7 @@ def fit_images(records: Sequence[ImageRecord], cheats: Sequence[ImageRecord] = (
         steps=sum(len(record.steps) for record in records),
         room=_room(statistics["prediction"], cheats),
         statistics=statistics,
+        means={name: mean_spread(records, name) for name in PREDICTION if name in statistics},
         latents={name: spread(of, "latent", least["latent"], pictures) for name, of in by_scheduler.items()},
         schedulers={name: pictures_of(of) for name, of in by_scheduler.items()},
     )
@@ -105,14 +118,36 @@ def spread(records: Iterable[ImageRecord], name: str, least: float, pictures: in
     """
     found = [(record.origin.thing, record.values[name]) for record in records if len(record.values[name])]
     if not found:
-        return Spread(0.0, 0.0, 0.0, 0.0, 0.0, least)
+        return Spread(0.0, 0.0, 0.0, 0.0, least)
     centre, between, within = components([group for _, group in found])
     reach = student(RATE, len({thing for thing, _ in found}) if pictures is None else pictures)
-    off = np.concatenate([group for _, group in found]) - centre
-    furthest = float((np.abs(off) if name in SIGNED else off).max())
-    odd = max(0.0, BEYOND * furthest - reach * math.hypot(within, between))
-    numbers = {"centre": centre, "between": between, "within": within, "reach": reach, "odd": odd}
-    return Spread(least=least, **{key: float(f"{value:.4g}") for key, value in numbers.items()})
+    deviation = math.hypot(between, within)
+    if deviation:
+        off = np.concatenate([group for _, group in found]) - centre
+        reach = max(reach, BEYOND * float((np.abs(off) if name in SIGNED else off).max()) / deviation)
+    return _spread(least, None, centre=centre, between=between, within=within, reach=reach)
+
+
+def mean_spread(records: Iterable[ImageRecord], name: str) -> Spread:
+    """Return the spread of means of several steps, each step's value cut."""
+    found = [(record.origin.thing, record.values[name]) for record in records if len(record.values[name])]
+    every = np.concatenate([group for _, group in found])
+    centre, cut = float(every.mean()), _CUT * float(every.std())
+    groups = [centre + np.clip(group - centre, -cut, cut) for _, group in found]
+    _, between, within = components(groups)
+    reach, generator = student(RATE, len({thing for thing, _ in found})), np.random.default_rng(0)
+    for group in groups:
+        for count in sorted({min(count, len(group)) for count in _TOGETHER} - {1}):
+            deviation = math.hypot(between, within / math.sqrt(count))
+            if deviation:
+                off = generator.permuted(np.tile(group, (_DRAWS, 1)), axis=1)[:, :count].mean(1) - centre
+                reach = max(reach, _BEYOND_MEANS * float((np.abs(off) if name in SIGNED else off).max()) / deviation)
+    return _spread(0.0, cut, centre=centre, between=between, within=within, reach=reach)
+
+
+def _spread(least: float, cut: float | None, **numbers: float) -> Spread:
+    rounded = {name: float(f"{value:.4g}") for name, value in numbers.items()}
+    return Spread(**rounded, least=least, cut=None if cut is None else float(f"{cut:.4g}"))
 
 
 def components(groups: Sequence[Floats]) -> tuple[float, float, float]:
@@ -137,7 +172,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
     largest = max(float(record.margins.max()) for record in records)
     rate = _RATES[records[0].origin.dtype]
     if largest > 0:
-        rate = min(rate, _CLIP * -math.log(RATE) / (BEYOND * largest))
+        rate = min(rate, _CLIP * -math.log(RATE) / (_BEYOND_MEANS * largest))
     start = -math.log(RATE) / rate
     slopes = []
     for kind in sorted({record.origin.node for record in records}):
@@ -159,7 +194,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
         "top_mean": centre,
         "top_between": between,
         "top_within": within,
-        "top_range": max(student(_ROWS, texts), BEYOND * max(off)),
+        "top_range": max(student(_ROWS, texts), _BEYOND_MEANS * max(off)),
     }
     lengths = [len(record.margins) for record in records]
     return TextBands(
