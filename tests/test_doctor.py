@@ -11,6 +11,7 @@ pytest.importorskip("diffusers")
 
 from crynux_validate.cli import main
 from crynux_validate.doctor import Check, Status, examine, examining, work
+from crynux_validate.doctor.checks import CHECKS
 from crynux_validate.errors import CrynuxValidateError, ModelError, PipelineError
 from crynux_validate.vectors_check import load_vectors
 
@@ -45,6 +46,7 @@ def examined(monkeypatch: pytest.MonkeyPatch, here: Any, elsewhere: Any) -> dict
 def test_a_machine_that_repeats_itself_is_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = examined(monkeypatch, computed(), computed())
     assert [*checks] == ["system", "room", "guard", "vectors", "picture", "text", "canary", "reference"]
+    assert len(checks) == CHECKS
     assert {check.status for name, check in checks.items() if name != "room"} == {Status.OK}
     assert all(check.todo for check in checks.values() if check.status is not Status.OK)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, say, say_json
 from crynux_validate.cli.program import EXIT_DISAGREES, EXIT_DONE
+from crynux_validate.cli.progress import Progress
+from crynux_validate.doctor.checks import CHECKS, Check
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_or_refuse
 
@@ -34,7 +36,21 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and arguments.out.is_dir():
         raise InvalidInputError(f"--out {arguments.out} is a folder; name a file")
     note("a minute on a CPU ...")
-    report = examine(arguments.device, None if arguments.json else lambda check: say(str(check)))
+    progress, made = Progress("examining", CHECKS, "checks"), 0
+
+    def told(check: Check) -> None:
+        nonlocal made
+        made += 1
+        progress.end()
+        if not arguments.json:
+            say(str(check))
+        if made < CHECKS:
+            progress.show(made)
+
+    try:
+        report = examine(arguments.device, told)
+    finally:
+        progress.end()
     if arguments.out is not None:
         text = json.dumps(report.to_dict(), indent=2) + "\n"
         write_or_refuse(arguments.out, text.encode("utf-8"))

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import time
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
 from crynux_validate.cli.common import Commands, add_json_flag, complain, say, show_progress
+from crynux_validate.cli.progress import Progress
 from crynux_validate.cli.words import in_options
 from crynux_validate.errors import InvalidImageError
 from crynux_validate.hashing import PerceptualHash, image_hashes
@@ -75,7 +75,7 @@ class _Printer:
         self._as_json: bool = arguments.json
         self._printed: set[int] = set()
         self._waiting = ""  # the last element of a list in JSON, until it is known whether a comma follows
-        self._begun = time.monotonic()
+        self._progress = Progress("hashing", len(self._files), "pictures")
         self._problem: Exception | None = None
         self._results: SimpleQueue[tuple[int, PerceptualHash | InvalidImageError] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="print-hashes", daemon=True)
@@ -91,7 +91,7 @@ class _Printer:
         """Print what is left, and close what is open: the line of progress, and the list in JSON."""
         self._results.put(None)
         self._thread.join()
-        show_progress("")
+        self._progress.end()
         if self._problem is not None:
             raise self._problem
         if self._as_json and (whole or self._waiting):
@@ -117,17 +117,12 @@ class _Printer:
         else:
             plain = "  degenerate: too plain to tell from others" if found.degenerate else ""
             say(f"{found.hex}  {self._files[place]}  margin {found.margin:.3g}{plain}")
-        self._show_progress()
+        if (done := len(self._printed)) < len(self._files):
+            self._progress.show(done)
 
     def _print_json(self, row: dict[str, Any]) -> None:
         say(f"{self._waiting}," if self._waiting else "[")
         self._waiting = "\n".join(f"  {line}" for line in json.dumps(row, indent=2).splitlines())
-
-    def _show_progress(self) -> None:
-        done, count = len(self._printed), len(self._files)
-        if done < count:
-            rate = done / (time.monotonic() - self._begun)
-            show_progress(f"{done} of {count} pictures, {rate:.3g} a second, {_time((count - done) / rate)} left")
 
 
 def _row(file: str, found: PerceptualHash) -> dict[str, Any]:
@@ -138,9 +133,3 @@ def _row(file: str, found: PerceptualHash) -> dict[str, Any]:
         "margin": found.margin,
         "degenerate": found.degenerate,
     }
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -8,6 +8,9 @@ from crynux_validate.shown import Shown
 
 SCHEMA: Final = "crynux-validate/examination/1"
 
+CHECKS: Final = 8
+"""How many checks there are on a CPU; on a card there are more."""
+
 
 class Status(StrEnum):
     """How a check ended."""
