@@ -222,8 +222,8 @@ def test_every_standard_test_says_what_it_checks() -> None:
     }
     rules = {name.split("_")[1] for name in STANDARD} - {"a", "every", "opening", "the"}
     assert rules == {
-        "c1", "c2", "c3", "c4", "c5", "j2", "j3", "j4", "j5", "j6", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8",
-        "l9", "p1", "p2", "p3", "p4", "p4a", "p4b", "p4c", "p4d", "p4e", "p5", "p6", "p7", "t3",
+        "c1", "c2", "c3", "c4", "c5", "j2", "j3", "j4", "j5", "j6", "j7", "l1", "l2", "l3", "l4", "l5", "l6", "l7",
+        "l8", "l9", "p1", "p2", "p3", "p4", "p4a", "p4b", "p4c", "p4d", "p4e", "p5", "p6", "p7", "t3",
     }  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_a_cache_that_cannot_say_whether_a_repository_names_ends(
     tokenizer = AutoTokenizer.from_pretrained(str(text_model.path))
     assert end_tokens(model, source, tokenizer).source == "generation_config.json"
     (at / "snapshots" / ("1" * 40) / "generation_config.json").unlink()
-    with pytest.raises(ModelError, match=r"has the file generation_config.json.* is not known"):
+    with pytest.raises(ModelError, match=r"the file generation_config.json of .* is not in the local cache"):
         end_tokens(model, source, tokenizer)
     # A whole download leaves the list of all files.
     (at / "trees").mkdir()
@@ -112,7 +112,7 @@ def test_a_cache_that_cannot_say_whether_a_repository_names_ends(
         if known:
             assert end_tokens(model, source, tokenizer).source == "config.json"
         else:
-            with pytest.raises(ModelError, match="is not known"):
+            with pytest.raises(ModelError, match="is not in the local cache"):
                 end_tokens(model, source, tokenizer)
     (at / "trees" / f"{'1' * 40}.json").unlink()
     (at / ".no_exist" / ("1" * 40)).mkdir(parents=True)

@@ -312,7 +312,10 @@ def test_damaged_models(copied: Path, damage: Any, message: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"_class_name": "FluxPipeline"}, "is a 'FluxPipeline'; supported are StableDiffusionPipeline and StableDiff"),
+        (
+            {"_class_name": "KolorsPipeline"},
+            "is a 'KolorsPipeline'; supported are StableDiffusionPipeline and StableDiff",
+        ),
         ({"_class_name": ["pipeline", "Mine"]}, "supported are"),
         ({"vae": [None, None]}, "lacks the component 'vae'"),
         ({"unet": ["mine", "Net"]}, "unet of .* is mine.Net; supported is diffusers.UNet2DConditionModel"),

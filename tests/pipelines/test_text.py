@@ -106,9 +106,11 @@ def test_a_sequence_does_not_depend_on_those_before_it(
     assert len(set(three.token_ids)) == 3
     assert writer.run(sampled).token_ids == three.token_ids[:1]
     decode = text._decode
-    monkeypatch.setattr(
-        text, "_decode", lambda loaded, task, prompt, number, *rest: decode(loaded, task, prompt, number + 2, *rest)
-    )
+
+    def later(loaded: Any, task: Any, prompt: Any, beside: Any, number: int, *rest: Any) -> Any:
+        return decode(loaded, task, prompt, beside, number + 2, *rest)
+
+    monkeypatch.setattr(text, "_decode", later)
     assert writer.run(sampled).token_ids == three.token_ids[2:]
 
 

@@ -120,7 +120,7 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
                 lambda at, kind=kind: (at / "config.json").write_text(f'{{"model_type": "{kind}"}}'),
                 f"of the kind '{kind}', which transformers .* runs as a vision-language model only; supported of",
             )
-            for kind in ("idefics3", "llava_next", "mllama")
+            for kind in ("idefics3", "llava_next", "paligemma")
         ),
         (
             lambda at: (at / "config.json").write_text('{"model_type": "clip"}'),

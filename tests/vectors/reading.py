@@ -35,5 +35,14 @@ def sha256(tag: str, *parts: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785 for what these vectors hold: ASCII, and numbers that are written alike."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """RFC 8785 for what these vectors hold: ASCII, and numbers that are written alike but for whole ones."""
+    return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _whole(value: Any) -> Any:
+    """RFC 8785 writes 1.0 as 1."""
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
