@@ -53,7 +53,7 @@ PYTHONS ?= python3.12 python3.13
 
 test-pythons:
 	@for python in $(PYTHONS); do \
-		command -v $$python >/dev/null || { echo "== $$python is not there: its tests are skipped"; continue; }; \
+		$$python -c "" 2>/dev/null || { echo "== $$python is not there: its tests are skipped"; continue; }; \
 		echo "== $$($$python -V)"; \
 		at=$(VENV)-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		[ -x $$at/bin/python ] || $$python -m venv $$at || exit; \
