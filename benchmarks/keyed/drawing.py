@@ -39,8 +39,11 @@ PROCESSES: Final = 5
 FEW: Final = 5
 """Tasks in a file of what takes twenty times as long: emulated cards, and kinds without fast bfloat16."""
 
-WHOLE_PARTS: Final = 10
+WHOLE_PARTS: Final = 30
 """So many parts are drawn in both dtypes, the others in bfloat16 alone, in which machines differ more."""
+
+KIND_PARTS: Final = 21
+"""So many parts are drawn in bfloat16 by every kind that is fast there."""
 
 CHEATED_PARTS: Final = (1, 6, 11, 16)
 
@@ -187,9 +190,9 @@ def parts(kinds: Sequence[NumericKind], pictures: int) -> Iterator[Part]:
         at = first // AT_ONCE
         for dtype in DTYPES if at < WHOLE_PARTS else DTYPES[:1]:
             yield from (Part(kind.name, dtype, first, AT_ONCE, kind) for kind in (native, second))
-            if at == 0:
+            if at == 0 or (dtype == DTYPES[0] and at < KIND_PARTS):
                 yield from (Part(kind.name, dtype, first, AT_ONCE, kind) for kind in fast)
-            if at in CHEATED_PARTS and (dtype == DTYPES[0] or at < WHOLE_PARTS):
+            if at in CHEATED_PARTS and (dtype == DTYPES[0] or at < CHEATED_PARTS[2]):
                 yield from (Part(name, dtype, first, AT_ONCE, native) for name in CHEATS)
         if at == 2 * WHOLE_PARTS:
             yield from (Part(kind.name, "bfloat16", 0, FEW, kind) for kind in slow)

@@ -150,10 +150,7 @@ def _show_kinds(folder: Path, dtype: Dtype, limits: Limits) -> None:
     names = sorted({file.name[len(dtype) + 1 : -9] for file in folder.glob(f"{dtype}-*.npz")} - {*drawing.CHEATS})
     drawn = {}
     for name in names:
-        first = {
-            number: picture for number, picture in drawing.read(folder, dtype, name).items() if number < drawing.AT_ONCE
-        }
-        drawn[name] = comparing.answered(first, designs=DESIGNS[:1])
+        drawn[name] = comparing.answered(drawing.read(folder, dtype, name), designs=DESIGNS[:1])
     print(
         f"\n| kinds | pictures | fail, {CHOSEN.name}, margin {MARGIN} | largest share of a limit |\n|---|---|---|---|"
     )
