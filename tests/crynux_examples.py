@@ -168,7 +168,7 @@ _CANNY: Final = {
     "model": "diffusers/controlnet-canny-sdxl-1.0", "image_dataurl": _DATA, "preprocess": {"method": "canny"},
     "weight": 70,
 }  # fmt: skip
-_NO: Final = "no task of this library has it"
+_NO: Final = "this library does not support it"
 
 
 def _image(model: Any, config: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -452,7 +452,7 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
+        ({"lora": PINNED}, "parts has 'lora', but the arguments do not"),
         ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion, controlnet"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
@@ -616,7 +616,7 @@ def test_every_default_of_a_model_is_carried_over_or_refused_or_chooses_no_token
             assert text(model_defaults={name: 9}) == text(), name
         else:
             assert text(model_defaults={name: None}) == text(), name
-            with pytest.raises(InvalidTaskError, match="no task of this library has it") as caught:
+            with pytest.raises(InvalidTaskError, match="this library does not support it") as caught:
                 text(model_defaults={name: 9})
             assert (caught.value.field, caught.value.code) == (f"model_defaults.{name}", "unsupported")
     neutral = {"no_repeat_ngram_size": 0, "length_penalty": 1, "suppress_tokens": [], "guidance_scale": 1.0}

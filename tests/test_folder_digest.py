@@ -72,7 +72,7 @@ def test_hard_links_and_links_to_the_folder_itself(model: Path, tmp_path: Path) 
         (lambda at: (at / "gone").symlink_to(at / "nothing"), "gone cannot be read: No such file"),
         (lambda at: (at / "round").symlink_to(at / "round"), "round cannot be read"),
         (lambda at: os.mkfifo(at / "pipe"), "pipe is neither a file nor a folder"),
-        (lambda at: (at / "\udcff.json").write_text("{}"), "is no text; rename the file"),
+        (lambda at: (at / "\udcff.json").write_text("{}"), "is not valid Unicode; rename the file"),
     ],
 )
 def test_what_has_no_content_of_its_own(model: Path, spoil: Callable[[Path], Any], message: str) -> None:

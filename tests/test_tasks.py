@@ -143,7 +143,7 @@ def changed(**changes: Any) -> str:
         ("[]", "JSON object"),
         ("{}", "schema"),
         ("{" * 60_000, "nested"),
-        (changed(unknown=json.loads("[" * 40 + "]" * 40)), "nested more than 32"),
+        (changed(unknown=json.loads("[" * 40 + "]" * 40)), "more than 32 levels"),
         ("[" * 60_000, "nested"),
         (b"\xff", "UTF-8"),
         (" " * 1_050_000, "1048576"),

@@ -96,7 +96,7 @@ class MissingBeacon:
         raise self._missing(f"its round {round}")
 
     def _missing(self, what: str) -> InvalidInputError:
-        return InvalidInputError(f"this ledger draws by the beacon {self.name}, and needs {what}: give beacon=...")
+        return InvalidInputError(f"this ledger needs {what} from the beacon {self.name}: give beacon=...")
 
 
 def beacon_named(name: str, secret: bytes | None = None) -> Beacon:
@@ -126,14 +126,13 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         raise InvalidInputError(f"on_ledger_clock of the beacon is {shorten(on_ledger_clock)}; expected True or False")
     if not on_ledger_clock and not policy.beacon_delay_seconds:
         raise InvalidInputError(
-            "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know the value before "
-            "the group opens (P4a). Set it to 30"
+            "beacon_delay_seconds is 0; a beacon with a clock of its own needs more, or somebody could know its value "
+            "before the group opens (P4a): set it to 30"
         )
     if isinstance(beacon, LocalBeacon) and policy.draw_seconds < policy.beacon_delay_seconds + beacon.period:
         raise InvalidInputError(
-            f"draw_seconds is {policy.draw_seconds}, and the beacon's rounds take {beacon.period} seconds: groups "
-            "would be closed before their value is public (P4b). Set it to at least "
-            f"{policy.beacon_delay_seconds + beacon.period}"
+            f"draw_seconds is {policy.draw_seconds}, too short for a beacon with rounds of {beacon.period} seconds "
+            f"(P4b): set it to at least {policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at
 

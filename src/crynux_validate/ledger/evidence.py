@@ -52,12 +52,10 @@ class Evidence:
         check_id(self.ledger, "the ledger id")
         check_type(self.group, Group, "the group", "a Group, as of Ledger.group")
         if self.group.status is not Status.SETTLED or self.group.verdict is None:
-            raise InvalidInputError(
-                f"group {self.group.id} is {self.group.status}; evidence is of a group that is settled"
-            )
+            raise InvalidInputError(f"group {self.group.id} is {self.group.status}; expected a settled group")
         if self.node not in self.group.members:
             members = ", ".join(self.group.members)
-            raise InvalidInputError(f"node {shorten(self.node)} is no member of {self.group.id} ({members})")
+            raise InvalidInputError(f"node {shorten(self.node)} is not a member of {self.group.id} ({members})")
 
     def __repr__(self) -> str:
         return summary(self, f"of {self.node} in {self.group.id} of {self.ledger}", self.finding)
@@ -99,8 +97,8 @@ class Evidence:
             written = found.to_json().encode()
         if written != (text if isinstance(text, bytes) else text.encode()):
             raise InvalidInputError(
-                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, form of a number, "
-                "or an unknown field differs. Take the file as it was written"
+                "the evidence is not exactly what `Evidence.to_json` writes (another order, space or field): "
+                "take the original file"
             )
         return found
 
@@ -139,7 +137,7 @@ class CheckedEvidence(Shown):
         )
         lines = [said, "shown by the evidence itself:"]
         lines += [*(f"  - {line}" for line in self.shown)]
-        return "\n".join([*lines, "to be believed besides:", *(f"  - {line}" for line in self.rests_on)])
+        return "\n".join([*lines, "not shown by the evidence:", *(f"  - {line}" for line in self.rests_on)])
 
 
 def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None) -> CheckedEvidence:
@@ -210,20 +208,20 @@ class _Check:
     def _opened(self) -> None:
         group, least = self.group, self.group.policy.least_fee
         if group.fee < least:
-            raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}, and its policy asks for {least} (L3)")
+            raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}; its policy needs at least {least} (L3)")
         if group.creator in group.pool.owners:
             raise BrokenEvidenceError(f"the pool of {group.id} has a node of its creator {group.creator} (P5)")
         try:
             group.policy.keyed_limits(group.task)
         except InvalidInputError as error:
-            raise BrokenEvidenceError(f"{group.id} has a task that its policy refuses (C5): {error}") from error
+            raise BrokenEvidenceError(f"the policy of {group.id} refuses its task (C5): {error}") from error
         if isinstance(group.task, TextTask) != (group.gpu_class is not None):
-            raise BrokenEvidenceError(f"{group.id} has a class and no text task, or a text task and no class (P2)")
+            raise BrokenEvidenceError(f"{group.id} must have a class if, and only if, its task is of text (P2)")
 
     def _draw(self) -> None:
         group, draw = self.group, self.group.draw
         if draw is None or draw.policy != group.policy.digest or not verify_draw(draw, task=group.task):
-            raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+            raise BrokenEvidenceError(f"the beacon value of {group.id} draws other members than it has (P4)")
         drawn_for = draw.ledger, draw.group, draw.fee, draw.beacon_round
         same_pool = draw.pool is group.pool or tuple(draw.pool) == tuple(group.pool)
         if drawn_for != (self.ledger, group.id, group.fee, group.beacon_round) or not same_pool:
@@ -237,7 +235,7 @@ class _Check:
         ):
             raise BrokenEvidenceError(f"{group.id} was drawn from a part of its base that is too small (P4d)")
         if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
-            raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
+            raise BrokenEvidenceError(f"{group.id} has other numbers of members or rounds than its policy")
         self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
         self.rests_on.append(
             "the ledger's word that these candidates were all that could be drawn, with "
@@ -258,12 +256,12 @@ class _Check:
         for number, one in enumerate(self.group.rounds, 1):
             strangers = (set(one.commitments) | set(one.openings) | set(one.signatures)) - set(self.group.members)
             if strangers:
-                raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id} and is no member of it")
+                raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id}, but is not a member")
             for node, opening in one.openings.items():
                 bound = opening.commitment(self._bound_to(number), node=node, round=number)
                 if one.commitments.get(node) != bound:
                     raise BrokenEvidenceError(
-                        f"the opening of {node} in round {number} does not open its commitment (C1)"
+                        f"the opening of {node} in round {number} does not fit its commitment (C1)"
                     )
                 opened += 1
         self.shown.append(f"{opened} openings fit the commitments of their members")
@@ -275,13 +273,15 @@ class _Check:
                 commitment, signature = one.commitments[node], one.signatures.get(node)
                 if signature is None:
                     if node in self.keys:
-                        raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
+                        raise BrokenEvidenceError(
+                            f"the commitment of {node} is not signed, although its key is known (L8)"
+                        )
                     unsigned.append(node)
                     continue
                 signed = signed_bytes(commitment, self._bound_to(number), node=node, round=number)
                 if not is_signed(signature.value, signature.public_key, signed):
                     raise BrokenEvidenceError(
-                        f"the signature of {node} in round {number} is not of its commitment (L8)"
+                        f"the signature of {node} in round {number} is not valid for its commitment (L8)"
                     )
                 known = self.keys.get(node)
                 if known is not None and known != signature.public_key:
@@ -291,9 +291,11 @@ class _Check:
                 if known is None:
                     unknown.append(f"{node} ({signature.public_key.hex()})")
                 else:
-                    self.shown.append(f"{node} signed what it committed to, with the key that you know")
+                    self.shown.append(f"{node} signed its commitments with the key that you know")
         if unsigned:
-            self.rests_on.append(f"the ledger's word that {_listed(unsigned)} committed to this: not signed")
+            self.rests_on.append(
+                f"that {_listed(unsigned)} made these commitments, which are not signed: only the ledger says so"
+            )
         if unknown:
             self.rests_on.append(
                 f"that each of these keys, which signed the commitments, belongs to its node: {_listed(unknown)}"
@@ -325,7 +327,7 @@ class _Check:
         most = {moved.source: moved for moved in settled.transfers if moved.why == "slash"}
         paid = [moved for moved in settled.transfers if moved.why != "slash"]
         if paid != [moved for moved in self.group.transfers if moved.why != "slash"]:
-            raise BrokenEvidenceError(f"what {self.group.id} paid is not what follows from its verdict (L3)")
+            raise BrokenEvidenceError(f"the payments of {self.group.id} do not follow from its verdict (L3)")
         for moved in self.group.transfers:
             if moved.why != "slash":
                 continue

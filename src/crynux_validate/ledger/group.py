@@ -181,7 +181,7 @@ class Group(Shown):
             Before the draw.
         """
         if self.draw is None:
-            raise TooEarlyError(f"group {self.id} has not been drawn: there is nothing yet to bind a commitment to")
+            raise TooEarlyError(f"group {self.id} has not been drawn yet: commit after the draw")
         return self.draw.digest
 
     def bound_to(self, round: int, now: int) -> str:  # noqa: A002
@@ -206,7 +206,7 @@ class Group(Shown):
             return self.draw_digest
         seed = self.second_seed(now)
         if seed is None:
-            raise TooEarlyError(f"the first round of group {self.id} is not over: the second has no seed yet (C5)")
+            raise TooEarlyError(f"the first round of group {self.id} is not over, so the second has no seed yet (C5)")
         return seed.hex()
 
     @property

@@ -83,7 +83,7 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
         choice = tuple(facts for facts in classes.values() if facts.node_class.digest == action.gpu_class.lower())
     else:
         wanted = (
-            "no class is admitted: a text task that names none goes to one whose declaration is listed, or of at least "
+            "no class is admitted: a class needs a declaration that the policy lists, or at least "
             f"{policy.min_class_owners} owners with a stake of {policy.least_class_stake} together (P3)"
         )
         choice = admitted_classes(

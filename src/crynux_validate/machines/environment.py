@@ -102,7 +102,7 @@ class Environment:
                     found.append(f"{shown}: {values}" + (f"; {advice}" if advice else ""))
             digests = (getattr(self, f"{part}_digest"), getattr(other, f"{part}_digest"))
             if len(found) == before and digests[0] != digests[1]:
-                found.append(f"{part}: the same names and values, put together in another way; compare the records")
+                found.append(f"{part}: the names and values are the same, but not the structure; compare the records")
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:

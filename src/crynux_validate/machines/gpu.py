@@ -67,7 +67,7 @@ class GpuModel:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.platform, str):
             raise InvalidInputError(
-                f"a GPU model has a name and a platform as text, not {shorten(self.name)}, {shorten(self.platform)}"
+                f"the GPU's name and platform are {shorten(self.name)} and {shorten(self.platform)}; expected text"
             )
         for what, value, most in (("memory_gib", self.memory_gib, MAX_MEMORY_GIB), ("count", self.count, 1_024)):
             check_integer(value, f"a GPU model's {what}", 1, most)
@@ -97,20 +97,24 @@ class GpuModel:
         stem, suffix = _platform_suffix(name)
         if suffix:
             if platform and platform != suffix:
-                raise InvalidInputError(f"the GPU name {shorten(name)} says another platform than {shorten(platform)}")
+                raise InvalidInputError(
+                    f"the GPU name {shorten(name)} has another platform than {shorten(platform)}; give one of them"
+                )
             name, platform = stem, suffix
         if platform == "Darwin":
             name = name.removesuffix(_MAC_TAIL)
         if prefixed := _COUNT.fullmatch(name):
             if count not in {1, int(prefixed[1])}:
-                raise InvalidInputError(f"the GPU name {shorten(name)} says another count than {count}")
+                raise InvalidInputError(
+                    f"the GPU name {shorten(name)} has another count than {count}; give one of them"
+                )
             count, name = int(prefixed[1]), prefixed[2]
         if count > 1 and name.endswith(_TENSOR_PARALLEL):
             name, tensor_parallel = name.removesuffix(_TENSOR_PARALLEL), True
         left = _platform_suffix(name)[1] or _COUNT.fullmatch(name) or (count > 1 and name.endswith(_TENSOR_PARALLEL))
         if left:
             raise InvalidInputError(
-                f"the GPU name {shorten(self.name)} says something twice, or in another order than "
+                f"the GPU name {shorten(self.name)} has a part twice, or in another order than "
                 "'2x NVIDIA GeForce RTX 4090 TP+docker'"
             )
         return name, platform, count, tensor_parallel
@@ -161,11 +165,11 @@ class GpuModel:
         first = cards[0]
         for card in cards[1:]:
             if card != first:
-                raise InvalidInputError(
-                    f"the cards differ: {first} and {card}; only equal cards make one GPU model: name those that are"
-                )
+                raise InvalidInputError(f"the cards differ: {first} and {card}; expected equal cards: name only those")
         if len(cards) > 1 and first.count > 1:
-            raise InvalidInputError(f"{len(cards)} lines name {first.count} cards each; give one line, or one a card")
+            raise InvalidInputError(
+                f"{len(cards)} lines name {first.count} cards each; expected one line, or one line for each card"
+            )
         return replace(first, count=len(cards)) if len(cards) > 1 else first
 
     @classmethod
@@ -190,7 +194,7 @@ class GpuModel:
         if memory is None:
             check_name(name, line)
             raise InvalidInputError(
-                f"{shorten(line)} has no memory; write it behind a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
+                f"{shorten(line)} has no memory; write it after a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
                 "give memory_gib"
             )
         return cls(name, memory, platform)

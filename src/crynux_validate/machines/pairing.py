@@ -169,7 +169,7 @@ def choose_members(
             if len(members) == size:
                 return Chosen(tuple(members.values()), tuple(hit))
     raise NotEnoughNodes(
-        f"{MAX_WORDS} words found {len(members)} owners with a node that can be drawn; a group needs {size}",
+        f"{MAX_WORDS} words of the draw found {len(members)} owners; the group needs {size}",
         available=len(members),
         needed=size,
     )

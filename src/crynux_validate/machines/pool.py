@@ -61,8 +61,8 @@ class Pool(Sequence[Candidate]):
             check_type(column, Sequence, name, "a list, one for each candidate")
         if not len(ids) == len(owners) == len(weights):
             raise InvalidInputError(
-                f"a pool has columns of {len(ids)} ids, {len(owners)} owners, {len(weights)} weights;"
-                " expected as many of each"
+                f"the pool has {len(ids)} ids, {len(owners)} owners and {len(weights)} weights; expected as many"
+                " of each"
             )
         pool = cls.__new__(cls)
         pool._fill(ids, owners, weights)
@@ -83,7 +83,7 @@ class Pool(Sequence[Candidate]):
         self._owners = tuple(owners)
         if len(set(self._ids)) < len(self._ids):
             twice = next(node for before, node in pairwise(self._ids) if before == node)
-            raise InvalidInputError(f"node {twice} stands twice in the pool; give each node once")
+            raise InvalidInputError(f"node {twice} is twice in the pool; give each node once")
         distinct = dict.fromkeys(owners)
         numbers = dict(zip(distinct, range(len(distinct)), strict=True))
         self._owner_numbers = np.fromiter(map(numbers.__getitem__, owners), np.int64, len(owners))

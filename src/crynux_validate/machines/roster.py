@@ -103,7 +103,7 @@ class Node:
 def check_value(beacon: object) -> bytes:
     """Return the value of a beacon if it is one: at least one byte."""
     if not isinstance(beacon, bytes) or not beacon:
-        raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
+        raise InvalidInputError(f"the beacon value is {shorten(beacon)}; expected at least one byte")
     return beacon
 
 

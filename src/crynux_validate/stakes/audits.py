@@ -97,7 +97,7 @@ class AuditTerms:
         if (self.detection is None) == (self.steps is None) or (self.steps is None) != (self.cheated is None):
             given = {name: getattr(self, name) for name in ("detection", "steps", "cheated")}
             words = ", ".join(f"{name}={shorten(value)}" for name, value in given.items() if value is not None)
-            raise InvalidInputError(f"give detection alone, or steps and cheated; there is {words or 'none of them'}")
+            raise InvalidInputError(f"expected detection alone, or steps and cheated; found {words or 'none of them'}")
         if self.detection is not None:
             _chance(self.detection, "detection")
         else:
@@ -105,7 +105,9 @@ class AuditTerms:
             _chance(self.cheated, "cheated")
         exact(self.cost, "cost")
         if not _chance(self.saves, "saves"):
-            raise InvalidInputError("saves is 0; expected what the cheat saves of the price, above 0, at most 1")
+            raise InvalidInputError(
+                "saves is 0; expected the share of the price that the cheat saves, above 0 and at most 1"
+            )
         if self.then not in AFTER_AUDIT:
             raise InvalidInputError(f"then is {shorten(self.then)}; expected one of {', '.join(AFTER_AUDIT)}")
         for name in ("confirms", "confirms_falsely"):

@@ -60,12 +60,14 @@ def counterfeits(
     if calibration is not None:
         return _measured(threshold, slash_threshold, images, source, calibration, cheats)
     if cheats is not None:
-        raise InvalidInputError(f"cheats is {shorten(cheats)}; cheats were measured by a calibration: give one")
+        raise InvalidInputError(
+            f"cheats is {shorten(cheats)} without a calibration; give the calibration that measured them"
+        )
     images = check_images(1 if images is None else images)
     if threshold is None:
         if slash_threshold is not None:
             raise InvalidInputError(
-                f"slash_threshold is {shorten(slash_threshold)} without a threshold; text needs neither"
+                f"slash_threshold is {shorten(slash_threshold)}, but there is no threshold; text tasks need neither"
             )
         return (Counterfeit(None, None, images, None, None, Fraction(0), Fraction(1)),)
     rule = CentreRule(DEFAULT_THRESHOLD if threshold == "default" else threshold, slash_threshold)
@@ -86,9 +88,11 @@ def _measured(
     """The bounds of the intervals, each on the side that asks for more stake."""
     check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
     if threshold is None:
-        raise InvalidInputError("threshold is None, which is text; a calibration is of images: give no calibration")
+        raise InvalidInputError(
+            "threshold is None, which means text tasks, but a calibration is for images; leave one of them out"
+        )
     if source is not None:
-        raise InvalidInputError(f"source is {shorten(source)}, and there is a calibration; give one of both")
+        raise InvalidInputError(f"source is {shorten(source)}, and there is a calibration; leave one of them out")
     calibration.check_fits(images=images)
     if threshold == "default":
         found = recommended(calibration)
@@ -97,7 +101,7 @@ def _measured(
     rule = CentreRule(threshold, slash_threshold)
     names = calibration.cheats if cheats is None else _named(cheats)
     if not names:
-        raise InvalidInputError("no cheat was named, or the calibration has none; calibrate with answers of cheats")
+        raise InvalidInputError("cheats is empty, or the calibration has no cheats; calibrate with answers of cheats")
     made = []
     for name in names:
         rates = calibration.cheat(name, rule.threshold, rule.slashes_from)

@@ -196,7 +196,7 @@ def _check_left_out(
     }  # fmt: skip
     for name, there in given.items():
         if there:
-            raise InvalidInputError(f"{name} and audits are both given, and audits compare no hashes; leave {name} out")
+            raise InvalidInputError(f"{name} and audits are both given, but audits compare no hashes; leave {name} out")
 
 
 def _group_size(given: int | None, calibration: Calibration | None) -> int:
@@ -226,8 +226,7 @@ class _Terms:
         self.r = exact(sampling_rate, "sampling_rate")
         if not 0 < self.r <= 1:
             raise InvalidInputError(
-                f"sampling_rate is {shorten(sampling_rate)}; expected a share of tasks above 0, at most 1 (who is never"
-                " compared is never slashed)"
+                f"sampling_rate is {shorten(sampling_rate)}; expected a share of tasks above 0, at most 1"
             )
         self.k = exact(price, "price")
         away = self.absent = exact(absent, "absent")

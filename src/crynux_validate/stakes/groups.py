@@ -128,8 +128,7 @@ def quorums_beside(honest: int, dishonest: int, group_size: int, dishonest_weigh
     others = max(honest - 1, 0)
     if others + dishonest < group_size:
         raise InvalidInputError(
-            f"honest and dishonest are {honest + dishonest} nodes together; a group beside one of them needs"
-            f" {group_size + 1}"
+            f"honest and dishonest are {honest + dishonest} nodes together; one node and a group need {group_size + 1}"
         )
     chances = colluder_chances(others, dishonest, group_size=group_size, dishonest_weight=dishonest_weight)
     return _quorums(chances, absent, cheats=0)
@@ -165,7 +164,7 @@ def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Num
     weight = exact(dishonest_weight, "dishonest_weight")
     if not weight:
         raise InvalidInputError(
-            f"dishonest_weight is {shorten(dishonest_weight)}; expected more than 0: who has no weight is never drawn"
+            f"dishonest_weight is {shorten(dishonest_weight)}; expected more than 0: other nodes are never drawn"
         )
     if view not in VIEWS:
         raise InvalidInputError(f"view is {shorten(view)}; expected one of {', '.join(VIEWS)}")
@@ -174,6 +173,6 @@ def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Num
         raise InvalidInputError(f"honest and dishonest are {nodes} nodes together; a group needs {group_size}")
     if view == "drawn" and not dishonest:
         raise InvalidInputError(
-            "dishonest is 0; the node that would cheat is one of them: give at least 1, or take view='network'"
+            "dishonest is 0; expected at least 1, since the cheat is one of them: or give view='network'"
         )
     return weight

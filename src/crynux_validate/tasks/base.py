@@ -177,7 +177,7 @@ class BaseTask(BaseModel):
     def from_fields(cls, value: Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
         """Make a task of a JSON object that was read already, of this kind; `task_from_json` reads every kind."""
         if not isinstance(value, Mapping):
-            raise InvalidTaskError("", f"a task is an object, not {shorten(value)}")
+            raise InvalidTaskError("", f"the task is {shorten(value)}; expected an object")
         check_flag(allow_unpinned, "allow_unpinned")
         fields = dict(value)
         schema = fields.pop("schema", None)
@@ -187,8 +187,8 @@ class BaseTask(BaseModel):
         if unpinned and not allow_unpinned:
             raise InvalidTaskError(
                 "schema",
-                f"{schema!r}: the model's revision can move; name its commit (40 hexadecimal digits), or pass "
-                "allow_unpinned=True for a run on this machine alone",
+                f"is {schema!r}, a task with a model revision that can change; name the commit (40 hex digits), "
+                "or pass allow_unpinned=True to run it on this machine only",
             )
         if "model" not in fields:
             raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
@@ -197,7 +197,7 @@ class BaseTask(BaseModel):
         task = cls(**fields)
         if task.schema_id != schema:
             raise InvalidTaskError(
-                "schema", f"is {schema!r}, but every revision is pinned; expected {task.schema_id!r}"
+                "schema", f"is {schema!r}, but all revisions are commits; expected {task.schema_id!r}"
             )
         return task
 
@@ -307,7 +307,9 @@ def _check_whole(settings: Mapping[str, Any]) -> None:
     """Refuse to leave out fields: what is left would be another task, or none."""
     for name, value in settings.items():
         if name.startswith(("include", "exclude")) and value not in (None, False):
-            raise InvalidInputError(f"{name} is {shorten(value)}; a task is written whole: leave it out")
+            raise InvalidInputError(
+                f"{name} is {shorten(value)}; a task is always written with all fields: leave it out"
+            )
 
 
 def _raise_first(kind: type[BaseTask], error: ValidationError) -> NoReturn:

@@ -119,4 +119,4 @@ def check_method(name: str, value: object, known: str) -> None:
     """Refuse another way to prepare a picture, by its name: they are networks whose bits differ between machines."""
     if value != known:
         code: Any = "unsupported" if isinstance(value, str) else "schema"
-        raise InvalidTaskError(name, f"is {shorten(value)}; only {known} is done here: {_OTHERS}", code)
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected {known}: {_OTHERS}", code)

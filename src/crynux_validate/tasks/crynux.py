@@ -61,8 +61,7 @@ def parse(
         if name in arguments and name not in known:
             raise InvalidTaskError(
                 name,
-                f"is for tasks that {does}, which have no answer to compare here; expected a task that makes images or "
-                "text",
+                f"is for tasks that {does}; expected a task that makes images or text",
                 "unsupported",
             )
     object_of(arguments, "", known)
@@ -70,8 +69,8 @@ def parse(
         if arguments.get(name) not in (None, ""):
             raise InvalidTaskError(
                 name,
-                f"is {shorten(arguments[name])}; no task of this library has it: leave it out if the task can do"
-                " without",
+                f"is {shorten(arguments[name])}, and this library does not support it: leave it out if the task does"
+                " not need it",
                 "unsupported",
             )
     return arguments

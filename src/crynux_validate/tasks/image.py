@@ -213,7 +213,7 @@ class ImageTask(BaseTask):
         for at, token in enumerate(tokens):
             if token in tokens[:at]:
                 raise InvalidTaskError(
-                    f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
+                    f"textual_inversions.{at}.token", f"is {shorten(token)} a second time; expected another", "limits"
                 )
         self._check_start()
         for name in ("width", "height"):
@@ -231,13 +231,13 @@ class ImageTask(BaseTask):
         if self.scheduler == "PNDMScheduler":
             raise InvalidTaskError(
                 "start",
-                "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
+                "is not possible with PNDMScheduler, which must begin with its first step; name another scheduler",
                 "unsupported",
             )
         if self.start.steps(self.steps) < 1:
             raise InvalidTaskError(
                 "start.strength",
-                f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
+                f"is {self.start.strength:g}, less than one of {self.steps} steps; raise the strength or the steps",
                 "limits",
             )
 

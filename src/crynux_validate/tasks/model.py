@@ -59,18 +59,25 @@ class ModelRef:
     def __post_init__(self) -> None:
         check_flag(self.allow_unpinned, "allow_unpinned")
         if (self.repository is None) == (self.digest is None):
-            raise InvalidTaskError("model", "name a repository with its revision, or the digest of a local folder")
+            raise InvalidTaskError(
+                "model",
+                "has no or two names; give a repository with its revision, or the digest of a local folder",
+            )
         if self.variant is not None:
             self._check("variant", self.variant, _VARIANT, "letters, digits, '-' and '_', like 'fp16'")
         if self.repository is None:
             self._check("digest", self.digest, _SHA256, "64 lower-case hexadecimal digits (see ModelRef.local)")
             if self.revision is not None:
-                raise InvalidTaskError("model.revision", "a local folder has none: its digest pins it")
+                raise InvalidTaskError(
+                    "model.revision", "is given for a local folder, which its digest pins; leave it out"
+                )
             return
         self._check("repository", self.repository, _REPOSITORY, "a hub repository like 'owner/name'")
         object.__setattr__(self, "repository", self.repository.lower())
         if self.path is not None:
-            raise InvalidTaskError("model.path", "a repository has none; use ModelRef.local for a folder")
+            raise InvalidTaskError(
+                "model.path", "is given for a repository; leave it out, or use ModelRef.local for a folder"
+            )
         if not isinstance(self.revision, str) or not 1 <= len(self.revision) <= 128:
             raise InvalidTaskError(
                 "model.revision", f"is {shorten(self.revision)}; expected the commit, 40 hexadecimal digits"
@@ -78,8 +85,8 @@ class ModelRef:
         if not self.pinned and not self.allow_unpinned:
             raise InvalidTaskError(
                 "model.revision",
-                f"{shorten(self.revision)} can move, so that honest nodes load different weights; name the commit (40 "
-                "lower-case hexadecimal digits), or pass allow_unpinned=True for a run on this machine alone",
+                f"is {shorten(self.revision)}, which can change; name the commit (40 lower-case hexadecimal digits) or "
+                "pass allow_unpinned=True to run the task on this machine only",
             )
 
     @classmethod
@@ -114,11 +121,11 @@ class ModelRef:
         """
         if self.digest is None:
             raise InvalidInputError(
-                f"the model is the repository {shorten(self.repository)}, not a local folder: name none"
+                f"the model is the repository {shorten(self.repository)}, not a local folder: leave the folder out"
             )
         found = folder_digest(path, on_progress)
         if found != self.digest:
-            raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
+            raise ModelError(f"the task needs the model {self.digest}, but the folder {path} has {found}")
         return dataclass_replace(self, path=Path(path))
 
     def to_dict(self) -> dict[str, str | None]:

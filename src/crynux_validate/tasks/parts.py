@@ -189,8 +189,10 @@ def _check_file(name: object) -> None:
             "file", f"is {shorten(name)}; expected 1 to {MAX_FILE_NAME} printable characters without backslashes"
         )
     if any(not part or part.startswith(".") for part in name.split("/")):
-        raise InvalidTaskError("file", f"is {shorten(name)}; expected a file in the folder, and no dot-file")
+        raise InvalidTaskError(
+            "file", f"is {shorten(name)}; expected a file in the folder whose name does not begin with a dot"
+        )
     if not name.endswith(_SUFFIX):
         raise InvalidTaskError(
-            "file", f"is {shorten(name)}; only {_SUFFIX} files are read, since others can run code", "unsupported"
+            "file", f"is {shorten(name)}; expected a {_SUFFIX} file, since other formats can run code", "unsupported"
         )

@@ -97,7 +97,7 @@ class PictureRef:
             Where this machine does not have them: the task may be right.
         """
         if self.source is None:
-            raise PipelineError(f"where the picture {self} lies on this machine is not known; name its file: task.at()")
+            raise PipelineError(f"the file of the picture {self} is not known on this machine; name it with task.at()")
         if isinstance(self.source, bytes):
             data = self.source
         else:
@@ -108,7 +108,7 @@ class PictureRef:
                 raise PipelineError(f"the picture {self} in {self.source} cannot be read: {reason}") from error
         found = hashlib.sha256(data).hexdigest()
         if found != self.digest:
-            raise PipelineError(f"{self.source!r:.200} holds the picture {found}, but the task asks for {self.digest}")
+            raise PipelineError(f"{self.source!r:.200} is the picture {found}, but the task needs {self.digest}")
         return data
 
     def located(self, files: Mapping[str, Path]) -> Self:
@@ -128,7 +128,7 @@ class PictureRef:
         for key in value:
             if key != "digest":
                 raise InvalidTaskError(
-                    shorten_name(str(key)), "no such field; a picture has its digest alone", "unsupported"
+                    shorten_name(str(key)), "no such field; a picture has only a digest", "unsupported"
                 )
         if "digest" not in value:
             raise InvalidTaskError("digest", "is missing; expected the SHA-256 of the picture's file")
@@ -153,7 +153,7 @@ class PictureRef:
 def _read(path: Path) -> bytes:
     """Read a picture's file, and no more of it than such a file may have; a pipe or a device may never end."""
     if not path.is_file():
-        raise ValueError("it is no file" if path.exists() else "there is no such file")
+        raise ValueError("it is not a file" if path.exists() else "there is no such file")
     with path.open("rb") as file:
         data = file.read(MAX_PICTURE_BYTES + 1)
     _check_size(len(data))

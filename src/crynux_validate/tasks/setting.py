@@ -56,13 +56,13 @@ class ImageSetting:
             For tasks of different models, parts, dtypes or schedulers, and what is no image task.
         """
         if not tasks:
-            raise InvalidInputError("there are no tasks; expected those that were measured")
+            raise InvalidInputError("tasks is empty; expected the tasks that were measured")
         for at, task in enumerate(tasks):
             check_type(task, ImageTask, f"tasks[{at}]", "an ImageTask")
             for name in _unlike(tasks[0], task):
                 ours, theirs = (_told(one, name) for one in (task, tasks[0]))
                 raise InvalidInputError(
-                    f"tasks[{at}] has another {name} than tasks[0]: {ours} and {theirs}; calibrate each by itself"
+                    f"tasks[{at}] has another {name} than tasks[0]: {ours} and {theirs}; calibrate them separately"
                 )
         ends = ({name: end(getattr(task, name) for task in tasks) for name in RANGES} for end in (min, max))
         return cls(*(tasks[0].replace(**end) for end in ends))

@@ -48,9 +48,7 @@ class StartPicture(Record):
             check_picture("mask", self.mask)
         object.__setattr__(self, "strength", check_number("strength", self.strength, 0, 1))
         if self.strength == 0:
-            raise InvalidTaskError(
-                "strength", "is 0, which draws nothing; expected more than 0, and at most 1", "limits"
-            )
+            raise InvalidTaskError("strength", "is 0; expected more than 0 and at most 1", "limits")
 
     def steps(self, whole: int) -> int:
         """Return how many of the schedule's steps are taken: the last ones."""

@@ -329,11 +329,11 @@ class TextTask(BaseTask):
                 check_message(f"messages.{at}", message)
             self._check_pictures(count_pictures(self.messages))
         elif self.pictures:
-            raise InvalidTaskError("pictures", "are shown in messages; give messages as the input")
+            raise InvalidTaskError("pictures", "need messages as the input, which show them")
         elif self.tools:
-            raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
+            raise InvalidTaskError("tools", "need messages as the input, since they are for a chat template")
         elif self.template_args:
-            raise InvalidTaskError("template_args", "are for a chat template; give messages as the input")
+            raise InvalidTaskError("template_args", "need messages as the input, since they are for a chat template")
         for name in self.template_args:
             _check_variable(name)
 
@@ -344,7 +344,7 @@ class TextTask(BaseTask):
         if len(self.pictures) != shown:
             raise InvalidTaskError(
                 "pictures",
-                f"has {len(self.pictures)}, but messages show {shown}; expected one for each block "
+                f"has {len(self.pictures)}, but the messages show {shown}; expected one for each block "
                 "{'type': 'image'}, in their order",
             )
 
@@ -360,7 +360,7 @@ class TextTask(BaseTask):
         for name, (neutral, low, high) in _SAMPLING.items():
             value = getattr(self, name)
             if name == "temperature" and value == 0:
-                raise InvalidTaskError(name, "is 0; for the most likely tokens say do_sample=False instead", "limits")
+                raise InvalidTaskError(name, "is 0; for the most likely tokens set do_sample=False instead", "limits")
             check_range(name, value, low, high)
             if value != neutral and not self.do_sample:
                 raise InvalidTaskError(
@@ -405,7 +405,7 @@ def _check_variable(name: str) -> None:
     """Refuse what a chat template cannot read, and what it is given by other fields."""
     field = f"template_args.{shorten_name(name)}"
     if not _VARIABLE.fullmatch(name):
-        raise InvalidTaskError(field, "is no name for a variable; expected letters, digits and _ of ASCII", "limits")
+        raise InvalidTaskError(field, "cannot name a variable; expected letters, digits and _ of ASCII", "limits")
     if name in _TAKEN:
         raise InvalidTaskError(field, f"is taken: {_TAKEN[name]}", "unsupported")
 

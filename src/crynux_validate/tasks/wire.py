@@ -41,7 +41,7 @@ def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) ->
             text = json.dumps(thaw(value), ensure_ascii=False, separators=(",", ":"))
             found = parse_json(text.encode("utf-8"), what, 2 * max_bytes)
     except UnicodeEncodeError as error:
-        raise InvalidTaskError("", f"{what} has a lone surrogate in a string; give valid Unicode") from error
+        raise InvalidTaskError("", f"{what} has a lone surrogate in a string; expected valid Unicode") from error
     except InvalidTaskError:
         raise
     except (InvalidInputError, TypeError, ValueError, RecursionError) as error:

@@ -28,7 +28,7 @@ def charge(state: State, change: Change, account: str, amount: int, what: str) -
     balance = balance_after(state, change, check_id(account, "the account"))
     if balance < amount:
         raise InsufficientFundsError(
-            f"account {account} has {balance}; {what} takes {amount}: deposit more first",
+            f"account {account} has {balance}, but {what} costs {amount}: deposit more first",
             balance=balance,
             amount=amount,
         )
