@@ -13,16 +13,17 @@ from crynux_validate.ledger.policy import Beacon, Policy
 class LocalBeacon:
     """A ledger's own random source: a value every `period` seconds.
 
-    Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
-    Where that is too much, pass an object with the same members that reads a public beacon, such as drand
+    Anybody who has the secret knows all values in advance, so the operator of such a ledger must be trusted for the
+    draw. Otherwise pass an object with the same members that reads a public beacon, such as drand
     (`crynux_validate.ledger.Beacon`).
 
     Parameters
     ----------
     secret
-        What the values are derived from; drawn anew if left out. A fixed one makes draws repeatable, in tests.
+        The bytes from which the values are derived; a new secret if left out. With a fixed one, draws in tests can be
+        repeated.
     period
-        Seconds between two rounds; round r is public from r * period on.
+        Seconds between two rounds: round r is public from r * period on.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class LocalBeacon:
 
     @property
     def name(self) -> str:
-        """``local/<period>``; it says nothing of the secret."""
+        """``local/<period>``; the name does not show the secret."""
         return f"{_LOCAL}{self._period}"
 
     def next_round(self, now: int) -> int:
@@ -74,12 +75,12 @@ _LOCAL: Final = "local/"
 
 
 class MissingBeacon:
-    """Stands for a beacon that a log names and nobody has given: a replayed log needs no beacon, its next group does.
+    """The beacon of a replayed log if none was given. The replay needs no beacon, but the next group does.
 
     Parameters
     ----------
     name
-        What the log calls it.
+        The beacon's name in the log.
     """
 
     on_ledger_clock: Final = True

@@ -1,7 +1,7 @@
-"""Evidence: everything that a third person needs to check a finding, and what that check rests on (protocol L8).
+"""Evidence, with which anybody can check a finding (protocol L8).
 
-Whoever kept the ledger is not trusted more than its evidence says: the draw, the openings, the signatures and the
-verdict are computed again, and what cannot be is named.
+The draw, the openings, the signatures and the verdict are computed again. What cannot be computed again, and rests on
+the word of the ledger's operator, is named.
 """
 
 from collections.abc import Mapping
@@ -22,26 +22,26 @@ from crynux_validate.tasks import TextTask
 
 SCHEMA: Final = "crynux-validate/evidence/2"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
-"""The largest file that is read: a pool of some 500,000 nodes fits."""
+"""The size of the largest file that is read, in bytes: a pool of some 500,000 nodes fits."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a settled group says of one of its members.
+    """The finding about one member of a settled group, with everything that is needed to check it.
 
     Parameters
     ----------
     ledger
         The ledger's id.
     node
-        Whose finding it is.
+        The id of the member.
     group
         The settled group: task, policy, pool, draw, commitments with signatures, openings, verdict.
 
     Raises
     ------
     InvalidInputError
-        For a group that is not settled, and a node that is no member of it.
+        If the group is not settled, or the node is not a member.
     """
 
     ledger: str
@@ -67,7 +67,7 @@ class Evidence:
 
     @property
     def finding(self) -> Finding:
-        """What is said of the node."""
+        """The finding about the node."""
         return self.verdict.findings[self.node]
 
     def to_json(self) -> str:
@@ -77,12 +77,12 @@ class Evidence:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` writes, and no other form; nothing of it is believed before `verify_evidence`.
+        """Read exactly what `to_json` writes. This does not check the finding: see `verify_evidence`.
 
         Raises
         ------
         InvalidInputError
-            Says what is not as it should be.
+            For any other text; the message names the wrong part.
         """
         value = parse_json(text, "the evidence", MAX_EVIDENCE_BYTES)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
@@ -105,16 +105,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class CheckedEvidence(Shown):
-    """What `verify_evidence` found.
+    """The result of `verify_evidence`.
 
     Parameters
     ----------
     evidence
-        What was checked.
+        The evidence that was checked.
     shown
-        What follows from the evidence itself, in sentences.
+        Sentences on what the evidence itself proves.
     rests_on
-        What has to be believed besides, in sentences.
+        Sentences on what the evidence does not prove, so that somebody must be believed.
     """
 
     evidence: Evidence
@@ -123,7 +123,7 @@ class CheckedEvidence(Shown):
 
     @property
     def finding(self) -> Finding:
-        """What is said of the node."""
+        """The finding about the node."""
         return self.evidence.finding
 
     def __repr__(self) -> str:
@@ -141,29 +141,29 @@ class CheckedEvidence(Shown):
 
 
 def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None) -> CheckedEvidence:
-    """Check a finding without trusting who kept the ledger further than is said (protocol L8).
+    """Check a finding, and say how far that depends on the word of the ledger's operator (protocol L8).
 
     Parameters
     ----------
     evidence
-        Of `Ledger.evidence`, or `Evidence.from_json`.
+        From `Ledger.evidence` or `Evidence.from_json`.
     keys
-        Public keys of nodes, by their ids, as you know them from elsewhere: a signature by another key is refused, and
-        one by this key needs no belief in the ledger.
+        Public keys of nodes, by node id, from a source that you trust. A signature with another key is refused. A
+        commitment that is signed with such a key does not depend on the operator's word.
 
     Returns
     -------
     CheckedEvidence
-        What is shown, and what it rests on.
+        What the evidence proves, and what it does not.
 
     Raises
     ------
     InvalidInputError
-        For what is no `Evidence`, and keys that are no mapping of node ids to 32 bytes each.
+        For another type, and keys that are not a mapping of node ids to 32 bytes each.
     BrokenEvidenceError
-        Names what does not hold: the draw, an opening, a signature, the verdict.
+        If the draw, an opening, a signature or the verdict is wrong; the message names it.
     MissingExtraError
-        Where there are signatures and the `cryptography` library is not installed.
+        If there are signatures and the `cryptography` library is not installed.
     """
     check_type(evidence, Evidence, "the evidence", "an Evidence, as Evidence.from_json reads it")
     keys = {} if keys is None else keys
@@ -177,7 +177,7 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
 
 @dataclass(frozen=True)
 class _Member:
-    """A member whose stake is not known, but not more than this."""
+    """A member's stake as far as the evidence shows it: at most this."""
 
     owner: str
     stake: int = MAX_MONEY
@@ -323,7 +323,7 @@ class _Check:
         self.shown.append(f"judging the answers again ({named}) finds {self.node} {self.evidence.finding}{apart}")
 
     def _money(self, settled: Settlement) -> None:
-        """All that moved follows from the verdict, but the amounts of slashes, which have a bound (L3, L4)."""
+        """Check that all payments follow from the verdict, and that slashes are within their bound (L3, L4)."""
         most = {moved.source: moved for moved in settled.transfers if moved.why == "slash"}
         paid = [moved for moved in settled.transfers if moved.why != "slash"]
         if paid != [moved for moved in self.group.transfers if moved.why != "slash"]:

@@ -32,30 +32,30 @@ _NO_MEMORY: Final = re.compile(r"(.*), ?\[[A-Za-z/ ]*\]")
 
 @dataclass(frozen=True, order=True)
 class GpuModel:
-    """A GPU model: what must be equal before two machines can be expected to give equal bits.
+    """A GPU model. It must be equal on two machines that are to give equal bits.
 
-    The constructor brings every field into normal form: white space is trimmed and collapsed, and what the live network
-    writes around a name goes into fields of its own (``2x NVIDIA GeForce RTX 4090 TP+docker``). Comparison is exact and
-    case-sensitive: ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
+    The constructor brings every field into normal form: it removes superfluous white space, and splits names of the
+    live network (``2x NVIDIA GeForce RTX 4090 TP+docker``) into fields. Comparison is exact and case-sensitive:
+    ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
 
     Parameters
     ----------
     name
-        The vendor's name, 1 to 128 printable ASCII characters. What programs print instead of one (an identifier, a
-        version, a number, a placeholder, an error) is refused.
+        The vendor's name, 1 to 128 printable ASCII characters. Other output of programs (an identifier, a version, a
+        number, a placeholder, an error) is refused.
     memory_gib
         Memory of one card in GiB, rounded up; 1 to 65,536.
     platform
-        ``docker``, ``Linux``, ``Windows``, ``Darwin``, or empty where it is not known.
+        ``docker``, ``Linux``, ``Windows``, ``Darwin``, or empty if it is unknown.
     count
-        How many cards work as one machine, 1 to 1,024.
+        The number of cards that work as one machine, 1 to 1,024.
     tensor_parallel
-        Whether several cards share the work on each layer, which changes the order of sums; one card cannot.
+        Whether several cards share the work on each layer, which changes the order of sums; False for one card.
 
     Raises
     ------
     InvalidInputError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     name: str
@@ -121,7 +121,7 @@ class GpuModel:
 
     @classmethod
     def parse(cls, text: str, memory_gib: int | None = None) -> "GpuModel":
-        """Read a GPU model as the live network, vendors' programs, torch or `str` of one write it.
+        """Read a GPU model in the form of the live network, of vendors' programs, of torch, or of its own `str`.
 
         ==================================================  ======================================================
         the live network                                    ``2x NVIDIA GeForce RTX 4090 TP+docker``, memory apart
@@ -141,16 +141,16 @@ class GpuModel:
         Parameters
         ----------
         text
-            One of these; white space around and inside it does not matter.
+            Text in one of these forms; white space does not matter.
         memory_gib
-            Memory of one card in GiB, where the text has none. The live network reports the sum over all cards: divide
-            it by their number.
+            Memory of one card in GiB if the text does not have it. The live network reports the sum over all cards:
+            divide it by their number.
 
         Raises
         ------
         InvalidInputError
-            Where the memory is missing, stands in another unit than MiB or GiB, or is not the one given; where the
-            cards are not all equal, or partitioned; and as the constructor does.
+            If the memory is missing, has another unit than MiB or GiB, or differs from `memory_gib`; if the cards are
+            not equal, or are partitioned; and as for the constructor.
 
         Examples
         --------
