@@ -84,7 +84,7 @@ def test_text_around_a_picture_has_one_form() -> None:
         ([IMAGE], 0, "has 0, but the messages show 1"),
         ([{"type": "text", "text": "a"}], 1, "has 1, but the messages show 0"),
         ([IMAGE] * 17, 17, "at most 16"),
-        ([{"type": "video"}], 0, "videos and sounds are not supported"),
+        ([{"type": "video"}], 0, "video and audio are not supported"),
         ([{"type": "image", "url": "https://a.b/c.png"}], 1, "name the picture in the task's pictures"),
         ([{"type": {}}], 0, "expected 'text', or 'image'"),
     ],

@@ -75,11 +75,11 @@ def test_a_proof_that_is_cut_off_is_refused(end: int) -> None:
 
 
 def test_what_else_is_no_proof() -> None:
-    with pytest.raises(InvalidInputError, match=r"has \d+ bytes; one of these steps has \d+"):
+    with pytest.raises(InvalidInputError, match=r"has \d+ bytes; expected \d+ for its steps"):
         TraceProof.from_bytes(DATA + b"\0", TASK)
-    with pytest.raises(InvalidInputError, match=r"is of the task .*, not of"):
+    with pytest.raises(InvalidInputError, match=r"is for the task .*, not for"):
         TraceProof.from_bytes(DATA, TASK.replace(seed=9))
-    with pytest.raises(InvalidInputError, match="binds pixels alone"):
+    with pytest.raises(InvalidInputError, match="has no trace"):
         TraceProof.from_bytes(DATA, TASK.replace(binding="pixels"))
     with pytest.raises(InvalidInputError, match="expected bytes"):
         TraceProof.from_bytes("text", TASK)  # type: ignore[arg-type]
@@ -91,8 +91,8 @@ def test_what_else_is_no_proof() -> None:
         (4, 2, "pixels 2"),
         (5, 2**32 - 1, "4294967295 steps"),
         (6, 6, "a step is 6; expected an integer from 0 to 5"),
-        (7, 2, "hold a step twice"),
-        (7, 1, "expected them ascending"),
+        (7, 2, "have one step twice"),
+        (7, 1, "expected ascending numbers"),
     ]:
         changed = bytearray(DATA)
         changed[head + 4 * at : head + 4 * at + 4] = number.to_bytes(4, "big")
@@ -111,15 +111,13 @@ def test_values_that_are_no_numbers_are_refused(dtype: str, value: float) -> Non
     bad = {"float32": wide, "float16": wide.astype("<f2"), "bfloat16": bits.astype("<u2")}[dtype].tobytes()
     contents = {**proof.contents, leaf: bad + proof.contents[leaf][len(bad) :]}
     data = proof.to_bytes().replace(proof.contents[leaf], contents[leaf])
-    with pytest.raises(
-        InvalidInputError, match="the prediction of step 1 of image 0 holds values that are infinite or"
-    ):
+    with pytest.raises(InvalidInputError, match="the prediction of step 1 of image 0 has values that are infinite or"):
         TraceProof.from_bytes(data, task)
 
 
 def test_a_proof_fits_no_other_answer() -> None:
     other = answer_of(random_trace(seed=2))
-    with pytest.raises(InvalidInputError, match="it is of another answer, or was changed"):
+    with pytest.raises(InvalidInputError, match="is for another answer, or was changed"):
         PROOF.check(other)
     with pytest.raises(InvalidInputError, match="no result digest"):
         PROOF.check(cv.ImageScore(ANSWER.hashes))
