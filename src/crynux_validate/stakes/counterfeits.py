@@ -1,4 +1,4 @@
-"""What a stake is to deter: a blind counterfeit, or the cheats that a calibration measured."""
+"""The counterfeits that a stake must deter: a blind one, or the cheats that a calibration measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crynux_validate.stakes.agreement import SOURCES, Source, check_images, exac
 from crynux_validate.stakes.numbers import exact
 
 Threshold = int | Literal["default"] | None
-"""1 to 64; None for text; ``default`` for 16, or for what a calibration recommends."""
+"""1 to 64; None for text; ``default`` for 16, or for the recommendation of a calibration."""
 
 DEFAULT_SOURCE: Final = SOURCES[0]
 DEFAULT_GROUP_SIZE: Final = 3
@@ -22,18 +22,18 @@ DEFAULT_GROUP_SIZE: Final = 3
 
 @dataclass(frozen=True)
 class Counterfeit:
-    """What becomes of a counterfeit in a group where colluders are no quorum.
+    """The chances of a counterfeit in a group in which colluders are not a quorum.
 
     Parameters
     ----------
     threshold, slash_threshold, images, source
-        What it was taken from; threshold and slash threshold are None for text, source also for a calibration.
+        The conditions of the chances; threshold and slash threshold are None for text, source also for a calibration.
     cheat
-        Its name in the calibration; None for a blind one.
+        The name of the cheat in the calibration; None for a blind counterfeit.
     f
-        The chance that it agrees with the honest answers.
+        The chance that the counterfeit agrees with the honest answers.
     slashed
-        The chance that it is slashed, where the honest members who are there are a quorum.
+        The chance that it is slashed if the honest members that are present are a quorum.
     """
 
     threshold: int | None
@@ -53,9 +53,9 @@ def counterfeits(
     calibration: Calibration | None,
     cheats: Sequence[str] | None,
 ) -> tuple[Counterfeit, ...]:
-    """Return what a stake is to deter: one blind counterfeit, or all cheats that are asked for; at least one.
+    """Return the counterfeits that a stake must deter: one blind one, or the given cheats; at least one.
 
-    Parameters and errors as of `required_stake`.
+    Parameters and errors as for `required_stake`.
     """
     if calibration is not None:
         return _measured(threshold, slash_threshold, images, source, calibration, cheats)
@@ -85,7 +85,7 @@ def _measured(
     calibration: Calibration,
     cheats: Sequence[str] | None,
 ) -> tuple[Counterfeit, ...]:
-    """The bounds of the intervals, each on the side that asks for more stake."""
+    """The ends of the intervals that need the larger stake."""
     check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
     if threshold is None:
         raise InvalidInputError(
@@ -116,7 +116,7 @@ def recommended(calibration: Calibration) -> Recommendation:
     Raises
     ------
     InvalidInputError
-        Where it recommends none.
+        If the calibration recommends none.
     """
     found = calibration.recommendation
     if not isinstance(found, Recommendation):
