@@ -236,7 +236,7 @@ def test_lcm_has_its_limit_written_in() -> None:
 
 def test_the_callers_choices() -> None:
     assert ImageTask.from_crynux(IMAGE, revision=COMMIT, algorithm="phash/1").algorithm == "phash/1"
-    with pytest.raises(InvalidTaskError, match="can move") as caught:
+    with pytest.raises(InvalidTaskError, match="which can change") as caught:
         ImageTask.from_crynux(IMAGE, revision="main")
     assert caught.value.field == "revision"
     assert not ImageTask.from_crynux(IMAGE, revision="main", allow_unpinned=True).model.pinned

@@ -133,7 +133,7 @@ def test_pictures_are_found_as_folders_are(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="it is not a file"):
         PictureRef.local(tmp_path)
     (tmp_path / "a.png").write_bytes(png(picture(seed=2)))
-    with pytest.raises(PipelineError, match="but the task asks for"):
+    with pytest.raises(PipelineError, match="but the task needs"):
         read_picture("pictures.0", found.pictures_named()["pictures.0"])
     (tmp_path / "a.png").unlink()
     with pytest.raises(PipelineError, match="cannot be read"):

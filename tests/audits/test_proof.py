@@ -121,7 +121,7 @@ def test_a_proof_fits_no_other_answer() -> None:
         PROOF.check(other)
     with pytest.raises(InvalidInputError, match="no result digest"):
         PROOF.check(cv.ImageScore(ANSWER.hashes))
-    with pytest.raises(InvalidAnswerError, match="1 hashes; the task asks for 2"):
+    with pytest.raises(InvalidAnswerError, match="1 hashes; the task has 2"):
         PROOF.check(cv.ImageScore(ANSWER.hashes[:8], ANSWER.result_digest))
     with pytest.raises(InvalidInputError, match="expected an ImageScore"):
         PROOF.check(cv.TextScore(bytes(32)))  # type: ignore[arg-type]

@@ -31,7 +31,10 @@ Edit = Callable[[list[Event]], list[Event]]
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
-        (lambda log: [*log[:3], replace(log[3], time=5), *log[4:]], "event 4 .* does not follow .* edited or left out"),
+        (
+            lambda log: [*log[:3], replace(log[3], time=5), *log[4:]],
+            "event 4 .* does not follow .* was edited or left out",
+        ),
         (lambda log: [*log[:3], *log[4:]], "event 3 has the number 4"),
         (lambda log: [*log[:3], log[4], log[3], *log[5:]], "event 3 has the number 4"),
         (lambda log: log[:-1], "cut off or rewritten"),
@@ -186,7 +189,7 @@ def test_a_forged_queue_is_not_repeated(edit: Edit, match: str, queue: list[Even
 @pytest.mark.parametrize("place", [1, 3, 5])
 def test_a_replay_says_that_an_event_is_missing(place: int, events: list[Event]) -> None:
     """And not that the rules refuse the next one, as a stake without its deposit."""
-    with pytest.raises(BrokenLogError, match=rf"event {place} \(.*\) does not follow the one before it"):
+    with pytest.raises(BrokenLogError, match=rf"event {place} \(.*\) does not follow the event before it"):
         MemoryLedger.replay([*events[:place], *events[place + 1 :]])
 
 

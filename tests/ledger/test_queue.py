@@ -181,7 +181,7 @@ def test_a_batch_of_openings_and_draws_is_one_log(backend: backends.Backend) -> 
     with ledger.batch():
         opened = [network.opened(fee=3) for _ in range(10)]
         with pytest.raises(
-            cv.errors.NotEnoughNodes, match=r"wait for their draw: 10; .* groups of 3 at most 10 can wait"
+            cv.errors.NotEnoughNodes, match=r"10 groups wait for their draw; expected at most 10, .* groups of 3"
         ):
             network.opened(fee=3)
         network.clock.advance(1)

@@ -25,7 +25,7 @@ def clock_or_system(clock: object) -> Callable[[], int]:
     Raises
     ------
     InvalidInputError
-        For what cannot be called.
+        For a clock that is not a function.
     """
     check_function(clock, "the clock", "a function that returns integer seconds")
     return system_clock if clock is None else clock  # type: ignore[return-value]  # what it returns is checked

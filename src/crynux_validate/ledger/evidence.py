@@ -50,7 +50,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         check_id(self.ledger, "the ledger id")
-        check_type(self.group, Group, "the group", "a Group, as of Ledger.group")
+        check_type(self.group, Group, "the group", "a Group (Ledger.group)")
         if self.group.status is not Status.SETTLED or self.group.verdict is None:
             raise InvalidInputError(f"group {self.group.id} is {self.group.status}; expected a settled group")
         if self.node not in self.group.members:
@@ -294,7 +294,7 @@ class _Check:
                     self.shown.append(f"{node} signed its commitments with the key that you know")
         if unsigned:
             self.rests_on.append(
-                f"that {_listed(unsigned)} made these commitments, which are not signed: only the ledger says so"
+                f"the ledger's word that {_listed(unsigned)} made these commitments, which are not signed"
             )
         if unknown:
             self.rests_on.append(

@@ -123,7 +123,7 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     BrokenLogError
         Names the first event that does not fit.
     InvalidInputError
-        For what are no events, and a head that is not 64 hexadecimal digits.
+        For values that are not events, and a head that is not 64 hexadecimal digits.
     """
     kept = None if head is None else parse_hex(head, "the head", DIGEST_BYTES).hex()
     previous = GENESIS

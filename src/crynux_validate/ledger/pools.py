@@ -26,7 +26,7 @@ def slashable_stake_needed(policy: Policy, fee: int) -> int:
 def choose_supply(
     nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: int
 ) -> tuple[NodeClass | None, Supply]:
-    """Fix who could be drawn, for a text task among the nodes of one class (P2, P3, P4d).
+    """Return the candidates of a group, for a text task from the nodes of one class (protocol P2, P3, P4d).
 
     Parameters
     ----------

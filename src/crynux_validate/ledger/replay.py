@@ -48,7 +48,7 @@ class Genesis:
 
 def genesis_of(events: Sequence[Event]) -> Genesis:
     """Return what a log begins with; raises `BrokenLogError` where it does not."""
-    check_type(events, Sequence, "the log", "its events, as of Ledger.events")
+    check_type(events, Sequence, "the log", "the events of Ledger.events")
     if events:
         check_type(events[0], Event, "event 0", "an Event, as of Ledger.events")
     if not events or events[0].kind != "genesis":

@@ -60,7 +60,7 @@ def class_of(node: Node, epoch: int) -> NodeClass | None:
     epoch
         The epoch whose attestations are in force: `Epoch.in_force`.
     """
-    check_type(node, Node, "the node", "a Node, as of Ledger.node")
+    check_type(node, Node, "the node", "a Node (Ledger.node)")
     check_integer(epoch, "epoch", -1)
     for attested in node.attestations:
         if attested.epoch == epoch:
@@ -89,10 +89,10 @@ def classes_of(
     # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
     # A GPU model is told by its object at first, since many nodes share one, and its value takes long to look up.
     alike: dict[tuple[object, ...], list[Node]] = {}
-    check_type(nodes, Iterable, "nodes", "nodes, as of Ledger.nodes")
+    check_type(nodes, Iterable, "nodes", "the nodes of Ledger.nodes")
     for node in nodes:
         if type(node) is not Node:  # asked here: there may be a million
-            check_type(node, Node, "one of the nodes", "a Node, as of Ledger.node")
+            check_type(node, Node, "one of the nodes", "a Node (Ledger.node)")
         if node.joined:
             for attested in node.attestations:
                 if attested.epoch == epoch:
@@ -129,7 +129,7 @@ def admitted_classes(
     """
     check_type(classes, Mapping, "classes", "what classes_of returns")
     for facts in classes.values():
-        check_type(facts, ClassFacts, "one of the classes", "a ClassFacts, as of classes_of")
+        check_type(facts, ClassFacts, "one of the classes", "a ClassFacts (classes_of)")
     if isinstance(declarations, str):
         raise InvalidInputError(f"declarations is {shorten(declarations)}; expected a list of digests")
     check_type(declarations, Collection, "declarations", "a list of digests")

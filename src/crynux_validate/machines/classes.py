@@ -187,5 +187,5 @@ def check_nonce(value: object) -> bytes:
     """Return `value` if it is a nonce: 32 bytes. The error does not show the value, since a nonce is secret."""
     if not isinstance(value, bytes) or len(value) != NONCE_BYTES:
         found = f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
-        raise InvalidInputError(f"the nonce is {found}; expected {NONCE_BYTES} bytes, as of secrets.token_bytes")
+        raise InvalidInputError(f"the nonce is {found}; expected {NONCE_BYTES} bytes of secrets.token_bytes")
     return value

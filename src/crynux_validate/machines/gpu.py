@@ -12,7 +12,7 @@ from crynux_validate.machines.gpu_names import check_name
 from crynux_validate.machines.gpu_outputs import card_lines, tidy
 
 PLATFORMS: Final = ("docker", "Linux", "Windows", "Darwin")
-"""How nodes of the live network run; the suffix behind a ``+`` in its names."""
+"""The platforms of nodes of the live network: the suffix after a ``+`` in its names."""
 
 MAX_MEMORY_GIB: Final = 65_536
 """The most memory of one card, in GiB."""

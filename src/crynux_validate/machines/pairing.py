@@ -196,7 +196,7 @@ def verify_draw(
     InvalidInputError
         For arguments of another type. For a draw with invalid parts the result is False.
     """
-    check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
+    check_type(draw, Draw, "the draw", "a Draw (Group.draw)")
     for given, what, expected in ((task, "the task", "an ImageTask or a TextTask"), (policy, "the policy", "a Policy")):
         if given is not None and not isinstance(getattr(given, "digest", None), str):
             raise InvalidInputError(f"{what} is {shorten(given)}; expected {expected}")

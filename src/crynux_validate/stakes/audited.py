@@ -53,7 +53,7 @@ class AuditedOdds(Odds):
 
     @property
     def group(self) -> str:
-        """Who decides, in words."""
+        """Whether the auditor or a group decides, in words."""
         if self.audits.then == "slash":
             return "one node works, and its auditor alone decides"
         return f"one node works; about one that is accused a group decides: {super().group}"
@@ -155,7 +155,7 @@ class Audited:
     cheats
         The quorums of groups that have a cheat among their members.
     absent
-        The chance that an honest member hands in nothing.
+        The chance that an honest member submits nothing.
     given
         The other parts of `Odds`.
     """

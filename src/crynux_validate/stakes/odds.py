@@ -123,8 +123,8 @@ class Odds(Shown):
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
         rows = [
             ("p", self.p, f"colluders are {quorum} or more, {found}"),
-            ("b", self.b, f"they are fewer, but {quorum} with the honest members who are there"),
-            ("c", self.c, f"the honest members who are there are {quorum} or more"),
+            ("b", self.b, f"they are fewer, but {quorum} with the honest members that are present"),
+            ("c", self.c, f"the honest members that are present are {quorum} or more"),
             ("f", self.f, chance),
             ("e", self.e, "a counterfeit escapes: p + bf"),
             ("x", self.x, slashed),

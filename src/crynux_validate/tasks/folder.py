@@ -105,7 +105,7 @@ def folder_digest(path: str | PathLike[str], on_progress: OnDigest | None = None
         Where there is no such folder, no file in it, one that cannot be read, or something that is neither a file nor
         a folder; and where a file changes while it is read.
     InvalidInputError
-        For what is no path, and a progress that cannot be called.
+        For a value that is not a path, and a `progress` that is not a function.
     """
     check_type(path, (str, PathLike), "the folder", "its path")
     check_function(on_progress, "on_progress")

@@ -91,7 +91,7 @@ def _joined(pieces: Iterator[tuple[str, float]], between: str) -> Iterator[tuple
 
 _SIGNS: Final = r'()",.+\-='
 _WORD: Final = re.compile(rf"(?:\\[{_SIGNS}]|[+-](?![ \t\r\n{_SIGNS}]|\Z)|[^ \t\n\r\v\f{_SIGNS}])++")
-"""A word without signs, but for escaped ones, and + and - within it."""
+"""A word without signs, except escaped ones, and + and - within it."""
 _FREE: Final = re.compile(r"[^ \t\n\r\v\f]+")
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _QUOTED: Final = re.compile(r'"((?:\\"|[^"\n\r])*)"')

@@ -101,7 +101,7 @@ class ImageSetting:
     def from_dict(cls, value: object) -> "ImageSetting":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
         if not isinstance(value, Mapping):
-            raise InvalidInputError(f"a setting is {shorten(value)}; expected its fields, as of ImageSetting.to_dict")
+            raise InvalidInputError(f"the setting is {shorten(value)}; expected the fields of ImageSetting.to_dict")
         for name in RANGES:
             if not isinstance(value.get(name), list | tuple) or len(value[name]) != 2:
                 raise InvalidInputError(f"{name} of a setting is {shorten(value.get(name))}; expected [least, most]")

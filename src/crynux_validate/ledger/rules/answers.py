@@ -1,4 +1,4 @@
-"""What members hand in: commitments, signed where they must be, and openings (protocol C2, C5, L8)."""
+"""Commitments, with their signatures, and openings of members (protocol C2, C5, L8)."""
 
 from typing import Any, Final
 
