@@ -372,7 +372,7 @@ def test_what_a_result_says() -> None:
         ({"confirms_falsely": 0.5}, "confirms_falsely is 0.5, but no group decides"),
         ({"then": "group", "confirms": 1.5}, "confirms is 1.5"),
         ({"then": "group", "confirms_falsely": -1}, "confirms_falsely is -1"),
-        ({"saves": 0}, "saves is 0; expected what the cheat saves"),
+        ({"saves": 0}, "saves is 0; expected the share of the price"),
         ({"saves": 1.1}, "saves is 1.1"),
     ],
 )

@@ -236,7 +236,7 @@ def test_lcm_has_its_limit_written_in() -> None:
 
 def test_the_callers_choices() -> None:
     assert ImageTask.from_crynux(IMAGE, revision=COMMIT, algorithm="phash/1").algorithm == "phash/1"
-    with pytest.raises(InvalidTaskError, match="which can change") as caught:
+    with pytest.raises(InvalidTaskError, match="can change") as caught:
         ImageTask.from_crynux(IMAGE, revision="main")
     assert caught.value.field == "revision"
     assert not ImageTask.from_crynux(IMAGE, revision="main", allow_unpinned=True).model.pinned
@@ -434,12 +434,12 @@ def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
     [
         (None, {"vae": "a/vae"}, "vae", r"pass parts={'vae': ModelRef\(...\)}"),
         ({"lora": PINNED}, {"lora": {"model": "b/lora"}}, "lora.model", "parts has 'owner/lora'; name the same, or"),
-        ({"lora": PINNED}, {"lora": {"model": "https://a/b"}}, "lora.model", "the digest of a folder that holds it"),
+        ({"lora": PINNED}, {"lora": {"model": "https://a/b"}}, "lora.model", "the digest of a folder"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 0}}, "lora.weight", "more than 0"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 101}}, "lora.weight", "at most 100"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": "80"}}, "lora.weight", "expected a number"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": "a.bin"}}, "lora.weight_file_name",
-         "only .safetensors files are read"),
+         "expected a .safetensors file"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": 1}}, "lora.weight_file_name", "text"),
     ],
 )  # fmt: skip
