@@ -236,12 +236,12 @@ def test_a_text_score_binds_every_token_and_where_it_stands(sequences: list[list
 @pytest.mark.parametrize(
     ("sequences", "logits", "word"),
     [
-        ([], None, "1 to 16 sequences, not 0"),
-        ([[1]] * 17, None, "not 17"),
+        ([], None, "0 sequences; expected 1 to 16"),
+        ([[1]] * 17, None, "17 sequences"),
         ([[-1]], None, "a token id is -1"),
-        ([[2**32]], None, "expected 0 to 2"),
+        ([[2**32]], None, "from 0 to 2"),
         ([[1.5]], None, "a token id is 1.5"),
-        ([["1"]], None, "no token id"),
+        ([["1"]], None, "a token id is '1'"),
         ([[1, 2]], [[bytes(32)]], "have [2] tokens and [1] digests"),
         ([[1]], [[bytes(31)]], "expected 32 bytes for each token"),
         ([[1], [2]], [[bytes(32)]], "[1, 1] tokens and [1] digests"),

@@ -99,7 +99,7 @@ def test_bad_input() -> None:
         KeyedScore(bytes(32), "tokens/1")  # type: ignore[arg-type]
     with pytest.raises(InvalidAnswerError, match="the seed is not 32 bytes"):
         KeyedScore.from_tokens(b"", TOKENS)
-    with pytest.raises(InvalidAnswerError, match="no token id"):
+    with pytest.raises(InvalidAnswerError, match="a token id is -1"):
         KeyedScore.from_tokens(bytes(32), [[-1]])
     good = KeyedScore(bytes(32)).to_bytes()
     for data in (good[:-1], good + b"x"):

@@ -115,7 +115,7 @@ def test_signatures_need_no_belief_in_the_ledger() -> None:
     keys = {node: key.public_key for node, key in KEYS.items()}
     known = verify_evidence(evidence, keys)
     assert not any("keys" in line for line in known.rests_on)
-    assert f"{silent} signed what it committed to, with the key that you know" in known.shown
+    assert f"{silent} signed its commitments with the key that you know" in known.shown
     with pytest.raises(BrokenEvidenceError, match="the known one is"):
         verify_evidence(evidence, {silent: SigningKey(bytes(32)).public_key})
 
@@ -298,12 +298,12 @@ def name_a_class(group: dict[str, Any]) -> None:
         (slash(source="stranger"), r"660 was taken .* is no member"),
         (slash(target="thief"), r"660 was taken .* for another account"),
         (slash_another, r"660 was taken .* is VALID"),
-        (pay_somebody, r"what group-2 paid .* \(L3\)"),
-        (pay_nobody, r"what group-2 paid"),
-        (take_for_another_reason, r"what group-2 paid"),
-        (ask_too_little, r"the fee of group-2 is 2, .* needs at least 3 \(L3\)"),
+        (pay_somebody, r"the payments of group-2 .* \(L3\)"),
+        (pay_nobody, r"the payments of group-2"),
+        (take_for_another_reason, r"the payments of group-2"),
+        (ask_too_little, r"the fee of group-2 is 2; .* needs at least 3 \(L3\)"),
         (judge_oneself, r"a node of its creator .* \(P5\)"),
-        (name_a_class, r"group-2 has a class and no text task"),
+        (name_a_class, r"group-2 must have a class if, and only if"),
     ],
 )
 def test_money_that_moved_otherwise_and_groups_that_no_ledger_opens(
@@ -536,10 +536,10 @@ def test_what_is_no_evidence() -> None:
         ("[]", "the schema"),
         (json.dumps({**value, "schema": "x"}), "the schema 'x'; expected 'crynux-validate/evidence/2'"),
         (json.dumps({**value, "more": 1}), "the fields"),
-        (json.dumps({**value, "node": "x"}), "no member"),
+        (json.dumps({**value, "node": "x"}), "not a member"),
         (json.dumps({**value, "group": {}}), "cannot be read: it has no 'pool'"),
         (json.dumps({**value, "group": {**value["group"], "fee": []}}), "cannot be read"),
-        (json.dumps({**value, "group": {**value["group"], "verdict": None}}), "evidence is of a group that is settled"),
+        (json.dumps({**value, "group": {**value["group"], "verdict": None}}), "expected a settled group"),
         (json.dumps({**value, "group": {**value["group"], "task": {}}}), "cannot be read: schema"),
     ):
         with pytest.raises(InvalidInputError, match=match):

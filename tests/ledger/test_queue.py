@@ -216,7 +216,7 @@ def test_a_task_is_kept_over_batches_and_restarts(backend: backends.Backend) -> 
     def undone() -> None:
         with ledger.batch():
             give(ledger)
-            with pytest.raises(AlreadyDoneError, match="group-1 has this task"):
+            with pytest.raises(AlreadyDoneError, match="group-1 had this task"):
                 give(ledger)
             raise RuntimeError("the machine stopped here")
 
@@ -224,7 +224,7 @@ def test_a_task_is_kept_over_batches_and_restarts(backend: backends.Backend) -> 
         undone()
     first = give(ledger)
     other = backend.again(ledger)
-    with pytest.raises(AlreadyDoneError, match="group-1 has this task"):
+    with pytest.raises(AlreadyDoneError, match="group-1 had this task"):
         give(other)
     network.clock.advance(1)
     with other.batch():
