@@ -94,7 +94,7 @@ def test_a_cheat_is_exit_code_1(folder: Path, model: ModelRef, capsys: pytest.Ca
         ("plain/task.json", "", "no task_digest"),
         ("missing.json", "", "cannot read the proof"),
         ("plain/answer.json", "top", "the task needs tokens/1"),
-        ("hot/answer.json", "", "the proof is of the task"),
+        ("hot/answer.json", "", "the proof is for the task"),
     ],
 )
 def test_what_does_not_fit(

@@ -275,7 +275,7 @@ def test_arguments_that_cannot_be_read(arguments: list[str], word: str, capsys: 
         (["demo", "--threshold", "65"], ["--threshold is 65"]),
         (["hash", "glass.png"], ["pass --background white\n"]),
         (["hash", "glass.png", ODD, "--threads", "1", "--processes", "1"], ["--threads", "--processes is 1"]),
-        (["run", "unpinned.json", "--out", "result"], ["pass --allow-unpinned for a run"]),
+        (["run", "unpinned.json", "--out", "result"], ["pass --allow-unpinned to run"]),
         (["demo", "--tasks", "0"], ["--tasks is 0"]),
     ],
 )

@@ -87,7 +87,7 @@ def test_infinity(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--threshold", "0"], "1 to 64"),
         (["--threshold", "65"], "1 to 64"),
-        (["--slash-threshold", "8"], "below the threshold"),
+        (["--slash-threshold", "8"], "expected at least the threshold"),
         (["--sampling-rate", "0"], "above 0"),
         (["--sampling-rate", "1.5"], "at most 1"),
         (["--sampling-rate", "often"], "'often'"),
@@ -248,7 +248,7 @@ def test_audits_that_a_group_decides(capsys: pytest.CaptureFixture[str]) -> None
         (["--steps", "5"], "--steps is 5, but nothing is audited"),
         ([*AUDITS], "--audits needs --detection, or both --steps and --cheated"),
         ([*AUDITS, "--steps", "5"], "--audits needs --detection, or both --steps and --cheated"),
-        ([*AUDITS, "--detection", "0.9", "--steps", "5"], "there is --detection 0.9, --steps 5"),
+        ([*AUDITS, "--detection", "0.9", "--steps", "5"], "found --detection 0.9, --steps 5"),
         ([*AUDITS, "--detection", "1.5"], "--detection is 1.5; expected a chance"),
         ([*AUDITS, "--detection", "often"], "--detection is 'often'; expected a number such as 0.1"),
         ([*AUDITS, "--detection", "0.9", "--audit-cost", "-1"], "--audit-cost is -1"),

@@ -119,7 +119,7 @@ def test_the_same_task_under_another_form_is_the_same() -> None:
     assert copy.digest == group.task.digest
     assert not can_be_given(network.ledger, copy)
     assert can_be_given(network.ledger, copy.replace(seed=copy.seed + 1))
-    with pytest.raises(AlreadyDoneError, match=f"{group.id} has this task .{copy.digest}.*another seed"):
+    with pytest.raises(AlreadyDoneError, match=f"{group.id} had this task .{copy.digest}.*another seed"):
         network.ledger.open_group(copy, creator="nobody", fee=3)
 
 

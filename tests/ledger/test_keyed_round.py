@@ -195,5 +195,5 @@ def test_evidence_is_checked_with_the_tolerances_of_its_policy() -> None:
     other = replace(
         KEYED, keyed_tolerances=(replace(TOLERANCE, setting=ImageSetting.of(ASKED.replace(dtype="bfloat16"))),)
     )
-    with pytest.raises(BrokenEvidenceError, match="a task that its policy refuses"):
+    with pytest.raises(BrokenEvidenceError, match="the policy of group-1 refuses its task"):
         verify_evidence(replace(evidence, group=replace(evidence.group, policy=other)))

@@ -216,7 +216,7 @@ def test_a_policy_is_read_with_all_of_its_fields_and_no_other(name: str) -> None
         del value["keyed_tolerances"]
         assert Policy.from_dict(value) == replace(EVERY_FIELD, second_algorithm=None, keyed_tolerances=())
         return
-    words = "0 keyed_tolerances" if name == "keyed_tolerances" else f"lacks {name}"
+    words = "0 keyed_tolerances" if name == "keyed_tolerances" else f"has no {name}"
     with pytest.raises(InvalidInputError, match=words):
         Policy.from_dict(value)
 

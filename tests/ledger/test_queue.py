@@ -231,9 +231,9 @@ def test_a_task_is_kept_over_batches_and_restarts(backend: backends.Backend) -> 
         network.clock.now = other.draw(first.id).commit_deadline
         other.settle(first.id)
         second = give(other)
-        with pytest.raises(AlreadyDoneError, match="group-2 has this task"):
+        with pytest.raises(AlreadyDoneError, match="group-2 had this task"):
             give(other)
     for view in (ledger, other, backend.again(ledger)):
-        with pytest.raises(AlreadyDoneError, match="group-2 has this task"):
+        with pytest.raises(AlreadyDoneError, match="group-2 had this task"):
             give(view)
     assert second.id == "group-2"
