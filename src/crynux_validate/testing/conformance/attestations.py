@@ -101,7 +101,7 @@ class AttestationRules(Harness):
         network.refused(TooEarlyError, lambda: network.attest_reveal("n0"), "takes commitments until")
         network.clock.now = epoch.commit_deadline
         assert network.attest_reveal("n0").attestations == (network.attestations["n0"][0],)
-        network.refused(AlreadyDoneError, lambda: network.attest_reveal("n0"), "has revealed")
+        network.refused(AlreadyDoneError, lambda: network.attest_reveal("n0"), "already revealed")
         network.clock.now = epoch.reveal_deadline - 1
         network.attest_reveal("n1")
         network.clock.now = epoch.reveal_deadline
@@ -140,7 +140,7 @@ class AttestationRules(Harness):
         network.refused(CommitmentMismatchError, lambda: ledger.attest_reveal("n0", attestation, bytes([1]) * 32))
         network.refused(CommitmentMismatchError, lambda: ledger.attest_reveal("n1", attestation, nonce), "another node")
         network.refused(
-            CommitmentMismatchError, lambda: ledger.attest_reveal("n2", attestation, nonce), "nothing to open"
+            CommitmentMismatchError, lambda: ledger.attest_reveal("n2", attestation, nonce), "cannot reveal"
         )
         network.refused(UnknownIdError, lambda: ledger.attest_reveal("stranger", attestation, nonce))
         assert ledger.attest_reveal("n0", attestation, nonce).attestations == (attestation,)

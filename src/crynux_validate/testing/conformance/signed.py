@@ -90,7 +90,7 @@ class SignedRules(Harness):
             network.refused(
                 SignatureError,
                 lambda k=key, i=ids: sign_and_commit(network, group, node, k, i),  # type: ignore[misc]
-                f"no signature of {node}",
+                f"signature of {node} is not valid",
             )
         values: list[Any] = [b"", bytes(64), b"x" * 63, "text"]
         for value in values:
