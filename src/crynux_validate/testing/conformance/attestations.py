@@ -138,7 +138,11 @@ class AttestationRules(Harness):
                 "another attestation",
             )
         network.refused(CommitmentMismatchError, lambda: ledger.attest_reveal("n0", attestation, bytes([1]) * 32))
-        network.refused(CommitmentMismatchError, lambda: ledger.attest_reveal("n1", attestation, nonce), "another node")
+        network.refused(
+            CommitmentMismatchError,
+            lambda: ledger.attest_reveal("n1", attestation, nonce),
+            "does not fit the commitment",
+        )
         network.refused(
             CommitmentMismatchError, lambda: ledger.attest_reveal("n2", attestation, nonce), "cannot reveal"
         )
@@ -151,7 +155,9 @@ class AttestationRules(Harness):
         network.clock.advance(1_100)
         attestation, nonce = network.attestations["n0"]
         later = replace(attestation, epoch=network.ledger.epoch().number)
-        network.refused(CommitmentMismatchError, lambda: network.ledger.attest_reveal("n0", later, nonce), "nothing")
+        network.refused(
+            CommitmentMismatchError, lambda: network.ledger.attest_reveal("n0", later, nonce), "cannot reveal"
+        )
 
     def test_p6_without_a_challenge_there_is_nothing_to_attest(self) -> None:
         network = self.network(nodes=1, beacon=SilentBeacon())

@@ -79,7 +79,9 @@ class CommitmentRules(Harness):
         network.commit(group.id, third)
         network.reveal(group.id, honest)
         network.refused(
-            CommitmentMismatchError, lambda: network.ledger.reveal(group.id, thief, opening), "another node"
+            CommitmentMismatchError,
+            lambda: network.ledger.reveal(group.id, thief, opening),
+            "does not fit the commitment",
         )
 
     def test_c2_a_commitment_is_never_replaced(self) -> None:

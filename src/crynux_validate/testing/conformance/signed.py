@@ -136,7 +136,7 @@ class SignedRules(Harness):
             network.refused(
                 InvalidInputError,
                 lambda k=key: network.ledger.join("x", owner="o0", gpu=CARD, stake=400, public_key=k),  # type: ignore[misc]
-                "expected 32 bytes: SigningKey",
+                "expected 32 bytes, as SigningKey",
             )
 
     @needs("signatures", "restart")
