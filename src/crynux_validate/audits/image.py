@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
-from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image_bands import PREDICTION, Band
 from crynux_validate.encoding import summary
 from crynux_validate.shown import Shown
 from crynux_validate.tasks import ImageTask
@@ -288,7 +288,8 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     finding = band.finding(times)
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], band, 1)}; {how}"
+        spread = band.spreads[outside[0]]
+        reason = f"{_said(outside[0], found[outside[0]], spread.centre, spread.limit() * band.room)}; {how}"
     elif followed > 1:
         direction = Direction.SCHEDULER
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -303,13 +304,14 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
     """Say what the mean of several steps' errors says; None for fewer than two with other bits, and without a band.
 
-    A value that is far off counts for less in the mean (`Spread.cut`): single steps are judged by `judge_step`.
+    A value that is far off counts for less in the mean (`MeanSpread`): single steps are judged by `judge_step`.
     """
     other = [errors for errors in steps if not errors.equal]
     if band is None or len(other) < 2:
         return None
     worst, mean, count, times = furthest_mean(other, band)
-    said, finding = _said(worst, mean, band.means[worst], band, count), band.finding(times)
+    spread, finding = band.means[worst], band.finding(times)
+    said = _said(worst, mean, spread.centre, spread.limit(count) * band.room)
     if finding is AuditFinding.CHEAT:
         return TogetherAudit(finding, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     reason = "as honest machines are" if finding is AuditFinding.NOISE else f"{said}{_DOUBT}"
@@ -321,7 +323,7 @@ def furthest_mean(steps: Sequence[Errors], band: Band) -> tuple[str, float, int,
     found = []
     for name in band.means:
         values = [value for errors in steps if (value := errors.of(name)) is not None]
-        if values:
+        if len(values) > 1:
             found.append((name, band.mean(name, values), len(values), band.times_together(name, values)))
     return max(found, key=lambda one: one[3])
 
@@ -344,8 +346,8 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, spread: Spread, band: Band, steps: int) -> str:
-    honest = f"{spread.centre:.2g} and {spread.limit(steps) * band.room:.2g} at most from it"
+def _said(name: str, value: float, centre: float, limit: float) -> str:
+    honest = f"{centre:.2g} and {limit:.2g} at most from it"
     return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from crynux_validate.audits.image_bands import PICTURE, PREDICTION, SIGNED, ImageBands, Spread
+from crynux_validate.audits.image_bands import PICTURE, PREDICTION, SIGNED, ImageBands, MeanSpread, Spread
 from crynux_validate.audits.text_bands import TextBand, TextBands
 from crynux_validate.calibration.audits.records import ImageRecord, Origin, TextRecord
 from crynux_validate.calibration.intervals import Floats
@@ -19,16 +19,19 @@ BEYOND: Final = 2.0
 """No limit of a step is nearer than so many times the distance of the furthest honest one: tails are not normal. Of
 12,382 held-out steps in bfloat16 one was 2.1 times as far off as the furthest of the other half of the prompts."""
 
-_BEYOND_MEANS: Final = 1.25
-"""The same of means of several steps, which are cut, and of texts."""
+_BEYOND_MEANS: Final = {"bfloat16": 1.1, "float16": 1.25, "float32": 1.25}
+"""The same of means of several steps, which are cut: less in bfloat16, where cheats are nearer to honest machines."""
 
-_CUT: Final = 4.0
+_BEYOND_TEXTS: Final = 1.25
+"""The same of texts."""
+
+_CUT: Final = 3.0
 """In a mean a step counts as at most so many standard deviations from the centre."""
 
-_TOGETHER: Final = (2, 3, 5, 10, 20)
+_TOGETHER: Final = (2, 3, 4, 5, 6, 8, 10, 15, 20)
 """So many steps are drawn from honest pictures, to see how far their means are off."""
 
-_DRAWS: Final = 50
+_DRAWS: Final = 100
 
 _LEAST: Final = {
     "float32": {"latent": 16 * 2.0**-23, "picture": 0.05, "peak": 2.0},
@@ -81,7 +84,11 @@ def fit_images(records: Sequence[ImageRecord], cheats: Sequence[ImageRecord] = (
         steps=sum(len(record.steps) for record in records),
         room=_room(statistics["prediction"], cheats),
         statistics=statistics,
-        means={name: mean_spread(records, name) for name in PREDICTION if name in statistics},
+        means={
+            name: mean_spread(records, name, _BEYOND_MEANS[records[0].origin.dtype])
+            for name in PREDICTION
+            if name in statistics
+        },
         latents={name: spread(of, "latent", least["latent"], pictures) for name, of in by_scheduler.items()},
         schedulers={name: pictures_of(of) for name, of in by_scheduler.items()},
     )
@@ -125,29 +132,37 @@ def spread(records: Iterable[ImageRecord], name: str, least: float, pictures: in
     if deviation:
         off = np.concatenate([group for _, group in found]) - centre
         reach = max(reach, BEYOND * float((np.abs(off) if name in SIGNED else off).max()) / deviation)
-    return _spread(least, None, centre=centre, between=between, within=within, reach=reach)
+    numbers = {"centre": centre, "between": between, "within": within, "reach": reach}
+    return Spread(**{name: float(f"{value:.4g}") for name, value in numbers.items()}, least=least)
 
 
-def mean_spread(records: Iterable[ImageRecord], name: str) -> Spread:
-    """Return the spread of means of several steps, each step's value cut."""
+def mean_spread(records: Iterable[ImageRecord], name: str, beyond: float) -> MeanSpread:
+    """Return what means of several steps have: drawn from honest pictures, for each number of steps by itself.
+
+    Parameters
+    ----------
+    records
+        Of honest nodes.
+    name
+        The statistic.
+    beyond
+        No limit is nearer than so many times the distance of the furthest honest mean.
+    """
     found = [(record.origin.thing, record.values[name]) for record in records if len(record.values[name])]
     every = np.concatenate([group for _, group in found])
     centre, cut = float(every.mean()), _CUT * float(every.std())
-    groups = [centre + np.clip(group - centre, -cut, cut) for _, group in found]
-    _, between, within = components(groups)
+    groups = [np.clip(group - centre, -cut, cut) for _, group in found]
     reach, generator = student(RATE, len({thing for thing, _ in found})), np.random.default_rng(0)
-    for group in groups:
-        for count in sorted({min(count, len(group)) for count in _TOGETHER} - {1}):
-            deviation = math.hypot(between, within / math.sqrt(count))
-            if deviation:
-                off = generator.permuted(np.tile(group, (_DRAWS, 1)), axis=1)[:, :count].mean(1) - centre
-                reach = max(reach, _BEYOND_MEANS * float((np.abs(off) if name in SIGNED else off).max()) / deviation)
-    return _spread(0.0, cut, centre=centre, between=between, within=within, reach=reach)
-
-
-def _spread(least: float, cut: float | None, **numbers: float) -> Spread:
-    rounded = {name: float(f"{value:.4g}") for name, value in numbers.items()}
-    return Spread(**rounded, least=least, cut=None if cut is None else float(f"{cut:.4g}"))
+    limits: list[tuple[int, float]] = []
+    for count in _TOGETHER:
+        means = [generator.permuted(np.tile(group, (_DRAWS, 1)), axis=1)[:, :count].mean(1)
+                 for group in groups if len(group) >= count]  # fmt: skip
+        if not means:
+            break
+        off = np.abs(means) if name in SIGNED else np.array(means)
+        limit = max(reach * float(np.sqrt(np.square(means).mean())), beyond * float(off.max()))
+        limits.append((count, float(f"{limit:.4g}")))
+    return MeanSpread(float(f"{centre:.4g}"), float(f"{cut:.4g}"), tuple(limits or [(2, float(f"{cut:.4g}"))]))
 
 
 def components(groups: Sequence[Floats]) -> tuple[float, float, float]:
@@ -172,7 +187,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
     largest = max(float(record.margins.max()) for record in records)
     rate = _RATES[records[0].origin.dtype]
     if largest > 0:
-        rate = min(rate, _CLIP * -math.log(RATE) / (_BEYOND_MEANS * largest))
+        rate = min(rate, _CLIP * -math.log(RATE) / (_BEYOND_TEXTS * largest))
     start = -math.log(RATE) / rate
     slopes = []
     for kind in sorted({record.origin.node for record in records}):
@@ -194,7 +209,7 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
         "top_mean": centre,
         "top_between": between,
         "top_within": within,
-        "top_range": max(student(_ROWS, texts), _BEYOND_MEANS * max(off)),
+        "top_range": max(student(_ROWS, texts), _BEYOND_TEXTS * max(off)),
     }
     lengths = [len(record.margins) for record in records]
     return TextBands(
