@@ -74,7 +74,7 @@ def test_no_limit_is_near_to_an_honest_step() -> None:
     far["rows"][3][1] = 9.0
     fit = fit_images([record_of(one) for one in (*HONEST, far)])
     size, mean = fit.statistics["prediction"], fit.means["prediction"]
-    assert size.limit() == pytest.approx((9.0 - size.centre) * BEYOND, rel=1e-3)
+    assert size.limit() == pytest.approx((9.0 - size.centre) * BEYOND["prediction"][0], rel=1e-3)
     assert mean.limit(5) < 0.2 * size.limit(), "one odd step condemns no mean"
 
 
