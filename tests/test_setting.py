@@ -15,6 +15,7 @@ PARTS: dict[str, Any] = {
     "controlnet": ControlNet(MODEL, PictureRef("ab" * 32)),
     "vae": MODEL,
     "unet": MODEL,
+    "transformer": MODEL,
     "loras": [Lora(MODEL)],
     "textual_inversions": [TextualInversion(MODEL, token="<a>")],
 }

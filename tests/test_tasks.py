@@ -76,6 +76,7 @@ def test_every_field_counts() -> None:
         "safety_checker": True,
         "vae": ModelRef("owner/name", revision="1" * 40),
         "unet": ModelRef("owner/name", revision="1" * 40),
+        "transformer": ModelRef("owner/name", revision="1" * 40),
         "loras": [Lora(ModelRef("owner/name", revision="1" * 40))],
         "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
         "controlnet": ControlNet(ModelRef("owner/name", revision="1" * 40), PictureRef("2" * 64)),
@@ -324,7 +325,7 @@ def test_parts_of_a_stranger_are_checked(changes: dict[str, Any], field: str, co
 
 def test_every_part_must_be_pinned() -> None:
     moving = ModelRef("owner/part", revision="main", allow_unpinned=True)
-    for changes in ({"loras": [Lora(moving)]}, {"vae": moving}, {"unet": moving}):
+    for changes in ({"loras": [Lora(moving)]}, {"vae": moving}, {"unet": moving}, {"transformer": moving}):
         task = TASK.replace(**changes)
         assert not task.pinned
         assert task.schema_id == ImageTask.schemas[1]

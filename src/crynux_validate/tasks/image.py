@@ -69,10 +69,11 @@ class ImageTask(BaseTask):
         Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
         the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
     true_cfg_scale
-        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+        Of FLUX.1 and Qwen-Image, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for
+        other models.
     max_sequence_length
-        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
-        models.
+        Of SD 3, FLUX.1 and FLUX.2: how many tokens each prompt is padded to, 8 to 512. None for 256 (SD 3) and 512, and
+        for other models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -83,9 +84,9 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs; it can blank an image.
     algorithm
         The perceptual hash of the score.
-    vae, unet
+    vae, unet, transformer
         Components that take the place of the model's own: a repository or a folder with their configuration and
-        weights. None for those of the model.
+        weights. None for those of the model. Stable Diffusion 1, 2 and XL have a UNet, all others a transformer.
     loras
         Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     textual_inversions
@@ -146,6 +147,7 @@ class ImageTask(BaseTask):
     algorithm: ImageAlgorithm = "phash/1"
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
@@ -245,7 +247,10 @@ class ImageTask(BaseTask):
     def parts(self) -> Parts:
         """What is loaded beside the model."""
         second = None if self.controlnet is None else self.controlnet.model
-        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions), second)
+        components = {name: getattr(self, name) for name in COMPONENTS}
+        return Parts(
+            **components, loras=tuple(self.loras), textual_inversions=tuple(self.textual_inversions), controlnet=second
+        )
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""

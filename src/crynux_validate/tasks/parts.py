@@ -15,7 +15,7 @@ T = TypeVar("T")
 MAX_PARTS: Final = 16
 """The most LoRAs, and the most textual inversions, of one task."""
 
-COMPONENTS: Final = ("vae", "unet")
+COMPONENTS: Final = ("vae", "unet", "transformer")
 """The fields of a task whose model takes the place of a component."""
 
 LISTS: Final = ("loras", "textual_inversions")
@@ -133,7 +133,7 @@ class Parts:
 
     Parameters
     ----------
-    vae, unet
+    vae, unet, transformer
         Components that take the place of the model's own; None for those of the model.
     loras
         In the order in which they are added.
@@ -145,6 +145,7 @@ class Parts:
 
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[TextualInversion, ...] = ()
     controlnet: ModelRef | None = None

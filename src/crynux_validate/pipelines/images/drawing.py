@@ -7,6 +7,7 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 import functools
 import io
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -219,6 +220,7 @@ def _draw(
                 keep(scheduler.last_sample)
         if kept is not None:
             found = (kept.put_back(scheduler, task, next(steps), found[0]), *found[1:])
+        last.append(found[0])
         return found
 
     def keep(*tensors: torch.Tensor) -> None:
@@ -226,6 +228,7 @@ def _draw(
             trace.append(tensor_bytes(family.unpacked(tensor, shape), dtype))  # type: ignore[union-attr]  # called with a trace only
 
     raised: list[BaseException] = []
+    last: deque[torch.Tensor] = deque(maxlen=1)
 
     def report(_pipeline: Any, index: int, _time: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
         if on_step is not None:
@@ -247,16 +250,16 @@ def _draw(
             if task.start is not None:
                 begun = begin(loaded, task, image)
                 first, kept = begun.latent, begun.kept
-            output = pipeline(
+            pipeline(
                 **call.arguments,
-                latents=family.packed(first),
+                latents=family.handed(first),
                 output_type="latent",
                 callback_on_step_end=report,
                 callback_on_step_end_tensor_inputs=[],
             )
-            picture = decode(loaded, family.unpacked(output.images, shape))
+            picture = decode(loaded, family.unpacked(last[0], shape))
         if trace is not None:
-            keep(output.images)
+            keep(last[0])
             trace.append(picture.tobytes())
     except CrynuxValidateError:
         raise

@@ -127,7 +127,7 @@ def load(
                 )
             sources[part] = Source(folder / part, folder, model.variant)
         second = others.pop("controlnet", None)
-        check_components(family.components, sources, others)
+        check_components(family, sources, others)
         sources |= others
         if second is not None:
             if "controlnet" not in family.others:

@@ -130,7 +130,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     watch = loaded.denoiser.register_forward_hook(lambda _network, _given, output: raw.append(output[0]))
     try:
         with attention_backend("native"):
-            pipeline(**call.arguments, latents=family.packed(latents[order[0]]), output_type="latent")
+            pipeline(**call.arguments, latents=family.handed(latents[order[0]]), output_type="latent")
     except CrynuxValidateError:
         raise
     except RUNNING as error:

@@ -5,6 +5,8 @@ from typing import Final
 
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.families.flux import Flux
+from crynux_validate.pipelines.images.families.flux_2_klein import Flux2Klein
+from crynux_validate.pipelines.images.families.qwen_image import QwenImage
 from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion
 from crynux_validate.pipelines.images.families.stable_diffusion_3 import StableDiffusion3
 from crynux_validate.pipelines.images.families.stable_diffusion_xl import StableDiffusionXL
@@ -18,6 +20,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
         StableDiffusion3(),
         Flux(),
         ZImage(),
+        Flux2Klein(),
+        QwenImage(),
     )
 }
 """By the class of the pipeline, as a model's ``model_index.json`` names it."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.images.decoding import as_numpy, decoded
-from crynux_validate.pipelines.images.families.family import Family
+from crynux_validate.pipelines.images.families.family import SCALING, Family
 from crynux_validate.pipelines.images.prompts import check_windows
 from crynux_validate.pipelines.images.scheduling import check_settings
 from crynux_validate.pipelines.images.weighted import encodings
@@ -32,6 +32,13 @@ class StableDiffusion(Family):
     denoiser: ClassVar = "unet"
     lora_components: ClassVar[Collection[str]] = ("unet", "text_encoder")
     schedulers: ClassVar = NOISE_SCHEDULERS
+    replaceable: ClassVar = {
+        "vae": SCALING,
+        "unet": (
+            "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
+            "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
+        ),
+    }  # fmt: skip
     parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
