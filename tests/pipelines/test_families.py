@@ -422,7 +422,7 @@ def test_another_transformer(family: str, models: Models, runners: Runners, tmp_
         found = runner.audit(task, result.score, result.trace.prove(0, range(3)), seed=b"a seed", count=3)
     assert found.finding is AuditFinding.MATCH
     assert result.images[0].tobytes() == diffusers_picture(pipeline, task) != pixels(runners(plain), plain)
-    assert result.environment.recipe["parts"]["transformer"] == ModelRef.local(other).to_dict()  # type: ignore[index]  # JSON values
+    assert result.environment.recipe["parts"]["transformer"] == ModelRef.local(other).to_dict()
     several = plain.replace(transformer=ModelRef.local(in_several_files(family, other, tmp_path / "several")))
     with Runner.for_task(several, "cpu") as runner:
         assert pixels(runner, several) == result.images[0].tobytes()
@@ -450,6 +450,25 @@ def test_a_transformer_of_another_model_is_refused(
     change_json(folder / "config.json", **settings)
     with pytest.raises(ModelError, match=f"transformer sha256:.*{problem}"):
         Runner.for_task(task_of(models, family, transformer=ModelRef.local(folder)), "cpu")
+
+
+def test_a_transformer_in_the_hubs_cache(
+    models: Models, runners: Runners, copied: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    at = tmp_path / "models--Someone--Large" / "snapshots" / ("1" * 40)
+    in_several_files("sd3", copied("sd3") / "transformer", at)
+    plain = task_of(models, "sd3")
+    task = plain.replace(transformer=ModelRef("someone/large", revision="1" * 40))
+    with Runner.for_task(task, "cpu") as runner:
+        assert pixels(runner, task) == pixels(runners(plain), plain)
+    missing = sorted(at.glob("*.safetensors"))[-1]
+    missing.unlink()
+    with pytest.raises(ModelError, match=f"transformer: {missing.name} of .*can be neither found"):
+        Runner.for_task(task, "cpu")
 
 
 def test_a_transformer_that_is_not_whole_is_refused(

@@ -10,6 +10,7 @@ from typing import Final
 
 from crynux_validate.encoding import check_integer, digest, length_prefixed
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.tasks import ImageTask
 
 MAX_CHANNELS: Final = 64
@@ -70,7 +71,7 @@ def step_count(task: ImageTask) -> int:
     the task starts with a picture.
     """
     if task.start is not None:
-        return task.start.steps(task.steps)
+        return task.start.steps(task.steps, flow=SCHEDULERS[task.scheduler].flow)
     if task.scheduler != "PNDMScheduler":
         return task.steps
     if task.scheduler_args["skip_prk_steps"]:

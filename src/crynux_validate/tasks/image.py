@@ -236,7 +236,7 @@ class ImageTask(BaseTask):
                 "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
                 "unsupported",
             )
-        if self.start.steps(self.steps) < 1:
+        if self.start.steps(self.steps, flow=SCHEDULERS[self.scheduler].flow) < 1:
             raise InvalidTaskError(
                 "start.strength",
                 f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",

@@ -219,7 +219,8 @@ def _draw(
             if type(scheduler).__name__ == "UniPCMultistepScheduler":
                 keep(scheduler.last_sample)
         if kept is not None:
-            found = (kept.put_back(scheduler, task, next(steps), found[0]), *found[1:])
+            after = kept.put_back(scheduler, task, next(steps), family.unpacked(found[0], shape))
+            found = (family.packed(after), *found[1:])
         last.append(found[0])
         return found
 

@@ -156,13 +156,14 @@ def advance(
             after = scheduler.step(
                 prediction, scheduler.timesteps[skipped_steps(task) + step], latent, return_dict=False
             )[0]
+        after = family.unpacked(after, shape)
         if begun.kept is not None:
             after = begun.kept.put_back(scheduler, task, step, after)
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
-    return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
+    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
 
 
 def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:

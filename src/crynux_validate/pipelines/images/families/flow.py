@@ -1,6 +1,7 @@
 """What families that predict a flow share (arXiv 2403.03206): a transformer, and Euler steps from noise at 1 to 0."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from crynux_validate.audits.bands import AuditBands
 from crynux_validate.audits.image_bands import Band
-from crynux_validate.pipelines.images.decoding import as_numpy, decoded
+from crynux_validate.pipelines.images.decoding import as_numpy, decoded, drawn
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_length
 from crynux_validate.pipelines.images.scheduling import check_flow_settings
@@ -25,6 +26,8 @@ class Flow(Family):
     parts: ClassVar = ("vae", "transformer", "loras")
     takes_length: ClassVar = True
     guidance: ClassVar = "two evaluations"
+    starts: ClassVar[bool] = False
+    """Whether tasks may start with a picture."""
     tokens: ClassVar[int]
     """How many a prompt may have where the task does not say."""
     longest: ClassVar[str]
@@ -100,6 +103,14 @@ class Flow(Family):
         set_to = scheduler.config
         counts = set_to.base_image_seq_len, set_to.max_image_seq_len
         found: float = calculate_shift(height // 2 * (width // 2), *counts, set_to.base_shift, set_to.max_shift)
+        return found
+
+    def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:
+        """Shifted, and scaled."""
+        if not self.starts:
+            return super().encoded(pipeline, picture, noise)
+        vae = pipeline.vae
+        found: torch.Tensor = (drawn(vae, picture, noise) - vae.config.shift_factor) * vae.config.scaling_factor
         return found
 
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:

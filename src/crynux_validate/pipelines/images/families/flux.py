@@ -29,6 +29,7 @@ class Flux(Flow):
         "vae": SCALING,
         "transformer": ("in_channels", "out_channels", "patch_size", "joint_attention_dim", "pooled_projection_dim"),
     }
+    starts: ClassVar = True
     tokens: ClassVar = 512
     longest: ClassVar = "tokenizer_2"
     true_guidance: ClassVar = True

@@ -30,6 +30,7 @@ class QwenImage(Flux):
             "use_layer3d_rope", "zero_cond_t",
         ),
     }  # fmt: skip
+    starts: ClassVar = False
     takes_length: ClassVar = False
     longest: ClassVar = "tokenizer"
 

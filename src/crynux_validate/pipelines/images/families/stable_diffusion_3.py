@@ -30,6 +30,7 @@ class StableDiffusion3(Flow):
         "transformer": ("in_channels", "out_channels", "patch_size", "joint_attention_dim", "pooled_projection_dim"),
     }
     guidance: ClassVar = Family.guidance
+    starts: ClassVar = True
     tokens: ClassVar = 256
     longest: ClassVar = "tokenizer_3"
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crynux_validate.pipelines.images.decoding import as_numpy, decoded
-from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion, drawn, placeholder
+from crynux_validate.pipelines.images.decoding import as_numpy, decoded, drawn
+from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion, placeholder
 from crynux_validate.pipelines.images.scheduling import check_settings
 
 
