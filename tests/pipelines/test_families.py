@@ -339,6 +339,27 @@ def test_a_missing_file_is_named(family: str, missing: str, problem: str, copied
         load(at.parents[len(Path(missing).parts) - 1])
 
 
+def test_a_tokenizer_can_be_two_files(models: Models, runners: Runners, copied: Any) -> None:
+    """As in the repository of Qwen-Image."""
+    path = copied("qwen-image")
+    folder = path / "tokenizer"
+    pairs = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(pairs["model"]["vocab"]))
+    merges = [" ".join(each) for each in pairs["model"]["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    change_json(folder / "tokenizer_config.json", added_tokens_decoder={
+        str(each.pop("id")): each for each in pairs["added_tokens"]
+    })  # fmt: skip
+    plain = task_of(models, "qwen-image")
+    task = plain.replace(model=ModelRef.local(path))
+    with Runner.for_task(task, "cpu") as runner:
+        assert pixels(runner, task) == pixels(runners(plain), plain)
+    (folder / "merges.txt").unlink()
+    with pytest.raises(ModelError, match=r"tokenizer in .*tokenizer.json or vocab.json with merges.txt is not there"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
     [

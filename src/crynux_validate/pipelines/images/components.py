@@ -148,9 +148,8 @@ def load_component(
     """Load one component, and refuse it where a weight is missing or of another shape."""
     loader = loader_of(library, class_name)
     if part.startswith("tokenizer"):
-        check_files(
-            part, source.folder, source.where, TOKENIZER if loader.__name__ == "CLIPTokenizer" else FAST_TOKENIZER
-        )
+        needed = FAST_TOKENIZER if loader.__name__ == "T5Tokenizer" else TOKENIZER
+        check_files(part, source.folder, source.where, needed)
         return reading(part, source.where, lambda: loader.from_pretrained(source.folder, local_files_only=True))
     return load_weights(loader, part, source, dtype, device, eager=library == "transformers", updates=updates)
 
