@@ -116,16 +116,19 @@ def network_folder(name: str, model: ModelRef) -> Iterator[Path]:
     whole = ".".join(filter(None, (_WEIGHTS, model.variant, "safetensors")))
     index = ".".join(filter(None, (f"{_WEIGHTS}.safetensors.index", model.variant, "json")))
     with ExitStack() as stack:
-        try:
+        try:  # first, as libraries look for it first
+            folder = stack.enter_context(part_folder(name, model, ["config.json", index]))
+        except ModelError:
+            several = False
+        else:
+            several = True
+        if not several:
             folder = stack.enter_context(part_folder(name, model, ["config.json", whole]))
-        except ModelError as problem:
-            try:
-                folder = stack.enter_context(part_folder(name, model, ["config.json", index]))
-            except ModelError:
-                raise problem from None
-            if model.digest is None:
-                shards = read_object(folder / index).get("weight_map")
-                _cached(name, model, sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else [])
+        elif model.digest is None:
+            shards = read_object(folder / index).get("weight_map")
+            names = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+            # Files elsewhere are refused when it is loaded.
+            _cached(name, model, sorted(each for each in names if "/" not in each))
         yield folder
 
 
