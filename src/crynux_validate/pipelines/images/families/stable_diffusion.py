@@ -32,7 +32,7 @@ class StableDiffusion(Family):
     denoiser: ClassVar = "unet"
     lora_components: ClassVar[Collection[str]] = ("unet", "text_encoder")
     schedulers: ClassVar = NOISE_SCHEDULERS
-    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
+    parts: ClassVar[Collection[str]] = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
     syntaxes: ClassVar = SYNTAXES
