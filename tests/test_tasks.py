@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crynux_validate import ErrorReport, ImageTask, Lora, ModelRef, task_from_json
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.schedulers import SCHEDULERS
-from crynux_validate.tasks import ControlNet, PictureRef, StartPicture, TextualInversion, folder_digest
+from crynux_validate.tasks import ControlNet, PictureRef, Refiner, StartPicture, TextualInversion, folder_digest
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a red cat")
@@ -81,6 +81,7 @@ def test_every_field_counts() -> None:
         "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
         "controlnet": ControlNet(ModelRef("owner/name", revision="1" * 40), PictureRef("2" * 64)),
         "start": StartPicture(PictureRef("3" * 64)),
+        "refiner": Refiner(ModelRef("owner/name", revision="1" * 40)),
         "prompt_syntax": "compel",
         "max_sequence_length": 256,
         "true_cfg_scale": 2.0,

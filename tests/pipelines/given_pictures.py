@@ -44,7 +44,7 @@ def theirs(name: str, task: Any, recipe: Any, **more: Any) -> Any:
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
             own_memory(module)  # where weights lie decides bits
-        if part.startswith("text_encoder"):
+        if part.startswith("text_encoder") and module is not None:
             module.set_attn_implementation("eager")
     scheduler = recipe["scheduler"]
     config = {name: value for name, value in scheduler["config"].items() if value != "-inf"}  # a default

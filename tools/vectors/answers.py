@@ -45,6 +45,8 @@ def task_vectors() -> list[Vector]:
         ("flow", "what FLUX.1 is told, and how long its prompts are", plain.replace(
             scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=3.5, true_cfg_scale=2,
             max_sequence_length=256)),
+        ("refiner", "a second model for the last steps, and how many each takes", plain.replace(
+            binding="trace", refiner=cv.tasks.Refiner(LOCAL, 0.75, 30, 4.0, 6.5, 2, taken=[19, 7]))),
         ("components", "another VAE and another UNet", plain.replace(vae=LOCAL, unet=cv.ModelRef(
             HUB.repository, revision=HUB.revision, variant="fp16"))),
         ("transformer", "another transformer", plain.replace(

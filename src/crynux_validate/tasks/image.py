@@ -33,6 +33,7 @@ from crynux_validate.tasks.parts import (
 from crynux_validate.tasks.pictures import PictureRef, without_pictures
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.refiner import Refiner
 from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
@@ -95,6 +96,9 @@ class ImageTask(BaseTask):
         A second network that makes the pictures follow another one (`ControlNet`); None for none.
     start
         A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
+    refiner
+        Of Stable Diffusion XL: a second model that draws the last steps (`Refiner`); None for none. It goes with
+        `loras`, `unet` and `controlnet`, which are for the first model alone, and with another `vae`, which decodes.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -152,6 +156,7 @@ class ImageTask(BaseTask):
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
     start: StartPicture | None = None
+    refiner: Refiner | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -181,10 +186,10 @@ class ImageTask(BaseTask):
             The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
             weights.
         parts
-            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion`` and ``controlnet`` where the arguments name
-            them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by its digest,
-            which is the only way to name what is downloaded from an address. A `Lora` also says which file, where the
-            arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
+            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion``, ``controlnet`` and ``refiner`` where the
+            arguments name them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by
+            its digest, which is the only way to name what is downloaded from an address. A `Lora` also says which file,
+            where the arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned
@@ -194,8 +199,8 @@ class ImageTask(BaseTask):
         ------
         InvalidTaskError
             Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (``refiner``, a preprocessor
-            other than canny, other arguments of a scheduler).
+            another type, one that nobody knows, and one that cannot be carried over (a preprocessor other
+            than canny, a refiner after a ControlNet, other arguments of a scheduler).
         """
         return crynux_image.image_task(
             cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
@@ -218,6 +223,7 @@ class ImageTask(BaseTask):
                     f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
                 )
         self._check_start()
+        self._check_refiner()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -243,14 +249,40 @@ class ImageTask(BaseTask):
                 "limits",
             )
 
+    def _check_refiner(self) -> None:
+        refiner = self.refiner
+        if refiner is None:
+            return
+        apart = {
+            "PNDMScheduler": self.scheduler == "PNDMScheduler",
+            "start": self.start is not None,
+            "textual_inversions": bool(self.textual_inversions),
+        }
+        for name in (name for name, there in apart.items() if there):
+            raise InvalidTaskError("refiner", f"does not go with {name}; leave one of the two out", "unsupported")
+        try:
+            check_scheduler(self.scheduler, self.scheduler_args, refiner.steps)
+        except InvalidTaskError as error:
+            raise InvalidTaskError("refiner.steps", error.problem, error.code) from error
+        if refiner.taken is not None and refiner.taken[0] > self.steps:
+            raise InvalidTaskError(
+                "refiner.taken.0", f"is {refiner.taken[0]}; expected at most steps, {self.steps}", "limits"
+            )
+        if refiner.taken is None and self.binding == "trace":
+            raise InvalidTaskError(
+                "refiner.taken",
+                "is missing, and a trace needs it: the steps of both models, which the recipe of a run without a trace"
+                " says",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """What is loaded beside the model."""
-        second = None if self.controlnet is None else self.controlnet.model
         components = {name: getattr(self, name) for name in COMPONENTS}
-        return Parts(
-            **components, loras=tuple(self.loras), textual_inversions=tuple(self.textual_inversions), controlnet=second
-        )
+        lists: dict[str, Any] = {name: tuple(getattr(self, name)) for name in LISTS}
+        second, last = (None if each is None else each.model for each in (self.controlnet, self.refiner))
+        return Parts(**components, **lists, controlnet=second, refiner=last)
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""
@@ -295,6 +327,8 @@ class ImageTask(BaseTask):
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
         if self.start is not None:
             alone["start"] = self.start.located(paths)
+        if self.refiner is not None:
+            alone["refiner"] = dataclass_replace(self.refiner, model=in_folder(self.refiner.model, paths))
         return super()._located(paths) | components | lists | alone
 
     @classmethod
@@ -305,9 +339,10 @@ class ImageTask(BaseTask):
         for name in COMPONENTS:
             if fields.get(name) is not None:
                 fields[name] = read_component(name, fields[name], model)
-        if fields.get("controlnet") is not None:
-            read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
-            fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        models: dict[str, type[ControlNet | Refiner]] = {"controlnet": ControlNet, "refiner": Refiner}
+        for name, one in models.items():
+            if fields.get(name) is not None:
+                fields[name] = read_part(name, fields[name], partial(one.from_dict, allow_unpinned=allow_unpinned))
         if fields.get("start") is not None:
             fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
@@ -324,7 +359,7 @@ class ImageTask(BaseTask):
         """Return what `task_from_json` reads, as Python values."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
-        for name in ("controlnet", "start"):
+        for name in ("controlnet", "start", "refiner"):
             if (found := getattr(self, name)) is not None:
                 parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}

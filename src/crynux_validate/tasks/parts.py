@@ -141,6 +141,8 @@ class Parts:
         In the order in which the tokenizer learns their words.
     controlnet
         The second network; None for none.
+    refiner
+        The model of the last steps; None for none.
     """
 
     vae: ModelRef | None = None
@@ -149,10 +151,11 @@ class Parts:
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[TextualInversion, ...] = ()
     controlnet: ModelRef | None = None
+    refiner: ModelRef | None = None
 
     def references(self) -> dict[str, ModelRef]:
         """Return what it names, by the field of the task."""
-        alone = (*COMPONENTS, "controlnet")
+        alone = (*COMPONENTS, "controlnet", "refiner")
         found = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
         for name in LISTS:
             found |= {f"{name}.{at}": part.model for at, part in enumerate(getattr(self, name))}

@@ -93,6 +93,21 @@ def tiny_sdxl_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
     return _once(Path(path), {"kind": "sdxl", "seed": seed}, _quietly(build, "image"))
 
 
+def tiny_refiner_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
+    """Build a small refiner for `tiny_sdxl_model` of random weights in a folder, or reuse the one that is there.
+
+    As SDXL's, it has the second text encoder alone, and is told an aesthetic score. Parameters and errors as for the
+    random model of `tiny_image_model`.
+    """
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_image
+
+        tiny_base.save(tiny_image.refiner(seed), folder)
+
+    return _once(Path(path), {"kind": "refiner", "seed": seed}, _quietly(build, "image"))
+
+
 def tiny_flow_model(path: str | PathLike[str], family: Flow, *, seed: int = 0) -> ModelRef:
     """Build a small pipeline of random weights that predicts a flow in a folder, or reuse the one that is there.
 

@@ -15,7 +15,8 @@ from PIL import Image
 from crynux_validate.audits.layout import skipped_steps, step_count
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.noising import Noise, noise_tensor
-from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
+from crynux_validate.pipelines.images.scheduling import without_scale
+from crynux_validate.pipelines.images.stages import Stage
 from crynux_validate.pipelines.noise import Purpose
 from crynux_validate.pipelines.pictures import read_picture
 from crynux_validate.schedulers import SCHEDULERS
@@ -90,7 +91,7 @@ def begin(loaded: LoadedModel, task: ImageTask, image: int) -> Begun:
     """
     shape, dtype = (1, *loaded.latent_shape(task)), loaded.family.dtype(task)
     noise = noise_tensor(task.seed, image, 0, shape, dtype, loaded.device)
-    scheduler = ready(loaded, task)
+    scheduler = Stage(loaded, task, skipped=skipped_steps(task)).ready()
     alone = noise * getattr(scheduler, "init_noise_sigma", 1.0)  # a flow begins with the noise itself
     if task.start is None:
         return Begun(alone)
@@ -102,15 +103,6 @@ def begin(loaded: LoadedModel, task: ImageTask, image: int) -> Begun:
     kept = Kept(picture, noise, _drawn(mask, loaded).to(loaded.device, dtype))
     whole = task.start.strength == 1
     return Begun(alone if whole else _under(scheduler, task, picture, noise), kept)
-
-
-def ready(loaded: LoadedModel, task: ImageTask) -> Any:
-    """Return a new scheduler with its whole schedule, before the first step that a task takes."""
-    scheduler = make_scheduler(loaded.scheduler_settings, task)
-    loaded.family.start(loaded.pipeline, scheduler, task)
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(skipped_steps(task))
-    return scheduler
 
 
 def cut(scheduler: Any, task: ImageTask) -> None:

@@ -10,6 +10,7 @@ from crynux_validate.pipelines.images.families.qwen_image import QwenImage
 from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion
 from crynux_validate.pipelines.images.families.stable_diffusion_3 import StableDiffusion3
 from crynux_validate.pipelines.images.families.stable_diffusion_xl import StableDiffusionXL
+from crynux_validate.pipelines.images.families.stable_diffusion_xl_refiner import StableDiffusionXLRefiner
 from crynux_validate.pipelines.images.families.z_image import ZImage
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -26,4 +27,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 """By the class of the pipeline, as a model's ``model_index.json`` names it."""
 
-__all__ = ["FAMILIES", "Family"]
+REFINER: Final[Family] = StableDiffusionXLRefiner()
+"""Of models that draw the last steps only."""
+
+__all__ = ["FAMILIES", "REFINER", "Family"]

@@ -180,8 +180,8 @@ class Family(ABC):
     def band(self, bands: AuditBands, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
         """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
 
-        That is so of tasks that are given pictures.
+        That is so of tasks that are given pictures, and of those with a refiner.
         """
-        if task.pictures_named():
+        if task.pictures_named() or task.refiner is not None:
             return None
         return bands.for_image(task, kinds)

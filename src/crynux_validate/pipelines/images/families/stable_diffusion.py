@@ -39,7 +39,7 @@ class StableDiffusion(Family):
             "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
         ),
     }  # fmt: skip
-    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
+    parts: ClassVar[Collection[str]] = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
     syntaxes: ClassVar = SYNTAXES
