@@ -19,12 +19,14 @@ from crynux_validate.pipelines.guard.process import require
 from crynux_validate.pipelines.images.components import (
     Source,
     check_components,
+    check_held,
     load_component,
     load_weights,
+    loader_of,
     other_components,
     skeletons,
 )
-from crynux_validate.pipelines.images.controlnets import check_controlnet, load_controlnet
+from crynux_validate.pipelines.images.controlnets import CONTROLNET, check_controlnet, load_controlnet
 from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
 from crynux_validate.pipelines.images.families import FAMILIES, Family
 from crynux_validate.pipelines.images.loras import read_loras, updates_of
@@ -133,6 +135,10 @@ def load(
             if "controlnet" not in family.others:
                 raise ModelError(f"{second.where}: a {name} takes none here; leave controlnet out")
             check_controlnet(second, sources[family.denoiser])
+        checked = sources if second is None else {**sources, "controlnet": second}
+        for part, source in checked.items():
+            if not part.startswith("tokenizer"):
+                check_held(part, loader_of(*family.components.get(part, CONTROLNET)), source)
         hollow = skeletons(family.components, sources) if beside.loras or beside.textual_inversions else {}
         loras = read_loras(family, beside.loras, hollow)
         embeddings = read_embeddings(beside.textual_inversions, hollow)
@@ -208,6 +214,7 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         if not (folder / part).is_dir():
             raise ModelError(f"the task asks for a safety checker, but {model} lacks {part!r} ({folder / part})")
     source = Source(folder / "safety_checker", folder, model.variant)
+    check_held("safety_checker", StableDiffusionSafetyChecker, source)
     checker = load_weights(StableDiffusionSafetyChecker, "safety_checker", source, dtype, device, eager=True)
     name = "feature_extractor"
     check_files(name, folder / name, folder, PREPROCESSOR)
