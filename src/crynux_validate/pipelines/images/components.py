@@ -18,6 +18,7 @@ from crynux_validate.pipelines.images.loras import Update, add
 from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, TOKENIZER, check_files, read_object
 from crynux_validate.pipelines.models.loading import DTYPES, check_complete, own_memory, reading
 from crynux_validate.pipelines.models.parts import network_folder
+from crynux_validate.pipelines.models.weights import check_counts, check_weights, held, weight_files
 from crynux_validate.tasks import Dtype
 from crynux_validate.tasks.parts import COMPONENTS, Parts
 
@@ -119,6 +120,19 @@ def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, S
     return found
 
 
+def check_held(part: str, loader: Any, source: Source) -> None:
+    """Refuse a network whose files do not hold what its configuration asks for; raises `ModelError`."""
+    check_files(part, source.folder, source.where, CONFIG)
+    settings = read_object(source.folder / "config.json")
+    if "quantization_config" in settings:
+        raise ModelError(
+            f"{part} in {source.where} holds quantized weights; supported are float32, float16 and bfloat16"
+        )
+    check_counts(part, source.where, settings)
+    found = held(part, source.where, weight_files(source.folder, source.variant))
+    check_weights(part, source.where, settings, found, loader, partial(_skeleton, loader, source.folder))
+
+
 def _skeleton(loader: Any, folder: Path) -> nn.Module:
     with torch.device("meta"):
         if hasattr(loader, "load_config"):
@@ -165,11 +179,6 @@ def load_weights(
     updates: Sequence[Update] = (),
 ) -> Any:
     """Load a network, add to its weights what LoRAs add, and bring it to its device."""
-    check_files(part, source.folder, source.where, CONFIG)
-    if "quantization_config" in read_object(source.folder / "config.json"):
-        raise ModelError(
-            f"{part} in {source.where} holds quantized weights; supported are float32, float16 and bfloat16"
-        )
     settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
     loaded, info = reading(
         part,

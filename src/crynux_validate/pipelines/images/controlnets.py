@@ -10,7 +10,10 @@ from crynux_validate.pipelines.images.components import Source, check_equal, loa
 from crynux_validate.pipelines.models.files import read_object
 from crynux_validate.tasks import Dtype
 
-_CLASS: Final = "ControlNetModel"
+CONTROLNET: Final = ("diffusers", "ControlNetModel")
+"""Library and class."""
+
+_CLASS: Final = CONTROLNET[1]
 
 _SAME: Final = (
     "in_channels", "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type",
@@ -48,4 +51,4 @@ def check_controlnet(net: Source, unet: Source) -> None:
 
 def load_controlnet(net: Source, dtype: Dtype, device: torch.device) -> Any:
     """Load one that was checked; raises `ModelError` where a weight is missing or of another shape."""
-    return load_component("controlnet", "diffusers", _CLASS, net, dtype, device)
+    return load_component("controlnet", *CONTROLNET, net, dtype, device)

@@ -19,12 +19,14 @@ from crynux_validate.pipelines.guard.process import require
 from crynux_validate.pipelines.images.components import (
     Source,
     check_components,
+    check_held,
     load_component,
     load_weights,
+    loader_of,
     other_components,
     skeletons,
 )
-from crynux_validate.pipelines.images.controlnets import check_controlnet, load_controlnet
+from crynux_validate.pipelines.images.controlnets import CONTROLNET, check_controlnet, load_controlnet
 from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
 from crynux_validate.pipelines.images.families import FAMILIES, REFINER, Family
 from crynux_validate.pipelines.images.families.stable_diffusion_xl import StableDiffusionXL
@@ -137,6 +139,12 @@ def load(
                 raise ModelError(f"{second.where}: a {name} takes none here; leave controlnet out")
             check_controlnet(second, sources[family.denoiser])
         last_sources = {} if last is None else _refiner_sources(*last, sources)
+        asked = [(part, family.components[part], source) for part, source in sources.items()]
+        asked += [("controlnet", CONTROLNET, second)] if second is not None else []
+        asked += [(part, REFINER.components[part], source) for part, source in last_sources.items()]
+        for part, kind, source in asked:
+            if not part.startswith("tokenizer"):
+                check_held(part, loader_of(*kind), source)
         hollow = skeletons(family.components, sources) if beside.loras or beside.textual_inversions else {}
         loras = read_loras(family, beside.loras, hollow)
         embeddings = read_embeddings(beside.textual_inversions, hollow)
@@ -285,6 +293,7 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         if not (folder / part).is_dir():
             raise ModelError(f"the task asks for a safety checker, but {model} lacks {part!r} ({folder / part})")
     source = Source(folder / "safety_checker", folder, model.variant)
+    check_held("safety_checker", StableDiffusionSafetyChecker, source)
     checker = load_weights(StableDiffusionSafetyChecker, "safety_checker", source, dtype, device, eager=True)
     name = "feature_extractor"
     check_files(name, folder / name, folder, PREPROCESSOR)

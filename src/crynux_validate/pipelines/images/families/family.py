@@ -73,7 +73,7 @@ class Family(ABC):
         """Refuse what the family cannot do or would not heed; raises `PipelineError`."""
         if task.scheduler not in self.schedulers:
             raise PipelineError(
-                f"scheduler: {task.scheduler} is not for a {self.pipeline}; name {' or '.join(self.schedulers)}"
+                f"scheduler: {task.scheduler} is not for a {self.pipeline}; name one of: {', '.join(self.schedulers)}"
             )
         if task.prompt_syntax not in self.syntaxes:
             raise PipelineError(f"prompt_syntax: {task.prompt_syntax} is not for a {self.pipeline}; name plain")
