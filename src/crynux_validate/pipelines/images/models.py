@@ -255,7 +255,7 @@ def _refiner_sources(model: ModelRef, folder: Path, base: Mapping[str, Source]) 
     sources = _sources(REFINER, model, folder, index)
     where = f"refiner {model}"
     if (folder / "vae" / "config.json").is_file():
-        check_components(StableDiffusionXL.components, base, {"vae": Source(folder / "vae", where, None)})
+        check_components(FAMILIES[StableDiffusionXL.pipeline], base, {"vae": Source(folder / "vae", where, None)})
     there, here = (read_object(each["unet"].folder / "config.json").get("in_channels", 4) for each in (sources, base))
     if there != here:
         raise ModelError(f"{where} takes {shorten(there)} channels, and the model has {shorten(here)}; name another")
