@@ -1,7 +1,8 @@
 """Look at the built site in a headless browser: ``python -m tools.check_site site``.
 
 Each page is shown in two widths, of a telephone and of a desk. It reports pages that are wider than the window,
-lines of code that do not fit on a desk, pictures that do not load, and errors of scripts; the exit code is then 1. Needs Chromium or Chrome.
+lines of code that do not fit on a desk, pictures that do not load, and errors of scripts; the exit code is then 1.
+Needs Chromium or Chrome.
 """
 
 import argparse
@@ -54,7 +55,7 @@ async function look(page, width) {
   }
   if (width > 1000) {
     const cut = [...inside.querySelectorAll("article pre > code")].filter(e => e.scrollWidth > e.clientWidth + 1);
-    cut.forEach(e => told(`code is cut after ${e.clientWidth} of ${e.scrollWidth} pixels: ${e.textContent.slice(0, 60)}`));
+    cut.forEach(e => told(`code is cut, ${e.scrollWidth - e.clientWidth} pixels: ${e.textContent.slice(0, 60)}`));
   }
   frame.contentWindow.found.forEach(told);
   frame.remove();
