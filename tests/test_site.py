@@ -65,6 +65,8 @@ def test_the_site_builds_and_asks_nobody(tmp_path: Path) -> None:
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert (site / "api" / "judging.html").exists()
+    tasks = (site / "api" / "tasks.html").read_text("utf-8")
+    assert "DDIMScheduler" in tasks, "the page says that every field of a task is required: tools/site_api.py"
     assert requests_of(site) == []
 
 
