@@ -66,6 +66,7 @@ def trace_vectors() -> list[Vector]:
 def audit_step_vectors() -> list[Vector]:
     """Seeds, and the steps that they draw."""
     five = _PLAIN.replace(steps=20)
+    begun = _PLAIN.replace(steps=25, start=cv.tasks.StartPicture(cv.tasks.PictureRef("ab" * 32), 0.56))
     cases = [
         ("five", "five of twenty steps", five, b"a beacon's value", 5),
         ("other-seed", "another seed draws others", five, b"another value", 5),
@@ -73,6 +74,14 @@ def audit_step_vectors() -> list[Vector]:
         ("images", "steps are drawn from those of all images", five.replace(images=16), b"a beacon's value", 5),
         ("all", "no more than there are, and none twice", five.replace(steps=4), b"\0", 9),
         ("refiner", "the steps of both models", five.replace(refiner=cv.tasks.Refiner(HUB, taken=[2, 3])), b"\1", 4),
+        ("start", "a picture leaves out the first steps, and a part of a step", begun, b"\2", 25),
+        (
+            "flow-start",
+            "along a flow a part of a step counts as a whole one, in float64",
+            begun.replace(scheduler="FlowMatchEulerDiscreteScheduler"),
+            b"\2",
+            25,
+        ),
         ("pndm", "its steps are one more", five.replace(scheduler="PNDMScheduler", steps=4), b"\xff" * 256, 5),
     ]
     vectors = []
