@@ -71,7 +71,7 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	@$(INSTALL) '.[docs]'
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build >$(VENV)/docs.log 2>&1 || { cat $(VENV)/docs.log; false; } # --quiet would not count warnings
 	@echo "open site/index.html"
 
 docs-check: docs

@@ -20,7 +20,7 @@ from tools.make_policy_docs import written as policy_written
 from crynux_validate import errors
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
@@ -78,7 +78,7 @@ def test_every_document_can_be_found() -> None:
     linked = {
         (index.parent / target).resolve() for index in indices for target, _ in _LINK.findall(index.read_text("utf-8"))
     }
-    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {indices[0], *DOCUMENTS[:2]}
+    pages = {path for path in DOCUMENTS if path.parent.name not in ("decisions", "api")} - {indices[0], DOCUMENTS[0]}
     assert not pages - linked, "pages that neither docs/README.md nor docs/measurements.md links to"
 
 

@@ -38,7 +38,7 @@ class SchedulerSpec:
     draws_noise
         Whether it draws noise in every step (ancestral, stochastic, consistency).
     flow
-        Whether it is of models that predict a flow (SD 3, FLUX.1, Z-Image), and not of those that predict noise.
+        Whether it is of models that predict a flow (SD 3, FLUX and others), and not of those that predict noise.
     """
 
     about: str
@@ -113,7 +113,7 @@ NOISE_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if not
 """Those of Stable Diffusion 1, 2 and XL."""
 
 FLOW_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if spec.flow)
-"""Those of SD 3, FLUX.1 and Z-Image."""
+"""Those of all other families."""
 
 
 def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> dict[str, SchedulerArgument]:

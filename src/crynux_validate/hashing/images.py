@@ -43,6 +43,8 @@ class Reads:
         Pillow's names of their modes, after alpha was put on a background.
     alpha
         Whether the algorithm says itself what alpha means; a background is then the caller's choice.
+    formats
+        The file formats to name where a file is none of those that are read.
     check
         Refuses, before a pixel is decoded, what else it is not defined on: given the opened picture, and what to call
         it in an error.
@@ -50,6 +52,7 @@ class Reads:
 
     modes: tuple[str, ...]
     alpha: bool = False
+    formats: tuple[str, ...] = FORMATS
     check: Callable[["Image.Image", str], None] | None = None
 
 
@@ -101,7 +104,8 @@ def _from_file(
     except InvalidInputError:
         raise
     except UnidentifiedImageError as error:
-        raise InvalidImageError(f"{what} is not a picture; expected one of {', '.join(FORMATS)}") from error
+        expected = f"{'one of ' * (len(reads.formats) > 1)}{', '.join(reads.formats)}"
+        raise InvalidImageError(f"{what} is not a picture; expected {expected}") from error
     except Image.DecompressionBombError as error:
         raise InvalidImageError(
             f"{what} has more than {max_pixels} pixels or more than Pillow's own limit"

@@ -33,6 +33,7 @@ from crynux_validate.tasks.parts import (
 from crynux_validate.tasks.pictures import PictureRef, without_pictures
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.refiner import Refiner
 from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
@@ -69,10 +70,11 @@ class ImageTask(BaseTask):
         Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
         the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
     true_cfg_scale
-        Of FLUX.1, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for other models.
+        Of FLUX.1 and Qwen-Image, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for
+        other models.
     max_sequence_length
-        Of SD 3 and FLUX.1: how many tokens each prompt is padded to, 8 to 512. None for 256 and 512, and for other
-        models.
+        Of SD 3, FLUX.1 and FLUX.2: how many tokens each prompt is padded to, 8 to 512. None for 256 (SD 3) and 512, and
+        for other models.
     images
         How many images, 1 to 16.
     scheduler, scheduler_args
@@ -83,9 +85,9 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs; it can blank an image.
     algorithm
         The perceptual hash of the score.
-    vae, unet
+    vae, unet, transformer
         Components that take the place of the model's own: a repository or a folder with their configuration and
-        weights. None for those of the model.
+        weights. None for those of the model. Stable Diffusion 1, 2 and XL have a UNet, all others a transformer.
     loras
         Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     textual_inversions
@@ -94,6 +96,9 @@ class ImageTask(BaseTask):
         A second network that makes the pictures follow another one (`ControlNet`); None for none.
     start
         A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
+    refiner
+        Of Stable Diffusion XL: a second model that draws the last steps (`Refiner`); None for none. It goes with
+        `loras`, `unet` and `controlnet`, which are for the first model alone, and with another `vae`, which decodes.
     binding
         What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
         step, so that steps can be audited (U1).
@@ -146,10 +151,12 @@ class ImageTask(BaseTask):
     algorithm: ImageAlgorithm = "phash/1"
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
     start: StartPicture | None = None
+    refiner: Refiner | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -179,10 +186,10 @@ class ImageTask(BaseTask):
             The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
             weights.
         parts
-            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion`` and ``controlnet`` where the arguments name
-            them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by its digest,
-            which is the only way to name what is downloaded from an address. A `Lora` also says which file, where the
-            arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
+            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion``, ``controlnet`` and ``refiner`` where the
+            arguments name them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by
+            its digest, which is the only way to name what is downloaded from an address. A `Lora` also says which file,
+            where the arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
         allow_unpinned
@@ -192,8 +199,8 @@ class ImageTask(BaseTask):
         ------
         InvalidTaskError
             Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (``refiner``, a preprocessor
-            other than canny, other arguments of a scheduler).
+            another type, one that nobody knows, and one that cannot be carried over (a preprocessor other
+            than canny, a refiner after a ControlNet, other arguments of a scheduler).
         """
         return crynux_image.image_task(
             cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
@@ -216,6 +223,7 @@ class ImageTask(BaseTask):
                     f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
                 )
         self._check_start()
+        self._check_refiner()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -234,18 +242,47 @@ class ImageTask(BaseTask):
                 "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
                 "unsupported",
             )
-        if self.start.steps(self.steps) < 1:
+        if self.start.steps(self.steps, flow=SCHEDULERS[self.scheduler].flow) < 1:
             raise InvalidTaskError(
                 "start.strength",
                 f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
                 "limits",
             )
 
+    def _check_refiner(self) -> None:
+        refiner = self.refiner
+        if refiner is None:
+            return
+        apart = {
+            "PNDMScheduler": self.scheduler == "PNDMScheduler",
+            "start": self.start is not None,
+            "textual_inversions": bool(self.textual_inversions),
+        }
+        for name in (name for name, there in apart.items() if there):
+            raise InvalidTaskError("refiner", f"does not go with {name}; leave one of the two out", "unsupported")
+        try:
+            check_scheduler(self.scheduler, self.scheduler_args, refiner.steps)
+        except InvalidTaskError as error:
+            raise InvalidTaskError("refiner.steps", error.problem, error.code) from error
+        if refiner.taken is not None and refiner.taken[0] > self.steps:
+            raise InvalidTaskError(
+                "refiner.taken.0", f"is {refiner.taken[0]}; expected at most steps, {self.steps}", "limits"
+            )
+        if refiner.taken is None and self.binding == "trace":
+            raise InvalidTaskError(
+                "refiner.taken",
+                "is missing, and a trace needs it: the steps of both models, which the recipe of a run without a trace"
+                " says",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """What is loaded beside the model."""
-        second = None if self.controlnet is None else self.controlnet.model
-        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions), second)
+        components = {name: getattr(self, name) for name in COMPONENTS}
+        lists: dict[str, Any] = {name: tuple(getattr(self, name)) for name in LISTS}
+        second, last = (None if each is None else each.model for each in (self.controlnet, self.refiner))
+        return Parts(**components, **lists, controlnet=second, refiner=last)
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the pictures that it is given, by the field that names each."""
@@ -290,6 +327,8 @@ class ImageTask(BaseTask):
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
         if self.start is not None:
             alone["start"] = self.start.located(paths)
+        if self.refiner is not None:
+            alone["refiner"] = dataclass_replace(self.refiner, model=in_folder(self.refiner.model, paths))
         return super()._located(paths) | components | lists | alone
 
     @classmethod
@@ -300,9 +339,10 @@ class ImageTask(BaseTask):
         for name in COMPONENTS:
             if fields.get(name) is not None:
                 fields[name] = read_component(name, fields[name], model)
-        if fields.get("controlnet") is not None:
-            read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
-            fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        models: dict[str, type[ControlNet | Refiner]] = {"controlnet": ControlNet, "refiner": Refiner}
+        for name, one in models.items():
+            if fields.get(name) is not None:
+                fields[name] = read_part(name, fields[name], partial(one.from_dict, allow_unpinned=allow_unpinned))
         if fields.get("start") is not None:
             fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
@@ -319,7 +359,7 @@ class ImageTask(BaseTask):
         """Return what `task_from_json` reads, as Python values."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
-        for name in ("controlnet", "start"):
+        for name in ("controlnet", "start", "refiner"):
             if (found := getattr(self, name)) is not None:
                 parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}

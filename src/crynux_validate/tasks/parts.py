@@ -15,7 +15,7 @@ T = TypeVar("T")
 MAX_PARTS: Final = 16
 """The most LoRAs, and the most textual inversions, of one task."""
 
-COMPONENTS: Final = ("vae", "unet")
+COMPONENTS: Final = ("vae", "unet", "transformer")
 """The fields of a task whose model takes the place of a component."""
 
 LISTS: Final = ("loras", "textual_inversions")
@@ -133,7 +133,7 @@ class Parts:
 
     Parameters
     ----------
-    vae, unet
+    vae, unet, transformer
         Components that take the place of the model's own; None for those of the model.
     loras
         In the order in which they are added.
@@ -141,17 +141,21 @@ class Parts:
         In the order in which the tokenizer learns their words.
     controlnet
         The second network; None for none.
+    refiner
+        The model of the last steps; None for none.
     """
 
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[TextualInversion, ...] = ()
     controlnet: ModelRef | None = None
+    refiner: ModelRef | None = None
 
     def references(self) -> dict[str, ModelRef]:
         """Return what it names, by the field of the task."""
-        alone = (*COMPONENTS, "controlnet")
+        alone = (*COMPONENTS, "controlnet", "refiner")
         found = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
         for name in LISTS:
             found |= {f"{name}.{at}": part.model for at, part in enumerate(getattr(self, name))}

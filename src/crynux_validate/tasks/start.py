@@ -52,10 +52,19 @@ class StartPicture(Record):
                 "strength", "is 0, which draws nothing; expected more than 0, and at most 1", "limits"
             )
 
-    def steps(self, whole: int) -> int:
-        """Return how many of the schedule's steps are taken: the last ones."""
+    def steps(self, whole: int, *, flow: bool = False) -> int:
+        """Return how many of the schedule's steps are taken: the last ones.
+
+        Parameters
+        ----------
+        whole
+            How many the schedule has.
+        flow
+            Whether the scheduler is one along a flow: then a part of a step is a whole one, and none otherwise.
+        """
         check_integer(whole, "the steps of the schedule")
-        return min(int(whole * self.strength), whole)
+        part = min(whole * self.strength, whole)
+        return whole - int(whole - part) if flow else int(part)
 
     def located(self, paths: Mapping[str, Any]) -> "StartPicture":
         """Return it with the files of its pictures, where these are among `paths`."""

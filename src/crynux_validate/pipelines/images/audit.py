@@ -96,7 +96,8 @@ def audit_image(
         picture = _picture(loaded, task, answer, proof, proved, band)
     steps = tuple(judge_step(step, found, band) for step, found in errors.items())
     together = judge_together(errors.values(), band)
-    what = "tasks that are given pictures" if task.pictures_named() else "this dtype and scheduler"
+    given = "tasks that are given pictures" if task.pictures_named() else "this dtype and scheduler"
+    what = "tasks with a refiner" if task.refiner is not None else given
     uncalibrated = f"there is no band for {what}" if band is None else band.uncalibrated
     return ImageAudit(
         task, answer, proof.image, steps, together, first, picture, uncalibrated, kinds, dict(installed())
