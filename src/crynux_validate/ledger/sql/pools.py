@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_COLUMNS: Final = ("_ids", "_owners", "_weights", "_running_sums", "_owner_numbers", "_owner_count")
+_COLUMNS: Final = ("_ids", "_owners", "_weights", "_running_sums", "_owner_count")
 
 
 class StoredPool(Pool):
