@@ -88,14 +88,3 @@ def _decompress(body: bytes) -> bytes:
         return zlib.decompress(body)
     except zlib.error as error:
         raise StorageError(f"a group's pool cannot be read: the database was damaged or edited ({error})") from error
-
-
-__all__ = [
-    "StoredPool",
-    "build_pool",
-    "decode_members",
-    "decode_weights",
-    "encode_members",
-    "encode_weights",
-    "weights_digest",
-]
