@@ -73,6 +73,10 @@ def test_example(example: Path, tmp_path: Path) -> None:
     run(example, tmp_path)
 
 
+def test_what_is_long_is_there() -> None:
+    assert all((ROOT / name).exists() for name in LONG)
+
+
 def anchors(document: Path) -> set[str]:
     """The anchors of a document: those that it names, and those of its headings, as GitHub makes them."""
     text = document.read_text("utf-8")
