@@ -49,14 +49,19 @@ def set_template(folder: Path, template: str | None) -> None:
 
 def test_the_repositorys_generation_defaults_change_nothing(copied: Path) -> None:
     sampled: dict[str, Any] = {"do_sample": True, "max_new_tokens": 20, "seed": 3}
-    before = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    kinds: list[dict[str, Any]] = [{}, sampled, {"beams": 2}]
+    task = TextTask(model=ModelRef.local(copied), messages=ASKED, max_new_tokens=6)
+    with Runner.for_task(task, "cpu") as runner:
+        before = [runner.run(task.replace(**changes)) for changes in kinds]
     defaults = {
         "do_sample": True, "temperature": 0.3, "top_k": 2, "top_p": 0.5, "repetition_penalty": 4.0, "min_p": 0.5,
         "max_length": 20, "max_new_tokens": 1, "eos_token_id": None, "num_beams": 4, "pad_token_id": 3,
         "no_repeat_ngram_size": 1, "suppress_tokens": list(range(100, 500)), "cache_implementation": "static",
     }  # fmt: skip
     (copied / "generation_config.json").write_text(json.dumps(defaults), "utf-8")
-    after = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    task = task.replace(model=ModelRef.local(copied))
+    with Runner.for_task(task, "cpu") as runner:
+        after = [runner.run(task.replace(**changes)) for changes in kinds]
     assert [result.token_ids for result in after] == [result.token_ids for result in before]
 
 

@@ -220,6 +220,3 @@ def bands_or_shipped(bands: AuditBands | None) -> AuditBands:
     """Return the bands that a caller gave, or those of the package."""
     check_type(bands, (AuditBands, type(None)), "bands", "AuditBands, or None for those of this package")
     return shipped_bands() if bands is None else bands
-
-
-__all__ = ["AuditBands", "shipped_bands"]

@@ -430,19 +430,3 @@ def _along(along: Along | None) -> dict[str, Any] | None:
 def _number(value: float | None) -> float | None:
     """A number as JSON has it: none that is infinite."""
     return value if value is not None and math.isfinite(value) else None
-
-
-__all__ = [
-    "DIRECTED_FROM",
-    "REUSED_FROM",
-    "SAME",
-    "Along",
-    "Direction",
-    "Errors",
-    "ImageAudit",
-    "PartAudit",
-    "StepAudit",
-    "TogetherAudit",
-    "judge_step",
-    "judge_together",
-]

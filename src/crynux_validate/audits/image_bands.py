@@ -259,6 +259,3 @@ class ImageBands:
     def doubt(self, dtype: str) -> float:
         """Return how many times the limit honest machines may be off that the band was not made for."""
         return max(1.0, _WIDEST_OFF[dtype] / self.room)
-
-
-__all__ = ["PICTURE", "PREDICTION", "SIGNED", "AlarmRates", "Band", "ImageBands", "MeanSpread", "Spread"]

@@ -96,6 +96,3 @@ class TextBands:
     band: TextBand
     rates: AlarmRates | None = None
     held_out: AlarmRates | None = None
-
-
-__all__ = ["TextBand", "TextBands"]

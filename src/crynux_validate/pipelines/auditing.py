@@ -128,6 +128,3 @@ def _audit_image(
             return runner.audit(task, answer, proof, **settings)
         with Runner.for_task(against, device) as other:
             return runner.audit(task, answer, proof, **settings, against=other)
-
-
-__all__ = ["audit"]

@@ -206,6 +206,3 @@ def fit_texts(records: Sequence[TextRecord]) -> TextBands:
         tokens=(min(lengths), max(lengths)),
         band=TextBand(**{name: float(f"{value:.3g}") for name, value in numbers.items()}),
     )
-
-
-__all__ = ["BEYOND", "RATE", "components", "fit_images", "fit_texts", "pictures_of", "spread", "student"]

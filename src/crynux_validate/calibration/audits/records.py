@@ -265,6 +265,3 @@ def _number(value: Any, what: str, *, signed: bool = False) -> float:
         kind = "a finite number" if signed else "a finite number of 0 or more"
         raise InvalidInputError(f"{what} is {shorten(value)}; expected {kind}, as of an honest node")
     return float(value)
-
-
-__all__ = ["ImageRecord", "Origin", "TextRecord", "read_audits", "records_of"]

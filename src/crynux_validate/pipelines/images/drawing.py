@@ -96,21 +96,9 @@ class ImageResult(Shown):
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
 
     def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
-        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+        """Show some steps of one image, so that they can be audited: parameters and errors as of `Trace.prove`.
 
-        Parameters
-        ----------
-        image
-            The number of the image.
-        steps
-            The steps, counted from 0: those that `audit_steps` draws.
-        pixels
-            Show the picture too, so that its decoding can be audited.
-
-        Raises
-        ------
-        InvalidInputError
-            For a task that binds no trace, and an image or a step that it does not have.
+        A task that binds no trace is an `InvalidInputError`.
         """
         if self.trace is None:
             raise InvalidInputError(

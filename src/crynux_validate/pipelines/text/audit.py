@@ -397,38 +397,8 @@ def audit_text(
 ) -> TextAudit:
     """Say whether a text was computed as its task says: one pass over input and claimed tokens, in float32.
 
-    The machine may be of another class than the node's. For many texts of one model use a `TextAuditor`.
-
-    Parameters
-    ----------
-    task
-        The task.
-    answer
-        The node's answer: its score, with the result digest where it is not of tokens alone.
-    proof
-        The tokens, and for a task that binds ``top`` the rows of the positions that the seed draws.
-    seed, count
-        For a task that binds ``top``: 1 to 256 bytes that nobody knew when the answer was bound, and how many positions
-        they draw (`audit_positions`).
-    kinds
-        The names of the node's kind of machine and of this one, for a band that is made from this audit.
-    bands
-        What counts as noise; those of this package by default (`shipped_bands`).
-    against
-        A second hypothesis: the same task with another model or other sampling parameters. It costs a second pass.
-    whole
-        Look at all tokens even where a limit is passed, so that a band can be made from the audit.
-    device
-        As for `Runner`.
-
-    Raises
-    ------
-    InvalidInputError
-        For what does not fit together (`TextProof.check`), positions that were not drawn, a seed where none is wanted
-        or none where one is, a second hypothesis of another input, and before a model is loaded where that can be known
-        without it: tokens that the model does not have.
-    ModelError, PipelineError, DeterminismError
-        As for `Runner`.
+    The machine may be of another class than the node's. Parameters and errors as of `crynux_validate.audit`. For many
+    texts of one model use a `TextAuditor`.
     """
     _, _, ready = prepared(task, answer, proof, seed, count, bands, against, kinds)
     if ready is not None:
