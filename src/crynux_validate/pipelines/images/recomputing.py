@@ -6,7 +6,7 @@ the latents that a proof shows, one after the other, and keeps what it is told o
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,13 +81,17 @@ class Proved:
 
 
 @torch.no_grad()
-def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor]) -> dict[int, Prediction]:
+def predict(
+    loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor], heard: Callable[[], None]
+) -> dict[int, Prediction]:
     """Let the model predict for some latents of one image, all with one encoding of the prompt.
 
     Parameters
     ----------
     latents
         By the step that each goes into.
+    heard
+        Called after each prediction.
 
     Raises
     ------
@@ -119,6 +123,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
         found[order[len(found)]] = Prediction(
             family.unpacked(prediction, shape), None if way is None else family.unpacked(way, shape)
         )
+        heard()
         following = next(rest, None)
         if following is None:
             return (latent,)
