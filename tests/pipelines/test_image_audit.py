@@ -122,6 +122,27 @@ def test_drawn_steps_are_audited_and_no_others(runner: Any, traced: ImageTask, d
     assert found.to_dict()["steps"][0]["finding"] == "MATCH"
 
 
+def test_how_far_an_audit_is(runner: Any, traced: ImageTask, drawn: Any) -> None:
+    told: list[tuple[int, int]] = []
+    runner.audit(traced, drawn.score, whole(drawn), **EVERY, on_progress=lambda *far: told.append(far))
+    assert told == [(step + 1, 6) for step in range(6)]
+    with pytest.raises(InvalidInputError, match="on_progress is 3"):
+        runner.audit(traced, drawn.score, whole(drawn), **EVERY, on_progress=3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_second_evaluation_is_told_once_it_is_needed(traced: ImageTask, dtype: str) -> None:
+    task = traced.replace(dtype=dtype, steps=2)
+    with Runner.for_task(task, "cpu") as runner:
+        answer, proof = rebound(
+            runner.run(task), lambda leaf, values: values * (2 if leaf.content is Content.PREDICTION else 1)
+        )
+        told: list[tuple[int, int]] = []
+        runner.audit(task, answer, proof, **EVERY, on_progress=lambda *far: told.append(far))
+    again = [(3, 4), (4, 4)] if dtype == "bfloat16" else []
+    assert told == [(1, 2), (2, 2), *again]
+
+
 def test_an_honest_machine_of_another_kind_is_no_cheat(runner: Any, traced: ImageTask, machines: Any) -> None:
     answer, proof = machines["oldest"].run(jobs.draw_traced, traced.model.path, traced.to_json())
     found = runner.audit(traced, answer, proof, **EVERY)

@@ -6,7 +6,7 @@ the latents that a proof shows, one after the other, and keeps what it is told o
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,13 +90,17 @@ class Proved:
 
 
 @torch.no_grad()
-def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor]) -> dict[int, Prediction]:
+def predict(
+    loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor], heard: Callable[[], None]
+) -> dict[int, Prediction]:
     """Let the model, or for steps of its own the refiner, predict for some latents of one image.
 
     Parameters
     ----------
     latents
         By the step that each goes into.
+    heard
+        Called after each prediction.
 
     Raises
     ------
@@ -108,11 +112,14 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     for stage, end in zip(stages, ends, strict=True):
         own = {step - stage.first: latent for step, latent in latents.items() if stage.first <= step < end}
         if own:
-            found |= {stage.first + step: one for step, one in _predict(stage, own, loaded.latent_shape(task)).items()}
+            predicted = _predict(stage, own, loaded.latent_shape(task), heard)
+            found |= {stage.first + step: one for step, one in predicted.items()}
     return found
 
 
-def _predict(stage: Stage, latents: Mapping[int, torch.Tensor], shape: tuple[int, ...]) -> dict[int, Prediction]:
+def _predict(
+    stage: Stage, latents: Mapping[int, torch.Tensor], shape: tuple[int, ...], heard: Callable[[], None]
+) -> dict[int, Prediction]:
     """Likewise for steps of one model, counted from its first, all with one encoding of the prompt."""
     from diffusers.models.attention_dispatch import attention_backend
 
@@ -139,6 +146,7 @@ def _predict(stage: Stage, latents: Mapping[int, torch.Tensor], shape: tuple[int
         found[order[len(found)]] = Prediction(
             family.unpacked(prediction, shape), None if way is None else family.unpacked(way, shape)
         )
+        heard()
         following = next(rest, None)
         if following is None:
             return (latent,)
