@@ -256,7 +256,7 @@ IMAGE: Final[tuple[Example, ...]] = (
         "sd15_controlnet_openpose",
         _image("runwayml/stable-diffusion-v1-5", _PLAIN, controlnet=_POSE),
         "controlnet.preprocess.method",
-        "is 'openpose_face'; only canny is done here",
+        "is 'openpose_face'; expected canny",
     ),
     Example("sd15_lcm", _image(_SD15, _LATE | {"cfg": 7, "seed": 99975892}, negative_prompt="")),
     Example(
@@ -273,7 +273,7 @@ IMAGE: Final[tuple[Example, ...]] = (
         "sd15_lora_controlnet",
         _image(_CHILLOUT, _LATE, lora={"model": f"{_CIVITAI}31284", "weight": 70}, controlnet=_POSE),
         "controlnet.preprocess.method",
-        "is 'openpose_face'; only canny is done here",
+        "is 'openpose_face'; expected canny",
     ),
     Example(
         "sd15_lora_downloaded",

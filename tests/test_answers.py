@@ -157,7 +157,7 @@ def test_check_answer() -> None:
     check_answer(task, ErrorReport("failed", "x"))
     with pytest.raises(InvalidAnswerError, match="2 images"):
         check_answer(task, score(0))
-    with pytest.raises(InvalidAnswerError, match="a text score does not answer an image task"):
+    with pytest.raises(InvalidAnswerError, match="the answer is a text score, but the task is an image task"):
         check_answer(task, TextScore(bytes(32)))
 
 
@@ -236,12 +236,12 @@ def test_a_text_score_binds_every_token_and_where_it_stands(sequences: list[list
 @pytest.mark.parametrize(
     ("sequences", "logits", "word"),
     [
-        ([], None, "1 to 16 sequences, not 0"),
-        ([[1]] * 17, None, "not 17"),
-        ([[-1]], None, "-1 is no token id"),
-        ([[2**32]], None, "expected 0 to 2"),
-        ([[1.5]], None, "1.5 is no token id"),
-        ([["1"]], None, "no token id"),
+        ([], None, "0 sequences; expected 1 to 16"),
+        ([[1]] * 17, None, "17 sequences"),
+        ([[-1]], None, "a token id is -1"),
+        ([[2**32]], None, "from 0 to 2"),
+        ([[1.5]], None, "a token id is 1.5"),
+        ([["1"]], None, "a token id is '1'"),
         ([[1, 2]], [[bytes(32)]], "have [2] tokens and [1] digests"),
         ([[1]], [[bytes(31)]], "expected 32 bytes for each token"),
         ([[1], [2]], [[bytes(32)]], "[1, 1] tokens and [1] digests"),
@@ -266,9 +266,9 @@ def test_text_answers_fit_text_tasks_only() -> None:
     check_answer(text, score)
     check_answer(text, ErrorReport("failed"))
     for task, answer, word in (
-        (picture, score, "a text score does not answer an image task"),
-        (text, ImageScore(bytes(8), bytes(32)), "an image score does not answer a text task"),
-        (text.replace(binding="logits"), score, "the task asks for logits/1"),
+        (picture, score, "the answer is a text score, but the task is an image task"),
+        (text, ImageScore(bytes(8), bytes(32)), "the answer is an image score, but the task is a text task"),
+        (text.replace(binding="logits"), score, "the task needs logits/1"),
     ):
         with pytest.raises(InvalidAnswerError, match=word):
             check_answer(task, answer)

@@ -236,7 +236,7 @@ def test_lcm_has_its_limit_written_in() -> None:
 
 def test_the_callers_choices() -> None:
     assert ImageTask.from_crynux(IMAGE, revision=COMMIT, algorithm="phash/1").algorithm == "phash/1"
-    with pytest.raises(InvalidTaskError, match="can move") as caught:
+    with pytest.raises(InvalidTaskError, match="can change") as caught:
         ImageTask.from_crynux(IMAGE, revision="main")
     assert caught.value.field == "revision"
     assert not ImageTask.from_crynux(IMAGE, revision="main", allow_unpinned=True).model.pinned
@@ -460,12 +460,12 @@ def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
     [
         (None, {"vae": "a/vae"}, "vae", r"pass parts={'vae': ModelRef\(...\)}"),
         ({"lora": PINNED}, {"lora": {"model": "b/lora"}}, "lora.model", "parts has 'owner/lora'; name the same, or"),
-        ({"lora": PINNED}, {"lora": {"model": "https://a/b"}}, "lora.model", "the digest of a folder that holds it"),
+        ({"lora": PINNED}, {"lora": {"model": "https://a/b"}}, "lora.model", "the digest of a folder"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 0}}, "lora.weight", "more than 0"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": 101}}, "lora.weight", "at most 100"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": "80"}}, "lora.weight", "expected a number"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": "a.bin"}}, "lora.weight_file_name",
-         "only .safetensors files are read"),
+         "expected a .safetensors file"),
         ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "denoising_cutoff": 100}}, "refiner.denoising_cutoff",
          "is 1, which leaves one model no step"),
         ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "denoising_cutoff": 0}}, "refiner.denoising_cutoff",
@@ -486,9 +486,9 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"lora": PINNED}, "parts names 'lora', and the arguments do not"),
+        ({"lora": PINNED}, "parts has 'lora', but the arguments do not"),
         ({"ip": PINNED}, "parts has 'ip'; expected some of unet, vae, lora, textual_inversion, controlnet, refiner"),
-        ({"refiner": PINNED}, "parts names 'refiner', and the arguments do not"),
+        ({"refiner": PINNED}, "parts has 'refiner', but the arguments do not"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
         ({"vae": Lora(PINNED)}, "expected a ModelRef"),
@@ -651,7 +651,7 @@ def test_every_default_of_a_model_is_carried_over_or_refused_or_chooses_no_token
             assert text(model_defaults={name: 9}) == text(), name
         else:
             assert text(model_defaults={name: None}) == text(), name
-            with pytest.raises(InvalidTaskError, match="no task of this library has it") as caught:
+            with pytest.raises(InvalidTaskError, match="this library does not support it") as caught:
                 text(model_defaults={name: 9})
             assert (caught.value.field, caught.value.code) == (f"model_defaults.{name}", "unsupported")
     neutral = {"no_repeat_ngram_size": 0, "length_penalty": 1, "suppress_tokens": [], "guidance_scale": 1.0}

@@ -68,11 +68,11 @@ def test_hard_links_and_links_to_the_folder_itself(model: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda at: (at / "unet" / "loop").symlink_to(at), "loop is a link to a folder that holds it"),
+        (lambda at: (at / "unet" / "loop").symlink_to(at), "loop is a link to a folder above it"),
         (lambda at: (at / "gone").symlink_to(at / "nothing"), "gone cannot be read: No such file"),
         (lambda at: (at / "round").symlink_to(at / "round"), "round cannot be read"),
         (lambda at: os.mkfifo(at / "pipe"), "pipe is neither a file nor a folder"),
-        (lambda at: (at / "\udcff.json").write_text("{}"), "is no text; rename the file"),
+        (lambda at: (at / "\udcff.json").write_text("{}"), "is not valid Unicode; rename the file"),
     ],
 )
 def test_what_has_no_content_of_its_own(model: Path, spoil: Callable[[Path], Any], message: str) -> None:
@@ -281,7 +281,7 @@ def test_the_cache_can_be_switched_off(remembered: Remembered, monkeypatch: pyte
     monkeypatch.setenv("CRYNUX_VALIDATE_DIGEST_CACHE", "off")
     assert remembered.digest()[1] == ["config.json", "unet/weights"]
     monkeypatch.setenv("CRYNUX_VALIDATE_DIGEST_CACHE", "no")
-    with pytest.raises(InvalidInputError, match="is 'no'; set it to 'off', or not at all"):
+    with pytest.raises(InvalidInputError, match="is 'no'; expected 'off', or no such variable"):
         remembered.digest()
 
 

@@ -220,14 +220,14 @@ def test_bad_thresholds(threshold: Any) -> None:
 def test_bad_groups() -> None:
     score = images(frozenset())[0]
     rule = CrynuxRelayRule(seconds=dict.fromkeys("abcde", 1.0))
-    with pytest.raises(InvalidInputError, match="groups of 3, not of 5"):
+    with pytest.raises(InvalidInputError, match=r"has 5 members; .* needs 3"):
         judge(dict.fromkeys("abcde", score), rule)
     mixed: list[Mapping[str, Member]] = [
         {"a": score, "b": score, "c": TextScore(bytes(32))},
         {"a": TextScore(bytes(32)), "b": TextScore(bytes(32), algorithm="logits/1"), "c": Absent()},
     ]
     for members in mixed:
-        with pytest.raises(InvalidInputError, match="an answer that does not fit it is malformed"):
+        with pytest.raises(InvalidInputError, match="expected one algorithm"):
             judge(members, rule)
 
 

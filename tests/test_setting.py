@@ -116,7 +116,7 @@ def test_json() -> None:
 
 def test_bad_input() -> None:
     other: list[tuple[Any, str]] = [
-        ((), "there are no tasks"),
+        ((), "tasks is empty"),
         (("x",), r"tasks\[0\] is 'x'; expected an ImageTask"),
         ((TASK, None), r"tasks\[1\] is None"),
         (

@@ -81,10 +81,10 @@ def test_text_around_a_picture_has_one_form() -> None:
 @pytest.mark.parametrize(
     ("blocks", "many", "problem"),
     [
-        ([IMAGE], 0, "has 0, but messages show 1"),
-        ([{"type": "text", "text": "a"}], 1, "has 1, but messages show 0"),
+        ([IMAGE], 0, "has 0, but the messages show 1"),
+        ([{"type": "text", "text": "a"}], 1, "has 1, but the messages show 0"),
         ([IMAGE] * 17, 17, "at most 16"),
-        ([{"type": "video"}], 0, "videos and sounds are not supported"),
+        ([{"type": "video"}], 0, "video and audio are not supported"),
         ([{"type": "image", "url": "https://a.b/c.png"}], 1, "name the picture in the task's pictures"),
         ([{"type": {}}], 0, "expected 'text', or 'image'"),
     ],
@@ -96,7 +96,7 @@ def test_messages_and_pictures_fit_together(blocks: list[Any], many: int, proble
 
 
 def test_pictures_are_shown_in_messages_alone() -> None:
-    with pytest.raises(InvalidTaskError, match="give messages as the input"):
+    with pytest.raises(InvalidTaskError, match="need messages as the input"):
         TextTask(model=MODEL, prompt="a", pictures=[PictureRef.of(b"a")])
 
 
@@ -121,7 +121,7 @@ def test_pictures_are_found_as_folders_are(tmp_path: Path) -> None:
     for name, content in {"a.png": data, "b.png": png(picture(seed=1))}.items():
         (tmp_path / name).write_bytes(content)
     task = task_from_json(shown(IMAGE, pictures=[PictureRef.of(data)]).to_json())
-    with pytest.raises(PipelineError, match=r"pictures\.0: where .* is not known; name its file"):
+    with pytest.raises(PipelineError, match=r"pictures\.0: the file of .* is not known on this machine"):
         read_picture("pictures.0", task.pictures_named()["pictures.0"])
     found = task.at(tmp_path / "a.png")
     assert found == task
@@ -130,10 +130,10 @@ def test_pictures_are_found_as_folders_are(tmp_path: Path) -> None:
         task.at(tmp_path / "b.png")
     with pytest.raises(InvalidInputError, match="no such file"):
         PictureRef.local(tmp_path / "c.png")
-    with pytest.raises(InvalidInputError, match="it is no file"):
+    with pytest.raises(InvalidInputError, match="it is not a file"):
         PictureRef.local(tmp_path)
     (tmp_path / "a.png").write_bytes(png(picture(seed=2)))
-    with pytest.raises(PipelineError, match="but the task asks for"):
+    with pytest.raises(PipelineError, match="but the task needs"):
         read_picture("pictures.0", found.pictures_named()["pictures.0"])
     (tmp_path / "a.png").unlink()
     with pytest.raises(PipelineError, match="cannot be read"):

@@ -330,5 +330,5 @@ def test_a_model_that_can_move_is_for_this_machine_alone() -> None:
     task = TASK.replace(model=ModelRef("owner/name", revision="main", allow_unpinned=True))
     assert task.schema_id == "crynux-validate/text-task-unpinned/1"
     assert task_from_json(task.to_json(), allow_unpinned=True) == task
-    with pytest.raises(InvalidTaskError, match="can move"):
+    with pytest.raises(InvalidTaskError, match="can change"):
         task_from_json(task.to_json())

@@ -1,10 +1,11 @@
 """Decide who computed honestly when strangers' machines run the same AI task.
 
-Here are the names that most programs need. The rest is in modules: `answers`, `audits`, `calibration`, `errors`,
-`hashing`, `judging`, `keyed`, `ledger`, `machines`, `pipelines`, `stakes`, `tables`, `tasks`, and `testing`; the
-``__all__`` of each says what is public. Each public name has one place. All of it is imported when it is first used
-(PEP 562): a ledger that only judges loads neither numpy nor torch. A name whose packages are not installed is not
-there; using it says what to install.
+This package has the names that most programs need. Its modules have the rest: `answers`, `audits`, `calibration`,
+`errors`, `hashing`, `judging`, `keyed`, `ledger`, `machines`, `pipelines`, `stakes`, `tables`, `tasks` and `testing`.
+The ``__all__`` of each module lists its public names. Each public name is in one module only.
+
+A name is imported when it is first used (PEP 562), so a program that only judges loads neither numpy nor torch. A name
+that needs a package that is not installed is left out of `dir`; using it raises an error that says what to install.
 """
 
 import crynux_validate.lazy as _lazy
@@ -137,7 +138,7 @@ _HOME = {
         "task_from_json",
     ),
 }
-"""For each module the public names that it holds."""
+"""The public names of each module."""
 
 _MODULES = (
     "answers",
@@ -155,7 +156,7 @@ _MODULES = (
     "tasks",
     "testing",
 )
-"""The public modules; each is an attribute, too."""
+"""The public modules. Each is also an attribute of this package."""
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names} | {name: name for name in _MODULES}
 
@@ -165,7 +166,7 @@ _PIPELINES = {
     "ImageResult": ("image", ("torch", "diffusers", "transformers", "numpy", "PIL")),
     "TextResult": ("text", ("torch", "transformers", "numpy")),
 }
-"""What a name of a pipeline needs, where it is more than torch."""
+"""For names of pipelines that need more than torch: the extra, and its packages."""
 
 _NEEDS = {
     name: _PIPELINES.get(name, ("all", ("torch",)))
@@ -176,7 +177,7 @@ _NEEDS = {
     "calibrate": ("calibration", ("numpy", "scipy")),
     "tables": ("parquet", ("pyarrow", "numpy")),
 }
-"""For some names the extra, and the packages without which they are not there."""
+"""For names that need an extra: the extra, and the packages that must be installed."""
 
 __all__ = [
     "Calibration",
@@ -223,7 +224,7 @@ __all__ = [
 
 _THERE = _lazy.public(_MODULES, _NEEDS)
 __all__ = _lazy.public(__all__, _NEEDS)
-if not TYPE_CHECKING:  # a type checker knows the names, and says of another that it is not there
+if not TYPE_CHECKING:  # a type checker reads the imports above, and reports unknown names
     __getattr__ = _lazy.importer(__name__, _MODULE_OF, _NEEDS)
 
 

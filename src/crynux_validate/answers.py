@@ -1,7 +1,7 @@
-"""What a node says of a task: a score or an error report (protocol A1), and when two answers agree (A3).
+"""Answers of nodes to tasks: scores and error reports (protocol A1), and whether two answers agree (A3).
 
-An answer is a few bytes that can be compared. Constructors refuse what is malformed (A2); whether a well-formed answer
-fits its task is for `check_answer` to say.
+An answer is a few bytes that can be compared. Constructors refuse malformed answers (A2); `check_answer` tells whether
+an answer fits its task.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Score", "agree", "answer_from_bytes", "check_answer", "similarity_score"]
 
 MAX_ANSWER_BYTES: Final = 4_000
-"""An opening of at most 4 KiB must hold it (C4)."""
+"""The size of the longest message in bytes: an answer must fit into an opening of 4 KiB (protocol C4)."""
 
 MAX_MESSAGE_BYTES: Final = 1_000
 
@@ -60,17 +60,17 @@ class ImageScore:
     Parameters
     ----------
     hashes
-        8 bytes for each image, in order, joined.
+        8 bytes for each image, joined in the order of the images.
     result_digest
-        32 bytes over the raw pixels (`pixels_digest`); None where it is not known, as in a score that was read from a
-        table. Agreement ignores it; an answer that is committed needs it.
+        The digest over the raw pixels (`pixels_digest`), 32 bytes; None if it is unknown, for example in a score from a
+        table. Agreement does not depend on it, but a commitment needs it.
     algorithm
-        Which perceptual hash.
+        The perceptual hash.
 
     Raises
     ------
     InvalidAnswerError
-        For an empty score, a length that is no multiple of 8, more than 16 images, an unknown algorithm.
+        For an empty score, a length that is not a multiple of 8, more than 16 images, an unknown algorithm.
     """
 
     hashes: bytes
@@ -79,12 +79,12 @@ class ImageScore:
 
     def __post_init__(self) -> None:
         if not isinstance(self.hashes, bytes) or not self.hashes or len(self.hashes) % HASH_BYTES:
-            raise InvalidAnswerError(f"an image score has 8 bytes for each image, not {_size(self.hashes)}")
+            raise InvalidAnswerError(f"the image score has {_size(self.hashes)}; expected 8 bytes for each image")
         if len(self.hashes) > HASH_BYTES * MAX_IMAGES:
-            raise InvalidAnswerError(f"an image score has at most {MAX_IMAGES} hashes, not {_size(self.hashes)}")
+            raise InvalidAnswerError(f"the image score has {_size(self.hashes)}; expected at most {MAX_IMAGES} hashes")
         if self.algorithm not in IMAGE_ALGORITHMS:
             known = ", ".join(IMAGE_ALGORITHMS)
-            raise InvalidAnswerError(f"no perceptual hash is called {shorten(self.algorithm)}; expected one of {known}")
+            raise InvalidAnswerError(f"the algorithm is {shorten(self.algorithm)}; expected one of {known}")
         _check_digest(self.result_digest)
 
     @classmethod
@@ -107,7 +107,7 @@ class ImageScore:
 
     @property
     def degenerate(self) -> tuple[int, ...]:
-        """The images whose hash is of a picture too plain to tell from others (A2), counted from 0."""
+        """The indices of images that are too plain to tell from others (protocol A2)."""
         data = self.hashes
         starts = range(0, len(data), HASH_BYTES)
         return tuple(at // HASH_BYTES for at in starts if is_degenerate(data[at : at + HASH_BYTES]))
@@ -130,16 +130,21 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class TextScore:
-    """The digest of generated tokens (protocol A1): of token ids, not of text, which a decoder may clean up.
+    """The digest of generated tokens (protocol A1): of token ids, since text depends on the decoder.
 
     Parameters
     ----------
     score
-        32 bytes. Two text scores agree where they are equal.
+        32 bytes. Two text scores agree if they are equal.
     result_digest
-        The ``tokens/1`` score of the same result, 32 bytes; None where it is not known.
+        The ``tokens/1`` score of the same result, 32 bytes; None if it is unknown.
     algorithm
-        ``tokens/1``, or ``logits/1`` where the logits are bound as well.
+        ``tokens/1``; ``logits/1`` if all logits are bound as well; ``top/1`` if the eight largest ones are.
+
+    Raises
+    ------
+    InvalidAnswerError
+        For another length, an unknown algorithm, and a result digest that is not the ``tokens/1`` score.
     """
 
     score: bytes
@@ -148,13 +153,15 @@ class TextScore:
 
     def __post_init__(self) -> None:
         if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
-            raise InvalidAnswerError(f"a text score has 32 bytes, not {_size(self.score)}")
+            raise InvalidAnswerError(f"the text score has {_size(self.score)}; expected 32 bytes")
         if self.algorithm not in TEXT_ALGORITHMS:
             known = ", ".join(TEXT_ALGORITHMS)
-            raise InvalidAnswerError(f"no text score is called {shorten(self.algorithm)}; expected one of {known}")
+            raise InvalidAnswerError(f"the algorithm is {shorten(self.algorithm)}; expected one of {known}")
         _check_digest(self.result_digest)
         if self.algorithm == "tokens/1" and self.result_digest not in (None, self.score):
-            raise InvalidAnswerError("the result digest of a tokens/1 score is that score, and not another digest (A1)")
+            raise InvalidAnswerError(
+                "the result digest differs from the tokens/1 score; expected the score itself (A1)"
+            )
 
     @classmethod
     def from_tokens(
@@ -168,23 +175,24 @@ class TextScore:
         Parameters
         ----------
         sequences
-            For each sequence its new token ids, 0 to 2^32-1: with the end-of-sequence token if it was produced, without
-            the input and without padding.
+            The new token ids of each sequence, 0 to 2^32-1: with the end-of-sequence token if there is one, without the
+            input and without padding.
         logits
-            For ``logits/1``: for each token the digest of the logits that chose it (`logits_digest`).
+            For ``logits/1``: the digest of the logits of each token (`logits_digest`).
         top
-            For ``top/1``: the root over the largest logits of each token, 32 bytes (`TopLogits.root`, protocol U7).
+            For ``top/1``: the root over the largest logits of all tokens, 32 bytes (`TopLogits.root`, protocol U7).
 
         Raises
         ------
         InvalidAnswerError
-            For no sequence, more than 16, what is no token id, digests that do not fit the tokens, and both of them.
+            For no sequence, more than 16, an invalid token id, digests that do not fit the tokens, and `logits`
+            together with `top`.
         """
         tokens = _checked_tokens(sequences)
         plain = _text_digest("tokens", tokens)
         if top is not None:
             if logits is not None or not _is_digest(top):
-                raise InvalidAnswerError("a text score binds the logits, or the root of the largest ones: 32 bytes")
+                raise InvalidAnswerError("top is not 32 bytes, or logits are given as well; expected one of them")
             return cls(digest("text-score", length_prefixed("top"), _sequences_bytes(tokens), top), plain, "top/1")
         if logits is None:
             return cls(plain, plain)
@@ -226,10 +234,15 @@ class ErrorReport:
     Parameters
     ----------
     code
-        ``schema``, ``limits`` or ``unsupported``: the task is invalid, which anyone can check from its bytes alone
-        (`ErrorReport.of`). ``failed``: this machine could not run it.
+        ``schema``, ``limits`` or ``unsupported``: the task is invalid, as its bytes alone show. ``failed``: this
+        machine could not run the task. `ErrorReport.of` chooses the code.
     message
-        For the operator, with ``failed`` only: at most 1,000 bytes of UTF-8.
+        A message for the operator, with ``failed`` only: at most 1,000 bytes of UTF-8.
+
+    Raises
+    ------
+    InvalidAnswerError
+        For an unknown code, and a message that is too long or goes with another code.
     """
 
     code: Literal[ReportCode, "failed"]
@@ -238,22 +251,26 @@ class ErrorReport:
     def __post_init__(self) -> None:
         if self.code not in ("schema", "limits", "unsupported", "failed"):
             raise InvalidAnswerError(
-                f"no error report has the code {shorten(self.code)}; expected schema, limits, unsupported or failed"
+                f"the code of the report is {shorten(self.code)}; expected schema, limits, unsupported or failed"
             )
         if self.message and self.code != "failed":
-            raise InvalidAnswerError(f"a report of an invalid task ({self.code}) has no message: its code says it all")
+            raise InvalidAnswerError(
+                f"a report with the code {self.code} has a message; leave it out, only failed has one"
+            )
         try:
             size = len(self.message.encode("utf-8"))
         except (AttributeError, UnicodeEncodeError) as error:
             raise InvalidAnswerError(
-                f"the message of a report is valid Unicode text, not {self.message!r:.80}"
+                f"the message of the report is {self.message!r:.80}; expected valid Unicode"
             ) from error
         if size > MAX_MESSAGE_BYTES:
-            raise InvalidAnswerError(f"the message of a report has {size} bytes of UTF-8; at most {MAX_MESSAGE_BYTES}")
+            raise InvalidAnswerError(
+                f"the message of the report has {size} bytes; expected at most {MAX_MESSAGE_BYTES}"
+            )
 
     @classmethod
     def of(cls, error: Exception) -> "ErrorReport":
-        """Report an error: an `InvalidTaskError` by its code, anything else as ``failed`` with its text."""
+        """Return the report for an error: with the code of an `InvalidTaskError`, otherwise ``failed`` and its text."""
         check_type(error, BaseException, "the error", "an exception")
         if isinstance(error, InvalidTaskError):
             return cls(error.code)
@@ -262,7 +279,7 @@ class ErrorReport:
 
     @property
     def invalid_task(self) -> bool:
-        """Whether it says that the task is at fault (``INVALID_TASK``), not the machine (``FAILED``)."""
+        """Whether the report says that the task is invalid; if not, this machine failed."""
         return self.code != "failed"
 
     def to_bytes(self) -> bytes:
@@ -286,22 +303,24 @@ def answer_from_bytes(data: bytes) -> Answer:
     Raises
     ------
     InvalidAnswerError
-        For anything that `to_bytes` of an answer does not write.
+        For bytes that `to_bytes` of an answer does not write.
     """
     if not isinstance(data, bytes) or not 1 <= len(data) <= MAX_ANSWER_BYTES:
-        raise InvalidAnswerError(f"an answer has 1 to {MAX_ANSWER_BYTES} bytes, not {_size(data)}")
+        raise InvalidAnswerError(f"the answer has {_size(data)}; expected 1 to {MAX_ANSWER_BYTES} bytes")
     kind, rest = data[0], data[1:]
     if kind not in (_IMAGE, _TEXT, _REPORT):
-        raise InvalidAnswerError(f"no answer is of the kind {kind}; expected 1 (image), 2 (text) or 3 (report)")
+        raise InvalidAnswerError(f"the answer has the kind {kind}; expected 1 (image), 2 (text) or 3 (report)")
     name_bytes, rest = _take(rest, "id")
     payload, rest = _take(rest, "payload")
     try:
         name = name_bytes.decode("ascii")
         message = payload.decode("utf-8") if kind == _REPORT else ""
     except UnicodeDecodeError as error:
-        raise InvalidAnswerError(f"an answer's id or message is not text: {error}") from error
+        raise InvalidAnswerError(f"the id or the message of the answer is not UTF-8: {error}") from error
     if len(rest) != (0 if kind == _REPORT else DIGEST_BYTES):
-        raise InvalidAnswerError(f"an answer of the kind {kind} does not end with {len(rest)} bytes")
+        raise InvalidAnswerError(
+            f"the answer has the kind {kind} and ends with {len(rest)} bytes; expected another number"
+        )
     if kind == _IMAGE:
         return ImageScore(payload, rest, name)  # type: ignore[arg-type]  # the constructor checks it
     if kind == _TEXT:
@@ -310,14 +329,14 @@ def answer_from_bytes(data: bytes) -> Answer:
 
 
 def check_answer(task: Task, answer: Answer) -> None:
-    """Say whether an answer fits its task (protocol A2, A3, C4).
+    """Check that an answer fits its task (protocol A2, A3, C4).
 
     Raises
     ------
     InvalidAnswerError
-        For a score of another kind, another algorithm, or another number of images than the task asks for.
+        For a score of another kind, algorithm, or number of images than the task has.
     InvalidInputError
-        For what is no task, or no answer.
+        For a task or an answer of another type.
     """
     check_type(task, (ImageTask, TextTask), "the task", "an ImageTask or a TextTask")
     check_type(answer, (ImageScore, TextScore, ErrorReport), "the answer", "a score or an error report")
@@ -326,23 +345,24 @@ def check_answer(task: Task, answer: Answer) -> None:
     if not isinstance(answer, TextScore if isinstance(task, TextTask) else ImageScore):
         given = "a text score" if isinstance(answer, TextScore) else "an image score"
         asked = "a text task" if isinstance(task, TextTask) else "an image task"
-        raise InvalidAnswerError(f"{given} does not answer {asked}")
+        raise InvalidAnswerError(f"the answer is {given}, but the task is {asked}")
     if answer.algorithm != task.algorithm:
-        raise InvalidAnswerError(f"the score is a {answer.algorithm}; the task asks for {task.algorithm}")
+        raise InvalidAnswerError(f"the score is of {answer.algorithm}; the task needs {task.algorithm}")
     if isinstance(answer, ImageScore) and isinstance(task, ImageTask) and len(answer.blocks) != task.images:
-        raise InvalidAnswerError(f"the score has {len(answer.blocks)} hashes; the task asks for {task.images} images")
+        raise InvalidAnswerError(f"the score has {len(answer.blocks)} hashes; the task has {task.images} images")
 
 
 def similarity_score(a: Score, b: Score) -> int | None:
-    """Return how far two scores are apart: 0 is equal, lower is closer (protocol A3).
+    """Return the distance of two scores: 0 is equal, lower is closer (protocol A3).
 
-    For images the largest Hamming distance of their blocks, 0 to 64; distances are never summed. For text 0 where they
-    are equal. None where they cannot be compared: of another kind, algorithm or length, or unequal text.
+    For images it is the largest Hamming distance of an image, 0 to 64; distances are never summed. For equal text
+    scores it is 0. It is None for scores that cannot be compared: of another kind, algorithm or length, or unequal
+    text.
 
     Raises
     ------
     InvalidInputError
-        For what is no score.
+        For an argument that is not a score.
     """
     if isinstance(a, ImageScore) and isinstance(b, ImageScore):
         if a.algorithm != b.algorithm or len(a.hashes) != len(b.hashes):
@@ -361,15 +381,14 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
     Parameters
     ----------
     a, b
-        A perceptual hash stands for the score of one image. A ``failed`` report agrees with nothing, not even with
-        itself.
+        Two answers, or two perceptual hashes. A ``failed`` report agrees with nothing, not even with itself.
     threshold
-        1 to 64: two images agree where their Hamming distance is strictly less.
+        1 to 64. Two images agree if their Hamming distance is strictly less.
 
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64.
+        For a threshold outside 1..64, and arguments of another type.
     """
     check_threshold(threshold, "threshold")
     if isinstance(a, PerceptualHash):
@@ -378,7 +397,7 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
         b = ImageScore(b.bits, None, b.algorithm)
     for answer in (a, b):
         if not isinstance(answer, Answer):
-            raise InvalidAnswerError(f"a {type(answer).__name__} is no answer; expected a score or an error report")
+            raise InvalidAnswerError(f"the answer is {shorten(answer)}; expected a score or an error report")
     if isinstance(a, ErrorReport) or isinstance(b, ErrorReport):
         same_kind = isinstance(a, ErrorReport) and isinstance(b, ErrorReport)
         return same_kind and a.invalid_task and a.code == b.code  # type: ignore[union-attr]
@@ -387,24 +406,26 @@ def agree(a: Answer | PerceptualHash, b: Answer | PerceptualHash, threshold: int
 
 
 def check_threshold(value: object, what: str) -> int:
-    """Return `value` if it can be a threshold: an integer from 1 to 64."""
+    """Return `value` if it is a threshold: an integer from 1 to 64."""
     return check_integer(value, what, 1, HASH_BITS)
 
 
 def pixels_digest(images: "Sequence[Image]") -> bytes:
     """Digest raw pixels with their shape (protocol, "Bytes"): 32 bytes.
 
-    For each image u32 big-endian width, height, channels, and its 8-bit samples row by row.
+    The digest is over, for each image, width, height and channels as u32 big-endian, and the 8-bit samples by rows.
 
     Raises
     ------
     InvalidImageError
-        For an image that is neither 8-bit grey (``L``) nor ``RGB``.
+        For an image of another mode than 8-bit grey (``L``) and ``RGB``.
     """
     state = hashlib.sha256(tag("pixels"))
     for image in images:
         if image.mode not in ("L", "RGB"):
-            raise InvalidImageError(f"a result's image has the mode {image.mode}; expected L or RGB: convert it first")
+            raise InvalidImageError(
+                f"an image of the result has the mode {image.mode}; expected L or RGB: convert it first"
+            )
         for number in (image.width, image.height, len(image.getbands())):
             state.update(number.to_bytes(4, "big"))
         state.update(image.tobytes())
@@ -428,7 +449,7 @@ def token_sequences_bytes(sequences: Sequence[Sequence[int]]) -> bytes:
     Raises
     ------
     InvalidAnswerError
-        For no sequence, more than 16, and what is no token id.
+        For no sequence, more than 16, and an invalid token id.
     """
     return _sequences_bytes(_checked_tokens(sequences))
 
@@ -439,7 +460,7 @@ def _checked_tokens(sequences: Sequence[Sequence[int]]) -> list[list[bytes]]:
             f"the sequences are {shorten(sequences)}; expected a list of token ids for each sequence"
         )
     if not 1 <= len(sequences) <= MAX_SEQUENCES:
-        raise InvalidAnswerError(f"a text score has 1 to {MAX_SEQUENCES} sequences, not {len(sequences)}")
+        raise InvalidAnswerError(f"there are {len(sequences)} sequences; expected 1 to {MAX_SEQUENCES}")
     return [[_token_bytes(token) for token in sequence] for sequence in sequences]
 
 
@@ -447,7 +468,7 @@ def _token_bytes(token: int) -> bytes:
     try:
         return operator.index(token).to_bytes(4, "little")
     except (TypeError, OverflowError) as error:
-        raise InvalidAnswerError(f"{shorten(token)} is no token id; expected 0 to 2^32-1") from error
+        raise InvalidAnswerError(f"a token id is {shorten(token)}; expected an integer from 0 to 2^32-1") from error
 
 
 def _text_digest(binding: Binding, sequences: Sequence[Sequence[bytes]]) -> bytes:
@@ -464,8 +485,8 @@ def _sequences_bytes(sequences: Sequence[Sequence[bytes]]) -> bytes:
 def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | None) -> bytes:
     if result_digest is None:
         raise InvalidAnswerError(
-            f"this {algorithm} score has no result digest, which an answer to commit to needs (from_hex makes scores"
-            " without one): take the score of a result, or give result_digest, 32 bytes"
+            f"the {algorithm} score has no result digest, which a commitment needs (from_hex makes such): take the"
+            " score of a result, or give result_digest, 32 bytes"
         )
     return bytes([kind]) + length_prefixed(algorithm) + length_prefixed(payload) + result_digest
 
@@ -473,7 +494,7 @@ def _scored(kind: int, algorithm: str, payload: bytes, result_digest: bytes | No
 def _take(data: bytes, what: str) -> tuple[bytes, bytes]:
     size = int.from_bytes(data[:4], "big")
     if len(data) < 4 or len(data) - 4 < size:
-        raise InvalidAnswerError(f"an answer ends within its {what}")
+        raise InvalidAnswerError(f"the answer ends within its {what}")
     return data[4 : 4 + size], data[4 + size :]
 
 
@@ -487,7 +508,7 @@ def _is_digest(value: object) -> bool:
 
 def _check_digest(value: object) -> None:
     if value is not None and not _is_digest(value):
-        raise InvalidAnswerError(f"a result digest has 32 bytes, not {_size(value)}")
+        raise InvalidAnswerError(f"the result digest has {_size(value)}; expected 32 bytes")
 
 
 def _size(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Commit and reveal: an answer and a nonce, and the hash that binds a node to them (protocol C1)."""
+"""Commit and reveal: a node publishes a digest of its answer and a nonce, and shows both later (protocol C1)."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -10,21 +10,26 @@ from crynux_validate.errors import InvalidAnswerError
 
 NONCE_BYTES: Final = 32
 MAX_OPENING_BYTES: Final = 4_096
-"""The largest opening that a ledger reads (C4)."""
+"""The size of the largest opening that a ledger accepts (protocol C4)."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What opens a commitment: the answer bytes and the nonce that hid them.
+    """The answer bytes and the secret nonce of a commitment.
 
-    The answer bytes may be anything: a ledger accepts the opening of a malformed answer, and judges it (C4).
+    The answer bytes are not checked: a ledger accepts the opening of a malformed answer, and judges it (protocol C4).
 
     Parameters
     ----------
     answer_bytes
-        `Answer.to_bytes`.
+        The answer as `Answer.to_bytes` writes it.
     nonce
-        32 bytes from a secure random source, drawn anew for every commitment.
+        32 bytes from a secure random source, new for every commitment. Drawn if left out.
+
+    Raises
+    ------
+    InvalidAnswerError
+        If the nonce does not have 32 bytes, or the opening has more than 4,096 bytes.
     """
 
     answer_bytes: bytes
@@ -32,48 +37,53 @@ class Opening:
 
     def __post_init__(self) -> None:
         if not isinstance(self.nonce, bytes) or len(self.nonce) != NONCE_BYTES:
-            raise InvalidAnswerError("a nonce has 32 bytes; leave it out to have one drawn")
+            raise InvalidAnswerError("the nonce is not 32 bytes; leave it out, and one is drawn")
         if not isinstance(self.answer_bytes, bytes):
-            raise InvalidAnswerError(f"answer bytes are bytes, not {type(self.answer_bytes).__name__}")
+            raise InvalidAnswerError(f"the answer bytes are {shorten(self.answer_bytes)}; expected bytes")
         size = 4 + len(self.answer_bytes) + NONCE_BYTES
         if size > MAX_OPENING_BYTES:
-            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {size}")
+            raise InvalidAnswerError(f"the opening has {size} bytes; expected at most {MAX_OPENING_BYTES}")
 
     @classmethod
     def of(cls, answer: Answer) -> "Opening":
-        """Hide an answer behind a fresh nonce.
+        """Return an opening of an answer, with a new nonce.
 
         Raises
         ------
         InvalidAnswerError
-            For what is no answer, and a score without its result digest.
+            If `answer` is not an answer, or a score without its result digest.
         """
         if not isinstance(answer, Answer):
             raise InvalidAnswerError(
-                f"the answer is {shorten(answer)}; expected an ImageScore, TextScore or ErrorReport (of a KeyedScore:"
-                " Opening(score.to_bytes()))"
+                f"the answer is {shorten(answer)}; expected an ImageScore, TextScore or ErrorReport (for a KeyedScore"
+                " use Opening(score.to_bytes()))"
             )
         return cls(answer.to_bytes())
 
     def answer(self) -> Answer:
-        """Read the answer; raises `InvalidAnswerError` where it is malformed."""
+        """Return the answer; raises `InvalidAnswerError` if its bytes are malformed."""
         return answer_from_bytes(self.answer_bytes)
 
     def commitment(self, bound_to: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
         """Return the commitment, 32 bytes (C1).
 
-        The node's id is inside, so that a copied commitment cannot be opened by the copier; what it is bound to as
-        well, so that it fits no other task, policy, group or company, and no other seed.
+        The digest includes the node's id, so that another node cannot open a copied commitment. It includes `bound_to`,
+        so that the commitment is valid for one group, its task, policy and members, and one seed only.
 
         Parameters
         ----------
         bound_to
-            64 hexadecimal digits: in the first round `Group.draw_digest`, in the second the seed, ``seed.hex()`` of
-            `Group.second_seed`. `Group.bound_to` gives either.
+            64 hexadecimal digits. In the first round `Group.draw_digest`, in the second ``Group.second_seed.hex()``.
+            `Group.bound_to` returns the one that is needed.
         node
-            The node's id, 1 to 128 printable ASCII characters, no spaces.
+            The node's id: 1 to 128 printable ASCII characters, no spaces.
         round
-            Which answering round of the group, 1 or 2.
+            The answering round of the group: 1 or 2.
+
+        Raises
+        ------
+        InvalidInputError
+            If one of them is not so.
         """
         if type(round) is not int or round not in (1, 2):
             raise InvalidAnswerError(f"the round is {shorten(round)}; expected 1 or 2")
@@ -95,12 +105,12 @@ class Opening:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Opening":
-        """Read an opening; raises `InvalidAnswerError` for anything that `to_bytes` does not write."""
+        """Read an opening; raises `InvalidAnswerError` for bytes that `to_bytes` does not write."""
         if not isinstance(data, bytes):
             raise InvalidAnswerError(f"the opening is {shorten(data)}; expected an Opening, as Opening.of makes it")
         if len(data) > MAX_OPENING_BYTES:
-            raise InvalidAnswerError(f"an opening has at most {MAX_OPENING_BYTES} bytes, not {len(data)}")
+            raise InvalidAnswerError(f"the opening has {len(data)} bytes; expected at most {MAX_OPENING_BYTES}")
         size = int.from_bytes(data[:4], "big")
         if len(data) != 4 + size + NONCE_BYTES:
-            raise InvalidAnswerError(f"an opening of {len(data)} bytes cannot hold an answer of {size} and a nonce")
+            raise InvalidAnswerError(f"the opening has {len(data)} bytes; with an answer of {size} it has 36 more")
         return cls(data[4 : 4 + size], data[4 + size :])

@@ -1,6 +1,7 @@
-"""Which 32 bytes are a public key that a signature can be trusted with: points of edwards25519 (RFC 8032, section 5.1).
+"""Points of edwards25519 (RFC 8032, section 5.1): used to refuse public keys that make signatures worthless.
 
-A library that verifies signatures takes any point. With a point of small order one signature can fit every message.
+Libraries that verify signatures accept any point as a key. For a key of small order, one signature can be valid for
+every message.
 """
 
 from typing import Final
@@ -17,9 +18,9 @@ _IDENTITY: Final[Point] = (0, 1)
 
 
 def decode_point(data: bytes) -> Point | None:
-    """Return the point that 32 bytes encode, None where they encode none (RFC 8032, section 5.1.3).
+    """Return the point that 32 bytes encode, or None if they encode no point (RFC 8032, section 5.1.3).
 
-    An encoding whose y is not below 2^255-19, or that gives the x of 0 a sign, is none.
+    A y of 2^255-19 or more, and a sign of an x that is 0, are not valid.
     """
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & (2**255 - 1)
@@ -37,14 +38,14 @@ def decode_point(data: bytes) -> Point | None:
 
 
 def has_small_order(point: Point) -> bool:
-    """Whether eight times a point is the identity: 8 points, the cofactor's."""
+    """Whether eight times the point is the identity; 8 points are such."""
     for _ in range(_COFACTOR_BITS):
         point = _doubled(point)
     return point == _IDENTITY
 
 
 def _doubled(point: Point) -> Point:
-    """Add a point to itself; the formulas hold for every point of the curve."""
+    """Return the point added to itself; the formulas are valid for every point of the curve."""
     x, y = point
     product = _D * x * x * y * y
     return (

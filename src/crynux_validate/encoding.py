@@ -1,4 +1,4 @@
-"""Bytes that two people who follow the protocol build alike (protocol, "Bytes").
+"""How values are written as bytes and digested, so that every implementation gets the same (protocol, "Bytes").
 
 Canonical JSON is RFC 8785. Every digest is SHA-256 over the length-prefixed tag ``crynux-validate/<thing>/<version>``
 followed by its parts. Length prefixes are u32 big-endian; strings are UTF-8.
@@ -23,22 +23,22 @@ Thing = Literal[
     "signature", "environment", "logits", "class", "attestation", "attestation-signature", "pool", "policy",
     "keyed-score", "tree-node", "trace-leaf", "audit-steps", "top-leaf", "audit-positions",
 ]  # fmt: skip
-"""What a digest is of; it is part of the tag, so that digests of two things never collide."""
+"""The kind of thing that is digested. It is part of the tag, so that digests of two kinds never collide."""
 
 _SECOND_VERSION: Final = frozenset({"draw", "commitment", "signature", "keyed-seed"})
-"""Things whose tag ends with 2; that of all others ends with 1."""
+"""Things whose tag ends with 2; all other tags end with 1."""
 
 DIGEST_BYTES: Final = 32
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """The largest integer that canonical JSON carries without loss (RFC 8785, section 3.2.2.3)."""
 
 MAX_DEPTH: Final = 32
-"""How deeply a stranger's JSON may be nested."""
+"""How deeply JSON from others may be nested."""
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]')
-"""Possessive, so that a string which never ends is passed over once, and not tried again from each of its quotes."""
+"""The quantifier is possessive: a string without an end is scanned once, not again from each of its quotes."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""What alone can give a lone surrogate: UTF-8 has none."""
+"""The escape that can give a lone surrogate; UTF-8 itself cannot."""
 _QUOTE: Final = ord('"')
 MAX_ID_LENGTH: Final = 128
 _ID = re.compile(r"[\x21-\x7e]+")
@@ -61,7 +61,7 @@ def tag(thing: Thing) -> bytes:
 
 
 def digest(thing: Thing, *parts: bytes) -> bytes:
-    """SHA-256 over the tag of `thing` and the parts as they are: 32 bytes."""
+    """Return the SHA-256 over the tag of `thing` and the parts, without length prefixes: 32 bytes."""
     return hashlib.sha256(b"".join((tag(thing), *parts))).digest()
 
 
@@ -71,28 +71,28 @@ def canonical_json(value: Any) -> bytes:
     Parameters
     ----------
     value
-        JSON values; mappings are objects, tuples are arrays.
+        A JSON value; mappings are written as objects, tuples as arrays.
 
     Raises
     ------
     InvalidInputError
-        For what has no canonical form: NaN, infinities, integers beyond 2^53-1, lone surrogates, other types.
+        For a value without a canonical form: NaN, infinities, integers beyond 2^53-1, lone surrogates, other types.
     """
     try:
         return _canonical_text(value).encode("utf-8")
     except (AttributeError, TypeError, ValueError, RecursionError):
-        pass  # what is wrong with it, the reference says below
+        pass  # the reference implementation below says what is wrong
     try:
         return rfc8785.dumps(thaw(value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
-        raise InvalidInputError(f"no canonical JSON (RFC 8785) exists for this value: {error}") from error
+        raise InvalidInputError(f"the value has no canonical JSON (RFC 8785): {error}") from error
     except (RecursionError, ValueError) as error:
-        # Nesting beyond the stack, and integers of thousands of digits, which Python does not print.
-        raise InvalidInputError("no canonical JSON (RFC 8785) exists for this value: too deep, or too large") from error
+        # Nesting beyond the stack, or integers of thousands of digits, which Python does not print.
+        raise InvalidInputError("the value has no canonical JSON (RFC 8785): too deep or too large") from error
 
 
 class Encoded:
-    """A part of a value whose canonical JSON is known already; for `canonical_json` only."""
+    """A part of a value with its canonical JSON, which is known already; for `canonical_json` only."""
 
     __slots__ = ("text",)
 
@@ -101,9 +101,9 @@ class Encoded:
 
 
 def _canonical_text(value: Any) -> str:
-    """Return canonical JSON as text: what is common here, anything else by the reference, in far more time.
+    """Return canonical JSON as text. Types that are not common here go to the reference implementation, which is slow.
 
-    A lone surrogate is found when the text is encoded.
+    The caller finds lone surrogates when it encodes the text.
     """
     kind = type(value)
     if kind is str:
@@ -132,8 +132,8 @@ def _canonical_text(value: Any) -> str:
 
 
 def _in_order(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The names of an object in their canonical order, each with how it is written."""
-    # By UTF-16 code units, which for ASCII is the order that strings have.
+    """The names of an object in canonical order, each with its JSON text."""
+    # The order is that of UTF-16 code units; for ASCII that is the order of Python's strings.
     ordered = sorted(names, key=None if "".join(names).isascii() else _utf16)
     found = tuple((name, f"{encode_basestring(name)}:") for name in ordered)
     if len(_IN_ORDER) < _KEPT_ORDERS and sum(map(len, names)) <= _KEPT_ORDERS:
@@ -147,19 +147,22 @@ def _utf16(name: str) -> bytes:
 
 _KEPT_ORDERS: Final = 1_000
 _IN_ORDER: Final[dict[tuple[str, ...], tuple[tuple[str, str], ...]]] = {}
-"""The orders of objects with short names that were written before: a log has a few, over and over."""
+"""A cache of the orders of objects with short names: a log repeats a few of them."""
 
 
 def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
-    """Parse a stranger's JSON (protocol T3).
+    """Parse JSON that somebody else wrote (protocol T3).
 
-    Refused, each with its reason: more than `max_bytes`, text that is not UTF-8 or not JSON, NaN and infinities,
-    lone surrogates, a key that stands twice in one object, and nesting that would exhaust the stack.
+    Raises
+    ------
+    InvalidInputError
+        For more than `max_bytes`, text that is not UTF-8 or not JSON, NaN, numbers too large for a float64, integers of
+        more than 20 digits, lone surrogates, a key that is twice in one object, and more than 32 levels of nesting.
     """
     check_type(text, (str, bytes), what, "JSON as text or bytes")
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > max_bytes:
-        raise InvalidInputError(f"{what} has {len(raw)} bytes; at most {max_bytes} are read")
+        raise InvalidInputError(f"{what} has {len(raw)} bytes; expected at most {max_bytes}")
 
     def refuse_constant(name: str) -> Any:
         raise InvalidInputError(f"{what} contains {name}, which JSON does not have; give a finite number")
@@ -174,7 +177,7 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
 
     def readable(number: str) -> int:
         if len(number) > 20:
-            raise InvalidInputError(f"{what} contains an integer of {len(number)} digits; give at most 2^53-1")
+            raise InvalidInputError(f"{what} contains an integer of {len(number)} digits; expected at most 2^53-1")
         return int(number)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -201,12 +204,12 @@ def parse_json(text: str | bytes, what: str, max_bytes: int) -> Any:
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"{what} is not JSON: {error}") from error
     except UnicodeEncodeError as error:
-        raise InvalidInputError(f"{what} has a lone surrogate in a string; give valid Unicode") from error
+        raise InvalidInputError(f"{what} has a lone surrogate in a string; expected valid Unicode") from error
     return value
 
 
 def check_depth(raw: bytes, what: str) -> None:
-    """Refuse JSON that is nested deeply, before it is parsed: where a parser gives up depends on its caller's stack."""
+    """Refuse JSON that is nested too deeply, before parsing it: a parser's own limit depends on its caller's stack."""
     depth = 0
     for found in _STRING_OR_BRACKET.finditer(raw):
         first = raw[found.start()]
@@ -214,11 +217,11 @@ def check_depth(raw: bytes, what: str) -> None:
             continue
         depth += 1 if first in b"[{" else -1
         if depth > MAX_DEPTH:
-            raise InvalidInputError(f"{what} is nested more than {MAX_DEPTH} deep")
+            raise InvalidInputError(f"{what} has more than {MAX_DEPTH} levels of nested objects and arrays")
 
 
 def shorten(value: object) -> str:
-    """Return a value as an error message shows it: in one line that ends."""
+    """Return a value for an error message: one line of at most 80 characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
@@ -226,33 +229,33 @@ def shorten(value: object) -> str:
 
 
 def shorten_name(name: str) -> str:
-    """Return a name from a stranger as an error message shows it: printable, and not without end."""
+    """Return a name for an error message, where it may come from anybody: printable, and not too long."""
     return name if name.isprintable() and len(name) <= 80 else shorten(name)
 
 
 def check_type(value: object, kind: type | tuple[type, ...], what: str, expected: str) -> None:
-    """Refuse a value of another kind than a caller must pass; `expected` names it, with its article."""
+    """Refuse a value of another type; `expected` names the type for the message, with its article."""
     if not isinstance(value, kind):
         raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
 
 
 def check_flag(value: object, what: str) -> bool:
-    """Return `value` if it is True or False; other values are neither, whatever Python takes them for."""
+    """Return `value` if it is True or False; other values, also 0 and 1, are refused."""
     if type(value) is not bool:
         raise InvalidInputError(f"{what} is {shorten(value)}; expected True or False")
     return value
 
 
 def check_function(value: object, what: str, expected: str = "a function") -> None:
-    """Refuse what is neither None nor a function."""
+    """Refuse a value that is neither None nor a function."""
     if value is not None and not callable(value):
         raise InvalidInputError(f"{what} is {shorten(value)}; expected {expected}")
 
 
 def summary(value: object, *parts: object) -> str:
-    """Return a repr: the class and what tells the object from others, in one printable line that ends.
+    """Return a repr: the class and the parts, in one printable line of at most 280 characters.
 
-    Bytes are written as hexadecimal digits; parts that are None or empty text are left out.
+    Bytes are written as hexadecimal digits. Parts that are None or empty are left out.
     """
     shown = []
     for part in parts:
@@ -270,7 +273,7 @@ def _is_id(text: str) -> bool:
 
 
 def check_id(value: object, what: str) -> str:
-    """Return `value` if it can name a node, group, owner or ledger: 1 to 128 printable ASCII characters, no space."""
+    """Return `value` if it can be the id of a node, group, owner or ledger: 1 to 128 characters of "!" to "~"."""
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH or not _is_id(value):
         raise InvalidInputError(
             f"{what} is {shorten(value)}; expected 1 to 128 printable ASCII characters without spaces"
@@ -279,20 +282,20 @@ def check_id(value: object, what: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text in which everything except printable ASCII is escaped: no terminal takes it for a command."""
+    """Return a text with everything except printable ASCII escaped, so that it cannot control a terminal."""
     ascii_only = text.encode("ascii", "backslashreplace").decode("ascii")
     return _NOT_PRINTABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", ascii_only)
 
 
 def parse_decimal(text: object, what: str) -> int:
-    """Read an amount of money from the decimal string that JSON carries, in its one form: no sign, no leading zero."""
+    """Read an amount of money from a decimal string, as JSON has it: no sign, no leading zero."""
     if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
         raise InvalidInputError(f"{what} is {shorten(text)}; expected a string of decimal digits, like '100'")
     return int(text)
 
 
 def check_integer(value: object, what: str, low: int = 0, high: int | None = MAX_SAFE_INTEGER) -> int:
-    """Return `value` if it is an integer of a range, by default 0 to 2^53-1; True is none. A high of None is no end."""
+    """Return `value` if it is an integer from `low` to `high`, not a bool; None as `high` is no upper limit."""
     if type(value) is not int or value < low or (high is not None and value > high):
         expected = f"of at least {low}" if high is None else f"from {low} to {_written(high)}"
         raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer {expected}")
@@ -300,7 +303,7 @@ def check_integer(value: object, what: str, low: int = 0, high: int | None = MAX
 
 
 def _written(limit: int) -> str:
-    """A limit as an error message shows it: large powers of two as such."""
+    """A limit for an error message: large powers of two are written as powers."""
     bits = limit.bit_length()
     if bits > 30 and limit & (limit + 1) == 0:
         return f"2^{bits}-1"
@@ -308,7 +311,7 @@ def _written(limit: int) -> str:
 
 
 def parse_hex(text: object, what: str, length: int | None = None) -> bytes:
-    """Read hexadecimal digits of either case; `length` is the number of bytes that is expected."""
+    """Read hexadecimal digits of either case; `length` is the expected number of bytes."""
     if not isinstance(text, str):
         raise InvalidInputError(f"{what} is {shorten(text)}; expected a string of hexadecimal digits")
     if length is not None and len(text) != 2 * length:
@@ -322,24 +325,24 @@ _SCORE_PREFIX: Final = re.compile(r"0[xX]|([a-z]+):")
 
 
 def parse_score(text: object, what: str, length: int | None = None, *, perceptual: bool) -> bytes:
-    """Read a score in the forms that neighbours write: hexadecimal digits, also after ``0x``, or ``p:`` before a hash.
+    """Read a score from hexadecimal digits, also after ``0x`` or, for a perceptual hash, after ``p:``.
 
     Parameters
     ----------
     text
-        Digits of either case. ``0x`` is how chains and the live network write bytes, ``p:`` how goimagehash writes a
+        Digits of either case. Chains and the live network write ``0x`` before bytes, goimagehash writes ``p:`` before a
         perceptual hash.
     what
-        Names it in the error.
+        The name of the value in an error message.
     length
-        The number of bytes that is expected.
+        The expected number of bytes.
     perceptual
-        Whether it is made of perceptual hashes, which may stand after ``p:``.
+        Whether the score is made of perceptual hashes, which may have the prefix ``p:``.
 
     Raises
     ------
     InvalidInputError
-        For anything else; other kinds of hashes (``a:``, ``d:``) are no perceptual ones.
+        For other text, also hashes of other kinds (``a:``, ``d:``).
     """
     if isinstance(text, str) and (prefix := _SCORE_PREFIX.match(text)):
         if prefix[1] and (prefix[1] != "p" or not perceptual):

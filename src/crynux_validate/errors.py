@@ -1,36 +1,36 @@
 """Every error that this library raises on purpose.
 
-One ``except CrynuxValidateError`` catches them all; each also is the built-in error that a caller would expect::
+``except CrynuxValidateError`` catches all of them. Each error is also the built-in error in brackets::
 
     CrynuxValidateError
     ├── InvalidInputError (ValueError)      what the caller passed is wrong; retrying does not help
-    │   ├── InvalidTaskError                a task: names the field, and the code of the report that it deserves
-    │   ├── InvalidAnswerError              an answer, opening or commitment that is not well-formed
-    │   └── InvalidImageError               not a picture, a broken one, one with alpha, or one that is too large
-    ├── MissingExtraError (ImportError)     says what to install
+    │   ├── InvalidTaskError                a task is invalid; has the field, and the code of the error report
+    │   ├── InvalidAnswerError              an answer, opening or commitment is malformed
+    │   └── InvalidImageError               a picture is broken, too large, has alpha, or is not a picture
+    ├── MissingExtraError (ImportError)     a package is not installed; says what to install
     ├── StorageError (RuntimeError)         a ledger's database could not be opened, read or written
-    │   └── StorageBusyError                others held it for too long; nothing has changed, try again
+    │   └── StorageBusyError                others used the database for too long; nothing has changed, try again
     ├── PipelineError (RuntimeError)        this machine could not run the task
-    │   ├── DeterminismError                a switch that could not be set, or one that did not hold
-    │   ├── PromptTooLongError              a prompt that the model's tokenizer cannot hold
+    │   ├── DeterminismError                a switch of the guard could not be set, or was changed
+    │   ├── PromptTooLongError              the prompt is too long for the model's tokenizer
     │   ├── ModelError                      the model could not be loaded, or is not the one that was asked for
     │   └── FakeHardwareError               a worker process died, or this platform cannot imitate other hardware
     └── LedgerError (RuntimeError)          the ledger refused an action; its state is unchanged
         ├── UnknownIdError                  no such account, node or group
-        ├── InsufficientFundsError          an account does not cover the amount
-        ├── StakeTooLowError                a stake is below what the policy asks for
-        ├── NotEnoughNodes                  too few nodes for a group, with numbers
-        ├── NodeStateError                  the node is not in a state that allows this (busy, suspended, left)
+        ├── InsufficientFundsError          an account has less than the amount
+        ├── StakeTooLowError                a stake is below the least that the policy accepts
+        ├── NotEnoughNodes                  too few nodes for a group; has both numbers
+        ├── NodeStateError                  the node's state does not allow the action (busy, suspended, left)
         ├── NotAMemberError                 the node is not in that group
-        ├── TooEarlyError                   the moment for this has not come
+        ├── TooEarlyError                   the action is not possible yet
         ├── TooLateError                    the deadline has passed
-        ├── AlreadyDoneError                it was done before and cannot be replaced
-        ├── CommitmentMismatchError         the opening does not open the member's commitment
-        ├── SignatureError                  a commitment without the signature of its node
-        ├── ClockError                      the ledger's clock says what cannot be, or is behind its log
-        ├── BrokenEvidenceError             evidence that does not show what it says
-        ├── ReadOnlyLedgerError             this ledger can only be asked
-        └── BrokenLogError                  an event log that does not fit together
+        ├── AlreadyDoneError                the action was done before and cannot be repeated
+        ├── CommitmentMismatchError         the opening does not fit the member's commitment
+        ├── SignatureError                  a signature is missing, not wanted, or wrong
+        ├── ClockError                      the ledger's clock gives no valid time, or one before its log
+        ├── BrokenEvidenceError             the evidence does not prove its finding
+        ├── ReadOnlyLedgerError             the ledger can be read only
+        └── BrokenLogError                  the events of a log do not fit together
 """
 
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 ReportCode = Literal["schema", "limits", "unsupported"]
-"""Why a task is invalid, decided from its bytes alone (protocol A1)."""
+"""Why a task is invalid, as its bytes alone show (protocol A1)."""
 
 
 class CrynuxValidateError(Exception):
@@ -78,20 +78,20 @@ class CrynuxValidateError(Exception):
 
 
 class InvalidInputError(CrynuxValidateError, ValueError):
-    """What the caller passed is wrong; the message names the value, what was expected and the fix."""
+    """A value that the caller passed is wrong; the message names the value and what was expected."""
 
 
 class InvalidTaskError(InvalidInputError):
-    """A task that does not validate.
+    """A task is invalid.
 
     Parameters
     ----------
     field
-        The field at fault, dotted for nested ones (``model.revision``); empty where the whole text is at fault.
+        The wrong field, with dots for nested ones (``model.revision``); empty if the whole text is wrong.
     problem
         What was found and what was expected.
     code
-        The code of the ``INVALID_TASK`` report that such a task deserves (protocol A1).
+        The code of the error report that a node gives for this task (protocol A1).
     """
 
     def __init__(self, field: str, problem: str, code: ReportCode = "schema") -> None:
@@ -101,20 +101,30 @@ class InvalidTaskError(InvalidInputError):
         super().__init__(f"{field}: {problem}" if field else problem)
 
     def __reduce__(self) -> tuple[type["InvalidTaskError"], tuple[str, str, str]]:
-        """Pickle with every argument: the error crosses process borders."""
+        """Pickle with every argument, so that the error can be sent to another process."""
         return type(self), (self.field, self.problem, self.code)
 
 
 class InvalidAnswerError(InvalidInputError):
-    """An answer, opening or commitment that is not well-formed (protocol A2)."""
+    """An answer, opening or commitment is malformed (protocol A2)."""
 
 
 class InvalidImageError(InvalidInputError):
-    """Not a picture, a broken one, one with alpha, or one that is too large."""
+    """A picture is broken, too large, has alpha, or is not a picture."""
 
 
 class MissingExtraError(CrynuxValidateError, ImportError):
-    """A name whose optional dependencies are not installed."""
+    """A package that the name needs is not installed.
+
+    Parameters
+    ----------
+    wanted
+        The name that needs the package.
+    extra
+        The extra of this distribution that installs the package.
+    missing
+        The package.
+    """
 
     def __init__(self, wanted: str, extra: str, missing: str) -> None:
         self.wanted = wanted
@@ -126,13 +136,13 @@ class MissingExtraError(CrynuxValidateError, ImportError):
         )
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
-        """Pickle with every argument: the error crosses process borders."""
+        """Pickle with every argument, so that the error can be sent to another process."""
         return type(self), (self.wanted, self.extra, self.missing)
 
 
 @contextmanager
 def needed_for(wanted: str, extra: str) -> Iterator[None]:
-    """Import packages of an extra in the block; where one is not installed, the error says what wants it."""
+    """Import packages of an extra in the block; raises `MissingExtraError` if one is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -142,26 +152,26 @@ def needed_for(wanted: str, extra: str) -> Iterator[None]:
 class StorageError(CrynuxValidateError, RuntimeError):
     """A ledger's database could not be opened, read or written.
 
-    The action that it ended has not happened, unless the message says that this is not known.
+    The action has not happened, unless the message says that this is not known.
     """
 
 
 class StorageBusyError(StorageError):
-    """Others held a ledger's database for longer than this one waits; nothing has changed, try again."""
+    """Others used a ledger's database for longer than this one waits; nothing has changed, try again."""
 
 
 class PipelineError(CrynuxValidateError, RuntimeError):
-    """This machine could not run the task; the answer to give is a ``FAILED`` report."""
+    """This machine could not run the task; a node answers with a ``failed`` report (`ErrorReport.of`)."""
 
 
 class DeterminismError(PipelineError):
-    """A switch that could not be set in time, or one that did not hold."""
+    """A switch of the guard could not be set in time, or was changed during the run."""
 
 
 class PromptTooLongError(PipelineError):
-    """A prompt that the model's tokenizer cannot hold.
+    """The prompt is too long for the model's tokenizer.
 
-    It cannot be decided from the task's bytes alone, so it is no `InvalidTaskError`: a node reports ``failed`` (A1).
+    The task's bytes alone do not show this, so it is not an `InvalidTaskError`: a node reports ``failed`` (A1).
     """
 
 
@@ -170,7 +180,7 @@ class ModelError(PipelineError):
 
 
 class FakeHardwareError(PipelineError):
-    """A fake-hardware worker died, or this platform cannot imitate other hardware."""
+    """A worker process died, or this platform cannot imitate other hardware."""
 
 
 class LedgerError(CrynuxValidateError, RuntimeError):
@@ -192,14 +202,14 @@ class UnknownIdError(LedgerError):
 
 
 class InsufficientFundsError(LedgerError):
-    """An account does not cover the amount.
+    """An account has less than the amount.
 
     Parameters
     ----------
     balance
-        What the account has.
+        What the account has, in the ledger's unit of money.
     amount
-        What the action takes.
+        What the action costs.
     """
 
     def __init__(self, message: str = "", *, balance: int | None = None, amount: int | None = None) -> None:
@@ -209,14 +219,14 @@ class InsufficientFundsError(LedgerError):
 
 
 class StakeTooLowError(LedgerError):
-    """A stake is below what the policy asks for (protocol P2, P7, L4).
+    """A stake is below the least that the policy accepts (protocol P2, P7, L4).
 
     Parameters
     ----------
     stake
         The stake that was offered.
     least
-        What the policy asks for.
+        The least that the policy accepts.
     """
 
     def __init__(self, message: str = "", *, stake: int | None = None, least: int | None = None) -> None:
@@ -243,7 +253,7 @@ class NotEnoughNodes(LedgerError):  # noqa: N818 - the protocol's own word
 
 
 class NodeStateError(LedgerError):
-    """The node is not in a state that allows this: in a group, suspended, or gone."""
+    """The node's state does not allow the action: it is in a group, suspended, or has left."""
 
 
 class NotAMemberError(LedgerError):
@@ -251,12 +261,12 @@ class NotAMemberError(LedgerError):
 
 
 class TooEarlyError(LedgerError):
-    """The moment for this action has not come (protocol C2, P4).
+    """The action is not possible yet (protocol C2, P4).
 
     Parameters
     ----------
     moment
-        When it can be done at the latest, in seconds of the ledger's clock; None where that is not known yet.
+        The latest time from which it is possible, in seconds of the ledger's clock; None if not known yet.
     """
 
     def __init__(self, message: str = "", *, moment: int | None = None) -> None:
@@ -270,7 +280,7 @@ class TooLateError(LedgerError):
     Parameters
     ----------
     deadline
-        Until when it could be done, in seconds of the ledger's clock.
+        The time until which it was possible, in seconds of the ledger's clock.
     """
 
     def __init__(self, message: str = "", *, deadline: int | None = None) -> None:
@@ -279,28 +289,28 @@ class TooLateError(LedgerError):
 
 
 class AlreadyDoneError(LedgerError):
-    """It was done before and cannot be replaced (protocol C2)."""
+    """The action was done before and cannot be repeated (protocol C2)."""
 
 
 class CommitmentMismatchError(LedgerError):
-    """The opening does not open the member's own commitment (protocol C1, C2)."""
+    """The opening does not fit the member's own commitment (protocol C1, C2)."""
 
 
 class SignatureError(LedgerError):
-    """A commitment whose signature is missing, is not wanted, or is not its node's (protocol L8)."""
+    """The signature of a commitment is missing, is not wanted, or is not by the node's key (protocol L8)."""
 
 
 class ClockError(LedgerError):
-    """The ledger's clock says what no clock says, or what lies well before the last event (protocol L6)."""
+    """The ledger's clock gives no valid time, or a time well before the last event (protocol L6)."""
 
 
 class BrokenEvidenceError(LedgerError):
-    """Evidence of a finding that does not show what it says (protocol L8)."""
+    """The evidence does not prove its finding (protocol L8)."""
 
 
 class ReadOnlyLedgerError(LedgerError):
-    """An action on a ledger that can only be asked (`crynux_validate.testing.ReadOnlyLedger`)."""
+    """An action on a ledger that can be read only (`crynux_validate.testing.ReadOnlyLedger`)."""
 
 
 class BrokenLogError(LedgerError):
-    """An event log that does not fit together (protocol L5)."""
+    """The events of a log do not fit together (protocol L5)."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: one that is half written is never seen under its name."""
+"""Writing files whole or not at all, so that nobody sees a file that is half written."""
 
 import contextlib
 import os
@@ -11,15 +11,14 @@ from crynux_validate.errors import InvalidInputError
 
 
 def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> None:
-    """Write a file: what was there under its name is there until all of the new one is.
+    """Write a file under another name, then rename it, so that an older file stays until the new one is complete.
 
-    A link is followed. What is no file (a device, a pipe) is written to as it is. What is given in parts is written one
-    part after the other.
+    A link is followed. A device or a pipe is written to directly. Parts of `content` are written one after the other.
 
     Raises
     ------
     OSError
-        Where it cannot be written. What was there before is unchanged then.
+        If the file cannot be written. An older file is unchanged then.
     """
     target = Path(os.path.realpath(path))
     parts = [content] if isinstance(content, bytes) else content
@@ -43,7 +42,7 @@ def write_whole(path: str | PathLike[str], content: bytes | Iterable[bytes]) -> 
 
 
 def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file that a user named, whole or not at all; raises `InvalidInputError` where that is impossible."""
+    """Write a file that a user named, whole or not at all; raises `InvalidInputError` if that fails."""
     try:
         write_whole(path, content)
     except (OSError, TypeError, ValueError) as error:  # ValueError: a name that no file can have
@@ -51,14 +50,14 @@ def write_or_refuse(path: str | PathLike[str], content: bytes) -> None:
 
 
 def read_limited(path: str | PathLike[str], most: int) -> bytes:
-    """Read a file that a user named; raises `InvalidInputError` where it cannot or it has more than `most` bytes."""
+    """Read a file that a user named; raises `InvalidInputError` if that fails or it has more than `most` bytes."""
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(most + 1)
     except (OSError, TypeError, ValueError) as error:
         raise InvalidInputError(f"cannot read {_shown(path)}: {_reason(error)}") from error
     if len(content) > most:
-        raise InvalidInputError(f"{_shown(path)} has more than {most} bytes; another file was expected")
+        raise InvalidInputError(f"{_shown(path)} has more than {most} bytes, too many for such a file: check the name")
     return content
 
 
@@ -71,12 +70,12 @@ def _reason(error: Exception) -> object:
 
 
 def make_writable(folder: str | PathLike[str]) -> Path:
-    """Make a folder, where it is not there, and try whether files can be written to it; returns it.
+    """Make a folder if it does not exist, write a file to it as a trial, and return the folder.
 
     Raises
     ------
     OSError
-        Where they cannot. A folder that had to be made is gone again then.
+        If that fails. A folder that was made is removed again.
     """
     path = Path(folder)
     made = [parent for parent in (path, *path.parents) if not parent.exists()]

@@ -1,4 +1,4 @@
-"""Values that cannot be changed, and that other processes can be given."""
+"""Read-only values that can be pickled."""
 
 from collections.abc import ItemsView, Iterator, Mapping
 from types import NoneType
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class FrozenMapping(Mapping[K, V]):
-    """A copy of a mapping, read-only; unlike ``types.MappingProxyType`` it can be pickled."""
+    """A read-only copy of a mapping; unlike ``types.MappingProxyType`` it can be pickled."""
 
     __slots__ = ("_items",)
 
@@ -30,7 +30,7 @@ class FrozenMapping(Mapping[K, V]):
         return len(self._items)
 
     def items(self) -> ItemsView[K, V]:
-        """Return the dictionary's own view: what `Mapping` makes is far slower, here as in `__contains__`."""
+        """Return the dictionary's own view, which is much faster than that of `Mapping`."""
         return self._items.items()
 
     def __repr__(self) -> str:
@@ -38,9 +38,9 @@ class FrozenMapping(Mapping[K, V]):
 
 
 def replace(record: T, **changes: object) -> T:
-    """Return a copy of a dataclass's object with other values, as ``dataclasses.replace`` does but a few times faster.
+    """Return a copy of a dataclass's object with other values, a few times faster than ``dataclasses.replace``.
 
-    Nothing is checked: for records without ``__post_init__`` and cached properties, whose values have been checked.
+    The values are not checked. Only for records without ``__post_init__`` and cached properties.
     """
     copy = object.__new__(type(record))
     vars(copy).update(vars(record), **changes)

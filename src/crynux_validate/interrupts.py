@@ -1,4 +1,4 @@
-"""Ctrl-C and the processes that this library starts: it reaches them too, and their parent is who ends them."""
+"""Ctrl-C and the processes that this library starts: they ignore Ctrl-C, and their parent ends them."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Start a process in here: Ctrl-C does not reach it before it calls `ignore_interrupts`: masks are inherited."""
+    """Block Ctrl-C while a process is started in the block; the process inherits this until `ignore_interrupts`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -19,7 +19,7 @@ def interrupts_held_back() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C in a process that was started so."""
+    """Ignore Ctrl-C in a process that was started within `interrupts_held_back`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

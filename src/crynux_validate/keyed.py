@@ -1,7 +1,7 @@
-"""Second answers: what a node says of its result with a seed that nobody knew when the first answer was bound (C5).
+"""Second answers: values of a result under a seed that nobody knew when the first answer was bound (protocol C5).
 
-The seed comes from the nonces that open the first commitments. Whoever bound a digest without having the result cannot
-answer, and nobody could prepare a result for the seed.
+The seed is made from the nonces of the first round. A node that bound a digest without having the result cannot answer,
+and nobody can prepare a result for the seed.
 """
 
 import math
@@ -62,7 +62,7 @@ class KeyedScore:
     def __post_init__(self) -> None:
         if self.algorithm not in KEYED_ALGORITHMS:
             known = ", ".join(KEYED_ALGORITHMS)
-            raise InvalidAnswerError(f"no keyed score is called {shorten(self.algorithm)}; expected one of {known}")
+            raise InvalidAnswerError(f"the algorithm is {shorten(self.algorithm)}; expected one of {known}")
         found = f"{len(self.score)} bytes" if isinstance(self.score, bytes) else f"a {type(self.score).__name__}"
         if self.algorithm == "digest/1":
             if not isinstance(self.score, bytes) or len(self.score) != DIGEST_BYTES:
@@ -86,7 +86,7 @@ class KeyedScore:
             As for `TextScore.from_tokens`.
         """
         if not isinstance(seed, bytes) or len(seed) != DIGEST_BYTES:
-            raise InvalidAnswerError("a seed of the second round has 32 bytes; Group.second_seed gives it")
+            raise InvalidAnswerError("the seed is not 32 bytes; take Group.second_seed")
         return cls(digest("keyed-score", seed, length_prefixed(token_sequences_bytes(sequences))))
 
     @classmethod
@@ -144,7 +144,9 @@ class KeyedScore:
             size = len(data) - len(start) - 4
             if size >= 0 and data.startswith(start + size.to_bytes(4, "big")):
                 return cls(data[len(start) + 4 :], algorithm)
-        raise InvalidAnswerError(f"{len(data)} bytes are no answer of the second round; KeyedScore.to_bytes makes it")
+        raise InvalidAnswerError(
+            f"these {len(data)} bytes are not an answer of the second round; KeyedScore.to_bytes makes one"
+        )
 
     def __repr__(self) -> str:
         return summary(self, str(self))
@@ -170,7 +172,7 @@ class KeyedTolerance:
     Raises
     ------
     InvalidInputError
-        For an algorithm without tolerances, what is no setting, no limit, too many, and one out of range.
+        For an algorithm without tolerances, an invalid setting, no limit, too many limits, and a limit out of range.
     """
 
     setting: ImageSetting
@@ -346,7 +348,7 @@ def keyed_seed(draw_digest: str, nonces: Mapping[str, bytes]) -> bytes:
     for node, nonce in nonces.items():
         check_id(node, "a node id among the nonces")
         if not isinstance(nonce, bytes) or len(nonce) != DIGEST_BYTES:
-            raise InvalidInputError(f"the nonce of {node} is no nonce of 32 bytes; Opening.nonce gives it")
+            raise InvalidInputError(f"the nonce of {node} is not 32 bytes; take Opening.nonce")
     parts = [nonces[node] for node in sorted(nonces)]
     return digest("keyed-seed", parse_hex(draw_digest, "the draw's digest", DIGEST_BYTES), *parts)
 

@@ -1,27 +1,27 @@
-"""Public names that are imported when they are first used, and what is said of those that cannot be.
+"""Public names that are imported when they are first used.
 
-A name whose packages are not installed is not there: ``hasattr`` says so, and ``dir`` and a star import leave it out.
-A program that names it is told what to install.
+A name that needs a package that is not installed is left out of ``dir`` and of a star import, and ``hasattr`` is False.
+A program that uses such a name gets an error that says what to install.
 """
 
 import sys
 from importlib import import_module
 
-TYPE_CHECKING = False  # that of typing is not imported: this is the first that the command line waits for
+TYPE_CHECKING = False  # typing is not imported, so that the command line starts sooner
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
 _WRITTEN_OUT = ("IMPORT_FROM", "LOAD_ATTR", "LOAD_METHOD")
-"""What Python does for ``from package import name`` and ``package.name``; ``getattr`` and ``hasattr`` are calls."""
+"""The instructions of ``from package import name`` and ``package.name``; ``getattr`` and ``hasattr`` are calls."""
 
 
 class MissingNameError(AttributeError):
-    """A public name whose packages are not installed, for whoever only asks whether it is there."""
+    """The answer to ``hasattr`` and ``getattr`` for a public name whose packages are not installed."""
 
 
 def installed(package: str) -> bool:
-    """Whether a top-level package can be found; it is not imported."""
+    """Whether a top-level package can be found. The package is not imported."""
     if package in sys.modules:
         return sys.modules[package] is not None
     found = (finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
@@ -36,11 +36,11 @@ def importer(
     Parameters
     ----------
     package
-        Its name.
+        The name of the package.
     modules
-        For each public name the module of the package that holds it, or that it is.
+        For each public name the module of the package that has it; for a public module the module itself.
     needs
-        For some of them the extra, and the packages of it without which they are not there.
+        For names that need an extra: the extra, and the packages that must be installed.
     """
 
     def get(name: str) -> "Any":
@@ -49,9 +49,9 @@ def importer(
         Raises
         ------
         AttributeError
-            For what is no public name, or only asked for and not there.
+            If `name` is not public; and for ``hasattr`` and ``getattr``, if a package is not installed.
         MissingExtraError
-            Where a program names what is not there: says what to install.
+            If the program uses the name and a package is not installed.
         """
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -76,13 +76,13 @@ def importer(
 
 
 def public(names: "Collection[str]", needs: "Mapping[str, tuple[str, tuple[str, ...]]]") -> "list[str]":
-    """Return those of some names whose packages are installed."""
+    """Return the names whose packages are installed."""
     there = {package: installed(package) for _, wanted in needs.values() for package in wanted}
     return [name for name in names if all(there[package] for package in needs.get(name, ("", ()))[1])]
 
 
 def _is_written_out(frame: "Any") -> bool:
-    """Whether a program is at an attribute or an import that stands in its text, and not at a call that asks."""
+    """Whether the program's current instruction is an attribute or an import, and not a call such as ``hasattr``."""
     from opcode import opname
 
     return opname[frame.f_code.co_code[frame.f_lasti]] in _WRITTEN_OUT

@@ -1,8 +1,8 @@
-"""What the library tells a program that asks: ``logging.getLogger("crynux_validate")``.
+"""The logger of the library: ``logging.getLogger("crynux_validate")``.
 
-Nothing is shown unless the program sets up `logging`. ``INFO`` is what takes time: a model that is loaded, a task that
-is run, each when it is done and with its seconds. ``WARNING`` is what an operator should look at, though it went well.
-No prompt, no text and no secret is logged.
+Nothing is shown unless the program sets up `logging`. ``INFO`` records follow work that takes time, with its seconds: a
+model was loaded, a task was run. ``WARNING`` records tell an operator of something to look at. Prompts, texts and
+secrets are never logged.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What the pictures that are drawn with matplotlib share: colours, formats, and how they are written."""
+"""What all matplotlib plots share: colours, file formats, writing files."""
 
 import io
 from os import PathLike
@@ -19,26 +19,26 @@ GOOD, UNSURE, BAD = "#1a7f4b", "#9a6700", "#c0262d"
 
 
 def plot_path(path: str | PathLike[str]) -> Path:
-    """Return the path of a plot that can be drawn here: `.png`, `.svg` or `.pdf`.
+    """Return the path of a plot, whose name ends with `.png`, `.svg` or `.pdf`.
 
     Raises
     ------
     InvalidInputError
-        For a suffix of another format.
+        For another ending.
     MissingExtraError
-        Without matplotlib.
+        If matplotlib is not installed.
     """
     check_type(path, (str, PathLike), "path", "the name of a file")
     target = Path(path)
     if target.suffix.lower() not in FORMATS:
-        raise InvalidInputError(f"{target} is no plot; expected a file name that ends in {', '.join(FORMATS)}")
+        raise InvalidInputError(f"the plot is {target}; expected a file name that ends with {', '.join(FORMATS)}")
     with needed_for("a plot", "plot"):
         import matplotlib.figure  # noqa: F401 - before the work, not after it
     return target
 
 
 def save_figure(figure: "Figure", path: Path) -> Path:
-    """Write a figure, whole or not at all, and return the path; raises `InvalidInputError` where it cannot."""
+    """Write a figure, whole or not at all, and return the path; raises `InvalidInputError` if that fails."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
     write_or_refuse(path, drawn.getvalue())

@@ -1,9 +1,8 @@
-"""The schedulers that an image task may name, the arguments that it may give them, and their limits.
+"""The schedulers that an image task may name, their arguments, and the limits of these.
 
-The names are diffusers' class names. An argument that a task does not give comes from the model's own scheduler
-configuration, which the pinned revision fixes; where the number of steps that is allowed depends on an argument, it
-has a default here that is written into the task, so that validity can be decided from the task's bytes alone
-(protocol T1, A1).
+The names are class names of diffusers. If a task leaves out an argument, the model's own scheduler configuration gives
+it; the model's revision fixes that. An argument on which the allowed number of steps depends has a default here, which
+is written into the task: the task's bytes alone must show whether the task is valid (protocol T1, A1).
 """
 
 import math
@@ -17,28 +16,28 @@ from crynux_validate.errors import InvalidTaskError
 SchedulerArgument = bool | int | float | str
 
 Choices = tuple[SchedulerArgument, ...] | range
-"""The values that an argument may have: a tuple of alternatives, or a range of integers."""
+"""The allowed values of an argument: a tuple of alternatives, or a range of integers."""
 
 MAX_STEPS: Final = 500
-"""More steps than this and "leading" timesteps run past the 1,000 that models are trained on."""
+"""With more steps, "leading" timesteps go beyond the 1,000 that models are trained on."""
 
 
 @dataclass(frozen=True)
 class SchedulerSpec:
-    """What a task may ask of one scheduler.
+    """One scheduler and what a task may ask of it.
 
     Parameters
     ----------
     about
-        One line for people.
+        A description in one line.
     arguments
-        For each argument the values that it may have.
+        The allowed values of each argument.
     defaults
-        Arguments that are written into every task that does not give them.
+        Arguments that are written into every task that leaves them out.
     draws_noise
-        Whether it draws noise in every step (ancestral, stochastic, consistency).
+        Whether the scheduler draws noise in every step (ancestral, stochastic, consistency).
     flow
-        Whether it is of models that predict a flow (SD 3, FLUX and others), and not of those that predict noise.
+        Whether the scheduler is for models that predict a flow (SD 3, FLUX and others), not noise.
     """
 
     about: str
@@ -110,23 +109,23 @@ SCHEDULERS: Final[Mapping[str, SchedulerSpec]] = {
 """Every scheduler that a task may name."""
 
 NOISE_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if not spec.flow)
-"""Those of Stable Diffusion 1, 2 and XL."""
+"""The schedulers of Stable Diffusion 1, 2 and XL."""
 
 FLOW_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if spec.flow)
-"""Those of all other families."""
+"""The schedulers of all other families."""
 
 
 def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> dict[str, SchedulerArgument]:
-    """Return the arguments with the defaults written in, or say what is wrong.
+    """Check a task's scheduler, and return its arguments together with the defaults.
 
     Parameters
     ----------
     name
-        A diffusers class name, one of `SCHEDULERS`.
+        A class name of diffusers, one of `SCHEDULERS`.
     arguments
-        What the task gives.
+        The arguments in the task.
     steps
-        The number of denoising steps that the task asks for.
+        The number of denoising steps in the task.
 
     Raises
     ------
@@ -142,24 +141,28 @@ def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> d
     for key in arguments:
         if key not in spec.arguments:
             allowed = ", ".join(sorted(spec.arguments))
-            raise InvalidTaskError(f"scheduler_args.{key}", f"{name} takes only {allowed}", "unsupported")
+            raise InvalidTaskError(
+                f"scheduler_args.{key}", f"is not an argument of {name}; expected one of {allowed}", "unsupported"
+            )
     checked = {key: _check_value(key, value, spec.arguments[key]) for key, value in arguments.items()}
     checked = {**spec.defaults, **checked}
     if checked.get("use_karras_sigmas") and checked.get("use_exponential_sigmas"):
         raise InvalidTaskError(
-            "scheduler_args.use_exponential_sigmas", "excludes use_karras_sigmas; set one of the two", "limits"
+            "scheduler_args.use_exponential_sigmas", "and use_karras_sigmas are both set; set one of them", "limits"
         )
     if not 1 <= steps <= MAX_STEPS:
         raise InvalidTaskError("steps", f"is {steps}; expected 1 to {MAX_STEPS}", "limits")
     if checked.get("timestep_spacing") == "trailing" and _runs_past_zero(steps):
-        problem = f"is {steps}; with trailing timesteps diffusers rounds the last one to -1: take one step more or less"
+        problem = f"is {steps}; diffusers rounds the last of so many trailing timesteps to -1: use one more or less"
         raise InvalidTaskError("steps", problem, "limits")
     if name == "PNDMScheduler" and not checked["skip_prk_steps"] and steps < 4:
-        raise InvalidTaskError("steps", f"is {steps}; PNDMScheduler without skip_prk_steps needs at least 4", "limits")
+        raise InvalidTaskError(
+            "steps", f"is {steps}; expected at least 4 for PNDMScheduler without skip_prk_steps", "limits"
+        )
     if name == "LCMScheduler" and steps > int(checked["original_inference_steps"]):
         most = checked["original_inference_steps"]
         raise InvalidTaskError(
-            "steps", f"is {steps}; LCMScheduler takes at most original_inference_steps={most}", "limits"
+            "steps", f"is {steps}; expected at most {most}, the original_inference_steps of LCMScheduler", "limits"
         )
     return dict(sorted(checked.items()))
 
@@ -177,5 +180,5 @@ def _check_value(key: str, value: object, allowed: Choices) -> SchedulerArgument
 
 
 def _runs_past_zero(steps: int) -> bool:
-    """Whether trailing timesteps, counted down from 1,000 in float64, are one more than asked for."""
+    """Whether so many trailing timesteps, counted down from 1,000 in float64, would be one more than asked for."""
     return math.ceil(1000 / (1000 / steps)) > steps

@@ -1,4 +1,4 @@
-"""How values show themselves in a notebook, and how a stranger's text stands in a page: escaped, with an end."""
+"""HTML of values for notebooks, in which text of others is escaped and shortened."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -8,25 +8,25 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST: Final = 8_000
-"""Characters of a value that a notebook shows."""
+"""The number of characters of a value that a notebook shows."""
 
 SIDE: Final = 192
-"""Pixels that a picture in a notebook is wide and high at most."""
+"""The largest width and height of a picture in a notebook, in pixels."""
 
 _INVISIBLE: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Categories of characters that do not show, or change how others show."""
+"""Unicode categories of characters that are invisible, or that change how others are shown."""
 
 
 class Shown:
-    """A value that a notebook shows as its text, which `str` returns."""
+    """A value that a notebook shows as the text of `str`."""
 
     def _repr_html_(self) -> str:
         return preformatted(str(self))
 
 
 def shown(text: object) -> str:
-    """Return a text for a page: escaped, and characters that do not show as their codes."""
-    import unicodedata  # not at the top, like the next: judging alone needs neither
+    """Return a text as HTML: escaped, with invisible characters as their codes."""
+    import unicodedata  # not at the top, like the next one: programs that only judge need neither
     from html import escape
 
     visible = "".join(
@@ -37,13 +37,13 @@ def shown(text: object) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Return a text as HTML that keeps its lines."""
+    """Return a text as HTML that keeps its line breaks."""
     kept = text if len(text) <= MOST else f"{text[:MOST]}\n..."
     return f'<pre style="white-space: pre-wrap; line-height: 1.4">{shown(kept)}</pre>'
 
 
 def pictures(images: "Iterable[Image]") -> str:
-    """Return small copies of pictures as HTML that asks nobody for anything."""
+    """Return small copies of pictures as HTML, with their data inside."""
     import base64
     import io
 

@@ -1,7 +1,7 @@
 """Signed commitments: Ed25519 keys of nodes, from the `cryptography` library (protocol L8; RFC 8032).
 
-A signature shows that whoever has a node's key made the commitment, and not who kept the ledger. An opening needs none:
-the commitment binds it.
+A signature proves that the owner of a node's key made the commitment, and not the operator of the ledger. An opening
+needs no signature, because its commitment has one.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -20,12 +20,19 @@ SIGNATURE_BYTES: Final = 64
 
 
 class SigningKey:
-    """A node's secret key; its `public_key` is what the node joins with.
+    """A node's secret key. The node joins a ledger with the `public_key`.
 
     Parameters
     ----------
     secret
-        32 bytes; kept by the node alone. `SigningKey.generate` draws them.
+        32 bytes that only the node knows. `SigningKey.generate` draws them.
+
+    Raises
+    ------
+    InvalidInputError
+        If `secret` is not 32 bytes.
+    MissingExtraError
+        If the `cryptography` library is not installed.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -33,7 +40,7 @@ class SigningKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         if not isinstance(secret, bytes) or len(secret) != KEY_BYTES:
-            raise InvalidInputError("a secret key has 32 bytes; SigningKey.generate() draws one")
+            raise InvalidInputError("the secret key is not 32 bytes; SigningKey.generate() draws one")
         self._key = Ed25519PrivateKey.from_private_bytes(secret)
 
     @classmethod
@@ -45,56 +52,56 @@ class SigningKey:
 
     @property
     def secret(self) -> bytes:
-        """The 32 bytes to keep: whoever has them can sign as this node."""
+        """The 32 bytes of the secret key. Anybody who has them can sign for this node."""
         return self._key.private_bytes_raw()
 
     @property
     def public_key(self) -> bytes:
-        """The 32 bytes to join with."""
+        """The public key, 32 bytes, for `Ledger.join`."""
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, commitment: bytes, draw: Draw, *, node: str, seed: bytes | None = None) -> bytes:
-        """Sign a commitment to an answer; returns 64 bytes for `Ledger.commit`.
+        """Sign a commitment to an answer, and return the signature for `Ledger.commit`: 64 bytes.
 
         Parameters
         ----------
         commitment
             32 bytes: `Opening.commitment`.
         draw
-            `Group.draw`. It is repeated first: a key signs nothing for members that a beacon value does not draw.
-            Before you sign, ask `verify_draw` as well whether the draw is for your task, policy and beacon value.
+            `Group.draw`. The draw is repeated, and nothing is signed if its beacon value draws other members. Call
+            `verify_draw` as well before you sign: it checks the task, the policy and the beacon value.
         node
-            The id of the node that joined with this key; a member.
+            The id of the node that joined with this key. It must be a member.
         seed
-            For the second round its seed, `Group.second_seed`; None for the first.
+            `Group.second_seed` in the second round; None in the first.
 
         Raises
         ------
         SignatureError
-            For a draw that cannot be repeated, and a node that it did not take.
+            If the draw gives other members, or the node is not a member.
         """
         if not verify_draw(draw):
-            raise SignatureError(f"the members of {draw.group} are not those that its beacon value draws: not signed")
+            raise SignatureError(f"the beacon value of {draw.group} draws other members than it has: not signed")
         if node not in draw.members:
             raise SignatureError(
-                f"{shorten(node)} is no member of {draw.group} ({', '.join(draw.members)}): not signed"
+                f"{shorten(node)} is not a member of {draw.group} ({', '.join(draw.members)}): not signed"
             )
         if seed is not None and (not isinstance(seed, bytes) or len(seed) != DIGEST_BYTES):
-            raise InvalidInputError(f"the seed is {shorten(seed)}; expected 32 bytes, as of Group.second_seed, or None")
+            raise InvalidInputError(f"the seed is {shorten(seed)}; expected the 32 bytes of Group.second_seed, or None")
         bound_to, number = (draw.digest, 1) if seed is None else (seed.hex(), 2)
         return self._key.sign(signed_bytes(commitment, bound_to, node=node, round=number))
 
     def sign_attestation(self, commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:
-        """Sign a commitment to an attestation; returns 64 bytes for `Ledger.attest_commit` (P6).
+        """Sign a commitment to an attestation, and return the signature for `Ledger.attest_commit`: 64 bytes (P6).
 
         Parameters
         ----------
         commitment
             32 bytes: `Attestation.commitment`.
         ledger, node
-            Ids.
+            The ids of the ledger and of the node.
         epoch
-            The epoch's number.
+            The number of the epoch.
         """
         return self._key.sign(attestation_bytes(commitment, ledger=ledger, epoch=epoch, node=node))
 
@@ -103,9 +110,9 @@ class SigningKey:
 
 
 def signed_bytes(commitment: bytes, bound_to: str, *, node: str, round: int = 1) -> bytes:  # noqa: A002
-    """Return what is signed of a commitment to an answer: a digest, 32 bytes (protocol, "Bytes").
+    """Return the digest that is signed for a commitment to an answer: 32 bytes (protocol, "Bytes").
 
-    It is bound to what the commitment is bound to: the draw's digest, or the seed of the second round.
+    `bound_to` is that of the commitment: the draw's digest, or the seed of the second round.
     """
     return digest(
         "signature",
@@ -117,7 +124,7 @@ def signed_bytes(commitment: bytes, bound_to: str, *, node: str, round: int = 1)
 
 
 def attestation_bytes(commitment: bytes, *, ledger: str, epoch: int, node: str) -> bytes:
-    """Return what is signed of a commitment to an attestation: a digest, 32 bytes (protocol, "Bytes")."""
+    """Return the digest that is signed for a commitment to an attestation: 32 bytes (protocol, "Bytes")."""
     return digest(
         "attestation-signature",
         length_prefixed(check_id(ledger, "the ledger id")),
@@ -134,34 +141,34 @@ def _checked(commitment: object, made_by: str) -> bytes:
 
 
 def check_public_key(key: object) -> bytes:
-    """Return `key` if a node can join with it: the 32 bytes of an Ed25519 key.
+    """Return `key` if it is the 32 bytes of an Ed25519 key that a node can join with.
 
     Raises
     ------
     InvalidInputError
-        For bytes that encode no point of the curve, and for a point of small order, with which one signature can fit
-        every commitment.
+        If the bytes encode no point of the curve, or a point of small order: with such a key one signature can be valid
+        for every commitment.
     """
     _load(key)
     data: bytes = key  # type: ignore[assignment]  # loading has checked it
     point = decode_point(data)
     if point is None:
-        raise InvalidInputError(f"the public key {data.hex()} is no point of Ed25519; SigningKey.public_key gives one")
+        raise InvalidInputError(f"{data.hex()} is not a public key of Ed25519; take SigningKey.public_key")
     if has_small_order(point):
         raise InvalidInputError(
-            f"the public key {data.hex()} is a point of small order, whose signatures prove nothing; "
-            "SigningKey.public_key gives a sound one"
+            f"the public key {data.hex()} is a point of small order: its signatures prove nothing; "
+            "take SigningKey.public_key"
         )
     return data
 
 
 def is_signed(signature: object, public_key: bytes, signed: bytes) -> bool:
-    """Whether a signature is of this key and of these bytes: `signed_bytes` or `attestation_bytes`.
+    """Whether a signature by this key is valid for `signed`, which `signed_bytes` or `attestation_bytes` made.
 
     Raises
     ------
     MissingExtraError
-        Where the `cryptography` library is not installed: nothing is taken unchecked.
+        If the `cryptography` library is not installed.
     """
     key = _load(public_key)
     from cryptography.exceptions import InvalidSignature
@@ -181,7 +188,7 @@ def _load(key: object) -> "Ed25519PublicKey":
 
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
         raise InvalidInputError(
-            f"the public key is {shorten(key)}; expected 32 bytes: SigningKey.public_key gives them"
+            f"the public key is {shorten(key)}; expected 32 bytes, as SigningKey.public_key has them"
         )
     return Ed25519PublicKey.from_public_bytes(key)
 

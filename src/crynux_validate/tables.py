@@ -1,7 +1,7 @@
-"""Record batches of Arrow in, record batches out: hashing and judging in Ray Data, Spark, Dask, DuckDB or Polars.
+"""Hashing and judging tables of Arrow, for Ray Data, Spark, Dask, DuckDB or Polars.
 
-Each function takes a `pyarrow.RecordBatch` or `pyarrow.Table` and returns it with columns added, so an engine can call
-it for each batch of any number of rows. Needs the extra ``parquet`` (pyarrow).
+Each function takes a `pyarrow.RecordBatch` or `pyarrow.Table` and returns it with more columns. An engine can call it
+for each batch of any number of rows. Needs the extra ``parquet`` (pyarrow).
 """
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -30,32 +30,32 @@ _HASHED: Final = ("hash", "margin", "degenerate", "error")
 
 
 def judge_table(table: "Batch", rule: CentreRule | None = None) -> "Batch":
-    """Judge image groups, one a row, as `judge` would each of them.
+    """Judge image groups, one in each row, like `judge`.
 
     Parameters
     ----------
     table
-        A row is a group. ``scores``: list of binary, for each of its 3, 5, 7 or 9 members the bytes of its hashes, 8
-        for each image (`ImageScore.score`), null where it gave none. ``kinds``: list of string, what each member did, a
-        name of `MemberKind` in any case; without this column a null is ``ABSENT``. ``images``: integer, how many images
-        the group's task has; 1 without this column. A score of another length is ``MALFORMED`` (A3, C4). Other columns
-        are left as they are.
+        One group in each row, with these columns. ``scores``: list of binary, one entry for each of the 3, 5, 7 or 9
+        members: 8 bytes for each image (`ImageScore.hashes`), or null if there is no score. ``kinds``, optional: list
+        of string, the names of `MemberKind` in any case; without this column a null score is ``ABSENT``. ``images``,
+        optional: integer, the number of images of the group's task; 1 without this column. A score of another length
+        is ``MALFORMED`` (protocol A3, C4). Other columns are kept.
     rule
         `CentreRule()` if left out.
 
     Returns
     -------
     RecordBatch or Table
-        As given, with ``outcome`` (string), ``findings`` (list of string, in the order of the scores) and ``delivered``
-        (binary: the delivered score, J6; null where there is none).
+        The table with the columns ``outcome`` (string), ``findings`` (list of string, in the order of the scores) and
+        ``delivered`` (binary: the delivered score, protocol J6; null if none is delivered).
 
     Raises
     ------
     InvalidInputError
-        For a column that is missing or of another type, a group of another size, a kind that does not exist, and a
-        column that would be replaced.
+        For a column that is missing or has another type, a group of another size, an unknown kind, and a table that
+        already has one of the new columns.
     MissingExtraError
-        Where pyarrow is not installed.
+        If pyarrow is not installed.
     """
     with needed_for("judge_table", "parquet"):
         import numpy as np
@@ -92,31 +92,31 @@ def judge_table(table: "Batch", rule: CentreRule | None = None) -> "Batch":
 def hash_table(
     table: "Batch", column: str = "image", algorithm: ImageAlgorithm = "phash/1", *, threads: int | None = 1
 ) -> "Batch":
-    """Hash pictures, one a row, as `image_hash` would each of them.
+    """Hash pictures, one in each row, like `image_hash`.
 
     Parameters
     ----------
     table
         Any columns.
     column
-        The one with the pictures: binary (the bytes of a file) or string (its path).
+        The column with the pictures: binary (the bytes of a file) or string (the path of a file).
     algorithm
         As for `image_hash`.
     threads
-        As for `image_hashes`; one, since engines run many batches at once.
+        As for `image_hashes`. The default is one, since engines run many batches at once.
 
     Returns
     -------
     RecordBatch or Table
-        As given, with ``hash`` (binary of 8 bytes), ``margin`` (float64), ``degenerate`` (bool) and ``error`` (string:
-        why a picture could not be hashed; the others are null then).
+        The table with the columns ``hash`` (binary of 8 bytes), ``margin`` (float64), ``degenerate`` (bool) and
+        ``error`` (string: why a picture could not be hashed; the other three are null then).
 
     Raises
     ------
     InvalidInputError
-        For a column that is missing or of another type, and one that would be replaced.
+        For a column that is missing or has another type, and a table that already has one of the new columns.
     MissingExtraError
-        Where pyarrow, numpy or Pillow is not installed.
+        If pyarrow, numpy or Pillow is not installed.
     """
     with needed_for("hash_table", "parquet"):
         import pyarrow as pa
@@ -150,7 +150,7 @@ def _check(table: object, added: tuple[str, ...]) -> None:
     check_type(table, (pa.RecordBatch, pa.Table), "the table", "a pyarrow.RecordBatch or pyarrow.Table")
     taken = [name for name in added if name in table.schema.names]  # type: ignore[attr-defined]
     if taken:
-        raise InvalidInputError(f"the table has a column {taken[0]!r}, which would be replaced: rename it")
+        raise InvalidInputError(f"the table already has a column {taken[0]!r}: rename it")
 
 
 def _with(table: "Batch", columns: dict[str, "pa.Array"]) -> "Batch":
@@ -174,9 +174,9 @@ def _cast(values: "pa.Array", name: str, kind: "pa.DataType") -> "pa.Array":
     try:
         return values.cast(kind)
     except pa.ArrowInvalid as error:
-        raise InvalidInputError(f"the column {name!r} is of {values.type}; expected {kind}") from error
+        raise InvalidInputError(f"the column {name!r} has the type {values.type}; expected {kind}") from error
     except pa.ArrowNotImplementedError as error:
-        raise InvalidInputError(f"the column {name!r} is of {values.type}; expected {kind}") from error
+        raise InvalidInputError(f"the column {name!r} has the type {values.type}; expected {kind}") from error
 
 
 def _is_text(kind: "pa.DataType") -> bool:
@@ -186,7 +186,7 @@ def _is_text(kind: "pa.DataType") -> bool:
 
 
 def _lists(table: Any, name: str, kind: "pa.DataType") -> tuple["pa.Array", "npt.NDArray[np.int64]"]:
-    """The values of a column of lists, one after the other, and how many each row has."""
+    """The values of a column of lists, one after the other, and the length of each row's list."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -194,10 +194,10 @@ def _lists(table: Any, name: str, kind: "pa.DataType") -> tuple["pa.Array", "npt
     values = _column(table, name)
     inner = getattr(values.type, "value_type", None)
     if inner is None or _is_text(inner) is not _is_text(kind):
-        raise InvalidInputError(f"the column {name!r} is of {values.type}; expected lists of {kind}")
+        raise InvalidInputError(f"the column {name!r} has the type {values.type}; expected lists of {kind}")
     values = _cast(values, name, pa.list_(kind))
     if values.null_count:
-        raise InvalidInputError(f"{values.null_count} rows of the column {name!r} are null; leave such groups out")
+        raise InvalidInputError(f"{values.null_count} rows of the column {name!r} are null; remove these rows")
     sizes = pc.list_value_length(values).to_numpy(zero_copy_only=False).astype(np.int64)
     wrong = np.flatnonzero(~np.isin(sizes, GROUP_SIZES))
     if len(wrong):
@@ -214,7 +214,7 @@ def _images(table: Any) -> "npt.NDArray[np.int64]":
         return np.ones(len(table), np.int64)
     values = _cast(_column(table, "images"), "images", pa.int64())
     if values.null_count:
-        raise InvalidInputError("the column 'images' has nulls; expected how many images each group's task has")
+        raise InvalidInputError("the column 'images' has nulls; expected the number of images of each group's task")
     images: npt.NDArray[np.int64] = values.to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero((images < 1) | (images > MAX_IMAGES))
     if len(wrong):
@@ -225,7 +225,7 @@ def _images(table: Any) -> "npt.NDArray[np.int64]":
 def _kinds(
     table: Any, scores: "pa.Array", sizes: "npt.NDArray[np.int64]", images: "npt.NDArray[np.int64]"
 ) -> "npt.NDArray[np.uint8]":
-    """What each member did."""
+    """The kind of each member."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -237,18 +237,20 @@ def _kinds(
         names, of_kinds = _lists(table, "kinds", pa.string())
         if (of_kinds != sizes).any():
             row = int(np.flatnonzero(of_kinds != sizes)[0])
-            raise InvalidInputError(f"row {row} has {sizes[row]} scores and {of_kinds[row]} kinds; expected as many")
+            raise InvalidInputError(
+                f"row {row} has {sizes[row]} scores and {of_kinds[row]} kinds; expected one kind for each score"
+            )
         known = pa.array([kind.name for kind in MemberKind])
         at = pc.index_in(pc.utf8_upper(names), known)
         if at.null_count:
             unknown = names.filter(at.is_null())[0].as_py()
             expected = ", ".join(known.to_pylist())
-            raise InvalidInputError(f"no member's kind is called {shorten(unknown)}; expected one of {expected}")
+            raise InvalidInputError(f"the kind of a member is {shorten(unknown)}; expected one of {expected}")
         kinds: npt.NDArray[np.uint8] = at.to_numpy(zero_copy_only=False).astype(np.uint8)
         lacks = np.flatnonzero((kinds == MemberKind.SCORE) & ~given)
         if len(lacks):
             row = int(np.searchsorted(np.cumsum(sizes), lacks[0], side="right"))
-            raise InvalidInputError(f"row {row} has a member of the kind SCORE without one; expected its bytes")
+            raise InvalidInputError(f"row {row} has a member of the kind SCORE without a score; expected its bytes")
     else:
         kinds = np.where(given, MemberKind.SCORE, MemberKind.ABSENT).astype(np.uint8)
     lengths = pc.fill_null(pc.binary_length(scores), 0).to_numpy(zero_copy_only=False)
@@ -260,7 +262,7 @@ def _kinds(
 def _hashes(
     scores: "pa.Array", kinds: "npt.NDArray[np.uint8]", members: "npt.NDArray[np.int64]", images: int
 ) -> "npt.NDArray[np.uint64]":
-    """The hashes of these members, of shape (groups, members, images); zeros where a member has none."""
+    """The hashes of the members, of shape (groups, members, images); zeros for a member without a score."""
     import numpy as np
 
     from crynux_validate.judging.bulk import MemberKind

@@ -75,11 +75,11 @@ def test_a_proof_that_is_cut_off_is_refused(end: int) -> None:
 
 
 def test_what_else_is_no_proof() -> None:
-    with pytest.raises(InvalidInputError, match=r"has \d+ bytes; one of these steps has \d+"):
+    with pytest.raises(InvalidInputError, match=r"has \d+ bytes; expected \d+ for its steps"):
         TraceProof.from_bytes(DATA + b"\0", TASK)
-    with pytest.raises(InvalidInputError, match=r"is of the task .*, not of"):
+    with pytest.raises(InvalidInputError, match=r"is for the task .*, not for"):
         TraceProof.from_bytes(DATA, TASK.replace(seed=9))
-    with pytest.raises(InvalidInputError, match="binds pixels alone"):
+    with pytest.raises(InvalidInputError, match="has no trace"):
         TraceProof.from_bytes(DATA, TASK.replace(binding="pixels"))
     with pytest.raises(InvalidInputError, match="expected bytes"):
         TraceProof.from_bytes("text", TASK)  # type: ignore[arg-type]
@@ -88,11 +88,11 @@ def test_what_else_is_no_proof() -> None:
         (0, 2, "the image is 2; expected an integer from 0 to 1"),
         (1, 65, "latents of shape"),
         (2, 2**31, "latents of shape"),
-        (4, 2, "pixels 2"),
+        (4, 2, "has 2 for its picture"),
         (5, 2**32 - 1, "4294967295 steps"),
         (6, 6, "a step is 6; expected an integer from 0 to 5"),
-        (7, 2, "hold a step twice"),
-        (7, 1, "expected them ascending"),
+        (7, 2, "have one step twice"),
+        (7, 1, "expected ascending numbers"),
     ]:
         changed = bytearray(DATA)
         changed[head + 4 * at : head + 4 * at + 4] = number.to_bytes(4, "big")
@@ -111,19 +111,17 @@ def test_values_that_are_no_numbers_are_refused(dtype: str, value: float) -> Non
     bad = {"float32": wide, "float16": wide.astype("<f2"), "bfloat16": bits.astype("<u2")}[dtype].tobytes()
     contents = {**proof.contents, leaf: bad + proof.contents[leaf][len(bad) :]}
     data = proof.to_bytes().replace(proof.contents[leaf], contents[leaf])
-    with pytest.raises(
-        InvalidInputError, match="the prediction of step 1 of image 0 holds values that are infinite or"
-    ):
+    with pytest.raises(InvalidInputError, match="the prediction of step 1 of image 0 has values that are infinite or"):
         TraceProof.from_bytes(data, task)
 
 
 def test_a_proof_fits_no_other_answer() -> None:
     other = answer_of(random_trace(seed=2))
-    with pytest.raises(InvalidInputError, match="it is of another answer, or was changed"):
+    with pytest.raises(InvalidInputError, match="is for another answer, or was changed"):
         PROOF.check(other)
     with pytest.raises(InvalidInputError, match="no result digest"):
         PROOF.check(cv.ImageScore(ANSWER.hashes))
-    with pytest.raises(InvalidAnswerError, match="1 hashes; the task asks for 2"):
+    with pytest.raises(InvalidAnswerError, match="1 hashes; the task has 2"):
         PROOF.check(cv.ImageScore(ANSWER.hashes[:8], ANSWER.result_digest))
     with pytest.raises(InvalidInputError, match="expected an ImageScore"):
         PROOF.check(cv.TextScore(bytes(32)))  # type: ignore[arg-type]
@@ -203,8 +201,8 @@ def test_a_head_that_cannot_be_is_refused_before_the_rest_is_read(tmp_path: Path
     other = DATA[: numbers - 32] + bytes(32) + bytes(2**26)
     for data, said in (
         (many, "10000000 steps; expected"),
-        (large, "one of these steps has"),
-        (other, "is of the task"),
+        (large, "bytes; expected"),
+        (other, "is for the task"),
     ):
         path = tmp_path / "proof.bin"
         path.write_bytes(data)

@@ -65,5 +65,5 @@ def test_what_draws_no_steps() -> None:
             audit_steps(b"a", TASK, ANSWER, count)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="no result digest"):
         audit_steps(b"a", TASK, cv.ImageScore(bytes(16)), 1)
-    with pytest.raises(InvalidInputError, match="binds pixels alone"):
+    with pytest.raises(InvalidInputError, match="has no trace"):
         audit_steps(b"a", TASK.replace(binding="pixels"), ANSWER, 1)

@@ -131,7 +131,7 @@ def test_bad_input() -> None:
         with pytest.raises(InvalidInputError, match=r"margin is .*; expected a number from 1 to 10"):
             calibrated(rows, margin=margin)
     tasks: list[tuple[Any, str]] = [
-        ([], "there are no tasks"),
+        ([], "tasks is empty"),
         (None, "tasks is None"),
         (["a task"], r"tasks\[0\] is 'a task'; expected an ImageTask"),
         ([TASK, TASK.replace(dtype="bfloat16")], r"tasks\[1\] has another dtype than tasks\[0\]"),

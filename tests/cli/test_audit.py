@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_bad_input(
         (["--seed", "5eee", "--steps", "1"], "proof-0.bin", "the seed draws"),
         (["--seed", "5", "--steps", "3"], "proof-0.bin", "hexadecimal digits"),
         (["--seed", "5eed", "--steps", "0"], "proof-0.bin", "the number of steps is 0"),
-        (DRAW, "proof-short.bin", "bytes; one of these steps has"),
+        (DRAW, "proof-short.bin", "bytes; bytes; expected"),
         (DRAW, "missing.bin", "cannot be read"),
         (DRAW, "answer.bin", "are no proof of a trace"),
     ]:

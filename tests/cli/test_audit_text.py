@@ -93,7 +93,7 @@ def test_a_cheat_is_exit_code_1(folder: Path, model: ModelRef, capsys: pytest.Ca
     [
         ("plain/task.json", "", "no task_digest"),
         ("missing.json", "", "cannot read the proof"),
-        ("plain/answer.json", "top", "the task asks for tokens/1"),
+        ("plain/answer.json", "top", "the task needs tokens/1"),
         ("hot/answer.json", "", "the proof is of the task"),
     ],
 )

@@ -168,7 +168,7 @@ def answers(out: Path) -> str:
         ({"steps": -2}, "steps: is -2"),
         ({"scheduler": "Nope"}, "DDIMScheduler"),
         ({"prompt": "cat " * 100}, "takes at most 75"),
-        ({"model": {"repository": "a/b", "revision": "main"}}, "can move"),
+        ({"model": {"repository": "a/b", "revision": "main"}}, "can change"),
         ({"extra": 1}, "extra: no such field"),
         ({"safety_checker": True}, "safety checker"),
     ],

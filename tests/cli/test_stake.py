@@ -256,7 +256,7 @@ def test_audits_that_a_group_decides(capsys: pytest.CaptureFixture[str]) -> None
         ([*AUDITS, "--steps", "0", "--cheated", "0.5"], "--steps is 0"),
         ([*AUDITS, "--detection", "0.9", "--saves", "0"], "--saves is 0"),
         (["--audits", "slash", "--detection", "0.9"], "--audits needs --false-alarms"),
-        ([*GROUP, "--honest", "2", "--dishonest", "1"], "a group beside one of them needs 4"),
+        ([*GROUP, "--honest", "2", "--dishonest", "1"], "one node and a group need 4"),
     ],
 )
 def test_bad_audits(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:

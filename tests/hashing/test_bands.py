@@ -219,7 +219,7 @@ def test_a_picture_below_the_smallest_band(height: int, width: int) -> None:
 
 @pytest.mark.parametrize("wrong", [b"", bytes(31), "00" * 32, None, 3])
 def test_a_seed_that_is_none(wrong: Any) -> None:
-    with pytest.raises(InvalidInputError, match="expected 32 bytes"):
+    with pytest.raises(InvalidInputError, match="expected the 32 bytes"):
         Key(wrong)
 
 

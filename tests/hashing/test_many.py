@@ -203,7 +203,7 @@ def test_two_algorithms_are_never_compared() -> None:
         lambda: nearest_hashes(live, [ours], 3),
     ]
     for call in calls:
-        with pytest.raises(InvalidInputError, match=r"phash.*/1 and .* is phash.*/1; distances of two algorithms"):
+        with pytest.raises(InvalidInputError, match=r"phash.*/1 and .* is phash.*/1; expected one algorithm"):
             call()
     assert hashes_within(live, [live, live], 0).indices.tolist() == [0, 1]
     assert hashes_within(live, bytes(16), 0).indices.tolist() == [0, 1], "bytes do not say their algorithm"

@@ -85,13 +85,13 @@ def test_an_error_of_the_callers_own_iterable_is_raised() -> None:
 
 
 def test_a_process_that_dies_names_what_it_was_hashing(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"ended with code 7 while it hashed '\d\.png' or '\d\.png'.*pass threads"):
+    with pytest.raises(PipelineError, match=r"ended with code 7 while it hashed '\d\.png' or '\d\.png'.*use threads"):
         hashed(process_jobs.met, iter(names(9)), folder=str(tmp_path), caller=os.getpid(), end=7)
 
 
 def test_a_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch, paths: list[Path]) -> None:
     monkeypatch.setattr(sys, "executable", str(paths[0]))
-    with pytest.raises(PipelineError, match=r"could not be started.*pass threads"):
+    with pytest.raises(PipelineError, match=r"could not be started.*use threads"):
         image_hashes(paths * 50, processes=2)
 
 

@@ -91,7 +91,7 @@ def test_a_key_signs_for_no_invented_company() -> None:
     ):
         with pytest.raises(SignatureError, match="not signed"):
             KEYS[first].sign(BOUND, replace(draw, **change), node=first)
-    with pytest.raises(SignatureError, match=f"'{outsider}' is no member of {group.id}"):
+    with pytest.raises(SignatureError, match=f"'{outsider}' is not a member of {group.id}"):
         KEYS[outsider].sign(BOUND, draw, node=outsider)
     with pytest.raises(InvalidInputError, match="the draw is"):
         KEYS[first].sign(BOUND, draw.digest, node=first)  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def test_attestations_are_signed_where_there_is_a_key() -> None:
 
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33), "ab" * 32, 7])
 def test_what_is_no_key(key: Any) -> None:
-    with pytest.raises(InvalidInputError, match="a secret key has 32 bytes"):
+    with pytest.raises(InvalidInputError, match="the secret key is not 32 bytes"):
         SigningKey(key)
 
 

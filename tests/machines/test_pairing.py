@@ -154,7 +154,7 @@ def test_after_1024_words_a_draw_is_given_up(at: int, found: bool) -> None:
     if found:
         assert len(choose_members(Pool(pool), 3, beacon=beacon, ledger="ledger-1", group="group-7").members) == 3
         return
-    with pytest.raises(NotEnoughNodes, match="1024 words found 2 owners") as caught:
+    with pytest.raises(NotEnoughNodes, match="1024 words of the draw found 2 owners") as caught:
         choose_members(Pool(pool), 3, beacon=beacon, ledger="ledger-1", group="group-7")
     assert (caught.value.available, caught.value.needed) == (2, 3)
 

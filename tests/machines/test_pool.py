@@ -76,8 +76,8 @@ def test_another_weight_owner_or_id_is_another_pool() -> None:
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ((["a", "a"], ["x", "y"], [1, 1]), "node a stands twice"),
-        ((["b", "a", "b"], ["x", "y", "z"], [1, 1, 1]), "node b stands twice"),
+        ((["a", "a"], ["x", "y"], [1, 1]), "node a is twice"),
+        ((["b", "a", "b"], ["x", "y", "z"], [1, 1, 1]), "node b is twice"),
         ((["a", ""], ["x", "y"], [1, 1]), "node id is ''"),
         ((["a", "a" * 129], ["x", "y"], [1, 1]), "node id is 'aaa"),
         ((["a", "\u00e9"], ["x", "y"], [1, 1]), "printable"),

@@ -267,7 +267,7 @@ def test_hostile_pictures_are_refused_before_a_model_is_loaded(
 def test_a_picture_that_is_not_here(controlled: ImageTask, tmp_path: Path) -> None:
     read: Any = task_from_json(controlled.to_json())
     net: Any = controlled.controlnet
-    with pytest.raises(PipelineError, match=r"controlnet.image: where the picture .* name its file: task.at"):
+    with pytest.raises(PipelineError, match=r"controlnet.image: the file of the picture .* name it with task.at"):
         run(read.at(controlled.model.path, net.model.path), "cpu")
     (tmp_path / "disc.png").write_bytes(png(disc()))
     with pytest.raises(InvalidInputError, match=r"the task asks for controlnet.image sha256:"):

@@ -456,8 +456,8 @@ def test_what_cannot_be_audited_is_said_before_the_model_is_loaded(
     other = cv.ImageScore(score.hashes, bytes(32))
     cases: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
         ((traced.replace(seed=8), score, proof), every, "is of the task"),
-        ((traced.replace(binding="pixels"), score, proof), every, "binds pixels alone"),
-        ((traced, other, proof), every, "it is of another answer"),
+        ((traced.replace(binding="pixels"), score, proof), every, "has no trace"),
+        ((traced, other, proof), every, "is for another answer"),
         ((traced, score, proof), {"seed": b"a seed", "count": 2}, "the seed draws"),
         ((traced, score, proof.to_bytes()), every, "expected a TraceProof"),
         ((traced, score, proof), {"seed": "text", "count": 2}, "expected 1 to 256 bytes"),

@@ -217,14 +217,16 @@ def test_two_kinds_of_machines_agree(machines: Machines, refined: ImageTask) -> 
 
 
 def test_it_runs_in_a_cards_arithmetic(refined: ImageTask) -> None:
-    given = refined.replace(dtype="bfloat16", steps=2)
+    """Guidance, here of a random model, makes much of little."""
+    assert refined.refiner is not None
+    last = replace(refined.refiner, guidance_scale=1)
+    given = refined.replace(dtype="bfloat16", steps=2, guidance_scale=1, refiner=last)
     plain: Any = run(given, "cpu")
     with tensor_cores("hopper"):
         emulated: Any = run(given, "cpu")
     assert emulated.environment.numerics != plain.environment.numerics
     apart = np.abs(np.asarray(emulated.images[0], float) - np.asarray(plain.images[0], float))
-    print(apart.mean(), apart.max())
-    assert 0 < apart.mean() < 16
+    assert 0 < apart.mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_trailing_timesteps_that_run_past_zero_are_refused() -> None:
     for steps in range(1, 501):
         last = (np.round(np.arange(1000, 0, -1000 / steps)).astype(np.int64) - 1).min()
         if last < 0:
-            with pytest.raises(InvalidTaskError, match="one step more or less"):
+            with pytest.raises(InvalidTaskError, match="one more or less"):
                 check_scheduler("DDIMScheduler", {"timestep_spacing": "trailing"}, steps)
         else:
             check_scheduler("DDIMScheduler", {"timestep_spacing": "trailing"}, steps)

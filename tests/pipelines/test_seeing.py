@@ -312,7 +312,7 @@ def test_words_that_stand_for_a_picture_are_refused(runner: Runner, task: TextTa
 def test_no_beams_and_no_videos(task: TextTask) -> None:
     with pytest.raises(InvalidTaskError, match=r"pictures.* with a beam search; expected none"):
         task.replace(binding="tokens", beams=2)
-    with pytest.raises(InvalidTaskError, match="videos and sounds are not supported"):
+    with pytest.raises(InvalidTaskError, match="video and audio are not supported"):
         task.replace(messages=[{"role": "user", "content": [{"type": "video"}]}], pictures=[])
 
 

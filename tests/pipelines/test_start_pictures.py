@@ -258,10 +258,10 @@ def test_json_and_back_and_where_pictures_lie(started: ImageTask, tmp_path: Path
     given = started.replace(start=StartPicture(RAMP, 0.5, MASK))
     again: Any = task_from_json(given.to_json())
     assert again == given
-    with pytest.raises(PipelineError, match=r"start.image: where the picture"):
+    with pytest.raises(PipelineError, match=r"start.image: the file of the picture"):
         run(again.at(given.model.path), "cpu")
     (tmp_path / "ramp.png").write_bytes(png(ramp()))
-    with pytest.raises(PipelineError, match=r"start.mask: where the picture"):
+    with pytest.raises(PipelineError, match=r"start.mask: the file of the picture"):
         run(again.at(given.model.path, tmp_path / "ramp.png"), "cpu")
     wide = given.replace(start=StartPicture(RAMP, 0.5, PictureRef.of(png(HALF.resize((32, 64))))))
     with pytest.raises(PipelineError, match=r"start.mask: .* is 32x64; expected 64x64"):

@@ -310,7 +310,7 @@ def test_logits_are_bound_as_the_protocol_says(writer: Runner, task: TextTask, s
     assert result.score.algorithm == "logits/1"
     assert result.score.result_digest == cv.TextScore.from_tokens(result.token_ids).score
     check_answer(asked, result.score)
-    with pytest.raises(cv.errors.InvalidAnswerError, match="tokens/1; the task asks for logits/1"):
+    with pytest.raises(cv.errors.InvalidAnswerError, match="tokens/1; the task needs logits/1"):
         check_answer(asked, cv.TextScore.from_tokens(result.token_ids))
 
 

@@ -316,7 +316,7 @@ def test_a_proof_of_another_task_is_an_error_before_a_model_is_loaded(task: Text
     tokens = [[1, 2]]
     other = TextProof(asked.replace(seed=9).digest, tokens)  # type: ignore[arg-type]
     with pytest.raises(
-        cv.errors.InvalidAnswerError, match=f"of the task {other.task_digest[:16]}..., not of {asked.digest[:16]}"
+        cv.errors.InvalidAnswerError, match=f"for the task {other.task_digest[:16]}..., not for {asked.digest[:16]}"
     ):
         audit_text(asked, cv.TextScore.from_tokens(tokens), other)
 

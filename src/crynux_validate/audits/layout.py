@@ -195,11 +195,11 @@ def check_shape(task: ImageTask, shape: Shape) -> None:
 def check_traced(task: object) -> ImageTask:
     """Return an image task that binds its trace, or refuse it."""
     if not isinstance(task, ImageTask):
-        raise InvalidInputError(f"the task is a {type(task).__name__}; only an ImageTask has a trace")
-    if task.binding != "trace":
         raise InvalidInputError(
-            "the task binds pixels alone; ask for ImageTask(..., binding='trace') to audit its steps"
+            f"the task is a {type(task).__name__}; expected an ImageTask, since only images have a trace"
         )
+    if task.binding != "trace":
+        raise InvalidInputError("the task has no trace; to audit steps, give it binding='trace' before it is run")
     return task
 
 
@@ -211,5 +211,5 @@ def check_place(task: ImageTask, image: object, steps: object) -> tuple[int, tup
     last = step_count(task) - 1
     found = sorted(check_integer(step, "a step", 0, last) for step in steps)
     if len(set(found)) != len(found):
-        raise InvalidInputError(f"the steps {found!r:.80} hold a step twice; name each once")
+        raise InvalidInputError(f"the steps {found!r:.80} have one step twice; name each step once")
     return number, tuple(found)

@@ -85,15 +85,15 @@ class TraceProof:
         check_shape(self.task, self.latent)
         wanted = needed_leaves(self.task, self.image, self.steps, pixels=self.pixels)
         if list(self.contents) != wanted:
-            raise InvalidInputError("the proof does not show the leaves that its steps need, in their order")
+            raise InvalidInputError(
+                "the proof has other leaves than its steps need, or another order; get the proof again"
+            )
         for leaf, data in self.contents.items():
             size = size_of(self.task, leaf, self.latent)
             if len(data) != size:
                 raise InvalidInputError(f"{leaf} has {len(data)} bytes in the proof; expected {size}")
             if leaf.content is not Content.PIXELS and not _is_finite(self.task.dtype, data):
-                raise InvalidInputError(
-                    f"{leaf} holds values that are infinite or no numbers; no honest run gives such"
-                )
+                raise InvalidInputError(f"{leaf} has values that are infinite or NaN, which no honest run gives")
 
     def check(self, answer: ImageScore) -> None:
         """Say whether this is a part of the trace that an answer binds.
@@ -111,8 +111,8 @@ class TraceProof:
             raise InvalidInputError("the answer has no result digest; give the answer that was committed to")
         if self.root != answer.result_digest:
             raise InvalidInputError(
-                f"the proof leads to the root {self.root.hex()[:16]}..., and the answer binds "
-                f"{answer.result_digest.hex()[:16]}...: it is of another answer, or was changed"
+                f"the proof has the root {self.root.hex()[:16]}..., but the answer binds "
+                f"{answer.result_digest.hex()[:16]}...: the proof is for another answer, or was changed"
             )
 
     @property
@@ -164,7 +164,7 @@ class TraceProof:
         check_type(data, bytes, "the proof", "bytes, as TraceProof.to_bytes returns them")
         image, steps, pixels, shape, at, end = _read_head(data, task)
         if len(data) != end:
-            raise InvalidInputError(f"the proof has {len(data)} bytes; one of these steps has {end}")
+            raise InvalidInputError(f"the proof has {len(data)} bytes; expected {end} for its steps")
         wanted = needed_leaves(task, image, steps, pixels=pixels)
         sizes = [size_of(task, leaf, shape) for leaf in wanted]
         contents = {}
@@ -233,26 +233,26 @@ def _read_head(data: bytes, task: ImageTask) -> tuple[int, tuple[int, ...], bool
     check_traced(task)
     if not data.startswith(_HEAD):
         raise InvalidInputError(
-            f"these {len(data)} bytes are no proof of a trace; crynux-validate prove or Trace.prove makes one"
+            f"these {len(data)} bytes are not a proof of a trace; make one with crynux-validate prove or Trace.prove"
         )
     at = len(_HEAD) + DIGEST_BYTES
     found = data[len(_HEAD) : at].hex()
     image, *latent, pixels, count = _numbers(data, at, _NUMBERS)
     if found != task.digest:
-        raise InvalidInputError(f"the proof is of the task {found[:16]}..., not of {task.digest[:16]}...")
+        raise InvalidInputError(f"the proof is for the task {found[:16]}..., not for {task.digest[:16]}...")
     if pixels > 1 or count > step_count(task):
         raise InvalidInputError(
-            f"the proof says pixels {pixels} and {count} steps; expected 0 or 1, and at most {step_count(task)}"
+            f"the proof has {pixels} for its picture and {count} steps; expected 0 or 1, and at most {step_count(task)}"
         )
     start = _head_size(count)
     steps = _numbers(data, start - 4 * count, count)
     if (image, steps) != check_place(task, image, steps):
-        raise InvalidInputError(f"the steps of the proof are {shorten(list(steps))}; expected them ascending")
+        raise InvalidInputError(f"the steps of the proof are {shorten(list(steps))}; expected ascending numbers")
     shape = tuple(latent)
     check_shape(task, shape)
     end = proof_size(task, image, list(steps), shape, pixels=bool(pixels))
     if end > MAX_PROOF_BYTES:
-        raise InvalidInputError(f"the proof would have {end} bytes; at most {MAX_PROOF_BYTES} are read")
+        raise InvalidInputError(f"the proof would have {end} bytes; expected at most {MAX_PROOF_BYTES}")
     return image, steps, bool(pixels), shape, start, end
 
 

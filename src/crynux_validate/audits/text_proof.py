@@ -60,8 +60,8 @@ class TextProof:
         check_type(answer, TextScore, "the answer", "a TextScore; an error report has no text to audit")
         if self.task_digest != task.digest:
             raise InvalidAnswerError(
-                f"the proof is of the task {self.task_digest[:16]}..., not of {task.digest[:16]}...; give the task and "
-                "the proof that belong together"
+                f"the proof is for the task {self.task_digest[:16]}..., not for {task.digest[:16]}...; get that of "
+                "this task"
             )
         check_answer(task, answer)
         if len(self.token_ids) != task.sequences:
@@ -75,19 +75,19 @@ class TextProof:
             )
         plain = TextScore.from_tokens(self.token_ids)
         if plain.score != (answer.score if answer.algorithm == "tokens/1" else answer.result_digest):
-            raise InvalidAnswerError("the tokens are not those that the answer binds; get the proof of this answer")
+            raise InvalidAnswerError("the answer binds other tokens than the proof has; get the proof of this answer")
         if (self.top is not None) != (task.binding == "top"):
             raise InvalidAnswerError(
-                "the proof shows no rows of the largest logits; TopLogits.open gives them"
+                "the proof has no rows of the largest logits; TopLogits.open makes them"
                 if self.top is None
-                else f"the proof shows rows of the largest logits; the task binds {task.binding} alone: leave them out"
+                else f"the proof has rows of the largest logits, but the task binds {task.binding} only: leave them out"
             )
         if self.top is not None:
             found = TextScore.from_tokens(self.token_ids, top=self.top.root(task, self.token_ids))
             if found.score != answer.score:
                 raise InvalidAnswerError(
-                    "the rows of the largest logits are not those that the answer binds: a proof of another task, "
-                    "answer or position, or an edited one"
+                    "the answer binds other rows of the largest logits than the proof has: a proof of another task, "
+                    "answer or position, or was changed"
                 )
 
     def to_json(self) -> str:

@@ -40,10 +40,12 @@ def entries(row: bytes, what: str = "a row") -> list[tuple[int, float]]:
         For what no row can be: another length, NaN or plus infinity, no finite logit, another order, an id twice.
     """
     if not isinstance(row, bytes) or not row or len(row) % _ENTRY.size or len(row) > LARGEST * _ENTRY.size:
-        raise InvalidInputError(f"{what} has no 1 to {LARGEST} entries of {_ENTRY.size} bytes; get the proof again")
+        raise InvalidInputError(
+            f"{what} does not have 1 to {LARGEST} entries of {_ENTRY.size} bytes; get the proof again"
+        )
     found = list(_ENTRY.iter_unpack(row))
     if any(math.isnan(value) or value == math.inf for _, value in found) or not math.isfinite(found[0][1]):
-        raise InvalidInputError(f"{what} holds a logit that is no number (NaN or infinite); it shows no computation")
+        raise InvalidInputError(f"{what} has a logit that is NaN or infinite, which no honest run gives")
     if any((-a[1], a[0]) >= (-b[1], b[0]) for a, b in pairwise(found)):
         raise InvalidInputError(f"{what} is not in the order of the logits, largest first; get the proof again")
     if len({token for token, _ in found}) < len(found):
@@ -126,7 +128,7 @@ class TopOpenings:
         for place, row in zip(self.places, self.rows, strict=True):
             entries(row, f"the row of {told(place)}")
             if place not in order:
-                raise InvalidInputError(f"the proof shows {told(place)}, which the text does not have")
+                raise InvalidInputError(f"the proof has {told(place)}, which the text does not have")
         shown = {order[place]: leaf(task, place, row) for place, row in zip(self.places, self.rows, strict=True)}
         return root_from(len(order), shown, self.siblings)
 
@@ -190,10 +192,14 @@ class TopLogits:
         check_type(task, TextTask, "the task", "a TextTask")
         start = len(_HEAD) + 32
         if not isinstance(data, bytes) or not data.startswith(_HEAD) or len(data) < start + 4:
-            raise InvalidInputError("these are no largest logits; TextResult.save writes them as top.bin")
+            raise InvalidInputError(
+                "these bytes are not the largest logits of a text; TextResult.save writes them as top.bin"
+            )
         found = data[len(_HEAD) : start].hex()
         if found != task.digest:
-            raise InvalidInputError(f"the largest logits are of the task {found[:16]}..., not of {task.digest[:16]}...")
+            raise InvalidInputError(
+                f"the largest logits are for the task {found[:16]}..., not for {task.digest[:16]}..."
+            )
         at = start
 
         def take(size: int) -> bytes:

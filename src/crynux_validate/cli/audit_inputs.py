@@ -19,7 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--kinds", nargs=2, metavar=("NODE", "OWN"), help="what you call the node's kind of machine and this one"
     )
     parser.add_argument(
-        "--bands", metavar="FILE", help="what counts as noise, as calibrate-audits writes it; default: the shipped ones"
+        "--bands",
+        metavar="FILE",
+        help="the bands, which say what counts as noise: a file of calibrate-audits; default: the shipped ones",
     )
     parser.add_argument(
         "--against",

@@ -79,7 +79,7 @@ def read_audit(data: bytes, what: str) -> ToldAudit:
     Raises
     ------
     InvalidInputError
-        For what is no audit, or contradicts itself.
+        For a value that is not an audit, or contradicts itself.
     """
     value = parse_json(data, what, MAX_AUDIT_BYTES)
     try:
@@ -88,7 +88,7 @@ def read_audit(data: bytes, what: str) -> ToldAudit:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
-            f"{what} is no audit ({type(error).__name__}: {shorten(str(error))}); expected what `audit --json` writes"
+            f"{what} is no audit ({type(error).__name__}: {shorten(str(error))}); expected the output of `audit --json`"
         ) from error
 
 

@@ -21,7 +21,7 @@ def add_parser(commands: Commands) -> None:
         "--cheats", nargs="+", default=[], metavar="PATH", help="audits of images with a false prediction in every step"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="write the bands there, as JSON")
-    parser.add_argument("--made-from", default="", metavar="TEXT", help="words that stand in the file")
+    parser.add_argument("--made-from", default="", metavar="TEXT", help="a description for the file")
     add_json_flag(parser)
     parser.set_defaults(main=main)
 

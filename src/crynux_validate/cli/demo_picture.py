@@ -122,7 +122,7 @@ def _passed(done: "Round", node: "DemoNode") -> bool:
 
 def _labels(pen: ImageDraw.ImageDraw, rows: Sequence[int], reference: str) -> None:
     texts = [
-        (rows[0] + 64, "the picture", "that each machine\nhanded in"),
+        (rows[0] + 64, "the picture", "that each machine\nsubmitted"),
         (
             rows[1],
             "the difference",
@@ -198,8 +198,8 @@ def _lines(done: "Round", cheat: "DemoNode | None") -> list[str]:
     lines = [
         "Honest machines with different hardware can get slightly different pixels, but nearly the same hash. So "
         "the hashes are compared, not the pixels:",
-        f"fewer than {policy.threshold} differing bits count as the same picture. Whoever agrees with most of the "
-        f"group is paid; whoever is {policy.slash_threshold} bits or more away loses the stake.",
+        f"fewer than {policy.threshold} differing bits count as the same picture. A node that agrees with most of the "
+        f"group is paid; a node that is {policy.slash_threshold} bits or more away loses its stake.",
     ]
     lines.append(
         "An audit does a part of the work again, from what each machine kept of its steps. Honest machines are off by "

@@ -21,7 +21,7 @@ def add_parser(commands: Commands) -> None:
         "evidence",
         help="check and show the evidence of a finding",
         description="Check evidence that a ledger gave: repeat the draw, open the commitments, check the signatures, "
-        "and judge again. Show all of it, and what still has to be believed. Exit code 0: it holds, 1: it does not.",
+        "and judge again. Say what is shown, and what is not. Exit code 0: it holds, 1: it does not.",
     )
     parser.add_argument("file", metavar="FILE", help="what `crynux-validate ledger evidence` wrote; - for stdin")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``crynux-validate report``: one page for whoever must decide whether a slash was right."""
+"""``crynux-validate report``: one page for the person who decides whether a slash was right."""
 
 import argparse
 from pathlib import Path

@@ -18,7 +18,7 @@ MEANING: Final = {
     Finding.BORDERLINE: "neither close enough for pay nor far enough for a slash",
     Finding.UNDECIDED: "most of the group agreed on nothing: nobody is slashed",
     Finding.ERROR: "reported an error",
-    Finding.ABSENT: "handed in nothing",
+    Finding.ABSENT: "submitted nothing",
     Finding.WITHHELD: "committed to an answer and did not reveal it: slashed",
 }
 STYLE: Final = """
@@ -51,7 +51,7 @@ svg.bits { width: 10rem; max-width: 100%; height: auto; display: block; margin: 
 
 
 def stranger(text: object) -> str:
-    """What a stranger wrote."""
+    """Return text of others as HTML."""
     return f'<span class="stranger">{shown(text)}</span>'
 
 

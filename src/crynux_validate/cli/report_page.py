@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KINDS: Final = {
     "fee": "share of the fee",
     "report": "pay for a truthful report of an invalid task",
-    "refund": "goes back to whoever asked",
+    "refund": "goes back to the creator of the task",
     "no_quorum": "burnt, since no answer was delivered",
     "slash": "slash",
 }
@@ -172,9 +172,9 @@ def _evidence(ledger: str, group: "Group") -> str:
         parts.append(f"<h3>{shown(node)} is {one.finding.value}: this holds</h3>")
         parts.append(bullets(line for line in one.shown if line not in said))
         if others := [line for line in one.rests_on if line not in believed]:
-            parts.append(f"<p>To be believed besides:</p>{bullets(others)}")
+            parts.append(f"<p>Not shown by the evidence:</p>{bullets(others)}")
     parts.append(f"<h3>Shown for each of them</h3>{bullets(line for line in first.shown if line in said)}")
-    parts.append("<h3>To be believed besides, for each of them</h3>")
+    parts.append("<h3>Not shown by the evidence, for each of them</h3>")
     parts.append(bullets(line for line in first.rests_on if line in believed))
     return "".join(parts)
 

@@ -51,7 +51,7 @@ def add_parser(commands: Commands) -> None:
         help="weight of a dishonest node in the draw; an honest one has 1; default: 1",
     )
     parser.add_argument(
-        "--absent", default="0", metavar="A", help="the chance that an honest member hands in nothing; default: 0"
+        "--absent", default="0", metavar="A", help="the chance that an honest member submits nothing; default: 0"
     )
     parser.add_argument(
         "--slash-ppm", type=int, default=PPM, help="part of a stake that a slash takes, in millionths, default: all"

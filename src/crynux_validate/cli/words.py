@@ -1,4 +1,4 @@
-"""The library's errors speak of Python's parameters; on the command line they speak of its options."""
+"""Error messages of the library name parameters of Python. On the command line they name options instead."""
 
 import argparse
 import re
@@ -7,27 +7,27 @@ from typing import Final
 
 _PHRASES: Final = {
     "pass the other as None": "leave the other out",
-    ', or hash image.convert("RGB") if all of it is opaque': "",
-    ": to hash the pixels as Pillow decodes them, pass image.convert('RGB')": ": save it as PNG",
+    ', or hash image.convert("RGB") if all pixels are opaque': "",
+    ": to hash the pixels that Pillow decodes, pass image.convert('RGB')": ": save it as PNG",
     ": delete image.info['transparency'], or pass image.convert('RGBA')": ": save it again without that colour",
 }
-"""What else is said otherwise here."""
+"""Other parts of messages that are replaced on the command line."""
 
 
 def in_options(message: str, arguments: argparse.Namespace | None) -> str:
-    """Return an error's message with a command's options in place of the parameters that they become.
+    """Return an error message with the options of a command in place of the parameters.
 
-    ``slash_threshold is 65`` is told as ``--slash-threshold is 65``, ``background='white'`` as ``--background white``,
-    ``allow_unpinned=True`` as ``--allow-unpinned``. A name that is a word as well is only read as an option where a
-    message begins with it, as those of the library do. What is no option is a field of a task:
-    ``safety_checker=False`` is told as ``"safety_checker": false``.
+    ``slash_threshold is 65`` becomes ``--slash-threshold is 65``, ``background='white'`` becomes ``--background
+    white``, and ``allow_unpinned=True`` becomes ``--allow-unpinned``. A name that is also a word is replaced only at
+    the beginning of a message. Names that are not options are fields of a task: ``safety_checker=False`` becomes
+    ``"safety_checker": false``.
     """
     if arguments is not None:
         for name, option in arguments.options.items():
             message = re.sub(rf"(?<![\w-]){name}=True\b", option, message)
             message = re.sub(rf"(?<![\w-]){name}=[\x22\x27]?([\w.#-]+)[\x22\x27]?", rf"{option} \1", message)
             begins = "" if "_" in name else r"(?:\A|(?<= and )(?=\w+ (?:is|are) ))"
-            # ``out is not there`` is about a file that is called so, ``model: is missing`` about a field of a task.
+            # ``out is not there`` is about a file with this name, ``model: is missing`` about a field of a task.
             message = re.sub(rf"{begins}(?<![\w.-]){name}(?![\w.=(:-]|: | is not there)", option, message)
     for found, said in _PHRASES.items():
         message = message.replace(found, said)
@@ -35,12 +35,12 @@ def in_options(message: str, arguments: argparse.Namespace | None) -> str:
 
 
 def options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the options of the command that was given, by the parameters that they become."""
+    """Return the options of the command that was given, by the names of their parameters."""
     return dict(_options(parser, vars(arguments)))
 
 
 def _options(parser: argparse.ArgumentParser, known: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """The parameters of the command that was given, and of every option the one spelling with two dashes."""
+    """Yield the parameter and the long spelling of every option of the command that was given."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for part in action.choices.values():

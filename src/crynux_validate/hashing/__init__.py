@@ -1,7 +1,7 @@
-"""Pictures to bits to distances.
+"""Hashes of pictures, and distances of hashes.
 
-Importing this room loads neither numpy nor Pillow: a ledger compares hashes that others made, and only who makes one
-pays for the libraries that read pictures. `image_hash` and `hamming` are in `crynux_validate`.
+Importing this module loads neither numpy nor Pillow: programs that only compare hashes need neither. `image_hash` and
+`hamming` are in `crynux_validate`.
 """
 
 from crynux_validate.hashing.hamming import block_distances

@@ -1,11 +1,11 @@
-"""``keyed/1``: values of a picture under a key that nobody knew before, band by band (protocol, "Keyed values").
+"""``keyed/1``: values of a picture for each band, under a key that nobody knew before (protocol, "Keyed values").
 
-A band is the detail of one size: what a grid of n x n fields has, and one of half as many does not. The key adds the
-places of a band, each with a sign, into 30 sums, in units of the picture's own contrast in that band. Nobody can make a
-picture for a key that is not known yet, and what another picture differs by in a band shows in the sums, however it is
-spread.
+A band is the detail of one size: what a grid of n x n fields shows and a grid of half as many fields does not. The key
+gives every number of a band a sign and one of 30 sums. The sums are in units of the picture's own contrast in the band.
+Nobody can make a picture for a key that is not known yet. If two pictures differ in a band, their sums differ, wherever
+in the picture the difference is.
 
-Everything is integers; reading this file needs neither numpy nor Pillow.
+All arithmetic is in integers. Importing this module loads neither numpy nor Pillow.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 READS: Final = Reads(modes=("L", "RGB"))
-"""The modes that a result can have."""
+"""The modes of Pillow that a result can have."""
 
 VALUES: Final = 30
-"""Values of a band, one byte each."""
+"""The number of values of a band, one byte each."""
 
 SIZE: Final = 1 + VALUES
-"""Bytes of a band, its contrast first: sixteen pictures of eight bands fit an opening of 4 KiB."""
+"""The number of bytes of a band, its contrast first: sixteen pictures of eight bands fit into an opening of 4 KiB."""
 
 STEPS: Final = 42
-"""A value counts 42nds of the contrast, up to three times the contrast."""
+"""A value is in 42nds of the contrast, up to three times the contrast."""
 
 LEAST_CONTRAST: Final = 4
-"""Grey levels: below this a band counts as flat, and its values are noise."""
+"""The least contrast, in grey levels: below this a band is flat, and its values are noise."""
 
 _MOST_STEPS: Final = 127
 
@@ -51,13 +51,14 @@ class Band:
     Parameters
     ----------
     name
-        What it is called.
+        The name of the band.
     side
-        The fields of its grid along each side. It exists where the picture's shorter side has as many pixels.
+        The number of fields of the band's grid along each side. A picture has the band if its shorter side has at least
+        as many pixels.
     colour
-        Whether it is of the two differences of colours, or of the brightness.
+        True for the two colour differences, False for brightness.
     base
-        Whether it is the grid itself, or what the grid of half as many fields lacks.
+        True for the grid itself, False for what a grid of half as many fields does not show.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Band:
 
     @property
     def places(self) -> int:
-        """How many numbers it has."""
+        """The number of numbers in the band."""
         return self.side**2 * (2 if self.colour else 1)
 
 
@@ -81,18 +82,18 @@ BANDS: Final = (
     Band("luma-128", 128),
     Band("luma-256", 256),
 )
-"""All bands, coarse ones first: those of a picture are the first ones."""
+"""All bands, coarse ones first. A picture has the first so many of them."""
 
 SMALLEST: Final = BANDS[0].side
 
 
 def bands_of(width: int, height: int) -> tuple[Band, ...]:
-    """Return the bands of a picture: those that it has pixels for on its shorter side.
+    """Return the bands of a picture of this size in pixels: those that its shorter side has pixels for.
 
     Raises
     ------
     InvalidImageError
-        For a picture below the smallest band.
+        For a picture with fewer than 8 pixels along a side.
     """
     found = tuple(band for band in BANDS if band.side <= min(width, height))
     if not found:
@@ -103,7 +104,7 @@ def bands_of(width: int, height: int) -> tuple[Band, ...]:
 
 
 class Key:
-    """Signs and sums of every place of every band, from a seed; make it once for all pictures of a group.
+    """The sign and the sum of every number of every band, from a seed. One key serves all pictures of a group.
 
     Parameters
     ----------
@@ -113,17 +114,17 @@ class Key:
     Raises
     ------
     InvalidInputError
-        For anything but 32 bytes.
+        If the seed is not 32 bytes.
     """
 
     def __init__(self, seed: bytes) -> None:
         if not isinstance(seed, bytes) or len(seed) != hashlib.sha256().digest_size:
-            raise InvalidInputError(f"the seed is {shorten(seed)}; expected 32 bytes, as Group.second_seed gives them")
+            raise InvalidInputError(f"the seed is {shorten(seed)}; expected the 32 bytes of Group.second_seed")
         self.seed = seed
         self._words: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def words(self, band: Band) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-        """Return for each place of a band into which sum it goes, 0 to 29, and its sign, 1 or -1."""
+        """Return for each number of a band the index of its sum, 0 to 29, and its sign, 1 or -1."""
         import numpy as np
 
         if band.name not in self._words:
@@ -146,7 +147,7 @@ class Key:
         Raises
         ------
         InvalidImageError
-            As `image_hash`, and for a picture below the smallest band.
+            As for `image_hash`, and for a picture with fewer than 8 pixels along a side.
         """
         import numpy as np
 
@@ -170,7 +171,7 @@ def contrast(numbers: "NDArray[np.int64]", scale: int) -> int:
 
 
 def features(image: "Image.Image") -> "dict[Band, tuple[NDArray[np.int64], int]]":
-    """Return the numbers of each band of a picture, and which number is one grey level."""
+    """Return the numbers of each band of a picture, and the number that is one grey level."""
     import numpy as np
 
     bands = bands_of(image.width, image.height)
@@ -198,9 +199,9 @@ def _quartered(grid: "NDArray[np.int64]") -> "NDArray[np.int64]":
 
 
 def _fields(image: "Image.Image", side: int) -> "NDArray[np.int64]":
-    """Return the means of side x side equal fields in 64ths of a grey level, rounded, of red, green and blue.
+    """Return the means of red, green and blue in side x side equal fields, in 64ths of a grey level, rounded.
 
-    A pixel that lies in several fields counts in each by its part.
+    A pixel that lies in several fields counts in each with the part that lies there.
     """
     import numpy as np
 
@@ -209,13 +210,13 @@ def _fields(image: "Image.Image", side: int) -> "NDArray[np.int64]":
         samples = samples[:, :, None]
     rows, tall = _along(samples, side, 0)
     sums, wide = _along(rows, side, 1)
-    area = image.width * image.height * tall * wide // side**2  # what the sums of a picture of ones would be
+    area = image.width * image.height * tall * wide // side**2  # the sums of a picture of ones
     rounded = (2 * _PRECISION * sums.astype(np.int64) + area) // (2 * area)
     return rounded if rounded.shape[2] == 3 else rounded.repeat(3, 2)
 
 
 def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any], int]":
-    """Return the sums of equal fields along an axis, and how long a pixel is in them: 1, or `side` where one is cut."""
+    """Return the sums of equal fields along an axis, and the length of a pixel: 1, or `side` if a pixel is cut."""
     import numpy as np
 
     length = samples.shape[axis]
@@ -234,15 +235,15 @@ def _along(samples: "NDArray[Any]", side: int, axis: int) -> "tuple[NDArray[Any]
 
 
 def bands_apart(a: bytes, b: bytes) -> list[int]:
-    """Return for each band how far apart two pictures' values are, squared (protocol J7).
+    """Return the squared distance of two pictures' values in each band (protocol J7).
 
-    The sum of the squares of the differences of value times contrast, divided by the square of the lesser contrast,
-    rounded up: 30 times the square of the difference in 42nds of that contrast.
+    It is the sum over the 30 values of (a's value * a's contrast - b's value * b's contrast)^2, divided by the square
+    of the lesser contrast, rounded up.
 
     Parameters
     ----------
     a, b
-        Of equal length, a multiple of 31, with contrasts of 1 or more.
+        Values as `Key.values` returns them, of equal length.
     """
     found = []
     for at in range(0, len(a), SIZE):
@@ -257,7 +258,7 @@ def _signed(byte: int) -> int:
 
 
 def misfit(values: bytes) -> str:
-    """Say why these are the values of no picture; empty where they can be."""
+    """Return why no picture has these values; empty if one can have them."""
     if len(values) % SIZE or not values:
         return f"{len(values)} bytes, not {SIZE} for each band"
     least = min(values[::SIZE])

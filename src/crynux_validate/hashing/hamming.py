@@ -1,7 +1,7 @@
-"""How far apart two hashes are.
+"""The distance of two hashes, in pure Python.
 
-In pure Python on purpose: a judge compares a handful of 8-byte blocks, and loading numpy would cost it more than all
-the comparisons of its life. For thousands of hashes there is :mod:`crynux_validate.hashing.many`.
+For a few blocks of 8 bytes, importing numpy would take longer than comparing them. For thousands of hashes see
+:mod:`crynux_validate.hashing.many`.
 """
 
 from numbers import Integral
@@ -29,13 +29,13 @@ def hamming(a: SingleHash, b: SingleHash) -> int:
     Returns
     -------
     int
-        0 (equal) to 64. Pictures that have nothing in common are 32 apart on average. ``phash/1`` sets half of its
-        bits except for degenerate pictures, so that distances are even.
+        0 (equal) to 64. Unrelated pictures have a distance of 32 on average. ``phash/1`` sets half of the bits, except
+        of degenerate pictures, so distances are even.
 
     Raises
     ------
     InvalidInputError
-        For anything else than one hash, and for two :class:`PerceptualHash` of different algorithms.
+        For a value that is not one hash, and for two :class:`PerceptualHash` of different algorithms.
     """
     if isinstance(a, PerceptualHash) and isinstance(b, PerceptualHash) and a.algorithm != b.algorithm:
         raise two_algorithms("a", a.algorithm, "b", b.algorithm)
@@ -43,7 +43,7 @@ def hamming(a: SingleHash, b: SingleHash) -> int:
 
 
 def block_distances(a: bytes, b: bytes) -> list[int]:
-    """Return the distance of each pair of 8-byte blocks of two scores; they are never summed (protocol A3).
+    """Return the distance of each pair of 8-byte blocks of two scores. Distances are never summed (protocol A3).
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def block_distances(a: bytes, b: bytes) -> list[int]:
     Raises
     ------
     InvalidInputError
-        For what is not bytes, an empty score, different lengths, and a length that is no multiple of 8.
+        For a score that is not bytes or is empty, different lengths, and a length that is not a multiple of 8.
     """
     if not isinstance(a, bytes) or not isinstance(b, bytes):
         raise InvalidInputError(f"the scores are {type(a).__name__} and {type(b).__name__}; expected bytes")
     length = len(a)
     if len(b) != length or not length or length % HASH_BYTES:
         raise InvalidInputError(
-            f"the scores have {length} and {len(b)} bytes; expected two of one length, a multiple of {HASH_BYTES}"
+            f"the scores have {length} and {len(b)} bytes; expected the same number, a multiple of {HASH_BYTES}"
         )
     difference = int.from_bytes(a, "big") ^ int.from_bytes(b, "big")
     if length == HASH_BYTES:  # one image is the common case
@@ -75,12 +75,12 @@ def block_distances(a: bytes, b: bytes) -> list[int]:
 
 
 def is_degenerate(block: bytes) -> bool:
-    """Whether one 8-byte block is the hash of a picture too plain to tell from others (protocol A2).
+    """Whether one 8-byte block is degenerate: the picture is too plain to tell from others (protocol A2).
 
     Raises
     ------
     InvalidInputError
-        For what is not 8 bytes.
+        If the block is not 8 bytes.
     """
     if not isinstance(block, bytes) or len(block) != HASH_BYTES:
         raise InvalidInputError(f"the block is {block!r}; expected {HASH_BYTES} bytes")
@@ -88,7 +88,7 @@ def is_degenerate(block: bytes) -> bool:
 
 
 def single_bits(value: SingleHash, what: str) -> int:
-    """Return one hash as an integer; `what` names it in the error for what is none."""
+    """Return one hash as an integer; `what` names the value in an error message."""
     if isinstance(value, PerceptualHash):
         return int.from_bytes(value.bits, "big")
     if isinstance(value, bytes) and len(value) == HASH_BYTES:
@@ -104,7 +104,7 @@ def single_bits(value: SingleHash, what: str) -> int:
 
 
 def two_algorithms(a: str, algorithm: str, b: str, other: str) -> InvalidInputError:
-    """Name two hashes that cannot be compared."""
+    """Return the error for two hashes of different algorithms."""
     return InvalidInputError(
-        f"{a} is {algorithm} and {b} is {other}; distances of two algorithms mean nothing: hash both pictures with one"
+        f"{a} is {algorithm} and {b} is {other}; expected one algorithm: hash both pictures with the same"
     )

@@ -1,7 +1,7 @@
-"""Opening pictures, and refusing what has no well-defined hash.
+"""Opening pictures, and refusing pictures without a well-defined hash.
 
-Files come from strangers: only common formats are tried (Pillow also knows some that start other programs), and the
-size in the header is checked before a pixel is decoded.
+Files may come from anybody: only common formats are tried (for some others Pillow starts programs), and the size in the
+header is checked before a pixel is decoded.
 """
 
 import io
@@ -35,19 +35,19 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 @dataclass(frozen=True)
 class Reads:
-    """Which pictures an algorithm is defined on.
+    """The pictures for which an algorithm is defined.
 
     Parameters
     ----------
     modes
-        Pillow's names of their modes, after alpha was put on a background.
+        Pillow's names of the modes, after a picture with alpha was put on a background.
     alpha
-        Whether the algorithm says itself what alpha means; a background is then the caller's choice.
+        Whether the algorithm defines what alpha means, so that a background is not needed.
     formats
-        The file formats to name where a file is none of those that are read.
+        The file formats that an error names, where a file is of no format that is read.
     check
-        Refuses, before a pixel is decoded, what else it is not defined on: given the opened picture, and what to call
-        it in an error.
+        A function that refuses other pictures before a pixel is decoded. It gets the opened picture and its name for
+        error messages.
     """
 
     modes: tuple[str, ...]
@@ -57,7 +57,7 @@ class Reads:
 
 
 def open_picture(picture: Picture, reads: Reads, *, background: Background | None, max_pixels: int) -> "Image.Image":
-    """Return a loaded picture that `reads` allows; the other parameters and the errors are those of ``image_hash``."""
+    """Return a loaded picture that `reads` allows; other parameters and errors as for ``image_hash``."""
     check_integer(max_pixels, "max_pixels", 1, None)
     with needed_for("a hash of a picture", "hash"):
         import numpy as np  # noqa: F401
@@ -109,7 +109,7 @@ def _from_file(
     except Image.DecompressionBombError as error:
         raise InvalidImageError(
             f"{what} has more than {max_pixels} pixels or more than Pillow's own limit"
-            f" (twice PIL.Image.MAX_IMAGE_PIXELS): {error} Make the picture smaller, or raise both limits"
+            f" (twice PIL.Image.MAX_IMAGE_PIXELS): {error} Make the picture smaller, or raise both limits."
         ) from error
     except Exception as error:  # decoders of hostile bytes raise errors of any kind
         raise InvalidImageError(f"{what} is broken: {_reason(error)}") from error
@@ -124,7 +124,7 @@ def _check_header(image: "Image.Image", what: str, max_pixels: int) -> None:
         raise InvalidImageError(f"{what} is {width}x{height}; expected at least one pixel")
     if width * height > max_pixels:
         raise InvalidImageError(
-            f"{what} is {width}x{height}, {width * height} pixels; at most {max_pixels} are decoded: make the picture"
+            f"{what} is {width}x{height}, {width * height} pixels; expected at most {max_pixels}: make the picture"
             " smaller, or raise max_pixels if you trust its source"
         )
     try:
@@ -151,8 +151,8 @@ def _decoded(image: "Image.Image", what: str, reads: Reads, background: Backgrou
     if alpha and not (reads.alpha and background is None):
         if background is None:
             raise InvalidImageError(
-                f"{what} has alpha (mode {image.mode}), and what hides under transparent pixels would decide the hash;"
-                ' expected none: pass background="white", or hash image.convert("RGB") if all of it is opaque'
+                f"{what} has alpha (mode {image.mode}): invisible colours of transparent pixels would change the hash;"
+                ' pass background="white", or hash image.convert("RGB") if all pixels are opaque'
             )
         return _flattened(image, what, background)
     if background is not None:
@@ -217,7 +217,7 @@ def _from_array(array: object, max_pixels: int) -> "Image.Image":
     height, width = array.shape[:2]
     if height * width > max_pixels:
         raise InvalidImageError(
-            f"{found}, {height * width} pixels; at most {max_pixels} are hashed: make the picture smaller, or raise"
+            f"{found}, {height * width} pixels; expected at most {max_pixels}: make the picture smaller, or raise"
             " max_pixels"
         )
     return Image.fromarray(array)

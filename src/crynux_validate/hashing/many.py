@@ -1,8 +1,7 @@
-"""Distances of many hashes at once, on arrays of 64-bit integers.
+"""Distances of many hashes at once, with arrays of 64-bit integers.
 
-For who keeps a million hashes. Everything is one exclusive or and one count of bits, done in pieces that fit into the
-cache, so that it runs at the speed of memory and needs little of it; no index beats that before there are many
-millions. One pair, or two answers of a group, are faster in :mod:`crynux_validate.hashing.hamming`.
+For millions of hashes. Each distance is an exclusive or and a count of bits, computed in pieces that fit into the
+cache. For one pair, or two answers of a group, :mod:`crynux_validate.hashing.hamming` is faster.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,22 +22,22 @@ else:
     ManyHashes = object
 
 _AT_ONCE: Final = 2**15
-"""Distances that are counted at once: 256 KiB of 64-bit integers stay in the cache."""
+"""The number of distances that are counted at once: 256 KiB of 64-bit integers stay in the cache."""
 
 _WANTED: Final = "comparing many hashes"
 _SORTED_AT_ONCE: Final = 64
-"""So many hashes that are near wait until they are sorted."""
+"""The number of near hashes that are collected before they are sorted."""
 
 
 class Matches(NamedTuple):
-    """Hashes that were found, nearest first, those of one distance in the order of their indices.
+    """The hashes that a search found, nearest first, those of the same distance by index.
 
     Parameters
     ----------
     indices
-        Their places in what was searched, counted from 0; integers of shape (found,).
+        The indices of the hashes in the array that was searched; integers of shape (found,).
     distances
-        Their distances, 0..64; ``uint8`` of shape (found,).
+        The distances of the hashes, 0..64; ``uint8`` of shape (found,).
     """
 
     indices: "NDArray[np.intp]"
@@ -51,7 +50,7 @@ class Matches(NamedTuple):
 
 
 def hash_array(hashes: ManyHashes) -> "NDArray[np.uint64]":
-    """Turn hashes into an array of integers, which every function here takes without work.
+    """Return hashes as an array of integers, the form that the other functions use without a conversion.
 
     Parameters
     ----------
@@ -67,21 +66,21 @@ def hash_array(hashes: ManyHashes) -> "NDArray[np.uint64]":
     Raises
     ------
     InvalidInputError
-        For another type or dtype, a length that is no multiple of a hash's, digits that are none, and
+        For another type or dtype, a length that is not a multiple of 8 bytes, text that is not hexadecimal digits, and
         :class:`PerceptualHash` of different algorithms.
     """
     return _read(hashes, "hashes")[0]
 
 
 def hamming_distances(a: ManyHashes | SingleHash, b: ManyHashes | SingleHash) -> "NDArray[np.uint8]":
-    """Return the distances of hashes pair by pair, block by block.
+    """Return the distances of hashes, pair by pair.
 
     Parameters
     ----------
     a, b
-        As for `hash_array`. Shapes are broadcast as numpy does it: arrays of one shape are compared pair by pair, one
-        hash with each of many, the blocks of one score, of shape (images,), with those of each of many scores, of
-        shape (scores, images). Distances of blocks are never summed (protocol A3).
+        As for `hash_array`. The shapes are broadcast as in numpy: two arrays of one shape are compared pair by pair,
+        one hash with each of many, and one score of shape (images,) with each of many, of shape (scores, images).
+        Distances of images are never summed (protocol A3).
 
     Returns
     -------
@@ -110,7 +109,7 @@ def hamming_distances(a: ManyHashes | SingleHash, b: ManyHashes | SingleHash) ->
 
 
 def hamming_matrix(a: ManyHashes, b: ManyHashes | None = None) -> "NDArray[np.uint8]":
-    """Return the distance of every hash of `a` from every hash of `b`, or from every one of its own.
+    """Return the distance of every hash of `a` from every hash of `b`, or of `a` if `b` is left out.
 
     Parameters
     ----------
@@ -120,8 +119,8 @@ def hamming_matrix(a: ManyHashes, b: ManyHashes | None = None) -> "NDArray[np.ui
     Returns
     -------
     numpy.ndarray
-        ``uint8`` of shape (n, m): a byte for each pair, 100 MB for ten thousand hashes among themselves. Where only
-        the near ones count, `hashes_within` for each hash needs no such memory.
+        ``uint8`` of shape (n, m): a byte for each pair, 100 MB for ten thousand hashes and themselves. To find near
+        hashes only, call `hashes_within` for each hash, which needs less memory.
 
     Raises
     ------
@@ -133,7 +132,7 @@ def hamming_matrix(a: ManyHashes, b: ManyHashes | None = None) -> "NDArray[np.ui
 
 
 def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
-    """Find all hashes that are at most `distance` away from one.
+    """Find all hashes at a distance of at most `distance` from one hash.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
     many
         As for `hash_array`, of shape (hashes,).
     distance
-        0..64, itself included: two images agree under a threshold where the distance is at most threshold - 1.
+        0..64, inclusive. Two images agree under a threshold if their distance is at most threshold - 1.
 
     Raises
     ------
@@ -158,9 +157,9 @@ def hashes_within(one: SingleHash, many: ManyHashes, distance: int) -> Matches:
 
 
 def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
-    """Find the `k` hashes that are nearest to one; all of them where there are fewer.
+    """Find the `k` hashes that are nearest to one hash, or all of them if there are fewer.
 
-    Of hashes at the same distance those with lower indices come first, so that the result is the same everywhere.
+    Of hashes at the same distance, those with lower indices come first.
 
     Parameters
     ----------
@@ -195,7 +194,7 @@ def nearest_hashes(one: SingleHash, many: ManyHashes, k: int) -> Matches:
         if waiting > max(k, _SORTED_AT_ONCE):
             best = _nearest_first(found)
             found, waiting = [Matches(best.indices[:k], best.distances[:k])], 0
-            if len(best.distances) >= k:  # who comes later must be nearer than the last of them
+            if len(best.distances) >= k:  # later hashes must be nearer than the last of these
                 limit = int(best.distances[k - 1])
     best = _nearest_first(found)
     return Matches(best.indices[:k], best.distances[:k])
@@ -218,7 +217,7 @@ def _from_one(one: SingleHash, many: ManyHashes) -> "Iterator[tuple[int, NDArray
 
 
 def _below(distances: "NDArray[np.uint8]", limit: int) -> "NDArray[np.intp]":
-    """Return where distances are below a limit; mostly they are nowhere, which the smallest one says sooner."""
+    """Return the indices of distances below a limit. Mostly there are none, which the minimum shows faster."""
     import numpy as np
 
     if distances[distances.argmin()] >= limit:
@@ -256,7 +255,7 @@ def _count(
 
 
 def _read(hashes: ManyHashes | SingleHash, what: str) -> "tuple[NDArray[np.uint64], str | None]":
-    """Return hashes as integers, and their algorithm where they say it."""
+    """Return hashes as integers, and their algorithm, or None if it is unknown."""
     with needed_for(_WANTED, "ledger"):
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""The value that hashing a picture gives."""
+"""The hash of a picture."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from crynux_validate.errors import InvalidInputError
 class PerceptualHash:
     """A perceptual hash of one picture.
 
-    Two are equal where bits and algorithm are: the margin says how far to trust the bits, not what they are.
+    Two hashes are equal if their bits and algorithms are equal. The margin does not matter.
 
     Parameters
     ----------
     bits
-        8 bytes, first bit highest, row by row from the lowest frequency.
+        8 bytes, the most significant bit first, row by row from the lowest frequency.
     algorithm
-        The id that stands for exactly these bits; hashes of two algorithms are never compared (protocol A1).
+        The id of the algorithm. Hashes of two algorithms are never compared (protocol A1).
     margin
-        The smallest gap between a coefficient and the median, 0 or more, in the unit of the algorithm's unscaled
-        DCT-II (a picture of 8-bit samples has a first coefficient of 4096 times its mean). The nearer to 0, the less
-        noise flips a bit. It needs the picture: it is for the node to look at, not for a judge (protocol A2).
+        The smallest gap between a coefficient and the median, 0 or more, in units of the algorithm's unscaled DCT-II
+        (the first coefficient of a picture of 8-bit samples is 4096 times the picture's mean). The smaller the margin,
+        the less noise flips a bit. Only a program that has the picture knows it (protocol A2).
 
     Raises
     ------
@@ -36,7 +36,7 @@ class PerceptualHash:
     margin: float = field(compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a hash."""
+        """Check the fields."""
         if not isinstance(self.bits, bytes) or len(self.bits) != HASH_BYTES:
             raise InvalidInputError(f"bits are {shorten(self.bits)}; expected {HASH_BYTES} bytes")
         if self.algorithm not in IMAGE_ALGORITHMS:
@@ -51,7 +51,7 @@ class PerceptualHash:
 
     @property
     def degenerate(self) -> bool:
-        """Whether the picture was too plain to tell from others: set bits outside 24..40 (protocol A2)."""
+        """Whether the picture is too plain to tell from others: fewer than 24 or more than 40 bits are set (A2)."""
         return degenerate_bits(self.bits)
 
     def __repr__(self) -> str:
@@ -68,12 +68,12 @@ class PerceptualHash:
 
 
 def degenerate_bits(bits: bytes) -> bool:
-    """Whether 8 bytes have fewer or more set bits than a telling picture has."""
+    """Whether fewer than 24 or more than 40 bits of the 8 bytes are set (protocol A2)."""
     low, high = DEGENERATE_OUTSIDE
     return not low <= int.from_bytes(bits, "big").bit_count() <= high
 
 
 def unknown_algorithm(algorithm: object) -> InvalidInputError:
-    """Name an algorithm that does not exist, and those that do."""
+    """Return the error for an unknown algorithm, which names the known ones."""
     known = ", ".join(repr(name) for name in IMAGE_ALGORITHMS)
-    return InvalidInputError(f"algorithm is {shorten(algorithm)}; the known image hashes are {known}")
+    return InvalidInputError(f"algorithm is {shorten(algorithm)}; expected one of {known}")

@@ -24,7 +24,7 @@ _LOW: Final = 8
 _MIDDLE: Final = _LOW * _LOW // 2
 
 _SURE: Final = 1e-6
-"""Where the two middle coefficients are farther apart, how sums were rounded decides nothing.
+"""If the two middle coefficients are farther apart than this, the rounding of sums cannot change the hash.
 
 Samples are at most 255, so coefficients at most 2^20. Errors of a matrix product and of the transform are below 2e-8.
 """
@@ -48,7 +48,7 @@ def phash_1(image: "Image.Image") -> PerceptualHash:
     Raises
     ------
     PipelineError
-        The installed Pillow reduces pictures otherwise.
+        If the installed Pillow makes pictures smaller with other samples.
     """
     import numpy as np
 
@@ -66,7 +66,7 @@ def phash_1(image: "Image.Image") -> PerceptualHash:
 
 
 def _reduced(image: "Image.Image") -> "NDArray[np.uint8]":
-    """Return 32x32 samples of grey. Two calls, because the order of one call's passes depends on Pillow's version."""
+    """Return 32x32 grey samples. Two calls: in one, the order of the axes depends on the version of Pillow."""
     import numpy as np
     from PIL import Image
 
@@ -85,7 +85,7 @@ def _middle(values: "NDArray[np.float64]") -> list[float]:
 
 @cache
 def _check_pillow() -> None:
-    """Refuse a Pillow whose grey or Lanczos has other bits: a hash of it would be of another algorithm."""
+    """Refuse a Pillow whose grey or Lanczos gives other bits, since its hashes would not be ``phash/1``."""
     import PIL
     from PIL import Image
 
@@ -95,8 +95,8 @@ def _check_pillow() -> None:
         found.update(_reduced(Image.frombytes("RGB", size, samples)).tobytes())
     if found.hexdigest() != _REDUCED_BY_PILLOW:
         raise PipelineError(
-            f"the installed Pillow {PIL.__version__} makes pictures smaller with other samples than Pillow 9.5 to 13,"
-            " which phash/1 is defined by: pip install 'pillow==13.0.0'"
+            f"the installed Pillow {PIL.__version__} gives other hashes than Pillow 9.5 to 13, which phash/1 is defined"
+            " by: pip install 'pillow==13.0.0'"
         )
 
 

@@ -1,9 +1,9 @@
 """``phash-go/1``: exactly the bits that nodes of the live network submit.
 
-They call the Go package goimagehash (``PerceptionHash``, version 1.1.0, on amd64) on the PNG files that they made. Its
-two steps that round, reducing the picture and the cosine transform, are done here in the same order of operations:
-the first in integers, the second in float64 sums, differences and quotients, which IEEE 754 defines to the last bit. So
-no processor and no numeric library changes a hash.
+These nodes call the Go package goimagehash (``PerceptionHash``, version 1.1.0, on amd64) on the PNG files that they
+made. Two of its steps round: making the picture smaller, and the cosine transform. Both are computed here in the same
+order, the first in integers, the second in float64 sums, differences and quotients, which IEEE 754 defines to the last
+bit. So the hash does not depend on the processor or on a numeric library.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,10 +35,10 @@ _MAX_SIDE: Final = 2**20
 """From twice this on, the original's 32-bit sums overflow."""
 
 _AT_ONCE: Final = 3 * 2**15
-"""How many samples are held as floating-point numbers at once, as float32 in 384 KiB of the cache.
+"""The number of samples that are floating-point numbers at once: as float32 they take 384 KiB of the cache.
 
-Much more, and OpenBLAS splits products among threads of its own, which spin while they wait for each other: where other
-work keeps processors busy, a product then takes hundreds of times as long. It starts at 2^19 multiplications.
+For larger products (from 2^19 multiplications) OpenBLAS starts threads of its own, which spin while they wait for each
+other. On a busy machine such a product takes hundreds of times as long.
 """
 
 _BLOCK: Final = 16
@@ -47,7 +47,7 @@ _BLOCK: Final = 16
 _CACHED_SIDE: Final = 4096
 
 _SURE: Final = 1e-3
-"""Where the two middle coefficients are farther apart, how sums were rounded decides nothing.
+"""If the two middle coefficients are farther apart than this, the rounding of sums cannot change the hash.
 
 Samples are at most 256, so coefficients at most 2^20. Summed as a matrix product their errors are below 2e-8. The
 recursion divides by at least 0.049, 0.098, ... 1.41 on its way, which enlarges an error 2,500 times at most and bounds
@@ -66,9 +66,9 @@ def phash_go_1(image: "Image.Image") -> PerceptualHash:
     Parameters
     ----------
     image
-        A checked picture (:func:`crynux_validate.hashing.images.open_picture` with `READS`). Alpha counts as the
-        original counts it: colours are multiplied by it, as if the picture lay on black. A picture in memory has the
-        hash of the PNG file that it can be saved as.
+        A checked picture (:func:`crynux_validate.hashing.images.open_picture` with `READS`). Colours are multiplied by
+        alpha, as in goimagehash: the background is black. A picture in memory has the hash of the PNG file that it can
+        be saved as.
 
     References
     ----------
@@ -100,34 +100,34 @@ def _middle(values: "NDArray[np.float64]") -> list[float]:
 
 
 def _check(image: "Image.Image", what: str) -> None:
-    """Refuse what the original reads otherwise than Pillow does, before a pixel is decoded."""
+    """Refuse pictures that Go decodes otherwise than Pillow, before a pixel is decoded."""
     if image.format not in (None, "PNG"):
         reason = (
-            "decoders of JPEG differ in the last bits of their samples"
+            "JPEG decoders differ in the last bits of samples"
             if image.format in ("JPEG", "MPO")
-            else "other formats reach the original's arithmetic in other forms"
+            else "the live network hashes other formats with other arithmetic"
         )
         raise InvalidImageError(
-            f"{what} is a {image.format} file; phash-go/1 is defined on PNG files and pictures in memory, because"
-            f" {reason}: to hash the pixels as Pillow decodes them, pass image.convert('RGB')"
+            f"{what} is a {image.format} file; phash-go/1 takes PNG files and pictures in memory only, because"
+            f" {reason}: to hash the pixels that Pillow decodes, pass image.convert('RGB')"
         )
     if max(image.size) > _MAX_SIDE:
         raise InvalidImageError(
-            f"{what} is {image.width}x{image.height}; phash-go/1 is defined up to {_MAX_SIDE} pixels a side, because"
-            " the original's 32-bit sums overflow not far above: make the picture smaller"
+            f"{what} is {image.width}x{image.height}; phash-go/1 takes at most {_MAX_SIDE} pixels along a side (sums of"
+            " 32 bits overflow in larger pictures): make the picture smaller"
         )
     # How the file holds its samples is known until it is decoded; afterwards it is a picture of 8-bit samples.
     raw = next((str(tile[3]) for tile in getattr(image, "tile", ())), "")
     keyed = "transparency" in image.info
     if (raw.endswith("16B") and image.mode != "I;16") or (image.mode == "I;16" and keyed):
         raise InvalidImageError(
-            f"{what} has 16-bit samples of colour or with alpha, on which phash-go/1 is not defined (Pillow keeps 8 of"
-            " the bits): save the picture with 8 bits"
+            f"{what} has 16-bit samples with colour or alpha, of which Pillow reads 8 bits only; phash-go/1 needs all:"
+            " save the picture with 8 bits"
         )
     if keyed and (raw in ("L;2", "L;4") or image.mode == "1"):
         raise InvalidImageError(
-            f"{what} is grey with fewer than 8 bits and a transparent shade, on which phash-go/1 is not defined: save"
-            " the picture with 8 bits"
+            f"{what} is grey with fewer than 8 bits and a transparent shade, which phash-go/1 does not take: save the"
+            " picture with 8 bits"
         )
 
     match image.mode, image.info.get("transparency"):
@@ -139,8 +139,8 @@ def _check(image: "Image.Image", what: str) -> None:
             pass
         case mode, key:
             raise InvalidImageError(
-                f"{what} has mode {mode} and as its transparent colour {shorten(key)}, which is none of that mode:"
-                " delete image.info['transparency'], or pass image.convert('RGBA')"
+                f"{what} has the transparent colour {shorten(key)}, which the mode {mode} does not have: delete"
+                " image.info['transparency'], or pass image.convert('RGBA')"
             )
 
 

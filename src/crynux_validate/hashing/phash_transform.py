@@ -1,9 +1,9 @@
 """The cosine transform of ``phash/1``, with its operations in one fixed order.
 
-Coefficients that are equal on paper, as those of a flat or symmetric picture are, differ in the last bit by how their
-sums were rounded, and that bit decides the hash. This is the order of the pocketfft library as scipy 1.4 to 1.17 has
-it: an inverse real Fourier transform of half the symmetric sequence, by radix 2, 4 and 4. Each operation is one IEEE
-754 sum, difference or product, so that every processor and every numpy gives the same bits.
+Coefficients of a flat or symmetric picture can be equal in theory. The rounding of their sums then decides the last
+bit, and this bit decides the hash. The order here is that of the pocketfft library in scipy 1.4 to 1.17: an inverse
+real Fourier transform of half the symmetric sequence, by radix 2, 4 and 4. Each operation is one IEEE 754 sum,
+difference or product, so every processor and every version of numpy gives the same bits.
 """
 
 from functools import cache

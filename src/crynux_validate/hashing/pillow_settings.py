@@ -1,7 +1,7 @@
-"""What a program may have set for all of Pillow, and what must decide no hash.
+"""Settings of Pillow and of warnings that a program may have changed, and that must not change a hash.
 
-Pillow keeps such settings in variables of its modules, and Python keeps the filters of warnings in one list: they hold
-for all threads, so a change is kept short and put back.
+Pillow has its settings in variables of modules, and Python has one list of warning filters. Both apply to all threads,
+so they are changed for a short time only and then restored.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ def quiet() -> Iterator[None]:
 
 
 def never_raising() -> contextlib.AbstractContextManager[None]:
-    """Hide warnings only where a filter turns some into errors, which would refuse a file that is read elsewhere."""
+    """Hide warnings if a filter makes errors of some, since a file would be refused that other programs read."""
     if any(action == "error" for action, *_ in warnings.filters):
         return quiet()
     return contextlib.nullcontext()
@@ -33,7 +33,7 @@ def never_raising() -> contextlib.AbstractContextManager[None]:
 class _WholeFiles:
     """Switches `LOAD_TRUNCATED_IMAGES` off for as long as any thread of this library decodes a file.
 
-    Where it is on, Pillow fills what a file lacks with grey, ignores checksums, and half a file gets a hash.
+    If it is on, Pillow fills missing pixels with grey and ignores checksums, so that half a file would get a hash.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class _WholeFiles:
         Raises
         ------
         PipelineError
-            Another thread switched it on meanwhile.
+            If another thread switched it on during the call.
         """
         from PIL import ImageFile
 
@@ -71,8 +71,8 @@ class _WholeFiles:
                 switched_on = self._times_switched_on != before
         if switched_on:
             raise PipelineError(
-                "PIL.ImageFile.LOAD_TRUNCATED_IMAGES was switched on while a picture was decoded, and half a file gets"
-                " a hash then: set it once, before pictures are hashed"
+                "PIL.ImageFile.LOAD_TRUNCATED_IMAGES was switched on while a picture was decoded, so half a file could"
+                " get a hash: set it before pictures are hashed"
             )
 
     def _look(self) -> None:

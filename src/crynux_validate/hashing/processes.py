@@ -1,8 +1,8 @@
-"""Hashing files in several processes: threads of one process wait for each other here and there, these do not.
+"""Hashing files in several processes, which do not wait for each other as threads of one process do.
 
-The caller's process takes part and begins at once; the others join it when they have loaded their libraries, so that a
-short list waits for nothing. They are started as programs of their own and not by multiprocessing: a script needs no
-``if __name__ == "__main__"``, and nothing of the caller's is run twice.
+The caller's process begins to hash at once, so a short list does not wait for the others, which load their libraries
+first. They are separate programs, not started by multiprocessing: a script needs no ``if __name__ == "__main__"``, and
+no code of the caller runs twice.
 """
 
 import contextlib
@@ -211,7 +211,7 @@ class _Helper:
                         stdout=subprocess.PIPE,
                     )
             except (OSError, TypeError) as error:  # TypeError: a program that Python is built into has no executable
-                self._work.fail([], PipelineError(f"a process for hashing could not be started: {error}; pass threads"))
+                self._work.fail([], PipelineError(f"a process for hashing could not be started: {error}; use threads"))
                 return
         with process:
             pictures: list[tuple[int, Picture]] = []
@@ -259,8 +259,8 @@ def _death(process: "subprocess.Popen[bytes]", pictures: list[tuple[int, Picture
     names = [repr(file) if isinstance(file := _file(picture), str) else f"picture {at}" for at, picture in pictures]
     doing = f"hashed {' or '.join(names)}" if names else "loaded its libraries"
     return PipelineError(
-        f"a process for hashing ended with code {process.wait()} while it {doing}; what it printed is on standard"
-        " error: pass threads to hash in this process"
+        f"a process for hashing ended with code {process.wait()} while it {doing}; see standard error for what it"
+        " printed, or use threads"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every image hash by its id; a new one is one file in this folder and one line here."""
+"""Every image hash by its id. A new hash needs one file in this folder and one line here."""
 
 import os
 import threading
@@ -31,37 +31,35 @@ def image_hash(
     background: Background | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> PerceptualHash:
-    """Reduce a picture to 64 bits that stay nearly the same when the picture nearly does.
+    """Return the perceptual hash of a picture: 64 bits that hardly change if the picture hardly changes.
 
     Parameters
     ----------
     image
         A Pillow image; a numpy array of uint8 with shape (height, width) for grey or (height, width, 3) for RGB; the
-        path of a file; or the bytes of a file (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM). The stored pixels count: an
-        EXIF orientation is ignored.
+        path of a file; or the bytes of a file (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM). An EXIF orientation is ignored.
     algorithm
-        The id of the hash: ``phash/1`` is what the Python library ImageHash computes with Pillow 9.5 to 12,
-        whatever the installed version; ``phash-go/1`` is what the nodes of the live network submit, of PNG files and
-        pictures in memory only. Hashes of the two are never compared.
+        The id of the hash. ``phash/1`` is the hash of the Python library ImageHash with Pillow 9.5 to 12; it does not
+        depend on the installed versions. ``phash-go/1`` is the hash that nodes of the live network submit; it takes PNG
+        files and pictures in memory only. Hashes of the two are never compared.
     background
-        ``phash/1`` refuses a picture with alpha, since what hides under transparent pixels would decide the bits, and
-        ``phash-go/1`` takes it as if it lay on black. A Pillow colour here (``"white"``, ``"#808080"``,
-        ``(255, 255, 255)``) puts it on that ground instead.
+        The colour behind transparent pixels, in a form that Pillow knows: ``"white"``, ``"#808080"``,
+        ``(255, 255, 255)``. Without it ``phash/1`` refuses a picture with alpha, and ``phash-go/1`` takes black.
     max_pixels
-        The largest width x height that is decoded; a file's header is asked before its pixels are read.
+        The largest width x height that is decoded. It is checked before pixels are read.
 
     Raises
     ------
     InvalidImageError
-        Not a picture, a broken or truncated file, several frames, alpha without a background, no pixels or too many,
-        samples or a file format that the algorithm is not defined on.
+        For an `image` that is not a picture, a broken or truncated file, several frames, alpha without a background, no
+        pixels or too many, and samples or a file format that the algorithm does not take.
     InvalidInputError
-        An unknown algorithm or background, or a limit below 1.
+        For an unknown algorithm or background, or a limit below 1.
     MissingExtraError
-        numpy or Pillow is not installed: the extra ``hash`` brings both.
+        If numpy or Pillow is not installed; both are in the extra ``hash``.
     PipelineError
-        The installed Pillow reduces pictures otherwise than ``phash/1`` is defined; or another thread told Pillow to
-        accept half a file meanwhile.
+        If the installed Pillow gives other bits than ``phash/1`` has, or another thread switched on Pillow's
+        ``LOAD_TRUNCATED_IMAGES`` during the call.
     """
     known = _HASHES.get(algorithm) if isinstance(algorithm, str) else None
     if known is None:
@@ -109,40 +107,42 @@ def image_hashes(
     on_result: OnResult | None = None,
     return_errors: bool = False,
 ) -> list[PerceptualHash] | list[PerceptualHash | InvalidImageError]:
-    """Hash many pictures at once, each as `image_hash` does, in the order that they were given in.
+    """Hash many pictures at once, each like `image_hash`, and return the hashes in the order of the pictures.
 
-    Threads need no starting and are the default. Most of the time of a file goes into decoding it, where they do not
-    wait for each other, but not all of it: for hundreds of files, processes are faster.
+    Threads are the default. For hundreds of files, processes are faster: decoding files is most of the work, and
+    threads have to wait for each other during a part of it.
 
     Parameters
     ----------
     images
-        What `image_hash` takes; paths of files for choice, of which no more are open than are hashed at the same time.
+        Pictures as for `image_hash`, best as paths: only the files that are hashed at the moment are then open.
     algorithm, background, max_pixels
         As for `image_hash`.
     threads
-        How many are hashed at the same time, 1 or more; as many as the machine has processors by default.
+        The number of pictures that are hashed at the same time, 1 or more; by default the number of processors.
     processes
-        Instead of `threads`: how many processes hash, 1 or more, this one among them. The others take half a second to
-        load their libraries and join then. They hash files; pictures in memory are hashed in this process. A script
-        needs no ``if __name__ == "__main__"`` for it.
+        Instead of `threads`: the number of processes, 1 or more, with the calling one. The others need half a second
+        to start. They hash files; pictures in memory are hashed in the calling process. A script needs no
+        ``if __name__ == "__main__"`` for this.
     on_result
-        Called for each picture as soon as it is hashed, with its place (counted from 0) and its result: in the caller's
-        thread, in the order of the pictures. After Ctrl-C it is called for those that were hashed by then, before
-        ``KeyboardInterrupt`` is raised; what it was called for then may have gaps, and one place may come twice.
+        Called for each picture as soon as it is hashed, with its index and its result, in the caller's thread, in the
+        order of the pictures. After Ctrl-C it is also called for all pictures that were hashed by then, before
+        ``KeyboardInterrupt`` is raised; these calls can leave out pictures, and can repeat one.
     return_errors
-        Give the error in the place of a picture that cannot be hashed, and go on; otherwise the first one is raised.
+        If True, the result of a picture that cannot be hashed is the error. If False, the first error is raised.
 
     Raises
     ------
     InvalidImageError, InvalidInputError
-        As for `image_hash`; and for threads or processes below 1, or both.
+        As for `image_hash`; and for threads or processes below 1, or both together.
     MissingExtraError, PipelineError
-        As for `image_hash`; and a process could not be started, or died: the message names the files it was hashing.
+        As for `image_hash`; and if a process could not be started or died. The message names the files that it had.
     """
 
     if isinstance(images, str | bytes) or not isinstance(images, Iterable):
-        raise InvalidInputError(f"images is {shorten(images)}; expected a list of pictures (of one: image_hash)")
+        raise InvalidInputError(
+            f"images is {shorten(images)}; expected a list of pictures (for one picture: image_hash)"
+        )
     for value, what in ((threads, "threads"), (processes, "processes")):
         if value is not None:
             check_integer(value, what, 1, None)

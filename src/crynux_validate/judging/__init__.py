@@ -1,8 +1,7 @@
-"""Do the answers of a group agree, and who was right? (protocol J1-J6)
+"""Judging the answers of a group: which of them agree, and who is paid or slashed (protocol J1-J7).
 
-`judge` is pure: it sees answers, nothing else, and the order of the members never matters. `judge_many` judges many
-groups at once; it is imported when it is first used, since it loads numpy. `judge`, `CentreRule`, `Verdict`, `Outcome`
-and `Finding` are in `crynux_validate`.
+`judge` depends on the answers only, and never on the order of the members. `judge_many` judges many groups at once; it
+loads numpy when it is first used. `judge`, `CentreRule`, `Verdict`, `Outcome` and `Finding` are in `crynux_validate`.
 """
 
 import crynux_validate.lazy as _lazy

@@ -1,7 +1,6 @@
-"""Many groups at once: arrays in, findings out, the verdicts of `CentreRule` (protocol J1-J6).
+"""Judging many groups at once with arrays, with the verdicts of `CentreRule` (protocol J1-J6).
 
-For who goes through a whole history: an audit, a simulation, the choice of a threshold. One group is judged faster, and
-more readably, by `judge`.
+For simulations, the choice of a threshold, and checks of a whole history. For one group `judge` is faster.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,13 +21,13 @@ from crynux_validate.shown import Shown
 from crynux_validate.tasks import MAX_IMAGES
 
 OUTCOMES: Final = tuple(Outcome)
-"""What the numbers in `Verdicts.outcomes` stand for."""
+"""The meaning of the numbers in `Verdicts.outcomes`."""
 
 FINDINGS: Final = tuple(Finding)
-"""What the numbers in `Verdicts.findings` stand for."""
+"""The meaning of the numbers in `Verdicts.findings`."""
 
 _AT_ONCE: Final = 4096
-"""Groups that are judged together: their arrays fit a processor's cache."""
+"""The number of groups that are judged together, so that their arrays fit a processor's cache."""
 
 _OUTCOME: Final = {outcome: np.uint8(at) for at, outcome in enumerate(OUTCOMES)}
 _FINDING: Final = {finding: np.uint8(at) for at, finding in enumerate(FINDINGS)}
@@ -44,17 +43,17 @@ class MemberKind(IntEnum):
     SCORE = 0
     MALFORMED = 1
     SCHEMA = 2
-    """The report of an invalid task with the code ``schema``; the next two likewise."""
+    """An error report with the code ``schema``; the next two have the codes ``limits`` and ``unsupported``."""
     LIMITS = 3
     UNSUPPORTED = 4
     FAILED = 5
-    """The report of a machine that could not run the task."""
+    """An error report with the code ``failed``: the machine could not run the task."""
     ABSENT = 6
     WITHHELD = 7
 
     @classmethod
     def of(cls, member: Member) -> "MemberKind":
-        """Return the kind of a member that `judge` would take."""
+        """Return the kind of a member, which is given as for `judge`."""
         match member:
             case ErrorReport():
                 return cls[member.code.upper()]
@@ -99,22 +98,22 @@ _WITH_CENTRE: Final = _table(
         MemberKind.WITHHELD: Finding.WITHHELD,
     }
 )
-"""Of a score only where it is neither valid nor invalid."""
+"""The finding of each kind of member; of a score only if it is neither valid nor invalid."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verdicts(Shown):
-    """What `judge_many` says of each group.
+    """The verdicts of `judge_many`.
 
     Parameters
     ----------
     outcomes
-        uint8 of shape (groups,): places in `OUTCOMES`.
+        uint8 of shape (groups,): indices into `OUTCOMES`.
     findings
-        uint8 of shape (groups, members): places in `FINDINGS`.
+        uint8 of shape (groups, members): indices into `FINDINGS`.
     delivered
-        int8 of shape (groups,): which member's score is delivered (J6), the first of those with equal ones; -1 where
-        the outcome is not ``VALIDATED``.
+        int8 of shape (groups,): the index of the member whose score is delivered (protocol J6), the first one of equal
+        scores; -1 if the outcome is not ``VALIDATED``.
     """
 
     outcomes: Bytes
@@ -125,19 +124,19 @@ class Verdicts(Shown):
         return len(self.outcomes)
 
     def ended(self, outcome: Outcome) -> Bools:
-        """Which groups have this outcome: bool of shape (groups,)."""
+        """Return which groups have this outcome: bool of shape (groups,)."""
         check_type(outcome, Outcome, "the outcome", "an outcome, like Outcome.VALIDATED")
         ended: Bools = self.outcomes == _OUTCOME[outcome]
         return ended
 
     def found(self, finding: Finding) -> Bools:
-        """Which members have this finding: bool of shape (groups, members)."""
+        """Return which members have this finding: bool of shape (groups, members)."""
         check_type(finding, Finding, "the finding", "a finding, like Finding.INVALID")
         found: Bools = self.findings == _FINDING[finding]
         return found
 
     def count(self) -> dict[str, int]:
-        """How often each outcome and each finding occurs, by name."""
+        """Return how often each outcome and each finding occurs, by name."""
         outcomes = {outcome.value: int(self.ended(outcome).sum()) for outcome in OUTCOMES}
         return outcomes | {finding.value: int(self.found(finding).sum()) for finding in FINDINGS}
 
@@ -152,17 +151,17 @@ class Verdicts(Shown):
 def judge_many(
     hashes: Hashes, kinds: npt.NDArray[np.integer] | None = None, rule: CentreRule | None = None
 ) -> Verdicts:
-    """Judge many groups of image scores at once, as `judge` would each of them.
+    """Judge many groups of image scores at once, with the same verdicts as `judge`.
 
     Parameters
     ----------
     hashes
-        uint64 of shape (groups, members, images): each member's perceptual hashes, first bit highest
-        (`ImageScore.blocks`), all of one algorithm; 3, 5, 7 or 9 members, 1 to 16 images. What stands where a member
-        has no score does not matter.
+        uint64 of shape (groups, members, images): each member's perceptual hashes, the most significant bit first
+        (`ImageScore.blocks`), all of one algorithm; 3, 5, 7 or 9 members, 1 to 16 images. The numbers of a member
+        without a score are ignored.
     kinds
-        Integers of shape (groups, members): what each member did (`MemberKind`). All gave scores if left out. A score
-        of another length or algorithm than its task's is ``MALFORMED`` (A3, C4).
+        Integers of shape (groups, members): the `MemberKind` of each member. If left out, every member has a score. A
+        score of another length or algorithm than its task's is ``MALFORMED`` (protocol A3, C4).
     rule
         `CentreRule()` if left out.
 
@@ -174,14 +173,11 @@ def judge_many(
     Raises
     ------
     InvalidInputError
-        For arrays of other types or shapes, a number that is no `MemberKind`, and another rule than `CentreRule`.
+        For arrays of other types or shapes, an unknown `MemberKind`, and another rule than `CentreRule`.
     """
     rule = CentreRule() if rule is None else rule
     if not isinstance(rule, CentreRule):
-        raise InvalidInputError(
-            f"rule is {shorten(rule)}; many groups at once are judged by this library's rule only, like "
-            "CentreRule(threshold=16)"
-        )
+        raise InvalidInputError(f"rule is {shorten(rule)}; expected a CentreRule, like CentreRule(threshold=16)")
     _check_hashes(hashes)
     kinds = _checked_kinds(kinds, hashes.shape[:2])
     count, members = kinds.shape
@@ -197,28 +193,28 @@ def judge_many(
 def judge_thresholds(
     hashes: Hashes, thresholds: Sequence[int], *, safety_checker: bool = True
 ) -> Iterator[tuple[int, Bools, Bytes]]:
-    """Judge groups in which everybody gave a score under many thresholds, each with every slash threshold at once.
+    """Judge groups in which every member has a score, under many thresholds and all slash thresholds.
 
     Parameters
     ----------
     hashes
         As for `judge_many`.
     thresholds
-        1 to 64, each.
+        Integers from 1 to 64.
     safety_checker
-        As of `CentreRule`.
+        As for `CentreRule`.
 
     Yields
     ------
     tuple
-        The threshold; which members are ``VALID``, bool of shape (groups, members); and up to which slash threshold
-        each of them would be ``INVALID``, uint8 of the same shape, 0 where none of them slashes it. A slash threshold
-        is never below the threshold.
+        The threshold; which members are ``VALID``, bool of shape (groups, members); and the largest slash threshold
+        with which each member is ``INVALID``, uint8 of the same shape, 0 if there is none. A slash threshold is never
+        below the threshold.
 
     Raises
     ------
     InvalidInputError
-        As of `judge_many` and `CentreRule`.
+        As for `judge_many` and `CentreRule`.
     """
     _check_hashes(hashes)
     apart = _apart(hashes)
@@ -339,7 +335,6 @@ def _checked_kinds(kinds: object, shape: tuple[int, ...]) -> Bytes:
     if not known.all():
         group, member = (int(at) for at in np.argwhere(~known)[0])
         raise InvalidInputError(
-            f"kinds[{group}, {member}] is {kinds[group, member]}; expected what a member did, 0 to "
-            f"{len(MemberKind) - 1} (MemberKind)"
+            f"kinds[{group}, {member}] is {kinds[group, member]}; expected a MemberKind, 0 to {len(MemberKind) - 1}"
         )
     return kinds.astype(np.uint8)

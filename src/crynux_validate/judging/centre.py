@@ -1,4 +1,4 @@
-"""The rule of this library (protocol J1-J6)."""
+"""The rule of this library (protocol J1-J7)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,38 +27,38 @@ With 58 photographs a chance of up to 1 in 420 cannot be ruled out (`false_accep
 """
 
 DEFAULT_SLASH_THRESHOLD: Final = 24
-"""98% of pairs of parts of unrelated photographs are this far apart or farther (protocol J2)."""
+"""98% of pairs of parts of unrelated photographs are at least so far apart (protocol J2)."""
 
 Distances = Mapping[str, Mapping[str, int | None]]
-"""For each node the similarity score of its score to every other; None where the two cannot be compared."""
+"""For each pair of nodes the similarity score of their scores; None if these cannot be compared."""
 
 
 @dataclass(frozen=True)
 class CentreRule:
-    """The rule of this library: what agrees with a score that a quorum agrees with is valid (J1-J6).
+    """The rule of this library (protocol J1-J7).
+
+    A score is a centre if a quorum of the members agrees with it. Scores that agree with a centre are valid.
 
     Parameters
     ----------
     threshold
-        Two images agree where every distance is strictly less; 1 to 64.
+        Two image scores agree if the distance of every image is strictly less; 1 to 64.
     slash_threshold
-        A score is slashed only where it is at least this far from the delivered one; at least `threshold`, at most 64.
-        By default the larger of 24 and `threshold`.
+        A score is slashed only if it is at least so far from the delivered score; from `threshold` to 64. The default
+        is the larger of 24 and `threshold`.
     safety_checker
-        Whether the task has a safety checker. Near its limit the checker blanks the picture of one honest machine and
-        not that of another, so a block counts for a slash only where neither score is degenerate. False: also where
-        only the delivered score is not. A ledger sets it from the task. Where nobody says which task it was, True
-        slashes no honest node, and no cheat that hands in a blank picture either.
-
+        Whether the task has a safety checker, which can blank the picture of one honest machine and not that of
+        another. If True, an image counts for a slash only if neither hash is degenerate. If False, the delivered hash
+        alone must not be degenerate. A ledger sets it from the task. If the task is unknown, True slashes no honest
+        node for a blank picture, but also no cheat that submits one.
     keyed_limits
-        Where members answered twice with ``keyed/1``: `KeyedTolerance.for_task` (J7).
+        The limits of the bands if members gave second answers of ``keyed/1``: `KeyedTolerance.for_task` (J7).
 
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64, a slash threshold below it, a safety_checker that is neither True nor False, and
-        limits that are none; when it judges, where some scores have a second answer and others have none, and for
-        ``keyed/1`` without limits.
+        For a threshold outside 1..64, a slash threshold below it, a `safety_checker` that is not a bool, and invalid
+        limits; in `judge`, if only some of the scores have a second answer, and for ``keyed/1`` without limits.
     """
 
     threshold: int = DEFAULT_THRESHOLD
@@ -78,17 +78,17 @@ class CentreRule:
             check_limits(self.keyed_limits)
         if self.slashes_from < self.threshold:
             raise InvalidInputError(
-                f"slash_threshold is {self.slash_threshold}, below the threshold {self.threshold}: a score that counts "
-                "as the same would be slashed; raise it to the threshold or above"
+                f"slash_threshold is {self.slash_threshold}; expected at least the threshold, {self.threshold}: scores "
+                "that agree cannot be slashed"
             )
 
     @property
     def slashes_from(self) -> int:
-        """The slash threshold, with the default filled in."""
+        """The slash threshold, or its default."""
         return self.threshold if self.slash_threshold is None else self.slash_threshold
 
     def judge(self, members: Mapping[str, Member]) -> Verdict:
-        """Return the verdict on the members of a group, as `judge` takes them."""
+        """Return the verdict on the members of a group, which are given as for `judge`."""
         check_members(members)
         quorum = len(members) // 2 + 1
         scores, seconds = _scores(members)
@@ -108,7 +108,7 @@ class CentreRule:
         return self._without_centre(members, quorum)
 
     def _agree_again(self, seconds: Mapping[str, KeyedScore], node: str, other: str) -> bool:
-        """Whether what two members said in the second round agrees as well, where there is one (J7)."""
+        """Whether the second answers of two members agree; True if there was no second round (J7)."""
         return not seconds or keyed_agree(seconds[node], seconds[other], self.keyed_limits)
 
     def _validated(
@@ -141,22 +141,22 @@ class CentreRule:
                 else:
                     findings[node] = Finding.BORDERLINE
             elif isinstance(member, Malformed) or (isinstance(member, ErrorReport) and member.invalid_task):
-                findings[node] = Finding.INVALID  # J2, J3: a false claim that anyone can check
+                findings[node] = Finding.INVALID  # J2, J3: anyone can check that the report is false
             else:
                 findings[node] = unjudged(member)
         distances = {node: distance for node, distance in apart[chosen].items() if distance is not None}
-        # Equal scores can have different result digests; were one of them taken, the order of members would matter.
+        # Equal scores can have different result digests. With one of them the order of the members would matter.
         return Verdict(Outcome.VALIDATED, findings, replace(delivered, result_digest=None), distances)
 
     def _is_far(self, score: Score, delivered: Score) -> bool:
-        """J2 (b): far enough to be slashed, in a block where no picture is too plain to tell."""
+        """J2 (b): whether a score is far enough to be slashed, in an image without a degenerate hash."""
         if (
             not isinstance(score, ImageScore)
             or not isinstance(delivered, ImageScore)
             or score.algorithm != delivered.algorithm
             or len(score.blocks) != len(delivered.blocks)
         ):
-            return True  # unequal text, or a score that no distance connects to the delivered one
+            return True  # unequal text, or a score that cannot be compared with the delivered one
         plain = {*delivered.degenerate, *(score.degenerate if self.safety_checker else ())}
         pairs = enumerate(zip(score.blocks, delivered.blocks, strict=True))
         return any((own ^ other).bit_count() >= self.slashes_from for at, (own, other) in pairs if at not in plain)
@@ -164,8 +164,8 @@ class CentreRule:
     def _is_far_again(
         self, scores: Mapping[str, Score], seconds: Mapping[str, KeyedScore], node: str, chosen: str
     ) -> bool:
-        """J7: far enough in the second round; there a plain picture can be told from others, but not from a blank one
-        that a safety checker made."""
+        """J7: whether a second answer is far enough to be slashed. Keyed values tell plain pictures apart, but not from
+        a picture that a safety checker blanked."""
         if not seconds:
             return False
         both = (scores[node], scores[chosen]) if self.safety_checker else ()
@@ -181,18 +181,20 @@ class CentreRule:
 
 
 def _scores(members: Mapping[str, Member]) -> tuple[dict[str, Score], dict[str, KeyedScore]]:
-    """The scores, and the second answers of the same members, if there was a second round."""
+    """The scores of the members, and their second answers if there was a second round."""
     both = {node: member for node, member in members.items() if isinstance(member, TwoAnswers)}
     if not both:
         return {node: one for node, one in members.items() if isinstance(one, ImageScore | TextScore)}, {}
     for node, member in members.items():
         if isinstance(member, ImageScore | TextScore):
-            raise InvalidInputError(f"{node} has one answer and {next(iter(both))} has two; give all scores as many")
+            raise InvalidInputError(
+                f"{node} has one answer and {next(iter(both))} has two; expected the same number from all"
+            )
     return {node: one.first for node, one in both.items()}, {node: one.second for node, one in both.items()}
 
 
 def _apart(scores: Mapping[str, Score]) -> Distances:
-    """The similarity score of every pair, each also with itself."""
+    """The similarity score of every pair, also of each score with itself."""
     rows: dict[str, dict[str, int | None]] = {node: {} for node in scores}
     nodes = list(scores.items())
     for at, (a, own) in enumerate(nodes):
@@ -203,7 +205,7 @@ def _apart(scores: Mapping[str, Score]) -> Distances:
 
 
 def _reach(start: set[str], neighbours: Mapping[str, set[str]]) -> set[str]:
-    """Everything that a chain of agreements links to `start`."""
+    """All nodes that a chain of agreements connects to `start`."""
     reached = set(start)
     frontier = list(start)
     while frontier:

@@ -1,4 +1,4 @@
-"""One group, one verdict."""
+"""Judging one group."""
 
 from collections.abc import Mapping
 
@@ -14,19 +14,20 @@ def judge(members: Mapping[str, Member], rule: Rule | None = None) -> Verdict:
     Parameters
     ----------
     members
-        For each node id its answer, or `Malformed`, `Absent`, `Withheld`. Groups have 3, 5, 7 or 9 members.
+        For each node id the node's answer (`ImageScore`, `TextScore`, `ErrorReport`, or `TwoAnswers` after a second
+        round), or `Malformed`, `Absent` or `Withheld`. Groups have 3, 5, 7 or 9 members.
     rule
         `CentreRule()` if left out.
 
     Returns
     -------
     Verdict
-        The same for every order of the members; its findings stand in the order given.
+        The verdict, which does not depend on the order of the members; its findings are in that order.
 
     Raises
     ------
     InvalidInputError
-            For another group size, a node id that is no id, a member that is no answer, and a rule that is none.
+        For another group size, an invalid node id, and a member or a rule of another type.
     """
     check_members(members)
     rule = CentreRule() if rule is None else rule

@@ -1,6 +1,6 @@
-"""The live Crynux network's rule, for those who migrate (protocol, "The live network, for comparison").
+"""The rule of the live Crynux network, for comparison (protocol, "The live network, for comparison").
 
-It is here to be compared with: under it, who is slashed depends on who was faster.
+Under this rule the execution times decide who is slashed.
 """
 
 import math
@@ -15,38 +15,38 @@ from crynux_validate.frozen import FrozenMapping
 from crynux_validate.judging.verdict import Finding, Member, Outcome, TwoAnswers, Verdict, check_members
 
 RELAY_THRESHOLD: Final = 24
-"""What the live network has used since an honest node was slashed at 5."""
+"""The live network's threshold, which was raised after an honest node was slashed at 5."""
 
 RELAY_GROUP_SIZE: Final = 3
 
 
 @dataclass(frozen=True)
 class CrynuxRelayRule:
-    """The live network's verdict on a group of three.
+    """The rule of the live network, for groups of three.
 
-    Members are ordered by execution time, then by id. The first score that agrees with another one is validated, those
-    that agree with *it* are paid as well, every other score is slashed, and so is an error report beside two scores
-    that agree. A lone score beside two error reports is slashed. Everything else is aborted.
+    The members are sorted by execution time, then by id. The first score that agrees with another one is validated.
+    Scores that agree with the validated one are paid as well, every other score is slashed, and so is an error report
+    if two scores agree. A single score is slashed if the other two are error reports. Everything else is aborted.
 
-    What is paid (validated, or refunded as a duplicate) is ``VALID``, what is slashed ``INVALID``. What is aborted is
-    ``UNDECIDED`` for a score, ``ERROR`` for a report (the network knows one kind, so that every code counts alike), and
-    ``ABSENT`` for who timed out; malformed and withheld answers count as timed out, which costs nothing there. The
-    outcome is ``VALIDATED`` with a validated score, ``TASK_FAULT`` where all three finished and at least two reported
-    an error, ``NO_QUORUM`` otherwise. The delivered score is the validated one's.
+    A member that is paid is ``VALID``, and one that is slashed is ``INVALID``. If a member's task is aborted, a score
+    is ``UNDECIDED``, a report is ``ERROR`` (its code does not matter), and a member that timed out is ``ABSENT``.
+    Malformed and withheld answers count as timed out, which costs nothing on the live network. The outcome is
+    ``VALIDATED`` if a score is validated, which is then delivered; ``TASK_FAULT`` if all three finished and at least
+    two reported an error; otherwise ``NO_QUORUM``.
 
     Parameters
     ----------
     threshold
-        Two images agree where every distance is strictly less; 1 to 64.
+        Two image scores agree if the distance of every image is strictly less; 1 to 64.
     seconds
-        The execution time of every member that finished, not negative; other nodes' times do not matter.
+        The execution time of every member that finished, in seconds, 0 or more. Times of other nodes are ignored.
 
     Raises
     ------
     InvalidInputError
-        For a threshold outside 1..64, a node id that is no id, and a time that is no finite number of at
-        least 0; when it judges, for a group of another size than three, a score or report without a time, and scores
-        of two kinds or algorithms.
+        For a threshold outside 1..64, an invalid node id, and a time that is not a finite number of at least 0; in
+        `judge`, for a group that does not have three members, a score or report without a time, second answers, and
+        scores of two kinds or algorithms.
     """
 
     threshold: int = RELAY_THRESHOLD
@@ -71,11 +71,11 @@ class CrynuxRelayRule:
         check_members(members)
         if len(members) != RELAY_GROUP_SIZE:
             raise InvalidInputError(
-                f"the live network's rule judges groups of {RELAY_GROUP_SIZE}, not of {len(members)}; for others take"
-                " this library's rule, centre (CentreRule)"
+                f"the group has {len(members)} members; the live network's rule needs {RELAY_GROUP_SIZE}: use the rule"
+                " centre (CentreRule)"
             )
         if any(isinstance(member, TwoAnswers) for member in members.values()):
-            raise InvalidInputError("the live network has one answering round; give its rule the first answers alone")
+            raise InvalidInputError("the live network's rule has no second round; give the first answers alone")
         order = self._finished_in_order(members)
         scores = {node: member for node in order if isinstance(member := members[node], ImageScore | TextScore)}
         _check_one_kind(scores)
@@ -97,9 +97,7 @@ class CrynuxRelayRule:
         finished = [node for node, member in members.items() if isinstance(member, Score | ErrorReport)]
         for node in finished:
             if node not in self.seconds:
-                raise InvalidInputError(
-                    f"seconds has no execution time of {node}; the live network's rule orders members by it"
-                )
+                raise InvalidInputError(f"seconds has no execution time of {node}; the live network's rule needs one")
         return sorted(finished, key=lambda node: (self.seconds[node], node))
 
     def _agreeing(self, node: str, scores: Mapping[str, Score]) -> set[str]:
@@ -122,8 +120,8 @@ def _check_one_kind(scores: Mapping[str, Score]) -> None:
     for node, score in scores.items():
         if first is not None and score.algorithm != first[1].algorithm:
             raise InvalidInputError(
-                f"the score of {first[0]} is {first[1].algorithm} and that of {node} is {score.algorithm}; a group has"
-                " one task, and an answer that does not fit it is malformed"
+                f"the score of {first[0]} is {first[1].algorithm} and that of {node} is {score.algorithm}; expected one"
+                " algorithm: an answer that does not fit the task is Malformed()"
             )
 
 

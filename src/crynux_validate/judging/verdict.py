@@ -1,4 +1,4 @@
-"""What is said of a group and of its members, and the Protocol that says it (protocol, "Judging")."""
+"""Verdicts on groups and members, and the Protocol of a rule (protocol, "Judging")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ GROUP_SIZES: Final = (3, 5, 7, 9)
 
 
 def check_group_size(value: object, what: str = "group_size") -> int:
-    """Return `value` if a group can have so many members; True is no number."""
+    """Return `value` if a group can have so many members."""
     if type(value) is not int or value not in GROUP_SIZES:
         raise InvalidInputError(f"{what} is {shorten(value)}; expected one of {GROUP_SIZES}")
     return value
 
 
 class Outcome(StrEnum):
-    """What became of a group."""
+    """The outcome of a group."""
 
     VALIDATED = "VALIDATED"
     TASK_FAULT = "TASK_FAULT"
@@ -30,27 +30,27 @@ class Outcome(StrEnum):
 
 
 class Finding(StrEnum):
-    """What became of a member."""
+    """The finding about a member of a group."""
 
     VALID = "VALID"
-    """It agrees with a centre: paid."""
+    """The score agrees with a centre: the member is paid."""
     INVALID = "INVALID"
-    """It answered wrongly, or reported a task as invalid that others ran: slashed."""
+    """The answer is wrong, or reports a task as invalid that others ran: the member is slashed."""
     BORDERLINE = "BORDERLINE"
-    """Too far to be paid, too near to be slashed."""
+    """The score is too far from the centres to be paid, and too near to be slashed."""
     UNDECIDED = "UNDECIDED"
-    """A score or a malformed answer where there is no centre."""
+    """A score or a malformed answer in a group without a centre."""
     ERROR = "ERROR"
-    """A report that is not slashed."""
+    """An error report that is not slashed."""
     ABSENT = "ABSENT"
-    """It never committed."""
+    """The member did not commit."""
     WITHHELD = "WITHHELD"
-    """It committed and did not reveal: slashed, under every outcome."""
+    """The member committed and did not reveal: it is slashed, whatever the outcome."""
 
 
 @dataclass(frozen=True)
 class Malformed:
-    """A member revealed an answer that does not fit the task (C4)."""
+    """A member revealed an answer that does not fit the task (protocol C4)."""
 
     reason: str = ""
 
@@ -63,7 +63,7 @@ class Malformed:
 
 @dataclass(frozen=True)
 class Absent:
-    """A member never committed (C3)."""
+    """A member did not commit (protocol C3)."""
 
     def __str__(self) -> str:
         return "absent"
@@ -71,7 +71,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Withheld:
-    """A member committed and did not reveal by the deadline (C3)."""
+    """A member committed and did not reveal before the deadline (protocol C3)."""
 
     def __str__(self) -> str:
         return "withheld"
@@ -79,17 +79,17 @@ class Withheld:
 
 @dataclass(frozen=True)
 class TwoAnswers:
-    """A member gave a score, and then a keyed score with the seed of the second round (C5).
+    """A member's score, and its keyed score with the seed of the second round (protocol C5).
 
     Parameters
     ----------
     first, second
-        What it revealed in either round.
+        The answers that the member revealed in the two rounds.
 
     Raises
     ------
     InvalidInputError
-        For what is no score, or no keyed score.
+        For an answer of another type.
     """
 
     first: Score
@@ -104,21 +104,21 @@ class TwoAnswers:
 
 
 Member = Answer | TwoAnswers | Malformed | Absent | Withheld
-"""What a member of a group did."""
+"""The answer of a member, or why there is none."""
 
 
 def check_members(members: object) -> None:
-    """Refuse what is no group: node ids with what each of them did.
+    """Refuse anything but 3, 5, 7 or 9 node ids with an answer each.
 
     Raises
     ------
     InvalidInputError
-        Names the member, or the size.
+        For another size, and an invalid node id or answer, which the message names.
     """
     check_type(members, Mapping, "members", "node ids with their answers, like {'node-1': score}")
     found: Mapping[object, object] = members  # type: ignore[assignment]  # checked
     if len(found) not in GROUP_SIZES:
-        raise InvalidInputError(f"a group has {', '.join(map(str, GROUP_SIZES))} members, not {len(found)}")
+        raise InvalidInputError(f"the group has {len(found)} members; expected {', '.join(map(str, GROUP_SIZES))}")
     for node, member in found.items():
         check_id(node, "a node id")
         if not isinstance(member, Member):
@@ -129,27 +129,28 @@ def check_members(members: object) -> None:
 
 
 class Rule(Protocol):
-    """How a group is judged. Pass one to `judge`; implement one to judge otherwise."""
+    """A rule that judges groups, for `judge`. Implement this Protocol for a rule of your own."""
 
     def judge(self, members: Mapping[str, Member]) -> "Verdict":
-        """Return the verdict on members, which `judge` has checked."""
+        """Return the verdict on the members; `judge` has checked them with `check_members`."""
 
 
 @dataclass(frozen=True)
 class Verdict(Shown):
-    """What `judge` says of a group.
+    """The verdict of `judge` on a group.
 
     Parameters
     ----------
     outcome
-        What became of the group.
+        The outcome of the group.
     findings
-        What became of each member.
+        The finding about each member, by node id.
     delivered_score
-        The score that stands for the result, with ``VALIDATED`` only (J6); the result digest is a member's, not its.
+        The score of the result that is delivered, without a result digest (protocol J6); None unless the outcome is
+        ``VALIDATED``.
     distances
-        The similarity score of each member's score to the delivered one; members without a score, or with one that
-        cannot be compared, are left out.
+        The similarity score of each member's score to the delivered score, by node id. Members without a score, or
+        with one that cannot be compared, are left out.
     """
 
     outcome: Outcome
@@ -168,7 +169,7 @@ class Verdict(Shown):
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
-        import json  # not at the top: judging alone does not need it
+        import json  # not at the top: programs that only judge do not need it
 
         return json.dumps(self.to_dict())
 
@@ -187,7 +188,7 @@ class Verdict(Shown):
 
 
 def unjudged(member: Member) -> Finding:
-    """Return the finding of a member of which no quorum says anything (J4, J5)."""
+    """Return the finding about a member if no quorum decides about it (J4, J5)."""
     match member:
         case ErrorReport():
             return Finding.ERROR

@@ -179,7 +179,7 @@ def action_from_dict(kind: str, value: Mapping[str, Any]) -> Action:
     check_type(kind, str, "the kind of an action", f"one of {', '.join(_KINDS)}")
     check_type(value, Mapping, "an action", "a mapping of its fields")
     if kind not in _KINDS:
-        raise InvalidInputError(f"no action is called {shorten(kind)}; expected one of {', '.join(_KINDS)}")
+        raise InvalidInputError(f"the kind of an action is {shorten(kind)}; expected one of {', '.join(_KINDS)}")
     names = set(_NAMES[kind])
     if not names - set(_OPTIONAL) <= set(value) <= names:
         raise InvalidInputError(f"the action {kind} has the fields {shorten(sorted(value))}; expected {sorted(names)}")

@@ -58,7 +58,7 @@ class StoringLedger(ABC):
         Returns the time in integer seconds; the system's if left out. A reading up to 60 seconds before the last event
         counts as its time; one that is further behind, or beyond the year 2100, is a `ClockError` (L6).
     beacon
-        Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
+        Public randomness. If left out, a `LocalBeacon`: then the operator of this process must be trusted for draws.
     """
 
     def __init__(self, ledger_id: str, policy: Policy, *, clock: Clock | None = None, beacon: Beacon | None = None):

@@ -13,16 +13,17 @@ from crynux_validate.ledger.policy import Beacon, Policy
 class LocalBeacon:
     """A ledger's own random source: a value every `period` seconds.
 
-    Whoever holds the secret knows all values beforehand, so the operator of such a ledger is trusted for the draw.
-    Where that is too much, pass an object with the same members that reads a public beacon, such as drand
+    Anybody who has the secret knows all values in advance, so the operator of such a ledger must be trusted for the
+    draw. Otherwise pass an object with the same members that reads a public beacon, such as drand
     (`crynux_validate.ledger.Beacon`).
 
     Parameters
     ----------
     secret
-        What the values are derived from; drawn anew if left out. A fixed one makes draws repeatable, in tests.
+        The bytes from which the values are derived; a new secret if left out. With a fixed one, draws in tests can be
+        repeated.
     period
-        Seconds between two rounds; round r is public from r * period on.
+        Seconds between two rounds: round r is public from r * period on.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class LocalBeacon:
 
     @property
     def name(self) -> str:
-        """``local/<period>``; it says nothing of the secret."""
+        """``local/<period>``; the name does not show the secret."""
         return f"{_LOCAL}{self._period}"
 
     def next_round(self, now: int) -> int:
@@ -74,12 +75,12 @@ _LOCAL: Final = "local/"
 
 
 class MissingBeacon:
-    """Stands for a beacon that a log names and nobody has given: a replayed log needs no beacon, its next group does.
+    """The beacon of a replayed log if none was given. The replay needs no beacon, but the next group does.
 
     Parameters
     ----------
     name
-        What the log calls it.
+        The beacon's name in the log.
     """
 
     on_ledger_clock: Final = True
@@ -96,7 +97,7 @@ class MissingBeacon:
         raise self._missing(f"its round {round}")
 
     def _missing(self, what: str) -> InvalidInputError:
-        return InvalidInputError(f"this ledger draws by the beacon {self.name}, and needs {what}: give beacon=...")
+        return InvalidInputError(f"this ledger needs {what} from the beacon {self.name}: give beacon=...")
 
 
 def beacon_named(name: str, secret: bytes | None = None) -> Beacon:
@@ -126,13 +127,12 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
         raise InvalidInputError(f"on_ledger_clock of the beacon is {shorten(on_ledger_clock)}; expected True or False")
     if not on_ledger_clock and not policy.beacon_delay_seconds:
         raise InvalidInputError(
-            "beacon_delay_seconds is 0, and the beacon has a clock of its own: somebody could know the value before "
-            "the group opens (P4a). Set it to 30"
+            "beacon_delay_seconds is 0; a beacon with a clock of its own needs more, or somebody could know its value "
+            "before the group opens (P4a): set it to 30"
         )
     if isinstance(beacon, LocalBeacon) and policy.draw_seconds < policy.beacon_delay_seconds + beacon.period:
         raise InvalidInputError(
-            f"draw_seconds is {policy.draw_seconds}, and the beacon's rounds take {beacon.period} seconds: groups "
-            "would be closed before their value is public (P4b). Set it to at least "
-            f"{policy.beacon_delay_seconds + beacon.period}"
+            f"draw_seconds is {policy.draw_seconds}, too short for a beacon with rounds of {beacon.period} seconds "
+            f"(P4b): set it to at least {policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at

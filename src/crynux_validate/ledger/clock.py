@@ -25,7 +25,7 @@ def clock_or_system(clock: object) -> Callable[[], int]:
     Raises
     ------
     InvalidInputError
-        For what cannot be called.
+        For a clock that is not a function.
     """
     check_function(clock, "the clock", "a function that returns integer seconds")
     return system_clock if clock is None else clock  # type: ignore[return-value]  # what it returns is checked
@@ -61,8 +61,8 @@ def time_after(now: object, last: int) -> int:
     reading = checked_time(now)
     if reading < last - MOST_BEHIND:
         raise ClockError(
-            f"the clock says {reading}, which is {last - reading} seconds before the last event of the log ({last}); "
-            f"at most {MOST_BEHIND} are allowed. Set the clock right. If the log is wrong, replay it up to the event "
-            "before the error"
+            f"the clock says {reading}, {last - reading} seconds before the last event of the log ({last}); at most "
+            f"{MOST_BEHIND} are allowed: correct the clock. If the log is wrong, replay it up to the event before the "
+            "error"
         )
     return max(reading, last)

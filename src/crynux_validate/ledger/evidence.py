@@ -1,7 +1,7 @@
-"""Evidence: everything that a third person needs to check a finding, and what that check rests on (protocol L8).
+"""Evidence, with which anybody can check a finding (protocol L8).
 
-Whoever kept the ledger is not trusted more than its evidence says: the draw, the openings, the signatures and the
-verdict are computed again, and what cannot be is named.
+The draw, the openings, the signatures and the verdict are computed again. What cannot be computed again, and rests on
+the word of the ledger's operator, is named.
 """
 
 from collections.abc import Mapping
@@ -22,26 +22,26 @@ from crynux_validate.tasks import TextTask
 
 SCHEMA: Final = "crynux-validate/evidence/2"
 MAX_EVIDENCE_BYTES: Final = 64 * 2**20
-"""The largest file that is read: a pool of some 500,000 nodes fits."""
+"""The size of the largest file that is read, in bytes: a pool of some 500,000 nodes fits."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a settled group says of one of its members.
+    """The finding about one member of a settled group, with everything that is needed to check it.
 
     Parameters
     ----------
     ledger
         The ledger's id.
     node
-        Whose finding it is.
+        The id of the member.
     group
         The settled group: task, policy, pool, draw, commitments with signatures, openings, verdict.
 
     Raises
     ------
     InvalidInputError
-        For a group that is not settled, and a node that is no member of it.
+        If the group is not settled, or the node is not a member.
     """
 
     ledger: str
@@ -50,14 +50,12 @@ class Evidence:
 
     def __post_init__(self) -> None:
         check_id(self.ledger, "the ledger id")
-        check_type(self.group, Group, "the group", "a Group, as of Ledger.group")
+        check_type(self.group, Group, "the group", "a Group (Ledger.group)")
         if self.group.status is not Status.SETTLED or self.group.verdict is None:
-            raise InvalidInputError(
-                f"group {self.group.id} is {self.group.status}; evidence is of a group that is settled"
-            )
+            raise InvalidInputError(f"group {self.group.id} is {self.group.status}; expected a settled group")
         if self.node not in self.group.members:
             members = ", ".join(self.group.members)
-            raise InvalidInputError(f"node {shorten(self.node)} is no member of {self.group.id} ({members})")
+            raise InvalidInputError(f"node {shorten(self.node)} is not a member of {self.group.id} ({members})")
 
     def __repr__(self) -> str:
         return summary(self, f"of {self.node} in {self.group.id} of {self.ledger}", self.finding)
@@ -69,7 +67,7 @@ class Evidence:
 
     @property
     def finding(self) -> Finding:
-        """What is said of the node."""
+        """The finding about the node."""
         return self.verdict.findings[self.node]
 
     def to_json(self) -> str:
@@ -79,12 +77,12 @@ class Evidence:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` writes, and no other form; nothing of it is believed before `verify_evidence`.
+        """Read exactly what `to_json` writes. This does not check the finding: see `verify_evidence`.
 
         Raises
         ------
         InvalidInputError
-            Says what is not as it should be.
+            For any other text; the message names the wrong part.
         """
         value = parse_json(text, "the evidence", MAX_EVIDENCE_BYTES)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
@@ -99,24 +97,24 @@ class Evidence:
             written = found.to_json().encode()
         if written != (text if isinstance(text, bytes) else text.encode()):
             raise InvalidInputError(
-                "the evidence is not exactly as `Evidence.to_json` writes it: white space, order, form of a number, "
-                "or an unknown field differs. Take the file as it was written"
+                "the evidence is not exactly what `Evidence.to_json` writes (another order, space or field): "
+                "take the original file"
             )
         return found
 
 
 @dataclass(frozen=True)
 class CheckedEvidence(Shown):
-    """What `verify_evidence` found.
+    """The result of `verify_evidence`.
 
     Parameters
     ----------
     evidence
-        What was checked.
+        The evidence that was checked.
     shown
-        What follows from the evidence itself, in sentences.
+        Sentences on what the evidence itself proves.
     rests_on
-        What has to be believed besides, in sentences.
+        Sentences on what the evidence does not prove, so that somebody must be believed.
     """
 
     evidence: Evidence
@@ -125,7 +123,7 @@ class CheckedEvidence(Shown):
 
     @property
     def finding(self) -> Finding:
-        """What is said of the node."""
+        """The finding about the node."""
         return self.evidence.finding
 
     def __repr__(self) -> str:
@@ -139,33 +137,33 @@ class CheckedEvidence(Shown):
         )
         lines = [said, "shown by the evidence itself:"]
         lines += [*(f"  - {line}" for line in self.shown)]
-        return "\n".join([*lines, "to be believed besides:", *(f"  - {line}" for line in self.rests_on)])
+        return "\n".join([*lines, "not shown by the evidence:", *(f"  - {line}" for line in self.rests_on)])
 
 
 def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None) -> CheckedEvidence:
-    """Check a finding without trusting who kept the ledger further than is said (protocol L8).
+    """Check a finding, and say how far that depends on the word of the ledger's operator (protocol L8).
 
     Parameters
     ----------
     evidence
-        Of `Ledger.evidence`, or `Evidence.from_json`.
+        From `Ledger.evidence` or `Evidence.from_json`.
     keys
-        Public keys of nodes, by their ids, as you know them from elsewhere: a signature by another key is refused, and
-        one by this key needs no belief in the ledger.
+        Public keys of nodes, by node id, from a source that you trust. A signature with another key is refused. A
+        commitment that is signed with such a key does not depend on the operator's word.
 
     Returns
     -------
     CheckedEvidence
-        What is shown, and what it rests on.
+        What the evidence proves, and what it does not.
 
     Raises
     ------
     InvalidInputError
-        For what is no `Evidence`, and keys that are no mapping of node ids to 32 bytes each.
+        For another type, and keys that are not a mapping of node ids to 32 bytes each.
     BrokenEvidenceError
-        Names what does not hold: the draw, an opening, a signature, the verdict.
+        If the draw, an opening, a signature or the verdict is wrong; the message names it.
     MissingExtraError
-        Where there are signatures and the `cryptography` library is not installed.
+        If there are signatures and the `cryptography` library is not installed.
     """
     check_type(evidence, Evidence, "the evidence", "an Evidence, as Evidence.from_json reads it")
     keys = {} if keys is None else keys
@@ -179,7 +177,7 @@ def verify_evidence(evidence: Evidence, keys: Mapping[str, bytes] | None = None)
 
 @dataclass(frozen=True)
 class _Member:
-    """A member whose stake is not known, but not more than this."""
+    """A member's stake as far as the evidence shows it: at most this."""
 
     owner: str
     stake: int = MAX_MONEY
@@ -210,20 +208,20 @@ class _Check:
     def _opened(self) -> None:
         group, least = self.group, self.group.policy.least_fee
         if group.fee < least:
-            raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}, and its policy asks for {least} (L3)")
+            raise BrokenEvidenceError(f"the fee of {group.id} is {group.fee}; its policy needs at least {least} (L3)")
         if group.creator in group.pool.owners:
             raise BrokenEvidenceError(f"the pool of {group.id} has a node of its creator {group.creator} (P5)")
         try:
             group.policy.keyed_limits(group.task)
         except InvalidInputError as error:
-            raise BrokenEvidenceError(f"{group.id} has a task that its policy refuses (C5): {error}") from error
+            raise BrokenEvidenceError(f"the policy of {group.id} refuses its task (C5): {error}") from error
         if isinstance(group.task, TextTask) != (group.gpu_class is not None):
-            raise BrokenEvidenceError(f"{group.id} has a class and no text task, or a text task and no class (P2)")
+            raise BrokenEvidenceError(f"{group.id} must have a class if, and only if, its task is of text (P2)")
 
     def _draw(self) -> None:
         group, draw = self.group, self.group.draw
         if draw is None or draw.policy != group.policy.digest or not verify_draw(draw, task=group.task):
-            raise BrokenEvidenceError(f"the members of {group.id} are not those that its beacon value draws (P4)")
+            raise BrokenEvidenceError(f"the beacon value of {group.id} draws other members than it has (P4)")
         drawn_for = draw.ledger, draw.group, draw.fee, draw.beacon_round
         same_pool = draw.pool is group.pool or tuple(draw.pool) == tuple(group.pool)
         if drawn_for != (self.ledger, group.id, group.fee, group.beacon_round) or not same_pool:
@@ -237,7 +235,7 @@ class _Check:
         ):
             raise BrokenEvidenceError(f"{group.id} was drawn from a part of its base that is too small (P4d)")
         if len(group.members) != group.policy.group_size or len(group.rounds) != group.policy.rounds:
-            raise BrokenEvidenceError(f"{group.id} has not the members or rounds that its policy asks for")
+            raise BrokenEvidenceError(f"{group.id} has other numbers of members or rounds than its policy")
         self.shown.append(f"the beacon value draws {', '.join(group.members)} from a pool of {len(group.pool)}")
         self.rests_on.append(
             "the ledger's word that these candidates were all that could be drawn, with "
@@ -258,12 +256,12 @@ class _Check:
         for number, one in enumerate(self.group.rounds, 1):
             strangers = (set(one.commitments) | set(one.openings) | set(one.signatures)) - set(self.group.members)
             if strangers:
-                raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id} and is no member of it")
+                raise BrokenEvidenceError(f"{sorted(strangers)[0]} answered in {self.group.id}, but is not a member")
             for node, opening in one.openings.items():
                 bound = opening.commitment(self._bound_to(number), node=node, round=number)
                 if one.commitments.get(node) != bound:
                     raise BrokenEvidenceError(
-                        f"the opening of {node} in round {number} does not open its commitment (C1)"
+                        f"the opening of {node} in round {number} does not fit its commitment (C1)"
                     )
                 opened += 1
         self.shown.append(f"{opened} openings fit the commitments of their members")
@@ -275,13 +273,15 @@ class _Check:
                 commitment, signature = one.commitments[node], one.signatures.get(node)
                 if signature is None:
                     if node in self.keys:
-                        raise BrokenEvidenceError(f"the commitment of {node} is not signed, and its key is known (L8)")
+                        raise BrokenEvidenceError(
+                            f"the commitment of {node} is not signed, although its key is known (L8)"
+                        )
                     unsigned.append(node)
                     continue
                 signed = signed_bytes(commitment, self._bound_to(number), node=node, round=number)
                 if not is_signed(signature.value, signature.public_key, signed):
                     raise BrokenEvidenceError(
-                        f"the signature of {node} in round {number} is not of its commitment (L8)"
+                        f"the signature of {node} in round {number} is not valid for its commitment (L8)"
                     )
                 known = self.keys.get(node)
                 if known is not None and known != signature.public_key:
@@ -291,9 +291,11 @@ class _Check:
                 if known is None:
                     unknown.append(f"{node} ({signature.public_key.hex()})")
                 else:
-                    self.shown.append(f"{node} signed what it committed to, with the key that you know")
+                    self.shown.append(f"{node} signed its commitments with the key that you know")
         if unsigned:
-            self.rests_on.append(f"the ledger's word that {_listed(unsigned)} committed to this: not signed")
+            self.rests_on.append(
+                f"the ledger's word that {_listed(unsigned)} made these commitments, which are not signed"
+            )
         if unknown:
             self.rests_on.append(
                 f"that each of these keys, which signed the commitments, belongs to its node: {_listed(unknown)}"
@@ -321,11 +323,11 @@ class _Check:
         self.shown.append(f"judging the answers again ({named}) finds {self.node} {self.evidence.finding}{apart}")
 
     def _money(self, settled: Settlement) -> None:
-        """All that moved follows from the verdict, but the amounts of slashes, which have a bound (L3, L4)."""
+        """Check that all payments follow from the verdict, and that slashes are within their bound (L3, L4)."""
         most = {moved.source: moved for moved in settled.transfers if moved.why == "slash"}
         paid = [moved for moved in settled.transfers if moved.why != "slash"]
         if paid != [moved for moved in self.group.transfers if moved.why != "slash"]:
-            raise BrokenEvidenceError(f"what {self.group.id} paid is not what follows from its verdict (L3)")
+            raise BrokenEvidenceError(f"the payments of {self.group.id} do not follow from its verdict (L3)")
         for moved in self.group.transfers:
             if moved.why != "slash":
                 continue

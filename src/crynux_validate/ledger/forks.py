@@ -52,8 +52,8 @@ class Gate:
         """
         if self._refuses:
             raise StorageError(
-                f"{self._what}: this process was forked while a transaction was open, and cannot use this ledger. Fork "
-                "while no thread acts on it, or start processes with the method 'spawn' or 'forkserver'"
+                f"{self._what}: this process was forked during a transaction, and cannot use this ledger: fork when no "
+                "thread uses it, or start processes with the method 'spawn' or 'forkserver'"
             )
         thread = threading.get_ident()
         with self._changed:

@@ -1,4 +1,4 @@
-"""A group: who answers one task, what they handed in, and what became of them (protocol P4, C2, C5)."""
+"""A group: the nodes that answer one task, their answers, and the verdict (protocol P4, C2, C5)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ from crynux_validate.tasks import Task
 
 
 class Status(StrEnum):
-    """How far a group has come."""
+    """The stage of a group."""
 
     OPEN = "OPEN"
-    """Waiting for its beacon round; nobody is chosen."""
+    """The group waits for its beacon round and its draw."""
     DRAWN = "DRAWN"
-    """Its members commit and reveal."""
+    """The members commit and reveal."""
     SETTLED = "SETTLED"
-    """Judged and paid."""
+    """The group is judged and paid."""
     CLOSED = "CLOSED"
-    """It could not be drawn; everything was refunded."""
+    """The group could not be drawn; the fee was refunded."""
 
     @property
     def is_over(self) -> bool:
@@ -45,7 +45,8 @@ class Transfer:
     Parameters
     ----------
     source, target
-        The group, or for a slash the node that loses it, and the account that gets it; None where it is burnt.
+        The source is the group, or for a slash the node. The target is the account that gets the money; None if the
+        money is burnt.
     amount
         In the smallest unit.
     why
@@ -60,7 +61,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Signature:
-    """Who signed a commitment: the key that the node had joined with, 32 bytes, and 64 bytes of Ed25519 (L8)."""
+    """The signature of a commitment: the node's public key, 32 bytes, and 64 bytes of Ed25519 (protocol L8)."""
 
     public_key: bytes
     value: bytes = field(repr=False)
@@ -71,16 +72,16 @@ class Signature:
 
 @dataclass(frozen=True)
 class Round:
-    """One round of answering: its members commit, then reveal (C2).
+    """One round of answers: the members commit, then reveal (protocol C2).
 
     Parameters
     ----------
     commit_deadline, reveal_deadline
-        Fixed when the group was drawn.
+        Times in seconds, fixed when the group was drawn.
     commitments, openings
-        What each member handed in.
+        What each member has submitted, by node id.
     signatures
-        Of the commitments of nodes that joined with a key (L8).
+        The signatures of commitments, by node id, of nodes that joined with a key (protocol L8).
     """
 
     commit_deadline: int
@@ -94,12 +95,12 @@ class Round:
         return summary(self, *until, f"{len(self.commitments)} committed", f"{len(self.openings)} revealed")
 
     def reveals_open(self, asked: Sequence[str], now: int) -> bool:
-        """Whether those who were asked may reveal: all have committed, or the commit deadline has passed."""
+        """Whether the members that were asked may reveal: all have committed, or the commit deadline has passed."""
         _check_asked(asked)
         return _reveals_open(self, asked, check_integer(now, "now"))
 
     def is_over(self, asked: Sequence[str], now: int) -> bool:
-        """Whether nothing more can come: all that committed have revealed, or the time is over."""
+        """Whether the round is over: all that committed have revealed, or the reveal deadline has passed."""
         _check_asked(asked)
         return _is_over(self, asked, check_integer(now, "now"))
 
@@ -128,23 +129,24 @@ _SCORES: Final = (b"\x01", b"\x02")
 
 @dataclass(frozen=True)
 class Group(Shown):
-    """The nodes that answer one task, and what became of them.
+    """The nodes that answer one task, their answers, and the verdict.
 
     Parameters
     ----------
     id, task, creator, fee, min_memory_gib, policy, pool, base, beacon_round, opened, draw_deadline
-        Fixed when the group opened (P4). The base is the weight of all that could serve, in a group or not (P4d).
+        Fixed when the group opened (protocol P4). The base is the weight of all nodes that could serve, free or in a
+        group (P4d).
     gpu_class
-        For a text task the class of all nodes of the pool, likewise (P3); None for an image task.
+        For a text task the class of all nodes of the pool (P3); None for an image task.
     status
-        How far it has come.
+        The stage of the group.
     draw
-        Beacon value, pool and members, once drawn; `members` is a short-cut.
+        Beacon value, pool and members; None before the draw.
     rounds
-        One or two rounds of answering, once drawn; `commit_deadline`, `reveal_deadline`, `commitments` and `openings`
-        are short-cuts to the first.
+        One or two rounds of answers; empty before the draw. `commit_deadline`, `reveal_deadline`, `commitments` and
+        `openings` are those of the first round.
     verdict, delivered_by, transfers
-        Once settled: what `judge` said, whose result stands, and where the money went.
+        After settlement: the verdict of `judge`, the node whose result is delivered, and all payments.
     """
 
     id: str
@@ -173,7 +175,7 @@ class Group(Shown):
 
     @property
     def draw_digest(self) -> str:
-        """What the members' commitments are bound to: `Draw.digest`.
+        """The digest that the members' commitments are bound to: `Draw.digest`.
 
         Raises
         ------
@@ -181,37 +183,36 @@ class Group(Shown):
             Before the draw.
         """
         if self.draw is None:
-            raise TooEarlyError(f"group {self.id} has not been drawn: there is nothing yet to bind a commitment to")
+            raise TooEarlyError(f"group {self.id} has not been drawn yet: commit after the draw")
         return self.draw.digest
 
     def bound_to(self, round: int, now: int) -> str:  # noqa: A002
-        """Return what commitments in a round are bound to, 64 hexadecimal digits (C1, C5).
+        """Return the `bound_to` of commitments in a round, 64 hexadecimal digits (protocol C1, C5).
 
-        In the first round that is the draw, in the second the seed, so that an answer which was made for another seed
-        fits nowhere else.
+        It is the draw's digest in the first round, and the seed in the second.
 
         Parameters
         ----------
         round
-            Which answering round, 1 or 2.
+            The answering round: 1 or 2.
         now
-            The time of the ledger.
+            The time of the ledger in seconds: `Ledger.now`.
 
         Raises
         ------
         TooEarlyError
-            Before the draw, and for the second round while the first goes on.
+            Before the draw, and for the second round before the first is over.
         """
         if self._checked(round) == 1:
             return self.draw_digest
         seed = self.second_seed(now)
         if seed is None:
-            raise TooEarlyError(f"the first round of group {self.id} is not over: the second has no seed yet (C5)")
+            raise TooEarlyError(f"the first round of group {self.id} is not over, so the second has no seed yet (C5)")
         return seed.hex()
 
     @property
     def escrow(self) -> int:
-        """The fee, while the ledger holds it."""
+        """The fee while the ledger holds it; 0 after that."""
         return 0 if self.status.is_over else self.fee
 
     @property
@@ -220,46 +221,46 @@ class Group(Shown):
 
     @property
     def commit_deadline(self) -> int:
-        """Until when members commit in the first round; 0 before the draw."""
+        """The time until which members commit in the first round; 0 before the draw."""
         return self._first.commit_deadline
 
     @property
     def reveal_deadline(self) -> int:
-        """Until when members reveal in the first round; 0 before the draw."""
+        """The time until which members reveal in the first round; 0 before the draw."""
         return self._first.reveal_deadline
 
     @property
     def commitments(self) -> Mapping[str, bytes]:
-        """What each member committed to in the first round."""
+        """The commitments of the first round, by node id."""
         return self._first.commitments
 
     @property
     def openings(self) -> Mapping[str, Opening]:
-        """What each member revealed in the first round."""
+        """The openings of the first round, by node id."""
         return self._first.openings
 
     @property
     def keeps_task(self) -> bool:
-        """Whether no other group may be given this one's task, as its answers could be copied (L9).
+        """Whether no other group may have the task of this group, since its answers could be copied (protocol L9).
 
-        It may where there is a second round, which a copier cannot answer; where this group was closed; and where it
-        was settled and nobody had opened a score.
+        Another group may have the task if there is a second round, which a copier cannot answer; if this group was
+        closed; and if it was settled and nobody had revealed a score.
         """
         if self.policy.rounds > 1 or self.status is Status.CLOSED:
             return False
         return not self.status.is_over or any(opening.answer_bytes[:1] in _SCORES for opening in self.openings.values())
 
     def asked(self, round: int = 1) -> tuple[str, ...]:  # noqa: A002
-        """Return who answers in a round: in the first all members, in the second who revealed a score (C5).
+        """Return the members that answer in a round: in the first all, in the second all that revealed a score (C5).
 
-        Who that is in the second is known once the first round is over.
+        The members of the second round are known when the first is over.
         """
         if self._checked(round) == 1:
             return self.members
         return tuple(node for node in self.members if isinstance(self.first_answer(node), ImageScore | TextScore))
 
     def first_answer(self, node: str) -> Member:
-        """Return what a member did in the first round, as it is now (C3, C4)."""
+        """Return the answer of a member in the first round so far, or why there is none (protocol C3, C4)."""
         self._check_member(node)
         if node not in self.commitments:
             return Absent()
@@ -273,7 +274,7 @@ class Group(Shown):
         return answer
 
     def second_answer(self, node: str) -> KeyedScore | Malformed | Withheld:
-        """Return what a member that was asked did in the second round, as it is now (C5)."""
+        """Return the answer of a member in the second round so far, or why there is none (protocol C5)."""
         self._check_member(node)
         self._checked(2)
         if node not in self.rounds[1].openings:
@@ -286,13 +287,13 @@ class Group(Shown):
         return answer
 
     def is_over(self, now: int, round: int = 1) -> bool:  # noqa: A002
-        """Whether a round is over: all that committed have revealed, or the time is over (C2)."""
+        """Whether a round is over: all that committed have revealed, or the deadline has passed (protocol C2)."""
         check_integer(now, "now")
         number = self._checked(round)
         return self._has_begun(now, number) and _is_over(self.rounds[number - 1], self.asked(number), now)
 
     def reveals_open(self, now: int, round: int = 1) -> bool:  # noqa: A002
-        """Whether members may reveal: all that are asked have committed, or the commit deadline has passed (C2)."""
+        """Whether members may reveal: all of the round have committed, or the commit deadline has passed (C2)."""
         check_integer(now, "now")
         number = self._checked(round)
         return self._has_begun(now, number) and _reveals_open(self.rounds[number - 1], self.asked(number), now)
@@ -307,7 +308,7 @@ class Group(Shown):
         return self.is_over(now, self.policy.rounds)
 
     def second_seed(self, now: int) -> bytes | None:
-        """Return the seed of the second answers, 32 bytes; None while the first round goes on, and without a second.
+        """Return the seed of the second round, 32 bytes; None before the first is over, and if there is no second.
 
         Parameters
         ----------
@@ -321,28 +322,28 @@ class Group(Shown):
         return keyed_seed(self.draw_digest, {node: opening.nonce for node, opening in self.openings.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON, as evidence carries it: money as decimal strings, bytes as hexadecimal digits."""
+        """Return all fields for JSON, as in evidence: money as decimal strings, bytes as hexadecimal digits."""
         from crynux_validate.ledger.group_json import group_to_dict  # it reads groups as well
 
         return group_to_dict(self)
 
     @classmethod
     def from_dict(cls, value: object, *, ledger: str) -> "Group":
-        """Read a drawn group that `to_dict` wrote, as somebody else sent it.
+        """Read a drawn group that `to_dict` wrote.
 
-        Nothing of it is believed thereby: `verify_draw` repeats its draw.
+        This does not check the group: `verify_draw` repeats its draw, `verify_evidence` checks its verdict.
 
         Parameters
         ----------
         value
-            What JSON gave.
+            The value from JSON.
         ledger
-            The id of its ledger, which every draw and commitment is bound to.
+            The id of the group's ledger, to which draws and commitments are bound.
 
         Raises
         ------
         InvalidInputError
-            For what is no such group, or one that is not drawn yet; says what is not as it should be.
+            If the value is not a group, or the group is not drawn yet; the message names the wrong part.
         """
         from crynux_validate.ledger.group_json import read_group
 

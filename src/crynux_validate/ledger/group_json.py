@@ -94,7 +94,7 @@ def group_from_dict(ledger: str, value: Mapping[str, Any]) -> Group:
     }
     strangers = [node for node in sorted(unavailable) if pool.position(node) is None]
     if strangers:
-        raise InvalidInputError(f"{strangers[0]} is unavailable, and is no candidate of the pool")
+        raise InvalidInputError(f"{strangers[0]} is said to be unavailable, but is not a candidate of the pool")
     task, policy = task_from_json(canonical_json(value["task"])), Policy.from_dict(value["policy"])
     fee, beacon_round = parse_decimal(value["fee"], "the fee"), check_integer(value["beacon_round"], "beacon_round")
     draw = Draw(

@@ -1,6 +1,6 @@
-"""The blockchain's part: the Protocol that others implement, and what it speaks of (protocol L1).
+"""The Protocol of a ledger, which a blockchain can implement (protocol L1).
 
-Money is integers of the smallest unit. Times are integers, seconds since the epoch of the ledger's clock.
+Amounts of money are integers in the smallest unit. Times are integers: seconds since 1970 on the ledger's clock.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from crynux_validate.machines.roster import Node
 from crynux_validate.tasks import Task
 
 LEDGER_VERSION: Final = 2
-"""The version of the `Ledger` Protocol and of the rules (`docs/protocol.md`): a method, an argument or a rule that
-comes, goes or changes its meaning raises it."""
+"""The version of the `Ledger` Protocol and of the rules (`docs/protocol.md`). It is raised if a method, an argument or
+a rule is added, removed or changed."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Where all money is (L2)."""
+    """Where all money of a ledger is (protocol L2)."""
 
     accounts: int
     stakes: int
@@ -35,7 +35,7 @@ class Totals:
 
     @property
     def balanced(self) -> bool:
-        """Whether no money was made or lost."""
+        """Whether the sum of all money is what was deposited and not withdrawn."""
         return self.accounts + self.stakes + self.escrows + self.burnt == self.deposited - self.withdrawn
 
     def to_dict(self) -> dict[str, str]:
@@ -44,11 +44,11 @@ class Totals:
 
 
 class Ledger(Protocol):
-    """Membership and stakes, groups, commitments, answers, verdicts, money.
+    """Nodes and stakes, groups, commitments, answers, verdicts, money.
 
-    Every action happens whole or not at all; an error changes nothing (L1). This is version `LEDGER_VERSION`. What
-    stores can build on `StoringLedger`, which has all of these methods; a chain that runs the rules itself implements
-    the Protocol.
+    Every action happens completely or not at all; an error changes nothing (protocol L1). This is version
+    `LEDGER_VERSION`. A ledger with a store of its own can be built on `StoringLedger`, which has all of these methods;
+    a chain that runs the rules itself implements the Protocol.
     """
 
     @property
@@ -60,25 +60,25 @@ class Ledger(Protocol):
         """The parameters for groups that open now."""
 
     def deposit(self, account: str, amount: int) -> int:
-        """Bring money in; returns the new balance."""
+        """Add money to an account, and return the new balance."""
 
     def withdraw(self, account: str, amount: int) -> int:
-        """Take money out; returns the new balance."""
+        """Take money from an account, and return the new balance."""
 
     def join(self, node: str, *, owner: str, gpu: GpuModel, stake: int, public_key: bytes | None = None) -> Node:
-        """Join with a stake from the owner's account, and with a key that its commitments are then signed with (L8)."""
+        """Add a node with a stake from its owner's account. With a public key its commitments must be signed (L8)."""
 
     def leave(self, node: str) -> Node:
-        """Ask to leave; the stake goes back to the owner's account once no group can need it any more (P4e)."""
+        """Ask to leave. The stake goes back to the owner's account after all groups that can draw the node (P4e)."""
 
     def top_up(self, node: str, amount: int) -> Node:
-        """Add to a stake from the owner's account; it counts in pools that open later (P4e)."""
+        """Add money of the owner's account to a stake. The sum counts in groups that open later (P4e)."""
 
     def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node:
-        """Bind a node to its attestation for the present epoch (P6); signed where it joined with a key (L8)."""
+        """Commit a node to its attestation in the current epoch (P6), signed if the node joined with a key (L8)."""
 
     def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
-        """Open a node's commitment to its attestation; anyone may hand it in (P6)."""
+        """Reveal a node's attestation and the nonce of its commitment. Anybody may call this (P6)."""
 
     def open_group(
         self,
@@ -89,10 +89,10 @@ class Ledger(Protocol):
         min_memory_gib: int = 0,
         gpu_class: NodeClass | str | None = None,
     ) -> Group:
-        """Escrow the fee and fix the pool, for a text task of one class; the members are drawn later (P3, P4)."""
+        """Open a group for a task: hold the fee and fix the pool, for a text task that of one class (P3, P4)."""
 
     def draw(self, group: str) -> Group:
-        """Draw the members once the beacon round is public, after all groups that wait longer; anyone may (P4b)."""
+        """Draw the members after the beacon round is public and older groups are drawn. Anybody may call this (P4b)."""
 
     def commit(
         self,
@@ -103,25 +103,25 @@ class Ledger(Protocol):
         round: int = 1,  # noqa: A002
         signature: bytes | None = None,
     ) -> Group:
-        """Bind a member to its answer (C2)."""
+        """Commit a member to its answer (C2), signed if the node joined with a key (L8)."""
 
     def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
-        """Open a member's commitment; anyone may hand it in (C2)."""
+        """Reveal a member's answer and the nonce of its commitment. Anybody may call this (C2)."""
 
     def settle(self, group: str) -> Group:
-        """Judge and pay; anyone may, and again changes nothing (L6)."""
+        """Judge a group, pay and slash. Anybody may call this; a second call changes nothing (L6)."""
 
     def now(self) -> int:
-        """Return the ledger's time, in seconds: what its deadlines are compared with."""
+        """Return the ledger's time in seconds, with which deadlines are compared."""
 
     def epoch(self) -> Epoch:
-        """Return the present epoch, with its challenge once that is public (P6)."""
+        """Return the current epoch. Its challenge is None while it is not public (P6)."""
 
     def account(self, account: str) -> int:
-        """Return a balance; 0 for one that was never used."""
+        """Return the balance of an account; 0 if it was never used."""
 
     def node(self, node: str) -> Node:
-        """Return a node, also one that has left."""
+        """Return a node, also if it has left."""
 
     def nodes(self) -> Sequence[Node]:
         """Return all nodes that have joined, in no particular order."""
@@ -130,10 +130,10 @@ class Ledger(Protocol):
         """Return a group."""
 
     def evidence(self, group: str, node: str) -> Evidence:
-        """Return what a third person needs to check a member's finding in a settled group (L8)."""
+        """Return the evidence with which anybody can check the finding about a member of a settled group (L8)."""
 
     def events(self, since: int = 0) -> Sequence[Event]:
-        """Return the events from a number on."""
+        """Return the events of the log from number `since` on."""
 
     def totals(self) -> Totals:
         """Return where all money is."""

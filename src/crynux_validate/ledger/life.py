@@ -32,7 +32,7 @@ class Phase(StrEnum):
 
 
 class Act(StrEnum):
-    """What can be done to a group. Members act here who have not done it before, and may."""
+    """The actions on a group that are possible now, and the members that can still take them."""
 
     DRAW = "draw, value public"
     DRAW_WITHOUT = "draw, no value"

@@ -104,7 +104,7 @@ def event_digest(canonical_bytes: bytes) -> str:
 def does_not_follow(seq: int, event: Event) -> BrokenLogError:
     """Return the error for an event that does not name the event before it (L5)."""
     kind = shorten_name(str(event.kind))
-    return BrokenLogError(f"event {seq} ({kind}) does not follow the one before it: edited or left out")
+    return BrokenLogError(f"event {seq} ({kind}) does not follow the event before it: one was edited or left out")
 
 
 def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
@@ -123,7 +123,7 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
     BrokenLogError
         Names the first event that does not fit.
     InvalidInputError
-        For what are no events, and a head that is not 64 hexadecimal digits.
+        For values that are not events, and a head that is not 64 hexadecimal digits.
     """
     kept = None if head is None else parse_hex(head, "the head", DIGEST_BYTES).hex()
     previous = GENESIS
@@ -142,4 +142,4 @@ def verify_chain(events: Iterable[Event], head: str | None = None) -> None:
                 f"event {seq} ({shorten_name(str(event.kind))}) has no canonical form: {error}"
             ) from error
     if kept is not None and previous != kept:
-        raise BrokenLogError(f"the log ends with {previous}, not with the head {kept}: cut off or rewritten")
+        raise BrokenLogError(f"the log ends with {previous}, not with the head {kept}: it was cut off or rewritten")

@@ -96,7 +96,7 @@ class MemoryStore:
 
     @contextmanager
     def transaction(self) -> Iterator["MemoryStore"]:
-        """Undo what was written within the block where that fails."""
+        """Undo what the block wrote if the block fails."""
         self._undo = []
         money, events = (self._deposited, self._withdrawn, self._burnt), len(self._events)
         queue, drawn = (self._group_count, self._handled, self._last_round), len(self._drawn)
@@ -142,21 +142,23 @@ def _set(records: dict[str, Any], name: str, value: object) -> None:
 
 
 class MemoryLedger(StoringLedger):
-    """A `crynux_validate.Ledger` that lives as long as its process; nothing is stored.
+    """A `crynux_validate.Ledger` in memory, which ends with its process.
 
-    Thread-safe: actions happen one after the other.
+    It is thread-safe: actions happen one after the other.
 
     Parameters
     ----------
     policy
         The parameters; `Policy()` if left out.
     ledger_id
-        1 to 128 printable ASCII characters, no spaces; part of every commitment and draw.
+        The id of the ledger, which is part of every commitment and draw: 1 to 128 printable ASCII characters, no
+        spaces.
     clock
-        Returns the time in integer seconds; the system's if left out. A reading up to 60 seconds before the last event
-        counts as its time; one that is further behind, or beyond the year 2100, is a `ClockError` (L6).
+        A function that returns the time in integer seconds; the system's clock if left out. A time up to 60 seconds
+        before the last event is taken for the time of that event; a time before that, or after the year 2100, is a
+        `ClockError` (protocol L6).
     beacon
-        Public randomness; a `LocalBeacon` if left out, and then whoever runs this process is trusted for the draw.
+        Public randomness. If left out, a `LocalBeacon`: then the operator of this process must be trusted for draws.
     """
 
     def __init__(
@@ -175,14 +177,14 @@ class MemoryLedger(StoringLedger):
 
     @property
     def group_count(self) -> int:
-        """How many groups there have ever been."""
+        """The number of groups that were ever opened."""
         return self._store.group_count()
 
     def before_fork(self) -> None:
-        """Let the child have all of it."""
+        """Do nothing: the child process gets a copy of everything."""
 
     def after_fork_in_child(self) -> None:
-        """Begin with a lock that nobody has."""
+        """Give the child process a new lock."""
         self._lock = threading.RLock()
 
     @contextmanager
@@ -197,22 +199,22 @@ class MemoryLedger(StoringLedger):
 
     @classmethod
     def replay(cls, events: Sequence[Event], *, clock: Clock | None = None, beacon: Beacon | None = None) -> Self:
-        """Build the ledger that a log describes, by doing every action of it again (L5).
+        """Build the ledger of a log by repeating every action (protocol L5).
 
         Parameters
         ----------
         events
             The log, from its first event on.
         clock
-            As of the constructor.
+            As for the constructor.
         beacon
-            The one that the log began with. Left out, the ledger can be looked at; where that was no `LocalBeacon`, its
-            next draw needs the beacon.
+            The beacon of the log. If left out, the ledger can be read, but if the log has another beacon than a
+            `LocalBeacon`, the next draw is an error.
 
         Raises
         ------
         BrokenLogError
-            Names the first event that the rules do not allow, or whose result they do not give.
+            If the rules do not allow an event, or give another result; the message names the first such event.
         InvalidInputError
             For another beacon than the log's.
         """

@@ -315,7 +315,7 @@ class Policy:
         Raises
         ------
         InvalidInputError
-            Where the calibration recommends no thresholds, for a field that it decides, and as of `Policy`.
+            If the calibration recommends no thresholds, for a field that it decides, and as for `Policy`.
         """
         check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
         found = recommended(calibration)
@@ -442,10 +442,10 @@ class Policy:
     def from_dict(cls, value: Mapping[str, Any]) -> "Policy":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
         names = {field.name for field in fields(cls)}
-        check_type(value, Mapping, "the policy", "its fields, as of Policy.to_dict")
+        check_type(value, Mapping, "the policy", "the fields of Policy.to_dict")
         for name in sorted(names - _OPTIONAL):
             if name not in value:
-                raise InvalidInputError(f"the policy lacks {name}; expected every field, as of Policy.to_dict")
+                raise InvalidInputError(f"the policy has no {name}; expected every field of Policy.to_dict")
         for name in value:
             if name not in names:
                 raise InvalidInputError(f"the policy has {shorten(name)}, which no policy has")

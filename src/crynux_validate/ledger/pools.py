@@ -26,7 +26,7 @@ def slashable_stake_needed(policy: Policy, fee: int) -> int:
 def choose_supply(
     nodes: Iterable[Node], action: OpenGroup, policy: Policy, now: int
 ) -> tuple[NodeClass | None, Supply]:
-    """Fix who could be drawn, for a text task among the nodes of one class (P2, P3, P4d).
+    """Return the candidates of a group, for a text task from the nodes of one class (protocol P2, P3, P4d).
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _choice(nodes: Collection[Node], action: OpenGroup, policy: Policy, in_force
         choice = tuple(facts for facts in classes.values() if facts.node_class.digest == action.gpu_class.lower())
     else:
         wanted = (
-            "no class is admitted: a text task that names none goes to one whose declaration is listed, or of at least "
+            "no class is admitted: a class needs a declaration that the policy lists, or at least "
             f"{policy.min_class_owners} owners with a stake of {policy.least_class_stake} together (P3)"
         )
         choice = admitted_classes(

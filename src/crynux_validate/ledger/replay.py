@@ -48,11 +48,11 @@ class Genesis:
 
 def genesis_of(events: Sequence[Event]) -> Genesis:
     """Return what a log begins with; raises `BrokenLogError` where it does not."""
-    check_type(events, Sequence, "the log", "its events, as of Ledger.events")
+    check_type(events, Sequence, "the log", "the events of Ledger.events")
     if events:
         check_type(events[0], Event, "event 0", "an Event, as of Ledger.events")
     if not events or events[0].kind != "genesis":
-        raise BrokenLogError("event 0 is not a genesis: a replay needs the log from its first event on")
+        raise BrokenLogError("event 0 is not a genesis event: give the log from its first event on")
     try:
         start = thaw(events[0].payload["action"])
         ledger_id, beacon = check_id(start["ledger"], "the ledger id"), check_id(start["beacon"], "the beacon's name")
@@ -83,7 +83,7 @@ def beacon_of(start: Genesis, beacon: Beacon | None, secret: bytes | None = None
         return check_beacon(beacon_named(start.beacon, secret), start.policy)
     if check_beacon(beacon, start.policy).name != start.beacon:
         raise InvalidInputError(
-            f"the beacon is {shorten(beacon.name)}; ledger {start.ledger} began with {start.beacon}, and keeps it"
+            f"the beacon is {shorten(beacon.name)}; ledger {start.ledger} needs {start.beacon}, with which it began"
         )
     return beacon
 
@@ -113,7 +113,7 @@ def repeat(events: Iterable[Event], start: Genesis, record: Callable[[Action, in
             if before is None:
                 again: Event | None = start.event()
             elif checked_time(event.time) < before.time:
-                raise BrokenLogError(f"its time {event.time} lies before that of the event before it")
+                raise BrokenLogError(f"its time {event.time} is before that of the previous event")
             else:
                 again = record(action_from_dict(event.kind, thaw(event.payload["action"])), event.time)
         except _REFUSED as error:
@@ -145,4 +145,4 @@ def _compare(seq: int, event: Event, again: Event | None) -> None:
     except InvalidInputError as error:
         raise BrokenLogError(f"event {seq} ({shorten_name(str(event.kind))}) has no canonical form: {error}") from error
     if not same:
-        raise BrokenLogError(f"event {seq} ({shorten_name(str(event.kind))}) says something else than a replay of it")
+        raise BrokenLogError(f"event {seq} ({shorten_name(str(event.kind))}) differs from its replay")

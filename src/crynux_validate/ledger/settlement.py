@@ -16,7 +16,7 @@ class Staked(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose account is paid."""
+        """The owner whose account is paid."""
 
     @property
     def stake(self) -> int:
@@ -35,7 +35,7 @@ class Settlement:
 def members_of(group: Group) -> dict[str, Member]:
     """Return what each member did, in the order of the draw (C3, C4, C5).
 
-    Where there is a second round, who gave a score in the first is judged by both answers (J7).
+    If there is a second round, members that gave a score in the first are judged by both answers (J7).
     """
     members = {node: group.first_answer(node) for node in group.members}
     if len(group.rounds) < 2:

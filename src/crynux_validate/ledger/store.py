@@ -73,6 +73,6 @@ def check_last_value(store: Store, beacon: Beacon) -> None:
         if group is not None and group.draw is not None:
             if beacon.value(group.beacon_round, group.beacon_round * beacon.period) != group.draw.beacon:
                 raise InvalidInputError(
-                    f"the beacon {beacon.name} has another secret than the one that drew {group.id}: give that one"
+                    f"the beacon {beacon.name} has another secret than the one that drew {group.id}: give the old one"
                 )
             return

@@ -1,6 +1,6 @@
-"""Who can agree with whom: GPU models, environments, classes, pools, draws.
+"""GPU models, environments, classes of machines, pools and draws.
 
-`GpuModel` and `verify_draw` are in `crynux_validate`, and so is what this machine says of itself: `local_gpu`,
+`GpuModel` and `verify_draw` are in `crynux_validate`, and so are the functions that describe this machine: `local_gpu`,
 `local_environment`, `canary`.
 """
 

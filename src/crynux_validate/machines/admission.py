@@ -1,6 +1,6 @@
-"""The classes that there are, and which of them text tasks may go to (protocol P2, P3).
+"""The existing classes, and those that may get text tasks (protocol P2, P3).
 
-Everything here is a pure function of the roster.
+All functions depend on their arguments only.
 """
 
 from collections import Counter
@@ -16,25 +16,24 @@ from crynux_validate.machines.roster import Node
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """What is known of a class: who is in it, and how much stands behind it.
+    """A class with its numbers of nodes and owners, and their stakes.
 
-    A node *serves* when it is neither suspended nor leaving and has the least stake; one that is in a group serves as
-    well, so that a class does not shrink by working.
+    A node *serves* if it is neither suspended nor leaving and has the least stake, whether or not it is in a group.
 
     Parameters
     ----------
     node_class
         The class.
     nodes
-        All that have joined and are in it.
+        All nodes of the class that have joined.
     owners
-        Distinct owners of those that serve.
+        The number of distinct owners of the nodes that serve.
     available
-        Distinct owners of those that serve and are in no group.
+        The number of distinct owners of the nodes that serve and are in no group.
     weight
-        Sum of the weights in a draw of those that serve.
+        The sum of the weights of the nodes that serve.
     stake
-        Sum of the stakes of those that serve.
+        The sum of the stakes of the nodes that serve.
     """
 
     node_class: NodeClass
@@ -52,16 +51,16 @@ class ClassFacts:
 
 
 def class_of(node: Node, epoch: int) -> NodeClass | None:
-    """Return a node's class by what it attested in an epoch, or None where it attested nothing (P2, P6).
+    """Return a node's class from its attestation in an epoch, or None if it has none (protocol P2, P6).
 
     Parameters
     ----------
     node
-        Any node; the GPU model is the one that it declared when it joined.
+        The node. Its GPU model is the one with which it joined.
     epoch
         The epoch whose attestations are in force: `Epoch.in_force`.
     """
-    check_type(node, Node, "the node", "a Node, as of Ledger.node")
+    check_type(node, Node, "the node", "a Node (Ledger.node)")
     check_integer(epoch, "epoch", -1)
     for attested in node.attestations:
         if attested.epoch == epoch:
@@ -72,28 +71,28 @@ def class_of(node: Node, epoch: int) -> NodeClass | None:
 def classes_of(
     nodes: Iterable[Node], *, epoch: int, min_stake: int, weight_unit: int
 ) -> Mapping[NodeClass, ClassFacts]:
-    """Return the classes that there are, the heaviest first; where two weigh alike, the smaller digest first (P3).
+    """Return all classes, the heaviest first, of equal weight that with the smaller digest first (protocol P3).
 
     Parameters
     ----------
     nodes
-        Everybody; who has left, or attested nothing, is in no class.
+        All nodes. Nodes that have left or attested nothing are in no class.
     epoch
         The epoch whose attestations are in force: `Epoch.in_force`.
     min_stake
-        What a node must have at stake to serve.
+        The least stake of a node that serves.
     weight_unit
-        How much stake counts as one in the draw.
+        The stake that gives a weight of 1 in the draw.
     """
     for what, number, least in (("epoch", epoch, -1), ("min_stake", min_stake, 0), ("weight_unit", weight_unit, 1)):
         check_integer(number, what, least, None)
     # Grouped by the parts themselves: a class object for each node, and its digest, would cost more than all the rest.
     # A GPU model is told by its object at first, since many nodes share one, and its value takes long to look up.
     alike: dict[tuple[object, ...], list[Node]] = {}
-    check_type(nodes, Iterable, "nodes", "nodes, as of Ledger.nodes")
+    check_type(nodes, Iterable, "nodes", "the nodes of Ledger.nodes")
     for node in nodes:
         if type(node) is not Node:  # asked here: there may be a million
-            check_type(node, Node, "one of the nodes", "a Node, as of Ledger.node")
+            check_type(node, Node, "one of the nodes", "a Node (Ledger.node)")
         if node.joined:
             for attested in node.attestations:
                 if attested.epoch == epoch:
@@ -114,23 +113,23 @@ def classes_of(
 def admitted_classes(
     classes: Mapping[NodeClass, ClassFacts], *, declarations: Collection[str], min_owners: int, min_stake: int
 ) -> tuple[ClassFacts, ...]:
-    """Return the classes that text tasks may go to without being named, the heaviest first (P3).
+    """Return the classes that get text tasks which name no class, the heaviest first (protocol P3).
 
-    A class is admitted by its size, or because its declaration is listed. Of several classes with one listed
-    declaration only the heaviest is: who declares what is listed but computes otherwise is not.
+    A class is admitted by its size, or because its declaration is listed. Of several classes with the same listed
+    declaration only the heaviest is admitted, so machines that compute otherwise than the majority are not.
 
     Parameters
     ----------
     classes
-        Of `classes_of`.
+        The result of `classes_of`.
     declarations
-        Each a `NodeClass.declaration`.
+        The listed declarations (`NodeClass.declaration`).
     min_owners, min_stake
-        The size that admits any class: distinct owners that serve, and their stake together.
+        The size with which any class is admitted: the number of distinct owners that serve, and their total stake.
     """
     check_type(classes, Mapping, "classes", "what classes_of returns")
     for facts in classes.values():
-        check_type(facts, ClassFacts, "one of the classes", "a ClassFacts, as of classes_of")
+        check_type(facts, ClassFacts, "one of the classes", "a ClassFacts (classes_of)")
     if isinstance(declarations, str):
         raise InvalidInputError(f"declarations is {shorten(declarations)}; expected a list of digests")
     check_type(declarations, Collection, "declarations", "a list of digests")

@@ -1,4 +1,4 @@
-"""Which machines give equal bits: a node's class, and the attestation that puts it there (protocol P2, P6)."""
+"""Classes of machines that give equal bits, and the attestations that show a node's class (protocol P2, P6)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,11 +26,10 @@ SHORT_DIGITS: Final = 12
 
 @dataclass(frozen=True)
 class NodeClass:
-    """What must be equal before two nodes are given one text task (protocol P2).
+    """A class: it must be equal for all nodes that get the same text task (protocol P2).
 
-    A class belongs to one epoch: its canary answers that epoch's challenge. Three of its parts are what a node says of
-    itself, and have a digest of their own, `declaration`, that stays the same from epoch to epoch; the canary is what
-    the machine shows.
+    A class belongs to one epoch, since its canary answers the challenge of that epoch. The other three parts are what a
+    node declares. Their digest is the `declaration`, which stays the same from epoch to epoch.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ class NodeClass:
     Raises
     ------
     InvalidInputError
-        Names the part and what was expected.
+        For an invalid part, which the message names.
     """
 
     gpu: GpuModel
@@ -60,12 +59,12 @@ class NodeClass:
 
     @cached_property
     def digest(self) -> str:
-        """Over the canonical JSON of `to_dict` (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
+        """The digest over the canonical JSON of `to_dict` (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
         return digest("class", length_prefixed(canonical_json(self.to_dict()))).hex()
 
     @cached_property
     def declaration(self) -> str:
-        """The digest of the same JSON without the canary: what a policy can admit before an epoch has begun."""
+        """The digest of the same JSON without the canary, which a policy can list in `admitted_declarations`."""
         declared = {name: value for name, value in self.to_dict().items() if name != "canary"}
         return digest("class", length_prefixed(canonical_json(declared))).hex()
 
@@ -93,14 +92,12 @@ class NodeClass:
 
 @dataclass(frozen=True)
 class Attestation:
-    """What a node reveals once an epoch: how its kernels and numerics are set, and its canary (protocol P6).
+    """What a node reveals once in every epoch: digests of its kernels and numerics, and its canary (protocol P6).
 
-    The kernel and the numerics come with every attestation, so that an operator may upgrade from one epoch to the
-    next: attest with the new environment, but answer with the old one until the new epoch's attestations are in force
-    and every group that was opened before is settled. Until then the node is drawn for its old class, and other bits
-    cost its stake. (Whoever has only one environment leaves the ledger, upgrades, and joins again.) It is
-    committed to before any is revealed, so that nobody can copy another's; colluders who share one machine's canary are
-    not stopped.
+    All nodes commit before any node reveals, so nobody can copy an attestation; but colluders can share one. An
+    operator can upgrade from one epoch to the next: attest with the new environment, but answer with the old one until
+    the new epoch's attestations are in force and every older group is settled. Until then the node is drawn for its old
+    class, and other bits cost its stake. (With only one environment: leave the ledger, upgrade, and join again.)
 
     Parameters
     ----------
@@ -114,7 +111,7 @@ class Attestation:
     Raises
     ------
     InvalidInputError
-        Names the part and what was expected.
+        For an invalid part, which the message names.
     """
 
     epoch: int
@@ -129,7 +126,7 @@ class Attestation:
 
     @classmethod
     def of(cls, environment: Environment, *, epoch: int, canary: bytes) -> "Attestation":
-        """Attest an environment as it was read from this machine, with the canary that it computed."""
+        """Return the attestation of an environment (`local_environment`) and a canary (`canary`) of this machine."""
         if not isinstance(environment, Environment):
             raise InvalidInputError(f"the environment is {shorten(environment)}; expected an Environment")
         return cls(epoch, environment.kernel_digest, environment.numerics_digest, canary)
@@ -137,14 +134,14 @@ class Attestation:
     def commitment(self, *, ledger: str, node: str, nonce: bytes) -> bytes:
         """Return the commitment, 32 bytes (protocol, "Bytes").
 
-        The node's id is inside, so that a copied commitment cannot be opened by the copier.
+        The digest includes the node's id, so that another node cannot open a copied commitment.
 
         Parameters
         ----------
         ledger, node
-            Ids, 1 to 128 printable ASCII characters, no spaces.
+            The ids of the ledger and of the node.
         nonce
-            32 bytes from a secure random source (`secrets.token_bytes(32)`), drawn anew for every commitment.
+            32 bytes from a secure random source (`secrets.token_bytes(32)`), new for every commitment.
         """
         return digest(
             "attestation",
@@ -187,8 +184,8 @@ def check_digest(value: object, what: str) -> bytes:
 
 
 def check_nonce(value: object) -> bytes:
-    """Return `value` if it is a nonce: 32 bytes. What it is instead is not shown: a nonce is secret."""
+    """Return `value` if it is a nonce: 32 bytes. The error does not show the value, since a nonce is secret."""
     if not isinstance(value, bytes) or len(value) != NONCE_BYTES:
         found = f"{len(value)} bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"
-        raise InvalidInputError(f"the nonce is {found}; expected {NONCE_BYTES} bytes, as of secrets.token_bytes")
+        raise InvalidInputError(f"the nonce is {found}; expected {NONCE_BYTES} bytes of secrets.token_bytes")
     return value

@@ -1,4 +1,4 @@
-"""What must be equal for two machines to give equal bits: readable values, and digests over them."""
+"""The environment of a machine, which must be equal on two machines that are to give equal bits."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -38,21 +38,21 @@ _NOTHING: Final = object()
 class Environment:
     """The three parts of an environment, each a record of JSON values with a digest.
 
-    Text answers can be compared where all three digests are equal, image answers where the recipe's is.
+    Text answers can be compared if all three digests are equal, image answers if those of the recipes are equal.
 
     Parameters
     ----------
     kernel
-        What decides which kernels run: accelerator, driver, library versions, instruction sets, threads.
+        Everything that decides which kernels run: accelerator, driver, library versions, instruction sets, threads.
     numerics
-        Every switch of the guard, read back; known before a model is loaded.
+        Every switch of the guard, read back.
     recipe
-        What a loaded model adds: its files, scheduler, dtypes, attention; None before a model is loaded.
+        The loaded model: its files, scheduler, dtypes, attention. None before a model is loaded.
 
     Raises
     ------
     InvalidInputError
-        For a record that is no mapping.
+        If a record is not a mapping.
     """
 
     kernel: Mapping[str, Any]
@@ -80,13 +80,13 @@ class Environment:
         return None if self.recipe is None else _digest("recipe", self.recipe)
 
     def compare(self, other: "Environment") -> tuple[str, ...]:
-        """Say in words what differs from another environment, and what to do about it.
+        """Return sentences on the differences from another environment, and what to do about them.
 
         Returns
         -------
         tuple of str
             One sentence for each value that differs, like ``kernel.torch.version: '2.13.0' here, '2.14.0' there;
-            install the same build of torch``; empty where all three records are equal.
+            install the same build of torch``; empty if all three records are equal.
         """
         check_type(other, Environment, "the other environment", "an Environment")
         found: list[str] = []
@@ -102,7 +102,7 @@ class Environment:
                     found.append(f"{shown}: {values}" + (f"; {advice}" if advice else ""))
             digests = (getattr(self, f"{part}_digest"), getattr(other, f"{part}_digest"))
             if len(found) == before and digests[0] != digests[1]:
-                found.append(f"{part}: the same names and values, put together in another way; compare the records")
+                found.append(f"{part}: the names and values are the same, but not the structure; compare the records")
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Environment:
 
     @classmethod
     def from_dict(cls, value: object) -> "Environment":
-        """Read what `to_dict` writes, and check that the digests fit the records; other fields are left aside."""
+        """Read what `to_dict` writes, and check that the digests fit the records; other fields are ignored."""
         if not isinstance(value, dict) or not {"kernel", "numerics"} <= set(value):
             raise InvalidInputError("an environment is an object with kernel, numerics and recipe")
         for part in ("kernel", "numerics", "recipe"):

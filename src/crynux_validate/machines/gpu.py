@@ -12,7 +12,7 @@ from crynux_validate.machines.gpu_names import check_name
 from crynux_validate.machines.gpu_outputs import card_lines, tidy
 
 PLATFORMS: Final = ("docker", "Linux", "Windows", "Darwin")
-"""How nodes of the live network run; the suffix behind a ``+`` in its names."""
+"""The platforms of nodes of the live network: the suffix after a ``+`` in its names."""
 
 MAX_MEMORY_GIB: Final = 65_536
 """The most memory of one card, in GiB."""
@@ -32,30 +32,30 @@ _NO_MEMORY: Final = re.compile(r"(.*), ?\[[A-Za-z/ ]*\]")
 
 @dataclass(frozen=True, order=True)
 class GpuModel:
-    """A GPU model: what must be equal before two machines can be expected to give equal bits.
+    """A GPU model. It must be equal on two machines that are to give equal bits.
 
-    The constructor brings every field into normal form: white space is trimmed and collapsed, and what the live network
-    writes around a name goes into fields of its own (``2x NVIDIA GeForce RTX 4090 TP+docker``). Comparison is exact and
-    case-sensitive: ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
+    The constructor brings every field into normal form: it removes superfluous white space, and splits names of the
+    live network (``2x NVIDIA GeForce RTX 4090 TP+docker``) into fields. Comparison is exact and case-sensitive:
+    ``RTX 4090`` and ``RTX 4090 D`` are different, and so are 40 and 80 GiB.
 
     Parameters
     ----------
     name
-        The vendor's name, 1 to 128 printable ASCII characters. What programs print instead of one (an identifier, a
-        version, a number, a placeholder, an error) is refused.
+        The vendor's name, 1 to 128 printable ASCII characters. Other output of programs (an identifier, a version, a
+        number, a placeholder, an error) is refused.
     memory_gib
         Memory of one card in GiB, rounded up; 1 to 65,536.
     platform
-        ``docker``, ``Linux``, ``Windows``, ``Darwin``, or empty where it is not known.
+        ``docker``, ``Linux``, ``Windows``, ``Darwin``, or empty if it is unknown.
     count
-        How many cards work as one machine, 1 to 1,024.
+        The number of cards that work as one machine, 1 to 1,024.
     tensor_parallel
-        Whether several cards share the work on each layer, which changes the order of sums; one card cannot.
+        Whether several cards share the work on each layer, which changes the order of sums; False for one card.
 
     Raises
     ------
     InvalidInputError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     name: str
@@ -67,7 +67,7 @@ class GpuModel:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.platform, str):
             raise InvalidInputError(
-                f"a GPU model has a name and a platform as text, not {shorten(self.name)}, {shorten(self.platform)}"
+                f"the GPU's name and platform are {shorten(self.name)} and {shorten(self.platform)}; expected text"
             )
         for what, value, most in (("memory_gib", self.memory_gib, MAX_MEMORY_GIB), ("count", self.count, 1_024)):
             check_integer(value, f"a GPU model's {what}", 1, most)
@@ -97,27 +97,31 @@ class GpuModel:
         stem, suffix = _platform_suffix(name)
         if suffix:
             if platform and platform != suffix:
-                raise InvalidInputError(f"the GPU name {shorten(name)} says another platform than {shorten(platform)}")
+                raise InvalidInputError(
+                    f"the GPU name {shorten(name)} has another platform than {shorten(platform)}; give one of them"
+                )
             name, platform = stem, suffix
         if platform == "Darwin":
             name = name.removesuffix(_MAC_TAIL)
         if prefixed := _COUNT.fullmatch(name):
             if count not in {1, int(prefixed[1])}:
-                raise InvalidInputError(f"the GPU name {shorten(name)} says another count than {count}")
+                raise InvalidInputError(
+                    f"the GPU name {shorten(name)} has another count than {count}; give one of them"
+                )
             count, name = int(prefixed[1]), prefixed[2]
         if count > 1 and name.endswith(_TENSOR_PARALLEL):
             name, tensor_parallel = name.removesuffix(_TENSOR_PARALLEL), True
         left = _platform_suffix(name)[1] or _COUNT.fullmatch(name) or (count > 1 and name.endswith(_TENSOR_PARALLEL))
         if left:
             raise InvalidInputError(
-                f"the GPU name {shorten(self.name)} says something twice, or in another order than "
+                f"the GPU name {shorten(self.name)} has a part twice, or in another order than "
                 "'2x NVIDIA GeForce RTX 4090 TP+docker'"
             )
         return name, platform, count, tensor_parallel
 
     @classmethod
     def parse(cls, text: str, memory_gib: int | None = None) -> "GpuModel":
-        """Read a GPU model as the live network, vendors' programs, torch or `str` of one write it.
+        """Read a GPU model in the form of the live network, of vendors' programs, of torch, or of its own `str`.
 
         ==================================================  ======================================================
         the live network                                    ``2x NVIDIA GeForce RTX 4090 TP+docker``, memory apart
@@ -137,16 +141,16 @@ class GpuModel:
         Parameters
         ----------
         text
-            One of these; white space around and inside it does not matter.
+            Text in one of these forms; white space does not matter.
         memory_gib
-            Memory of one card in GiB, where the text has none. The live network reports the sum over all cards: divide
-            it by their number.
+            Memory of one card in GiB if the text does not have it. The live network reports the sum over all cards:
+            divide it by their number.
 
         Raises
         ------
         InvalidInputError
-            Where the memory is missing, stands in another unit than MiB or GiB, or is not the one given; where the
-            cards are not all equal, or partitioned; and as the constructor does.
+            If the memory is missing, has another unit than MiB or GiB, or differs from `memory_gib`; if the cards are
+            not equal, or are partitioned; and as for the constructor.
 
         Examples
         --------
@@ -161,11 +165,11 @@ class GpuModel:
         first = cards[0]
         for card in cards[1:]:
             if card != first:
-                raise InvalidInputError(
-                    f"the cards differ: {first} and {card}; only equal cards make one GPU model: name those that are"
-                )
+                raise InvalidInputError(f"the cards differ: {first} and {card}; expected equal cards: name only those")
         if len(cards) > 1 and first.count > 1:
-            raise InvalidInputError(f"{len(cards)} lines name {first.count} cards each; give one line, or one a card")
+            raise InvalidInputError(
+                f"{len(cards)} lines name {first.count} cards each; expected one line, or one line for each card"
+            )
         return replace(first, count=len(cards)) if len(cards) > 1 else first
 
     @classmethod
@@ -190,7 +194,7 @@ class GpuModel:
         if memory is None:
             check_name(name, line)
             raise InvalidInputError(
-                f"{shorten(line)} has no memory; write it behind a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
+                f"{shorten(line)} has no memory; write it after a comma ('{name[:40] or 'NVIDIA L4'}, 24 GiB'), or "
                 "give memory_gib"
             )
         return cls(name, memory, platform)

@@ -94,7 +94,7 @@ def _problem(name: str) -> str | None:
         if _NUMBER.fullmatch(part.strip()):
             return f"{part.strip()!r} is a number"
         if not part.strip() or _PLACEHOLDER.fullmatch(part.strip()):
-            return f"{part.strip()!r} stands for no name"
+            return f"{part.strip()!r} means that there is no name"
         if part != name and _STATE.fullmatch(part.strip()):
             return f"{part.strip()!r} is another column of a table"
     if _VENDOR.fullmatch(name):

@@ -73,14 +73,14 @@ def _of_list(line: str) -> str:
         raise _partitioned(shorten(line))
     card = _LISTED.fullmatch(line)
     if card is None:
-        raise InvalidInputError(f"{shorten(line)} is no line of nvidia-smi -L; expected 'GPU 0: NAME (UUID: ...)'")
+        raise InvalidInputError(f"{shorten(line)} is not a line of nvidia-smi -L; expected 'GPU 0: NAME (UUID: ...)'")
     return card[1]
 
 
 def _partitioned(what: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{what} is partitioned (MIG); the GPU model is that of the partition: take what torch.cuda.get_device_name()"
-        " says, and the partition's memory"
+        f"{what} is partitioned (MIG); give the partition: the name that torch.cuda.get_device_name() returns, and the"
+        " partition's memory"
     )
 
 
@@ -100,5 +100,5 @@ def _of_table(lines: list[str]) -> list[str]:
             card += f", {row[at]}{unit}"
         cards.append(card)
     if not cards:
-        raise InvalidInputError(f"{shorten(lines[0])} is a header without a card below it")
+        raise InvalidInputError(f"{shorten(lines[0])} is a header without a line for a card")
     return cards

@@ -1,6 +1,6 @@
-"""Who can serve a task, and a draw that anyone can repeat (protocol P2, P4, P5, P7).
+"""The nodes that can serve a task, and a draw that anybody can repeat (protocol P2, P4, P5, P7).
 
-Everything here is a pure function of its arguments, in integers only, so that every platform finds the same members.
+All functions depend on their arguments only and compute with integers, so every machine draws the same members.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crynux_validate.tasks import Task
 
 MAX_WORDS: Final = 1_024
-"""After how many words a draw that has not found its members is given up."""
+"""The number of words after which a draw ends without enough members."""
 
 
 def weight_of(stake: int, weight_unit: int) -> int:
@@ -27,27 +27,27 @@ def weight_of(stake: int, weight_unit: int) -> int:
 
 
 def can_serve(node: Node, min_stake: int) -> bool:
-    """Whether a node could serve were it free: joined, not suspended, not leaving, with at least `min_stake` (P2)."""
+    """Whether a node can serve when it is free: joined, not suspended, not leaving, and with `min_stake` (P2)."""
     return node.joined and not node.suspended and node.leaving is None and node.stake >= min_stake
 
 
 def is_available(node: Node, min_stake: int) -> bool:
-    """Whether a node can serve now: it could, and is in no unsettled group (P2)."""
+    """Whether a node can serve now: `can_serve`, and not in an unsettled group (P2)."""
     return can_serve(node, min_stake) and node.group is None
 
 
 @dataclass(frozen=True)
 class Supply:
-    """Who could be drawn, and the *base*: who could be if nobody were in a group (P4d).
+    """The candidates of a draw, and the *base*: all nodes that could serve if none were in a group (protocol P4d).
 
     Parameters
     ----------
     pool
         The candidates.
     base
-        Sum of the weights of all that could serve, in a group or not.
+        The sum of the weights of all nodes that could serve, free or in a group.
     base_owners
-        How many distinct owners these have.
+        The number of distinct owners of these nodes.
     """
 
     pool: Pool
@@ -56,20 +56,20 @@ class Supply:
 
 
 def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory_gib: int, weight_unit: int) -> Supply:
-    """Return who could be drawn: any available node of these with enough memory (P2, P4d, P5).
+    """Return the candidates: all available nodes with enough memory (protocol P2, P4d, P5).
 
     Parameters
     ----------
     nodes
-        For an image task everybody, for a text task the nodes of one class (`classes_of`).
+        All nodes for an image task, the nodes of one class (`classes_of`) for a text task.
     creator
-        Who asked for the task; its own nodes are left out.
+        The account that asked for the task; its own nodes are left out.
     min_stake
-        What a member must have at stake.
+        The least stake of a member.
     min_memory_gib
-        The memory of one card that the task needs; 0 for any.
+        The memory of one card that the task needs, in GiB; 0 for any.
     weight_unit
-        How much stake counts as one in the draw.
+        The stake that gives a weight of 1 in the draw.
     """
     global _last_supply
     nodes, asked = tuple(nodes), (creator, min_stake, min_memory_gib, weight_unit)
@@ -92,24 +92,24 @@ def supply_of(nodes: Iterable[Node], *, creator: str, min_stake: int, min_memory
 
 
 _last_supply: tuple[tuple[Node, ...], tuple[object, ...], Supply] | None = None
-"""Whom and what `supply_of` was asked last, and its answer: groups that open while no node changes share a pool."""
+"""The last arguments and result of `supply_of`: groups that open while no node changes share a pool."""
 
 
 def is_large_enough(weight: int, base: int, min_pool_ppm: int) -> bool:
-    """Whether enough of all the weight that could serve is free: weight * 10^6 >= `min_pool_ppm` * base (P4d)."""
+    """Whether enough of the base is free: weight * 10^6 >= `min_pool_ppm` * base (protocol P4d)."""
     return weight * 1_000_000 >= min_pool_ppm * base
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What `choose_members` found.
+    """The result of `choose_members`.
 
     Parameters
     ----------
     members
-        The node ids, first drawn first.
+        The node ids of the members, in the order of the draw.
     hit
-        The unavailable candidates that a word hit, in the order of their hits.
+        The unavailable candidates that a word of the draw hit, in this order.
     """
 
     members: tuple[str, ...]
@@ -119,7 +119,7 @@ class Chosen:
 def choose_members(
     pool: Pool, size: int, *, ledger: str, group: str, beacon: bytes, unavailable: Collection[str] = ()
 ) -> Chosen:
-    """Draw the members of a group, weighted, without replacement, of different owners (protocol, "The draw").
+    """Draw the members of a group by weight, without replacement, from different owners (protocol, "The draw").
 
     Word i is SHA-256 over the draw seed and i as a u32, big-endian, i from 0, as an unsigned big-endian number, modulo
     the sum of all weights of the pool. The first candidate, in the order of ids, whose running sum exceeds it is hit. A
@@ -128,20 +128,20 @@ def choose_members(
     Parameters
     ----------
     pool
-        Who could be drawn when the group opened.
+        The candidates when the group opened.
     size
-        How many members, from 1.
+        The number of members, 1 or more.
     ledger, group
-        Ids.
+        The ids of the ledger and of the group.
     beacon
-        The value of the public randomness, at least one byte.
+        The value of the beacon, at least one byte.
     unavailable
-        Ids that can no longer be drawn.
+        The ids of candidates that cannot be drawn any more.
 
     Raises
     ------
     NotEnoughNodes
-        Where 1,024 words hit fewer than `size` owners.
+        If 1,024 words hit fewer than `size` owners.
     InvalidInputError
         For a size below 1, and an empty beacon value.
     """
@@ -169,7 +169,7 @@ def choose_members(
             if len(members) == size:
                 return Chosen(tuple(members.values()), tuple(hit))
     raise NotEnoughNodes(
-        f"{MAX_WORDS} words found {len(members)} owners with a node that can be drawn; a group needs {size}",
+        f"{MAX_WORDS} words of the draw found {len(members)} owners; the group needs {size}",
         available=len(members),
         needed=size,
     )
@@ -178,25 +178,25 @@ def choose_members(
 def verify_draw(
     draw: Draw, *, task: "Task | None" = None, policy: "Policy | None" = None, beacon: bytes | None = None
 ) -> bool:
-    """Whether repeating a draw gives the members that it claims.
+    """Whether the repetition of a draw gives its members.
 
-    Which candidates were unavailable, and that the pool holds everybody who could serve, nobody can tell without the
-    ledger's log.
+    This does not show which candidates were unavailable, nor that the pool has all nodes that could serve: only the
+    ledger's log shows that.
 
     Parameters
     ----------
     draw
-        Of `Group.draw`.
+        `Group.draw`.
     task, policy, beacon
-        What it should be a draw for, and the value that the beacon is known to have given; what is left out is not
-        compared.
+        The task and the policy that the draw should be for, and the known value of the beacon. Those that are left out
+        are not compared.
 
     Raises
     ------
     InvalidInputError
-        For what is no `Draw`, task, policy or value; a draw of what makes none is not verified.
+        For arguments of another type. For a draw with invalid parts the result is False.
     """
-    check_type(draw, Draw, "the draw", "a Draw, as of Group.draw")
+    check_type(draw, Draw, "the draw", "a Draw (Group.draw)")
     for given, what, expected in ((task, "the task", "an ImageTask or a TextTask"), (policy, "the policy", "a Policy")):
         if given is not None and not isinstance(getattr(given, "digest", None), str):
             raise InvalidInputError(f"{what} is {shorten(given)}; expected {expected}")
@@ -238,7 +238,7 @@ def verify_draw(
 
 
 def weight_among(pool: Pool, nodes: Collection[str]) -> int:
-    """Return the weight of those of some nodes that are in a pool."""
+    """Return the sum of the weights of the nodes that are in the pool."""
     find = pool.position if len(nodes) < _MANY else pool.places.get
     places = [at for at in map(find, nodes) if at is not None]
     return int(pool.weights[places].sum()) if places else 0

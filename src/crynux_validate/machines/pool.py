@@ -1,4 +1,4 @@
-"""Who could be drawn for a group: candidates, held as columns so that a draw from a million of them is quick (P4)."""
+"""The candidates of a draw, in columns, so that a draw from a million of them is fast (protocol P4)."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ MAX_ID_LENGTH: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that could be drawn, with its owner and weight as they were when the group opened (P4)."""
+    """A node that can be drawn, with its owner and weight when the group opened (protocol P4)."""
 
     id: str
     owner: str
@@ -28,20 +28,18 @@ class Candidate:
 
 
 class Pool(Sequence[Candidate]):
-    """The candidates of a draw, sorted by node id; it cannot be changed.
-
-    Ids, owners and weights are checked once, when it is built; whether a node is in it is found by bisection.
+    """The candidates of a draw, sorted by node id; read-only.
 
     Parameters
     ----------
     candidates
-        In any order. Ids and owners are 1 to 128 printable ASCII characters without spaces, ids differ, weights
-        are 1 to 2^32-1.
+        The candidates in any order. Ids and owners are 1 to 128 printable ASCII characters without spaces, ids differ,
+        weights are 1 to 2^32-1.
 
     Raises
     ------
     InvalidInputError
-        Names the id, owner or weight that does not fit.
+        For an invalid id, owner or weight, which the message names.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = ()) -> None:
@@ -54,15 +52,15 @@ class Pool(Sequence[Candidate]):
 
     @classmethod
     def from_columns(cls, ids: Sequence[str], owners: Sequence[str], weights: Sequence[int]) -> "Pool":
-        """Build a pool without an object for each candidate; the columns are as long as each other, in any order."""
+        """Build a pool from three columns of equal length, in any order."""
         for name, column in (("ids", ids), ("owners", owners), ("weights", weights)):
             if isinstance(column, str | bytes | bytearray):
                 raise InvalidInputError(f"{name} is {shorten(column)}; expected a list, one for each candidate")
             check_type(column, Sequence, name, "a list, one for each candidate")
         if not len(ids) == len(owners) == len(weights):
             raise InvalidInputError(
-                f"a pool has columns of {len(ids)} ids, {len(owners)} owners, {len(weights)} weights;"
-                " expected as many of each"
+                f"the pool has {len(ids)} ids, {len(owners)} owners and {len(weights)} weights; expected as many"
+                " of each"
             )
         pool = cls.__new__(cls)
         pool._fill(ids, owners, weights)
@@ -83,7 +81,7 @@ class Pool(Sequence[Candidate]):
         self._owners = tuple(owners)
         if len(set(self._ids)) < len(self._ids):
             twice = next(node for before, node in pairwise(self._ids) if before == node)
-            raise InvalidInputError(f"node {twice} stands twice in the pool; give each node once")
+            raise InvalidInputError(f"node {twice} is twice in the pool; give each node once")
         self._owner_count = len(set(owners))
         self._weights = np.array(weights, dtype=np.uint64)
         self._running_sums = np.cumsum(self._weights)
@@ -107,7 +105,7 @@ class Pool(Sequence[Candidate]):
 
     @property
     def running_sums(self) -> "NDArray[np.uint64]":
-        """The sum of the weights up to and with each candidate, in the order of `ids`; read-only."""
+        """The sum of the weights up to each candidate, inclusive, in the order of `ids`; read-only."""
         return self._running_sums
 
     @property
@@ -117,22 +115,22 @@ class Pool(Sequence[Candidate]):
 
     @property
     def owner_count(self) -> int:
-        """How many distinct owners there are: the largest group that could be drawn."""
+        """The number of distinct owners, which is the size of the largest group that can be drawn."""
         return self._owner_count
 
     @cached_property
     def digest(self) -> str:
-        """Names ids, owners and weights (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
+        """The digest over ids, owners and weights (protocol, "Bytes"): 64 lower-case hexadecimal digits."""
         columns = ("\n".join(column) for column in (self._ids, self._owners))
         return digest("pool", *map(length_prefixed, columns), self._weights.astype(">u4").tobytes()).hex()
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where each candidate stands, by its id; for who looks for many: it takes a while, and memory, once."""
+        """The index of each candidate, by node id. To build this takes time and memory; for many look-ups."""
         return dict(zip(self._ids, range(len(self._ids)), strict=True))
 
     def position(self, node: str) -> int | None:
-        """Return where a node id stands, or None where it is not in the pool."""
+        """Return the index of a node id, or None if the node is not in the pool."""
         check_type(node, str, "the node id", "text")
         at = bisect_left(self._ids, node)
         return at if at < len(self._ids) and self._ids[at] == node else None

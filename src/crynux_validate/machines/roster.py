@@ -1,4 +1,4 @@
-"""The facts that pairing needs: nodes, candidates, draws."""
+"""Nodes and draws."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from crynux_validate.machines.pool import Candidate
 
 @dataclass(frozen=True)
 class Node:
-    """Who answers: a machine with an owner, a GPU model and a stake.
+    """A node: a machine with an owner, a GPU model and a stake.
 
     Parameters
     ----------
@@ -33,29 +33,29 @@ class Node:
     gpu
         The declared GPU model.
     stake
-        What it loses when it answers wrongly, in the smallest unit of money.
+        The money that the node can lose, in the smallest unit.
     joined
-        False after it has left.
+        False after the node has left.
     suspended
-        Whether it was absent too often; until it leaves and joins again (C3).
+        Whether the node was absent too often, until it leaves and joins again (protocol C3).
     absences
-        How many times in a row it did not commit.
+        The number of groups in a row in which the node did not commit.
     leaving
-        How many groups had been opened when it asked to leave; None where it has not. It can still be drawn by those
-        groups, and by no later one (P4e).
+        The number of groups that had been opened when the node asked to leave; None if it has not. Those groups can
+        still draw the node, later ones cannot (P4e).
     group
-        The unsettled group that it is a member of.
+        The unsettled group that the node is a member of; None if there is none.
     drawn
-        The last draw that took it: how many groups had been opened by then, and the group; None for none since it
-        joined. Those of the groups opened by then that wait cannot draw it (P4c). Nodes that differ in nothing else are
-        equal: whether one can serve does not depend on it.
+        The last draw of the node: the number of groups that had been opened by then, and the group; None since it
+        joined. Groups that were opened by then and still wait cannot draw the node (P4c). Two nodes that differ only in
+        this field are equal.
     attest_commitment
-        The epoch and the commitment of its last `attest_commit`.
+        The epoch and the commitment of the node's last `attest_commit`.
     attestations
-        What it revealed of the two epochs last attested, the older first: one is in force while the other is taken
-        (P6). Leaving clears both, and the commitment.
+        The node's last two revealed attestations, the older first: one is in force while the other is collected (P6).
+        Leaving clears both, and the commitment.
     public_key
-        The Ed25519 key that it joined with, 32 bytes, and that its commitments are signed with (L8); None for none.
+        The Ed25519 key with which the node joined, 32 bytes, and signs its commitments (L8); None for none.
     """
 
     id: str
@@ -101,35 +101,34 @@ class Node:
 
 
 def check_value(beacon: object) -> bytes:
-    """Return the value of a beacon if it is one: at least one byte."""
+    """Return `beacon` if it is the value of a beacon: at least one byte."""
     if not isinstance(beacon, bytes) or not beacon:
-        raise InvalidInputError(f"a beacon value is at least one byte, not {shorten(beacon)}")
+        raise InvalidInputError(f"the beacon value is {shorten(beacon)}; expected at least one byte")
     return beacon
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A choice of members that anyone can repeat, and what they are chosen for: `crynux_validate.verify_draw` (P4).
+    """The draw of a group's members, which `crynux_validate.verify_draw` repeats (protocol P4).
 
     Parameters
     ----------
     ledger, group
-        Ids.
+        The ids of the ledger and of the group.
     task, policy
-        Digests, 64 hexadecimal digits each: `Task.digest`, `Policy.digest`.
+        The digests `Task.digest` and `Policy.digest`, 64 hexadecimal digits each.
     fee
-        What the creator pays, in the smallest unit.
+        The fee that the creator pays, in the smallest unit.
     beacon_round, beacon
-        The round, and the value of the public randomness in it.
+        The round of the beacon, and its value.
     pool
-        Everybody who could be drawn when the group opened: a `Pool`, or candidates that make one.
+        The candidates when the group opened: a `Pool`, or an iterable of `Candidate`.
     unavailable
-        The candidates that a word of the draw hit and that could no longer be drawn, each with the group that had taken
-        it (P4c).
+        The candidates that a word of the draw hit and that another group had already drawn, each with this group (P4c).
     unavailable_weight
-        The weight of all candidates that could no longer be drawn.
+        The weight of all candidates that other groups had already drawn.
     members
-        The chosen node ids, first drawn first.
+        The node ids of the members, in the order of the draw.
     """
 
     ledger: str
@@ -146,15 +145,14 @@ class Draw:
 
     @cached_property
     def digest(self) -> str:
-        """64 hexadecimal digits over all of it but the pool, which decides the members (protocol, "Bytes").
+        """The digest over ledger, group, task, policy, fee, beacon and members, 64 hexadecimal digits ("Bytes").
 
-        Commitments and signatures are bound to it: one that was made for another task, policy, draw or co-member fits
-        no other.
+        Commitments and signatures are bound to it, so they are valid for one task, policy and draw only.
 
         Raises
         ------
         InvalidInputError
-            Names a part that no draw has.
+            For an invalid field, which the message names.
         """
         check_type(self.members, Sequence, "the members of a draw", "node ids")
         return digest(

@@ -1,7 +1,6 @@
-"""The one room that imports torch, diffusers and transformers: guard, noise, probe, runner.
+"""Running tasks: the guard, noise, models. Only this package imports torch, diffusers and transformers.
 
-`run`, `Runner` and their results are in `crynux_validate`. Nothing is imported before it is used: whoever needs only
-noise does not pay for torch.
+`run`, `Runner` and their results are in `crynux_validate`. Modules are imported when they are first used.
 """
 
 import crynux_validate.lazy as _lazy

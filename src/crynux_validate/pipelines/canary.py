@@ -1,9 +1,9 @@
 """The canary: a small numeric computation on a challenge, whose bits tell kernels apart (protocol P6).
 
-A machine says what it is, and the canary shows what it computes. Its probes call torch as text and image models do,
-with their shapes and dtypes, on numbers that follow from the challenge and are the same bits everywhere. Machines with
-other kernels get slightly other bits, and so another digest. It cannot be computed before the challenge is known.
-Commit and reveal keep strangers from copying it; nothing keeps colluders from telling each other.
+The canary shows how a machine computes. Its probes call torch as text and image models do, with their shapes and
+dtypes, on numbers that are derived from the challenge and have the same bits everywhere. Machines with other kernels
+get slightly other bits, and so another digest. The canary cannot be computed before the challenge is known. Because
+nodes commit before they reveal, they cannot copy it from others; but colluders can tell each other.
 
 The bytes are specified as follows. ``lp`` is a length prefix, ``digest`` the one of the protocol ("Bytes") for the
 thing ``canary``; names and words are UTF-8::
@@ -217,7 +217,7 @@ _GPU_DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def canary(challenge: bytes, device: "str | torch.device | None" = None) -> bytes:
-    """Return the digest by which a machine shows how it computes (protocol P6).
+    """Return the canary: a digest that shows how this machine computes (protocol P6).
 
     Parameters
     ----------
@@ -229,16 +229,16 @@ def canary(challenge: bytes, device: "str | torch.device | None" = None) -> byte
     Returns
     -------
     bytes
-        32 bytes, equal on machines whose probes are all equal; see the module's docstring.
+        32 bytes, equal on machines on which all probes give equal bits; see the module's docstring.
 
     Raises
     ------
     InvalidInputError
-        For a challenge that is none, and for what is no device.
+        For an invalid challenge or device.
     PipelineError
-        For a device that is not there, or that gives a number that is not finite.
+        If this machine does not have the device, or a result is not finite.
     DeterminismError
-        Where the guard cannot be entered.
+        If the guard cannot be entered.
 
     Examples
     --------
@@ -271,7 +271,7 @@ def canary_of(challenge: bytes, digests: Mapping[str, bytes]) -> bytes:
     Raises
     ------
     InvalidInputError
-        For a challenge that is none, no probe, and what is no digest of 32 bytes.
+        For an invalid challenge, no probes, and a digest that is not 32 bytes.
     """
     _check_challenge(challenge)
     if not isinstance(digests, Mapping) or not digests:

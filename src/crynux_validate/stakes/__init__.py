@@ -1,19 +1,19 @@
 """From a threshold to the odds of a counterfeit to the stake that makes it a loss (docs/stakes.md).
 
-A group of n members is drawn by weight from a pool of honest and dishonest nodes, who collude. A task is validated by a
-group at the sampling rate r; otherwise its one node is believed. Somebody who hands in a counterfeit saves the price k
-of the task, and loses l where it is slashed::
+A group of n members is drawn by weight from a pool of honest nodes and of dishonest nodes, which collude. A group
+validates a task at the sampling rate r; otherwise one node works and is believed. A node that submits a counterfeit
+saves the price k of the task, and loses l if it is slashed::
 
-    E = (1 - r) k + r (e k - x l)          what a counterfeit is expected to gain
+    E = (1 - r) k + r (e k - x l)          the expected gain of a counterfeit
     e = p + b f                            it escapes: colluders are a quorum, or it agrees by chance
-    x = c (1 - f at the slash threshold)   it is slashed: the honest members who are there are a quorum
+    x = c (1 - f at the slash threshold)   it is slashed: the honest members that are present are a quorum
     l = k (1 - r + r e) / (r x)            the slash at which E is zero
 
-A slash takes a share of the stake, and at most a bound that follows from the fee (protocol L4). All arithmetic is
-exact; floats are made at the end. A blank picture in a task with a safety checker is another counterfeit than these: it
-is never slashed (protocol J2, docs/stakes.md). `audits` has the same for one node that is audited.
+A slash takes a share of the stake, up to a bound that depends on the fee (protocol L4). All arithmetic is exact; only
+the results are floats. The formulas are not for a blank picture in a task with a safety checker, which is never slashed
+(protocol J2, docs/stakes.md). `audits` has the formulas for one node that is audited.
 
-`required_stake` and `expected_gain` are in `crynux_validate`; here is what they take and return.
+`required_stake` and `expected_gain` are in `crynux_validate`. This module has their arguments and results.
 """
 
 from crynux_validate.stakes.agreement import SOURCES as SOURCES

@@ -12,10 +12,10 @@ from crynux_validate.errors import InvalidInputError
 from crynux_validate.tasks import MAX_IMAGES
 
 Source = Literal["photographs", "binomial"]
-"""Where the chance of an agreement between unrelated pictures comes from.
+"""The source of the chance that unrelated pictures agree.
 
-``photographs``: parts of 58 photographs, the upper end at 95%. ``binomial``: 64 tosses of a fair coin, exact. Pictures
-are no coins, and 58 photographs rule out no chance below 0.2%: the first is the larger one at every threshold.
+``photographs``: parts of 58 photographs, the upper end at 95%. ``binomial``: 64 tosses of a fair coin, exact. The
+former is larger at every threshold: pictures are not coins, and 58 photographs cannot show chances below 0.2%.
 """
 
 SOURCES: Final[tuple[Source, ...]] = ("photographs", "binomial")
@@ -36,28 +36,27 @@ The larger of ``phash/1`` and ``phash-go/1``. The interval is the two-sided one 
 
 
 def false_accept_rate(threshold: int, *, images: int = 1, source: Source = "photographs") -> float:
-    """Return the chance that unrelated pictures agree, the f of a blind counterfeit.
+    """Return the chance that unrelated pictures agree: the f of a blind counterfeit.
 
-    It says nothing of a counterfeit that is made from the task: the same picture at 8 pixels, scaled up, agreed at 24
-    in every case that was measured. There f is near 1, and no stake helps. Nor does it say how often the best of all
-    blind counterfeits agrees, and plain drawings agree more often than photographs (docs/measurements/chance.md):
-    `calibrate` measures your own pictures.
+    This is not the chance of a counterfeit that is made from the task: the same picture at 8 pixels, scaled up, agreed
+    at threshold 24 in every case that was measured. Its f is near 1, and no stake helps. Plain drawings agree more
+    often than photographs (docs/measurements/chance.md): `calibrate` measures your own pictures.
 
     Parameters
     ----------
     threshold
-        1 to 64. Two hashes of 32 set bits differ in an even number of bits, so that with ``photographs`` an odd
-        threshold has the rate of the next even one.
+        1 to 64. Two hashes with 32 set bits differ in an even number of bits, so with ``photographs`` an odd threshold
+        has the rate of the next even one.
     images
-        1 to 16. All of a task's pictures must agree, so that the rate is taken to this power: right only for
-        counterfeits that are independent of one another.
+        1 to 16. All images of a task must agree, so this is the exponent of the rate. That is right only for
+        independent counterfeits.
     source
-        ``photographs``, an upper bound that never falls below 0.00223; or ``binomial``.
+        ``photographs``, an upper bound that is never below 0.00223; or ``binomial``.
 
     Raises
     ------
     InvalidInputError
-        For a threshold that is out of range, and an unknown source.
+        For a threshold or a number of images out of range, and an unknown source.
     """
     return float(exact_false_accept_rate(threshold, images, source))
 

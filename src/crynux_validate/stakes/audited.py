@@ -1,4 +1,4 @@
-"""The stake that one audited node needs, and what a cheat gains with another (docs/audit-or-group.md)."""
+"""The stake that one audited node needs, and the expected gain with another stake (docs/audit-or-group.md)."""
 
 import math
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ AUDITS_PRESUPPOSE: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedOdds(Odds):
-    """What becomes of a cheat, and of an honest node, where one node works and others audit it.
+    """The chances of a cheat and of an honest node if one node works and others audit it.
 
-    ``sampling_rate`` is the share of tasks that are audited; ``bound`` and ``slash_per_fee`` are of the one node, whose
-    share of the fee is all of it, ``fee``. `p`, `b`, `c`, `f`, `e` and `x` are of a cheat that is accused.
+    ``sampling_rate`` is the share of tasks that are audited. The one node gets the whole ``fee``, to which ``bound``
+    and ``slash_per_fee`` refer. `p`, `b`, `c`, `f`, `e` and `x` are for a cheat that is accused.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class AuditedOdds(Odds):
     y, v
         The chances that an honest node that is accused is slashed, and paid.
     fee
-        What is paid for a task, so that an honest node earns the price in spite of false alarms.
+        The fee of a task with which an honest node earns the price in spite of false alarms.
     """
 
     audits: AuditTerms
@@ -48,12 +48,12 @@ class AuditedOdds(Odds):
 
     @property
     def presupposes(self) -> str:
-        """What all of this rests on."""
+        """The conditions under which the numbers are valid."""
         return "; ".join(AUDITS_PRESUPPOSE)
 
     @property
     def group(self) -> str:
-        """Who decides, in words."""
+        """Whether the auditor or a group decides, in words."""
         if self.audits.then == "slash":
             return "one node works, and its auditor alone decides"
         return f"one node works; about one that is accused a group decides: {super().group}"
@@ -100,9 +100,9 @@ class AuditedOdds(Odds):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedStake(AuditedOdds, RequiredStake):
-    """The stake at which a cheat gains nothing where one node works and others audit it.
+    """The stake at which a cheat gains nothing if one node works and others audit it.
 
-    All of ``s``, ``slash``, ``fee`` and ``cost`` are infinite where no stake helps.
+    ``s``, ``slash``, ``fee`` and ``cost`` are infinite if no stake helps.
     """
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class AuditedStake(AuditedOdds, RequiredStake):
 
     @property
     def amount(self) -> str:
-        """The stake, in words where it is infinite."""
+        """The stake as text; in words if it is infinite."""
         if self.slash < math.inf:
             return super().amount
         if not self.d * self.x * self.sampling_rate:
@@ -127,10 +127,10 @@ class AuditedStake(AuditedOdds, RequiredStake):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedGain(AuditedOdds, ExpectedGain):
-    """What a cheat is expected to gain with a stake of ``s`` where one node works and others audit it.
+    """The expected gain of a cheat with a stake of ``s`` if one node works and others audit it.
 
-    ``gain`` is what the cheat keeps beyond what its work is worth; ``fee`` is that which leaves an honest node with the
-    same stake the price. Both are infinite where no fee does.
+    ``gain`` is what the cheat keeps beyond the value of its work. With ``fee`` an honest node with the same stake earns
+    the price. Both are infinite if there is no such fee.
     """
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ class Audited:
     cheats
         The quorums of groups that have a cheat among their members.
     absent
-        The chance that an honest member hands in nothing.
+        The chance that an honest member submits nothing.
     given
         The other parts of `Odds`.
     """

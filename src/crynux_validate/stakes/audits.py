@@ -1,22 +1,21 @@
-"""Audits in place of groups: one node works, and an auditor does a part of the work again (docs/audit-or-group.md).
+"""Audits instead of groups: one node works, and an auditor does a part of the work again (docs/audit-or-group.md).
 
 A task is audited at the sampling rate r, after the answer is bound. An audit accuses a cheat with the chance d, and an
 honest node with the chance a. An accused cheat is slashed with the chance x and paid after all with the chance e; an
-honest node that is accused is slashed with the chance y and paid after all with the chance v. The fee w is what leaves
-an honest node k in spite of false alarms. A cheat gets the same fee, and saves a share m of the work, which is worth k
-at most. A slash of l deters it where it keeps no more than that work::
+honest node that is accused is slashed with the chance y and paid after all with the chance v. The fee w is such that an
+honest node earns k in spite of false alarms. A cheat gets the same fee, and saves a share m of the work, which is worth
+k at most. A slash of l deters the cheat if it keeps no more than the value of the work that it does::
 
     (1 - r a (1 - v)) w - r a y l = k            what an honest node keeps
     (1 - r d (1 - e)) w - r d x l = (1 - m) k    what a cheat keeps, at the least l that deters
 
-The auditor alone slashes at once: e = 0, x = 1, y = 1, v = 0. Where a cheat saves all, m = 1, that is
+If the auditor alone slashes: e = 0, x = 1, y = 1, v = 0. For a cheat that saves everything, m = 1, this gives
 w = k d / (d - a) and l = k (1 - r d) / (r (d - a)).
 
-Or a group decides about the accused. Its members audit again, or do the whole work: of an honest quorum g is the
-chance that it accuses a cheat as well, h that it accuses an honest node as well. With the chances of `groups`
-e = p + b (1 - g) and x = c g, as if the cheat was one of the members; of groups of others than an honest node
-y = p + b h and v = c (1 - h). Of others than the cheat, colluders are a quorum less often: the first choice is to the
-disadvantage of audits.
+Or a group decides about the accused node. Its members audit again, or do the whole work. An honest quorum accuses a
+cheat as well with the chance g, and an honest node as well with the chance h. With the chances of `groups`,
+e = p + b (1 - g) and x = c g, as if the cheat were a member, and for groups without the honest node y = p + b h and
+v = c (1 - h). (In groups without the cheat, colluders would be a quorum less often: this is on the safe side.)
 """
 
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from crynux_validate.stakes.groups import Quorums
 from crynux_validate.stakes.numbers import Number, exact
 
 Then = Literal["slash", "group"]
-"""What follows when an audit accuses a node: ``slash`` at once, or a ``group`` decides."""
+"""What happens after an audit accuses a node: a ``slash`` at once, or a ``group`` decides."""
 
 AFTER_AUDIT: Final[tuple[Then, ...]] = get_args(Then)
 
@@ -46,40 +45,40 @@ ALONE: Final = Quorums(Fraction(0), Fraction(1), Fraction(1))
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTerms:
-    """How answers are audited, and what follows.
+    """How answers are audited, and what happens after an audit accuses a node.
 
     Give `detection`, or `steps` and `cheated`.
 
     Parameters
     ----------
     false_alarms
-        The chance that an audit, all of its steps together, accuses an honest node; 0 to 1. Take the upper bound: where
-        none of n audits did, that is 3/n at 95%.
+        The chance that a whole audit accuses an honest node, 0 to 1. Take the upper bound: if none of n audits accused
+        an honest node, it is 3/n at 95%.
     detection
-        The chance that an audit accuses the cheat in question, 0 to 1. Take the lower bound.
+        The chance that an audit accuses the cheat, 0 to 1. Take the lower bound.
     steps, cheated
-        An audit draws this many steps, 1 to 10,000, and the cheat spares itself this share of them, 0 to 1. It is found
-        with 1 - (1 - `cheated`)^`steps`, if each cheated step that is drawn shows; where only a part of them does, give
-        the product of the two. Steps that are drawn without repetition find a little more.
+        The number of steps that an audit draws, 1 to 10,000, and the share of steps that the cheat leaves out, 0 to 1.
+        The detection rate is then 1 - (1 - `cheated`)^`steps`, if every such step that is drawn is recognised. If only
+        a part is recognised, give `cheated` times this part. Drawing without repetition finds a little more.
     cost
-        Of an audit, as a share of the price of the task; 1 is the whole work again.
+        The cost of an audit as a share of the price of the task; 1 is the whole work again.
     then
         ``slash``: the auditor alone decides. ``group``: the members of a group decide, by audits of their own or by
         doing the whole work.
     confirms
-        With ``group``, 0 to 1: the chance that an honest quorum accuses a cheat that the auditor accused. By default
-        the detection rate, as if nothing was known of the first audit.
+        With ``group``: the chance that an honest quorum accuses a cheat that the auditor accused, 0 to 1. The default
+        is the detection rate, as for an independent audit.
     confirms_falsely
-        With ``group``, 0 to 1: the chance that an honest quorum accuses an honest node that the auditor accused. By
-        default 1: what misled the auditor misleads the members.
+        With ``group``: the chance that an honest quorum accuses an honest node that the auditor accused, 0 to 1. The
+        default is 1, as if the members always made the auditor's mistake.
     saves
-        The share of the price that the cheat saves, above 0, at most 1. A cheat that spares itself a share of the steps
-        saves no more than that share, if it does the rest of the work.
+        The share of the price that the cheat saves, above 0, at most 1. A cheat that leaves out a share of the steps
+        and does the rest saves at most that share.
 
     Raises
     ------
     InvalidInputError
-        For numbers outside their ranges, and for what does not belong together.
+        For numbers outside their ranges, and for arguments that exclude each other.
     """
 
     false_alarms: Number
@@ -97,7 +96,7 @@ class AuditTerms:
         if (self.detection is None) == (self.steps is None) or (self.steps is None) != (self.cheated is None):
             given = {name: getattr(self, name) for name in ("detection", "steps", "cheated")}
             words = ", ".join(f"{name}={shorten(value)}" for name, value in given.items() if value is not None)
-            raise InvalidInputError(f"give detection alone, or steps and cheated; there is {words or 'none of them'}")
+            raise InvalidInputError(f"expected detection alone, or steps and cheated; found {words or 'none of them'}")
         if self.detection is not None:
             _chance(self.detection, "detection")
         else:
@@ -105,7 +104,9 @@ class AuditTerms:
             _chance(self.cheated, "cheated")
         exact(self.cost, "cost")
         if not _chance(self.saves, "saves"):
-            raise InvalidInputError("saves is 0; expected what the cheat saves of the price, above 0, at most 1")
+            raise InvalidInputError(
+                "saves is 0; expected the share of the price that the cheat saves, above 0 and at most 1"
+            )
         if self.then not in AFTER_AUDIT:
             raise InvalidInputError(f"then is {shorten(self.then)}; expected one of {', '.join(AFTER_AUDIT)}")
         for name in ("confirms", "confirms_falsely"):
@@ -125,14 +126,14 @@ class AuditTerms:
 
     @property
     def confirmed(self) -> Number:
-        """g, the chance that whoever decides accuses a cheat that the auditor accused."""
+        """g, the chance that those who decide accuse a cheat that the auditor accused."""
         if self.then == "slash":
             return 1
         return self.detection_rate if self.confirms is None else self.confirms
 
     @property
     def confirmed_falsely(self) -> Number:
-        """h, the chance that whoever decides accuses an honest node that the auditor accused."""
+        """h, the chance that those who decide accuse an honest node that the auditor accused."""
         return 1 if self.confirms_falsely is None else self.confirms_falsely
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class AuditTerms:
 
 @dataclass(frozen=True)
 class Fates:
-    """What becomes of a cheat and of an honest node, as chances; the letters are those of this module."""
+    """The chances that a cheat and an honest node are paid or slashed; the letters are those of this module."""
 
     r: Fraction
     d: Fraction
@@ -175,9 +176,9 @@ class Fates:
         return self.r * self.a * self.y
 
     def slash_and_fee(self, price: Fraction, saves: Fraction) -> tuple[Fraction | None, Fraction | None]:
-        """Return the least slash that deters, and the fee that leaves an honest node the price beside it.
+        """Return the least slash that deters, and the fee with which an honest node then earns the price.
 
-        None, None where nothing does: the cheat is never slashed, or an honest node fares no better than the cheat.
+        None, None if no slash deters: the cheat is never slashed, or an honest node earns no more than the cheat.
         """
         if not price:
             return price, price
@@ -190,10 +191,10 @@ class Fates:
         return price * kept / apart, price * (self.slashed - (1 - saves) * self.honest_slashed) / apart
 
     def fee_beside(self, price: Fraction, slash: Fraction, per_fee: int | None) -> Fraction | None:
-        """Return the fee that leaves an honest node the price where a slash takes this much; None where none does.
+        """Return the fee with which an honest node earns the price if a slash takes this much; None if there is none.
 
-        A slash takes at most `per_fee` times the fee; None for no bound. What a node keeps of a fee grows with it from
-        where it keeps anything, so there is one such fee.
+        A slash takes at most `per_fee` times the fee; None for no bound. What an honest node keeps grows with the fee,
+        so there is at most one such fee.
         """
         if not self.honest_paid:
             return None if price or (slash and self.honest_slashed) else Fraction(0)
@@ -204,7 +205,7 @@ class Fates:
 
 
 def fates(terms: AuditTerms, rate: Fraction, cheats: Quorums, nodes: Quorums) -> Fates:
-    """Return what becomes of nodes of which this share is audited.
+    """Return the chances of nodes if this share of tasks is audited.
 
     Parameters
     ----------

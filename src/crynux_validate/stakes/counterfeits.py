@@ -1,4 +1,4 @@
-"""What a stake is to deter: a blind counterfeit, or the cheats that a calibration measured."""
+"""The counterfeits that a stake must deter: a blind one, or the cheats that a calibration measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crynux_validate.stakes.agreement import SOURCES, Source, check_images, exac
 from crynux_validate.stakes.numbers import exact
 
 Threshold = int | Literal["default"] | None
-"""1 to 64; None for text; ``default`` for 16, or for what a calibration recommends."""
+"""1 to 64; None for text; ``default`` for 16, or for the recommendation of a calibration."""
 
 DEFAULT_SOURCE: Final = SOURCES[0]
 DEFAULT_GROUP_SIZE: Final = 3
@@ -22,18 +22,18 @@ DEFAULT_GROUP_SIZE: Final = 3
 
 @dataclass(frozen=True)
 class Counterfeit:
-    """What becomes of a counterfeit in a group where colluders are no quorum.
+    """The chances of a counterfeit in a group in which colluders are not a quorum.
 
     Parameters
     ----------
     threshold, slash_threshold, images, source
-        What it was taken from; threshold and slash threshold are None for text, source also for a calibration.
+        The conditions of the chances; threshold and slash threshold are None for text, source also for a calibration.
     cheat
-        Its name in the calibration; None for a blind one.
+        The name of the cheat in the calibration; None for a blind counterfeit.
     f
-        The chance that it agrees with the honest answers.
+        The chance that the counterfeit agrees with the honest answers.
     slashed
-        The chance that it is slashed, where the honest members who are there are a quorum.
+        The chance that it is slashed if the honest members that are present are a quorum.
     """
 
     threshold: int | None
@@ -53,19 +53,21 @@ def counterfeits(
     calibration: Calibration | None,
     cheats: Sequence[str] | None,
 ) -> tuple[Counterfeit, ...]:
-    """Return what a stake is to deter: one blind counterfeit, or all cheats that are asked for; at least one.
+    """Return the counterfeits that a stake must deter: one blind one, or the given cheats; at least one.
 
-    Parameters and errors as of `required_stake`.
+    Parameters and errors as for `required_stake`.
     """
     if calibration is not None:
         return _measured(threshold, slash_threshold, images, source, calibration, cheats)
     if cheats is not None:
-        raise InvalidInputError(f"cheats is {shorten(cheats)}; cheats were measured by a calibration: give one")
+        raise InvalidInputError(
+            f"cheats is {shorten(cheats)} without a calibration; give the calibration that measured them"
+        )
     images = check_images(1 if images is None else images)
     if threshold is None:
         if slash_threshold is not None:
             raise InvalidInputError(
-                f"slash_threshold is {shorten(slash_threshold)} without a threshold; text needs neither"
+                f"slash_threshold is {shorten(slash_threshold)}, but there is no threshold; text tasks need neither"
             )
         return (Counterfeit(None, None, images, None, None, Fraction(0), Fraction(1)),)
     rule = CentreRule(DEFAULT_THRESHOLD if threshold == "default" else threshold, slash_threshold)
@@ -83,12 +85,14 @@ def _measured(
     calibration: Calibration,
     cheats: Sequence[str] | None,
 ) -> tuple[Counterfeit, ...]:
-    """The bounds of the intervals, each on the side that asks for more stake."""
+    """The ends of the intervals that need the larger stake."""
     check_type(calibration, Calibration, "calibration", "a Calibration: of calibrate, or Calibration.load(file)")
     if threshold is None:
-        raise InvalidInputError("threshold is None, which is text; a calibration is of images: give no calibration")
+        raise InvalidInputError(
+            "threshold is None, which means text tasks, but a calibration is for images; leave one of them out"
+        )
     if source is not None:
-        raise InvalidInputError(f"source is {shorten(source)}, and there is a calibration; give one of both")
+        raise InvalidInputError(f"source is {shorten(source)}, and there is a calibration; leave one of them out")
     calibration.check_fits(images=images)
     if threshold == "default":
         found = recommended(calibration)
@@ -97,7 +101,7 @@ def _measured(
     rule = CentreRule(threshold, slash_threshold)
     names = calibration.cheats if cheats is None else _named(cheats)
     if not names:
-        raise InvalidInputError("no cheat was named, or the calibration has none; calibrate with answers of cheats")
+        raise InvalidInputError("cheats is empty, or the calibration has no cheats; calibrate with answers of cheats")
     made = []
     for name in names:
         rates = calibration.cheat(name, rule.threshold, rule.slashes_from)
@@ -112,7 +116,7 @@ def recommended(calibration: Calibration) -> Recommendation:
     Raises
     ------
     InvalidInputError
-        Where it recommends none.
+        If the calibration recommends none.
     """
     found = calibration.recommendation
     if not isinstance(found, Recommendation):

@@ -1,4 +1,4 @@
-"""The stake that makes a counterfeit a loss, and what a counterfeit is expected to gain."""
+"""The stake that makes a counterfeit a loss, and the expected gain of a counterfeit."""
 
 import math
 from collections.abc import Sequence
@@ -40,10 +40,10 @@ def required_stake(
     cheats: Sequence[str] | None = None,
     audits: AuditTerms | None = None,
 ) -> RequiredStake:
-    """Return the stake at which a counterfeit is expected to gain nothing, and the policy that goes with it.
+    """Return the stake at which the expected gain of a counterfeit is zero, and the policy for it.
 
-    A coalition that sees that it holds a quorum cheats at no risk, whatever its stake: that is bounded by the pool, and
-    by computing a share of the tasks again, outside the ledger, which takes no task twice (L9).
+    A coalition that is a quorum of a group cheats at no risk, whatever its stake. Only a large honest pool, and
+    computing a share of the tasks again outside the ledger, limit this (the ledger takes no task twice, L9).
 
     Parameters
     ----------
@@ -55,52 +55,54 @@ def required_stake(
         The weight of one dishonest node in the draw, above 0; an honest one has 1. The draw is by stake: a node with
         four times the stake has four times the weight.
     absent
-        The chance that an honest member hands in nothing, each for itself; 0 to 1. Colluders are never absent.
+        The chance that an honest member submits nothing, independent of the others; 0 to 1. Colluders always submit.
     threshold
         1 to 64 (`false_accept_rate`); None for text, where nothing agrees by chance. ``default`` is 16, or with a
-        calibration both thresholds that it recommends.
+        calibration the two thresholds that it recommends.
     slash_threshold
-        As of `CentreRule`: a counterfeit between the two is ``BORDERLINE``, not paid and not slashed.
+        As for `CentreRule`: a counterfeit between the two is ``BORDERLINE``, not paid and not slashed.
     images
-        Pictures of a task, 1 to 16; left out, 1, or what the calibration was made for.
+        The number of images of a task, 1 to 16; if left out 1, or that of the calibration.
     sampling_rate
-        The share of tasks that a group validates, above 0, at most 1; below 1 it presupposes sealed jobs (S1).
+        The share of tasks that a group validates, above 0, at most 1. Below 1, jobs must be sealed (S1).
     price
-        What a counterfeit saves, at least 0, at most a member's share of the fee, for which it is taken; the stake has
-        its unit. With 1 the stake is the factor for a price.
+        The cost that a counterfeit saves, 0 or more, which is taken for a member's share of the fee. The stake has the
+        same unit: with 1 the stake is a factor of the price.
     slash_ppm
-        Which part of a stake a slash takes, in millionths: the lesser of a policy's `slash_ppm` and `withheld_ppm`,
+        The part of a stake that a slash takes, in millionths: the lesser of a policy's `slash_ppm` and `withheld_ppm`,
         since a cheat can choose not to reveal.
     slash_per_fee
         A slash takes at most this many times a member's share of the fee, 0 to 2^31; None for no bound.
     source
-        Of a blind counterfeit's chance of agreement; ``photographs`` if left out
-        (`false_accept_rate`). Not with a calibration.
+        The source of a blind counterfeit's chance of agreement (`false_accept_rate`); ``photographs`` if left out. Not
+        with a calibration.
     view
-        Of the chance of collusion. ``network`` with `threshold` None is the live network's formula.
+        The groups over which the chance of collusion is taken: ``drawn``, those with the cheating node, or
+        ``network``, all groups. ``network`` with `threshold` None is the live network's formula.
     calibration
-        Takes the chances of the cheats that it measured: f is the upper end of the interval of how often one is
-        accepted, and a group without a quorum of colluders slashes it as often as the lower end says.
+        The measured chances of cheats: f is the upper end of the interval for a cheat's acceptance, and a group without
+        a quorum of colluders slashes the cheat as often as the lower end of the interval for that.
     cheats
-        Which of the calibration's cheats; all if left out.
+        The names of cheats of the calibration; all if left out.
     audits
-        One node works, and is audited at the sampling rate: the result is an `AuditedStake`. The pool is then that of
-        groups that decide about an accused node. Nothing compares hashes, so that `threshold`, `slash_threshold`,
-        `images`, `source`, `view`, `calibration` and `cheats` must be left out.
+        If given, one node works and is audited at the sampling rate, and the result is an `AuditedStake`. The pool is
+        then that of groups that decide about an accused node. No hashes are compared, so `threshold`,
+        `slash_threshold`, `images`, `source`, `view`, `calibration` and `cheats` must be left out.
 
     Returns
     -------
     RequiredStake
-        With its parts; with a calibration those of the cheat that needs the most, and what each needs in `cheats`.
-        ``s`` is infinite where a counterfeit is never slashed, as with fewer honest nodes than a quorum, and where
-        `slash_per_fee` lets a slash take too little. The result's own `stake_per_fee` and `slash_per_fee` are what a
-        policy should at least have, whatever `slash_per_fee` was given.
+        The stake and its parts. With a calibration they are for the cheat that needs the largest stake; `cheats` has
+        the stake of each. ``s`` is infinite if a counterfeit is never slashed, for example with fewer honest nodes than
+        a quorum, or if `slash_per_fee` is too small. `stake_per_fee` and `slash_per_fee` of the result are the least
+        values for a policy, whatever `slash_per_fee` was given.
 
     Raises
     ------
     InvalidInputError
-        For arguments outside their ranges, a calibration that was made for something else, recommends no thresholds
-        where none are given, or has not measured a cheat, and where the stake exceeds the range of a float64.
+        For arguments outside their ranges; for a calibration that was made for other groups or images, that has no
+        recommendation if no thresholds are given, or that has not measured a cheat; and if the stake exceeds the range
+        of a float64.
     """
     terms = _Terms(
         honest, dishonest, _group_size(group_size, calibration), dishonest_weight, absent, sampling_rate, price,
@@ -137,32 +139,32 @@ def expected_gain(
     cheats: Sequence[str] | None = None,
     audits: AuditTerms | None = None,
 ) -> ExpectedGain:
-    """Return what a counterfeit is expected to gain: E = (1-r) k + r (e k - x l), where a slash takes l.
+    """Return the expected gain of a counterfeit: E = (1-r) k + r (e k - x l), if a slash takes l.
 
-    With `audits` it is (1 - r d (1-e)) w - r d x l - (1-m) k: what the cheat is paid, less what a slash takes, less
-    what the work is worth that it does. The fee w leaves an honest node with the same stake the price.
+    With `audits` it is (1 - r d (1-e)) w - r d x l - (1-m) k: the fee for the cheat, less what a slash takes, less the
+    value of the work that the cheat does. The fee w is such that an honest node with the same stake earns the price.
 
     Parameters
     ----------
     stake
-        What the cheating node has at stake, at least 0, in the unit of the price. A slash takes the lesser of
-        `stake` x `slash_ppm` / 10^6 and `slash_per_fee` x `price` (with `audits` the fee).
+        The stake of the cheating node, 0 or more, in the unit of the price. A slash takes the lesser of
+        `stake` x `slash_ppm` / 10^6 and `slash_per_fee` x `price` (with `audits` x the fee).
     honest, dishonest, group_size, dishonest_weight, absent, threshold, slash_threshold, images, sampling_rate, price
-        As of `required_stake`.
+        As for `required_stake`.
     slash_ppm, slash_per_fee, source, view, calibration, cheats, audits
-        As of `required_stake`.
+        As for `required_stake`.
 
     Returns
     -------
     ExpectedGain
-        With its parts; with a calibration those of the cheat that gains the most, and what each gains in `cheats`.
-        With `audits` an `AuditedGain`, whose ``gain`` and ``fee`` are infinite where no fee leaves an honest node the
-        price.
+        The gain and its parts. With a calibration they are for the cheat that gains the most; `cheats` has the gain of
+        each. With `audits` it is an `AuditedGain`; its ``gain`` and ``fee`` are infinite if with no fee an honest node
+        earns the price.
 
     Raises
     ------
     InvalidInputError
-        As of `required_stake`.
+        As for `required_stake`.
     """
     s = exact(stake, "stake")
     terms = _Terms(
@@ -196,7 +198,7 @@ def _check_left_out(
     }  # fmt: skip
     for name, there in given.items():
         if there:
-            raise InvalidInputError(f"{name} and audits are both given, and audits compare no hashes; leave {name} out")
+            raise InvalidInputError(f"{name} and audits are both given, but audits compare no hashes; leave {name} out")
 
 
 def _group_size(given: int | None, calibration: Calibration | None) -> int:
@@ -226,8 +228,7 @@ class _Terms:
         self.r = exact(sampling_rate, "sampling_rate")
         if not 0 < self.r <= 1:
             raise InvalidInputError(
-                f"sampling_rate is {shorten(sampling_rate)}; expected a share of tasks above 0, at most 1 (who is never"
-                " compared is never slashed)"
+                f"sampling_rate is {shorten(sampling_rate)}; expected a share of tasks above 0, at most 1"
             )
         self.k = exact(price, "price")
         away = self.absent = exact(absent, "absent")

@@ -11,8 +11,8 @@ from crynux_validate.judging.verdict import check_group_size
 from crynux_validate.stakes.numbers import Number, exact
 
 View = Literal["drawn", "network"]
-"""Whose chance of collusion: ``drawn``, that of a dishonest node that is in a group already; ``network``, the share of
-all groups in which colluders are a quorum, as the live network counts."""
+"""The groups of a chance of collusion: ``drawn``, groups that have a given dishonest node as a member; ``network``, all
+groups, as on the live network."""
 
 MAX_NODES: Final = 2**53 - 1
 
@@ -25,7 +25,7 @@ Chances = tuple[Fraction, ...]
 def colluder_chances(
     honest: int, dishonest: int, *, group_size: int = 3, dishonest_weight: Number = 1, view: View = "network"
 ) -> Chances:
-    """Return how likely a group has 0, 1, ... dishonest members, as exact fractions.
+    """Return the chances that a group has 0, 1, ... dishonest members, as exact fractions.
 
     Members are drawn one after the other without replacement, each with a chance in proportion to its weight (protocol,
     "draw/2"). Every node has an owner of its own, since a coalition would not give two nodes the same (P5).
@@ -39,7 +39,7 @@ def colluder_chances(
     dishonest_weight
         The weight of one dishonest node, above 0; an honest one has 1.
     view
-        ``network``: of all groups. ``drawn``: of the group in which a dishonest node finds itself, itself counted.
+        ``network``: all groups. ``drawn``: groups that have a given dishonest node as a member, which is counted.
 
     Returns
     -------
@@ -76,17 +76,16 @@ def collusion_probability(
     Parameters
     ----------
     honest, dishonest, group_size, dishonest_weight
-        As of `colluder_chances`.
+        As for `colluder_chances`.
     view
-        ``drawn``: a dishonest node is in the group already, and needs fewer others; with groups of three and equal
-        weights 1 - C(h,2) / C(h+d-1,2). ``network``: the share of all groups in which colluders are a quorum; there
-        (C(d,2) h + C(d,3)) / C(h+d,3), as the live network counts. Since a node decides when it knows that it is in a
-        group, the first is what deters it.
+        ``drawn``: the groups that have a given dishonest node as a member; for groups of three and equal weights
+        1 - C(h,2) / C(h+d-1,2). ``network``: all groups; (C(d,2) h + C(d,3)) / C(h+d,3), as on the live network. A node
+        knows that it is in a group when it decides to cheat, so ``drawn`` is the right one for a stake.
 
     Raises
     ------
     InvalidInputError
-        For numbers of nodes that are no integers, negative, or too few for a group; with ``drawn`` also without a
+        For numbers of nodes that are not integers, negative, or too few for a group; with ``drawn`` also without a
         dishonest node.
     """
     chances = colluder_chances(honest, dishonest, group_size=group_size, dishonest_weight=dishonest_weight, view=view)
@@ -95,16 +94,16 @@ def collusion_probability(
 
 @dataclass(frozen=True)
 class Quorums:
-    """Who is a quorum of the group in which a colluder cheats.
+    """The chances of quorums in a group in which a colluder cheats.
 
     Parameters
     ----------
     p
-        The chance that colluders are one, whoever else is there.
+        The chance that the colluders are a quorum.
     b
-        That they are none, and together with the honest members who are there make one.
+        The chance that they are not, but are one together with the honest members that are present.
     c
-        That the honest members who are there are one.
+        The chance that the honest members that are present are a quorum.
     """
 
     p: Fraction
@@ -115,28 +114,27 @@ class Quorums:
 def quorums(
     honest: int, dishonest: int, group_size: int, dishonest_weight: Number, absent: Fraction, view: View
 ) -> Quorums:
-    """Return the chances of each quorum; each honest member is absent with the chance `absent`, each for itself.
+    """Return the chances of quorums. Each honest member is absent with the chance `absent`, independent of the others.
 
-    Colluders are never absent. In a group without one, which only ``network`` counts, one member cheats alone.
+    Colluders are never absent. In a group without a colluder, which only ``network`` counts, one member cheats alone.
     """
     chances = colluder_chances(honest, dishonest, group_size=group_size, dishonest_weight=dishonest_weight, view=view)
     return _quorums(chances, absent, cheats=1)
 
 
 def quorums_beside(honest: int, dishonest: int, group_size: int, dishonest_weight: Number, absent: Fraction) -> Quorums:
-    """Return the chances of each quorum in groups of others than one honest node of the pool."""
+    """Return the chances of quorums in groups that are drawn from the pool without one honest node."""
     others = max(honest - 1, 0)
     if others + dishonest < group_size:
         raise InvalidInputError(
-            f"honest and dishonest are {honest + dishonest} nodes together; a group beside one of them needs"
-            f" {group_size + 1}"
+            f"honest and dishonest are {honest + dishonest} nodes together; one node and a group need {group_size + 1}"
         )
     chances = colluder_chances(others, dishonest, group_size=group_size, dishonest_weight=dishonest_weight)
     return _quorums(chances, absent, cheats=0)
 
 
 def _quorums(chances: Chances, absent: Fraction, *, cheats: int) -> Quorums:
-    """Of how many colluders are in a group; a group has at least so many cheats."""
+    """Return the chances of quorums from those of the number of colluders; a group has at least so many cheats."""
     size = len(chances) - 1
     quorum = _quorum(size)
     b = c = Fraction(0)
@@ -158,14 +156,14 @@ def _quorum(group_size: int) -> int:
 
 
 def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Number, view: View) -> Fraction:
-    """Refuse what makes no pool; returns the weight of a dishonest node."""
+    """Check the numbers of a pool, and return the weight of a dishonest node."""
     for name, value in (("honest", honest), ("dishonest", dishonest)):
         check_integer(value, name, 0, MAX_NODES)
     check_group_size(group_size)
     weight = exact(dishonest_weight, "dishonest_weight")
     if not weight:
         raise InvalidInputError(
-            f"dishonest_weight is {shorten(dishonest_weight)}; expected more than 0: who has no weight is never drawn"
+            f"dishonest_weight is {shorten(dishonest_weight)}; expected more than 0: other nodes are never drawn"
         )
     if view not in VIEWS:
         raise InvalidInputError(f"view is {shorten(view)}; expected one of {', '.join(VIEWS)}")
@@ -174,6 +172,6 @@ def _checked(honest: int, dishonest: int, group_size: int, dishonest_weight: Num
         raise InvalidInputError(f"honest and dishonest are {nodes} nodes together; a group needs {group_size}")
     if view == "drawn" and not dishonest:
         raise InvalidInputError(
-            "dishonest is 0; the node that would cheat is one of them: give at least 1, or take view='network'"
+            "dishonest is 0; expected at least 1, since the cheat is one of them: or give view='network'"
         )
     return weight

@@ -1,4 +1,4 @@
-"""What becomes of a counterfeit, as the formulas return it."""
+"""The results of the formulas."""
 
 import math
 from collections.abc import Mapping
@@ -20,47 +20,46 @@ SEALED_JOBS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Odds(Shown):
-    """What becomes of a counterfeit, with all that it depends on.
+    """The chances of a counterfeit, and the values on which they depend.
 
     Parameters
     ----------
     honest, dishonest
-        Nodes of the pool that can be drawn together; for text these are one class, not the network.
+        The numbers of nodes of the pool; for text the pool is one class, not the network.
     group_size
-        Members of a group; a quorum is more than half of them, whoever is absent.
+        The number of members of a group. A quorum is more than half of them, also if some are absent.
     dishonest_weight
         The weight of one dishonest node in the draw; an honest one has 1.
     absent
-        The chance that an honest member hands in nothing, each for itself.
+        The chance that an honest member submits nothing, independent of the others.
     sampling_rate
         The share r of tasks that a group validates; above 0, at most 1.
     price
-        What a counterfeit saves, k, in the unit of the stake: a member's share of the fee.
+        The cost k that a counterfeit saves, in the unit of the stake: a member's share of the fee.
     slash_ppm
-        Which part of a stake a slash takes, in millionths.
+        The part of a stake that a slash takes, in millionths.
     bound
-        The most that a slash takes: `slash_per_fee` times the price; None where it has no bound.
+        The most that a slash takes: `slash_per_fee` times the price; None for no bound.
     view
-        Whose chance `p` is.
+        The groups of the chance `p`: ``drawn`` or ``network``.
     threshold, slash_threshold, images, source
-        What `f` was taken from; threshold, slash threshold and source are None for text, source also with a
-        calibration.
+        The conditions of `f`; threshold, slash threshold and source are None for text, source also with a calibration.
     cheat
-        Which cheat of a calibration this is; None for a blind counterfeit.
+        The name of a cheat of the calibration; None for a blind counterfeit.
     p
-        Chance that colluders are a quorum of the group.
+        The chance that colluders are a quorum of the group.
     b
-        Chance that they are none, and with the honest members who are there make one.
+        The chance that they are not, but are one together with the honest members that are present.
     c
-        Chance that the honest members who are there are a quorum. Without absence b and c are 1 - p.
+        The chance that the honest members that are present are a quorum. If nobody is absent, b and c are 1 - p.
     f
-        Chance that a counterfeit agrees with honest answers.
+        The chance that a counterfeit agrees with honest answers.
     e
-        Chance that it escapes and is paid: p + b f.
+        The chance that it escapes and is paid: p + b f.
     x
-        Chance that it is slashed: c (1 - f at the slash threshold). The rest is neither paid nor slashed:
-        ``BORDERLINE``, or a group without a quorum. With a calibration e is as large and x as small as the intervals
-        allow; together they may then be more than 1.
+        The chance that it is slashed: c (1 - f at the slash threshold). Otherwise it is neither paid nor slashed:
+        ``BORDERLINE``, or in a group without a quorum. With a calibration e is as large and x as small as the intervals
+        allow; their sum can then be more than 1.
     """
 
     honest: int
@@ -87,12 +86,12 @@ class Odds(Shown):
 
     @property
     def presupposes(self) -> str | None:
-        """What a sampling rate below 1 rests on (S1); None at a rate of 1."""
+        """The condition for a sampling rate below 1 (S1); None for a rate of 1."""
         return SEALED_JOBS if self.sampling_rate < 1 else None
 
     @property
     def group(self) -> str:
-        """Who is in a group, in words."""
+        """The groups, in words."""
         weight = "" if self.dishonest_weight == 1 else f" of weight {self.dishonest_weight:g}"
         absent = "" if not self.absent else f", {100 * self.absent:g}% of the honest absent"
         pool = f"{self.honest} honest and {self.dishonest} dishonest nodes{weight}"
@@ -100,12 +99,12 @@ class Odds(Shown):
 
     @property
     def what_a_slash_takes(self) -> str:
-        """How much of a stake, in words."""
+        """The part of a stake that a slash takes, in words."""
         bound = "without a bound" if self.bound is None else f"at most {self.bound:g}"
         return f"a slash takes {self.slash_ppm / 10_000:g}% of the stake, {bound}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every part for JSON; an infinite number is the string ``infinity``, since JSON has none."""
+        """Return every part for JSON; an infinite number is the string ``infinity``."""
         parts = vars(self) | {"presupposes": self.presupposes}
         return {name: _finite(value) for name, value in parts.items()}
 
@@ -124,8 +123,8 @@ class Odds(Shown):
         slashed = "it is slashed" + (f": {self.slash_threshold} or more away" if self.slash_threshold else "")
         rows = [
             ("p", self.p, f"colluders are {quorum} or more, {found}"),
-            ("b", self.b, f"they are fewer, but {quorum} with the honest members who are there"),
-            ("c", self.c, f"the honest members who are there are {quorum} or more"),
+            ("b", self.b, f"they are fewer, but {quorum} with the honest members that are present"),
+            ("c", self.c, f"the honest members that are present are {quorum} or more"),
             ("f", self.f, chance),
             ("e", self.e, "a counterfeit escapes: p + bf"),
             ("x", self.x, slashed),
@@ -145,22 +144,22 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RequiredStake(Odds):
-    """The stake at which a counterfeit gains nothing, and the policy that goes with it.
+    """The stake at which the expected gain of a counterfeit is zero, and the policy for it.
 
     Parameters
     ----------
     s
-        The stake; infinite where no stake helps: a counterfeit is never slashed, or the bound of a slash is too low.
+        The stake; infinite if a counterfeit is never slashed, or the bound of a slash is too low.
     slash
-        What a slash must take; infinite only where a counterfeit is never slashed.
+        The amount that a slash must take; infinite if a counterfeit is never slashed.
     stake_per_fee, slash_per_fee
-        What a policy needs so that a slash takes this much of every member: by P7 each has `stake_per_fee` times its
-        share of the fee at stake, and a slash takes up to `slash_per_fee` times that share. Both are the least integer
-        that is at least `slash` / `price`; infinite where that is more than a policy can hold (`MOST_PER_FEE`).
+        The least values for a policy with which a slash takes this amount from every member: by P7 each has at least
+        `stake_per_fee` times its share of the fee at stake, and a slash takes at most `slash_per_fee` times that share.
+        Both are `slash` / `price`, rounded up; infinite if that is more than a policy allows (`MOST_PER_FEE`).
     cost
-        What a task costs on average where all are honest: n prices where a group validates it, otherwise one.
+        The average cost of a task if all nodes are honest: n prices if a group validates it, otherwise one.
     cheats
-        With a calibration what a slash must take for each cheat, infinite where it is never slashed.
+        With a calibration the amount that a slash must take for each cheat; infinite if the cheat is never slashed.
     """
 
     s: float
@@ -172,7 +171,7 @@ class RequiredStake(Odds):
 
     @property
     def hopeless(self) -> tuple[str, ...]:
-        """The cheats that no stake makes a loss: never slashed, or so rarely that no policy holds such a stake."""
+        """The cheats that no stake makes a loss: they are slashed never, or too rarely for any policy."""
         return tuple(name for name, slash in self.cheats.items() if slash > MOST_PER_FEE * self.price)
 
     def __float__(self) -> float:
@@ -180,7 +179,7 @@ class RequiredStake(Odds):
 
     @property
     def amount(self) -> str:
-        """The stake, in words where it is infinite."""
+        """The stake as text; in words if it is infinite."""
         if self.slash == math.inf:
             return "infinite: no stake makes a counterfeit a loss"
         if self.s < math.inf:
@@ -190,7 +189,7 @@ class RequiredStake(Odds):
 
     @property
     def policy(self) -> str:
-        """What a policy needs, in words."""
+        """The values for a policy, in words."""
         if self.slash == math.inf:
             return "no policy makes a counterfeit a loss"
         if self.stake_per_fee == math.inf:
@@ -203,7 +202,7 @@ class RequiredStake(Odds):
 
     @property
     def headline(self) -> str:
-        """The stake, and what it is a multiple of."""
+        """The stake, in units of the price."""
         if math.isinf(self.s):
             return f"required stake {self.amount}"
         times = "" if self.price == 1 else f": {self.s / self.price:.6g}"
@@ -223,16 +222,16 @@ class RequiredStake(Odds):
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedGain(Odds):
-    """What a counterfeit is expected to gain with a stake of `s`, of which a slash takes `slash`.
+    """The expected gain of a counterfeit with a stake of `s`, of which a slash takes `slash`.
 
     Parameters
     ----------
     s
         The stake.
     slash
-        What a slash takes of it.
+        The amount that a slash takes.
     gain
-        Negative where a counterfeit is a loss.
+        The expected gain; negative if a counterfeit is a loss.
     cheats
         With a calibration the gain of each cheat.
     """

@@ -1,8 +1,8 @@
-"""What is asked, complete: the same task on the same kind of machine gives the same answer.
+"""Tasks, which are complete: the same task on the same kind of machine gives the same answer.
 
-A task is named by its digest, which is taken over its canonical bytes (protocol T2). Whatever a task does not name has
-a default that is written into those bytes (T1). JSON from a stranger is validated before anything else touches it (T3).
-`ImageTask`, `TextTask`, `ModelRef`, `Lora` and `task_from_json` are in `crynux_validate`.
+The name of a task is the digest of its canonical bytes (protocol T2). Fields that are left out have defaults, which are
+written into these bytes (T1). JSON from others is validated before it is used (T3). `ImageTask`, `TextTask`,
+`ModelRef`, `Lora` and `task_from_json` are in `crynux_validate`.
 """
 
 from crynux_validate.tasks.base import DTYPES as DTYPES

@@ -1,4 +1,4 @@
-"""What every kind of task has: a model, canonical bytes, a digest, and errors that name the field."""
+"""The common part of all tasks: a model, canonical bytes, a digest, and errors that name the field."""
 
 import json
 from collections.abc import Mapping
@@ -33,35 +33,35 @@ DTYPES: Final[tuple[Dtype, ...]] = ("float32", "float16", "bfloat16")
 
 
 MAX_TASK_BYTES: Final = 1_048_576
-"""The most bytes of JSON that are read as a task, of whatever kind, and however it is written."""
+"""The size of the largest JSON that is read as a task, in bytes."""
 
 
 class BaseTask(BaseModel):
-    """The part of a task that does not depend on its kind; a kind adds fields and `_complete`.
+    """The common part of image and text tasks.
 
     Pydantic's own functions read, write and describe the wire format (``model_validate_json``, ``model_dump_json``,
-    ``model_json_schema``, and a task as a field of another model or as the body of a request). They raise pydantic's
-    ``ValidationError``, whose places and codes are those of `InvalidTaskError`, and take pinned models only.
+    ``model_json_schema``, and a task as a field of another model or as the body of a request). They accept pinned
+    models only, and raise pydantic's ``ValidationError``, with the fields and codes of `InvalidTaskError`.
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+        For an invalid field, which the message names; its `code` is what a node reports (protocol A1).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     schemas: ClassVar[tuple[str, str]]
-    """The ids under which it is read: with a pinned model, and with one that may move (T1)."""
+    """The schema ids of the kind: for pinned models, and for models whose revision can change (T1)."""
 
     max_bytes: ClassVar[int]
-    """The most canonical bytes that it may have."""
+    """The largest number of canonical bytes."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]]
-    """For the fields that are ids: the known ones. Another id is ``unsupported``, not a wrong type."""
+    """The known ids, for the fields that are ids. Another id is ``unsupported``, not a wrong type."""
 
     limits: ClassVar[Mapping[str, Mapping[str, Any]]]
-    """For fields that have limits of their own, what JSON Schema calls them; `_check_ranges` holds numbers to them."""
+    """The limits of fields, by their names in JSON Schema. `_check_ranges` checks those of numbers."""
 
     model: ModelRef
 
@@ -82,7 +82,7 @@ class BaseTask(BaseModel):
             )
 
     def _complete(self) -> None:
-        """Check what types alone do not say, and bring fields into normal form."""
+        """Check what types alone do not check, and bring fields into normal form."""
 
     def _check_ranges(self) -> None:
         """Refuse numbers outside their limits."""
@@ -93,43 +93,44 @@ class BaseTask(BaseModel):
 
     @property
     def schema_id(self) -> str:
-        """The id under which its canonical bytes are read."""
+        """The schema id in the canonical bytes."""
         return self.schemas[0] if self.pinned else self.schemas[1]
 
     @property
     def pinned(self) -> bool:
-        """Whether every node loads the same files for it."""
+        """Whether every node loads the same files for the task."""
         return all(model.pinned for model in self.references().values())
 
     def references(self) -> dict[str, ModelRef]:
-        """Return all that has to be loaded, by the field that names it."""
+        """Return all models that are loaded for the task, by the name of their field."""
         return {"model": self.model}
 
     def pictures_named(self) -> dict[str, PictureRef]:
-        """Return the pictures that the task is about, by the field that names each."""
+        """Return the task's pictures, by the name of their field."""
         return {}
 
     @property
     def loads(self) -> str:
-        """The model as one text: what a calibration is of."""
+        """The model as one text, which a calibration records."""
         return str(self.model)
 
     def at(self, *paths: str | PathLike[str], on_progress: OnDigest | None = None) -> Self:
-        """Return this task with what it names by digest, as it lies on this machine: folders, and files of pictures.
+        """Return this task with the paths, on this machine, of the models and pictures that it names by digest.
 
         Parameters
         ----------
         paths
-            In any order: their content says what they hold. All of it is read, see `folder_digest`.
+            Folders of models and files of pictures, in any order. They are read completely, and recognised by their
+            digests (`folder_digest`).
         on_progress
             Called while folders are read.
 
         Raises
         ------
         ModelError
-            For a folder that cannot be read, or holds nothing that the task names.
+            If a folder cannot be read, or the task does not name its digest.
         InvalidInputError
-            For the file of a picture, likewise.
+            If the file of a picture cannot be read, or the task does not name its digest.
         """
         files = {PictureRef.local(path).digest: Path(path) for path in paths if Path(path).is_file()}
         folders = {folder_digest(path, on_progress): Path(path) for path in paths if not Path(path).is_file()}
@@ -146,21 +147,21 @@ class BaseTask(BaseModel):
         return self.replace(**self._located({**folders, **files}))
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
-        """The fields with references that lie in these folders and files, by their digests."""
+        """The fields whose references have the digest of one of these folders and files."""
         return {"model": in_folder(self.model, paths)}
 
     @cached_property
     def canonical_bytes(self) -> bytes:
-        """RFC 8785 JSON with every field and the schema id (T2)."""
+        """The task as RFC 8785 JSON, with every field and the schema id (protocol T2)."""
         return canonical_json(self.to_dict())
 
     @cached_property
     def digest(self) -> str:
-        """The task's name: 64 lower-case hexadecimal digits (T2)."""
+        """The digest that names the task: 64 lower-case hexadecimal digits (protocol T2)."""
         return digest("task", length_prefixed(self.canonical_bytes)).hex()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `task_from_json` reads, as Python values."""
+        """Return the task as Python values of the JSON that `task_from_json` reads."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return fields | {"model": self.model.to_dict(), "schema": self.schema_id}
 
@@ -175,9 +176,9 @@ class BaseTask(BaseModel):
 
     @classmethod
     def from_fields(cls, value: Mapping[str, Any], *, allow_unpinned: bool = False) -> Self:
-        """Make a task of a JSON object that was read already, of this kind; `task_from_json` reads every kind."""
+        """Make a task of this kind from a JSON object that was already parsed; `task_from_json` reads every kind."""
         if not isinstance(value, Mapping):
-            raise InvalidTaskError("", f"a task is an object, not {shorten(value)}")
+            raise InvalidTaskError("", f"the task is {shorten(value)}; expected an object")
         check_flag(allow_unpinned, "allow_unpinned")
         fields = dict(value)
         schema = fields.pop("schema", None)
@@ -187,8 +188,8 @@ class BaseTask(BaseModel):
         if unpinned and not allow_unpinned:
             raise InvalidTaskError(
                 "schema",
-                f"{schema!r}: the model's revision can move; name its commit (40 hexadecimal digits), or pass "
-                "allow_unpinned=True for a run on this machine alone",
+                f"is {schema!r}, a task with a model revision that can change; name the commit (40 hex digits), "
+                "or pass allow_unpinned=True to run it on this machine only",
             )
         if "model" not in fields:
             raise InvalidTaskError("model", "is missing; expected an object with a repository or a digest")
@@ -197,13 +198,13 @@ class BaseTask(BaseModel):
         task = cls(**fields)
         if task.schema_id != schema:
             raise InvalidTaskError(
-                "schema", f"is {schema!r}, but every revision is pinned; expected {task.schema_id!r}"
+                "schema", f"is {schema!r}, but all revisions are commits; expected {task.schema_id!r}"
             )
         return task
 
     @classmethod
     def _read_parts(cls, fields: dict[str, Any], *, allow_unpinned: bool) -> None:
-        """Turn what a stranger wrote of a kind's own parts into objects."""
+        """Read the fields of this kind that are objects, from JSON that others wrote."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -217,7 +218,7 @@ class BaseTask(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_settings: Any) -> Self:
-        """Pydantic's way to read JSON; it is as strict as `task_from_json`: no key twice, no NaN."""
+        """Pydantic's function that reads JSON; as strict as `task_from_json`: no key twice, no NaN."""
         check_type(json_data, (str, bytes, bytearray), "the task", "JSON as text or bytes")
         text = json_data if isinstance(json_data, str) else bytes(json_data)
         try:
@@ -226,28 +227,28 @@ class BaseTask(BaseModel):
             raise refused(cls.__name__, None, error) from error
 
     def model_dump_json(self, *, indent: int | None = None, **settings: Any) -> str:
-        """Pydantic's way to write JSON: the canonical text, whole, or the same with line breaks."""
+        """Pydantic's function that writes JSON: the canonical text with all fields, or the same with line breaks."""
         _check_whole(settings)
         if indent is not None:
             check_integer(indent, "indent", 0, 100)
         return self.to_json() if indent is None else json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def model_dump(self, **settings: Any) -> dict[str, Any]:
-        """Pydantic's way to write Python values: `to_dict`, whole."""
+        """Pydantic's function that returns Python values: `to_dict`, with all fields."""
         _check_whole(settings)
         return self.to_dict()
 
     @classmethod
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:  # type: ignore[override]
-        """Pydantic's way around validation, which a task does not have: it validates."""
+        """Pydantic's function that skips validation; a task is validated all the same."""
         return cls(**values)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Pydantic's way to copy; it validates here, as `replace` does."""
+        """Pydantic's function that copies; the copy is validated, as by `replace`."""
         return self.replace(**_changes(update))
 
     def copy(self, *, update: Mapping[str, Any] | None = None, **settings: Any) -> Self:
-        """Pydantic's old way to copy; see `model_copy`."""
+        """Pydantic's older function that copies; see `model_copy`."""
         _check_whole(settings)
         return self.replace(**_changes(update))
 
@@ -258,7 +259,7 @@ class BaseTask(BaseModel):
         return repr(self)
 
     def _told(self) -> tuple[str, ...]:
-        """What tells it from other tasks of its kind, for people."""
+        """Short texts that describe the task, for people."""
         return ()
 
     def __hash__(self) -> int:
@@ -269,7 +270,7 @@ class BaseTask(BaseModel):
 
 
 def utf8_size(name: str, text: str) -> int:
-    """Return the size of a text in bytes of UTF-8, or refuse what has none."""
+    """Return the size of a text in bytes of UTF-8; a text with a lone surrogate is refused."""
     try:
         return len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
@@ -304,14 +305,16 @@ def _changes(update: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _check_whole(settings: Mapping[str, Any]) -> None:
-    """Refuse to leave out fields: what is left would be another task, or none."""
+    """Refuse options that leave out fields, since the rest would be another task."""
     for name, value in settings.items():
         if name.startswith(("include", "exclude")) and value not in (None, False):
-            raise InvalidInputError(f"{name} is {shorten(value)}; a task is written whole: leave it out")
+            raise InvalidInputError(
+                f"{name} is {shorten(value)}; a task is always written with all fields: leave it out"
+            )
 
 
 def _raise_first(kind: type[BaseTask], error: ValidationError) -> NoReturn:
-    """Turn pydantic's first complaint into ours; a wrong type comes before an unknown value."""
+    """Return the error for pydantic's first problem; a wrong type comes before an unknown value."""
     problems = []
     for item in error.errors(include_url=False, include_context=False):
         name = shorten_name(".".join(str(part) for part in item["loc"][:2]))

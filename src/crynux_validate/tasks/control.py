@@ -1,4 +1,4 @@
-"""What a ControlNet is told: its picture, and what is made of that first (protocol T1)."""
+"""ControlNets: the network, its picture, and the preparation of the picture (protocol T1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ _OTHERS: Final = "make the picture yourself, and name the result as the image, w
 
 @dataclass(frozen=True)
 class Canny(Record):
-    """Edges instead of the picture, white on black (Canny, IEEE PAMI 8(6), 1986), in integers alone.
+    """The edges of the picture, white on black (Canny, IEEE PAMI 8(6), 1986), computed in integers.
 
     Parameters
     ----------
     low, high
-        Thresholds of the gradient, the sum of its two parts: 0 to 2,040, low at most high.
+        The thresholds of the gradient, the sum of its two parts: 0 to 2,040, low at most high.
     method
-        ``canny/1``: the same bits everywhere, those of OpenCV's ``Canny(picture, low, high)``.
+        ``canny/1``: the bits of OpenCV's ``Canny(picture, low, high)``, the same on every machine.
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     schema: ClassVar = record_schema(
@@ -62,7 +62,7 @@ class Canny(Record):
 
     @classmethod
     def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> Self:
-        """Read what `to_dict` writes, from a stranger; another method is refused by its name."""
+        """Read what `to_dict` writes; the value may come from anybody."""
         if isinstance(value, Mapping) and "method" in value:
             check_method("method", value["method"], CANNY)
         return super().from_dict(value, allow_unpinned=allow_unpinned)
@@ -70,23 +70,23 @@ class Canny(Record):
 
 @dataclass(frozen=True)
 class ControlNet(Record):
-    """A ControlNet (arXiv 2302.05543): a second network that makes a picture follow another one.
+    """A ControlNet (arXiv 2302.05543): a second network that makes images follow a picture.
 
     Parameters
     ----------
     model
-        The repository at a commit, or the local folder by its digest, with configuration and safetensors weights.
+        The repository at a commit, or the local folder with its digest, with configuration and safetensors weights.
     image
-        The picture that it is told, as wide and high as the task's.
+        The picture, with the width and height of the task.
     scale
-        How much it counts, 0 to 10.
+        The factor of the network's output, 0 to 10.
     preprocess
-        What is made of the picture first; None for the picture itself.
+        The preparation of the picture; None for the picture itself.
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     schema: ClassVar = record_schema(
@@ -116,7 +116,7 @@ class ControlNet(Record):
 
 
 def check_method(name: str, value: object, known: str) -> None:
-    """Refuse another way to prepare a picture, by its name: they are networks whose bits differ between machines."""
+    """Refuse another preparation of a picture: most are networks whose bits differ between machines."""
     if value != known:
         code: Any = "unsupported" if isinstance(value, str) else "schema"
-        raise InvalidTaskError(name, f"is {shorten(value)}; only {known} is done here: {_OTHERS}", code)
+        raise InvalidTaskError(name, f"is {shorten(value)}; expected {known}: {_OTHERS}", code)

@@ -59,8 +59,7 @@ def parse(value: str | bytes | Mapping[str, Any], known: tuple[str, ...]) -> dic
         if name in arguments and name not in known:
             raise InvalidTaskError(
                 name,
-                f"is for tasks that {does}, which have no answer to compare here; expected a task that makes images or "
-                "text",
+                f"is for tasks that {does}; expected a task that makes images or text",
                 "unsupported",
             )
     object_of(arguments, "", known)

@@ -62,7 +62,7 @@ def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) 
             )
     unused = sorted(name for name in pinned if name not in found and f"{name}s" not in found)
     if unused:
-        raise InvalidInputError(f"parts names {unused[0]!r}, and the arguments do not; leave it out")
+        raise InvalidInputError(f"parts has {unused[0]!r}, but the arguments do not; leave it out")
     return found
 
 
@@ -100,8 +100,7 @@ def _inversion(there: str, pinned: Mapping[str, Named]) -> TextualInversion:
     found = _pinned("textual_inversion", there, pinned)
     if not isinstance(found, TextualInversion):
         raise InvalidInputError(
-            f"parts['textual_inversion'] is {shorten(found)}; expected a TextualInversion, which says the file and the "
-            "token as well: there they come from the file"
+            f"parts['textual_inversion'] is {shorten(found)}; expected a TextualInversion, with the file and the token"
         )
     return found
 
@@ -181,8 +180,8 @@ def _pinned(name: str, there: str, pinned: Mapping[str, Named], field: str = "")
     if name not in pinned:
         raise InvalidTaskError(
             field,
-            f"is {shorten(there)}, of which the arguments name no commit; pass parts={{{name!r}: ModelRef(...)}} with "
-            "its commit, or with the digest of a folder that holds it",
+            f"is {shorten(there)} without a commit; pass parts={{{name!r}: ModelRef(...)}} with the commit or the "
+            "digest of a folder",
             "unsupported",
         )
     found = pinned[name]
@@ -190,8 +189,8 @@ def _pinned(name: str, there: str, pinned: Mapping[str, Named], field: str = "")
     if model.repository is not None and model.repository != there.lower():
         raise InvalidTaskError(
             field,
-            f"is {shorten(there)}, and parts has {shorten(model.repository)}; name the same, or the digest of a "
-            "folder that holds it (ModelRef.local)",
+            f"is {shorten(there)}, but parts has {shorten(model.repository)}; name the same, or the digest of a "
+            "folder (ModelRef.local)",
             "unsupported",
         )
     return found

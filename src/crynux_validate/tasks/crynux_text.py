@@ -137,8 +137,8 @@ def _generation(value: Any, model_defaults: Mapping[str, Any] | None) -> dict[st
     if unclear and model_defaults is None and "do_sample" not in named:
         raise InvalidTaskError(
             "generation_config.do_sample",
-            f"is missing, although {unclear[0]} is given: the model's own generation_config.json decides then; name"
-            " do_sample, or pass that file's content as model_defaults",
+            f"is missing, although {unclear[0]} is given; set do_sample, or pass the content of the model's"
+            " generation_config.json as model_defaults",
         )
     if found.get("do_sample", False):
         found.setdefault("top_k", _TOP_K)
@@ -159,7 +159,7 @@ def _of_model(defaults: Mapping[str, Any]) -> dict[str, Any]:
         if not known and value is not None and value not in _NEUTRAL.get(name, ()):
             raise InvalidTaskError(
                 f"model_defaults.{shorten_name(str(name))}",
-                f"is {shorten(value)}; no task of this library has it: leave it out if the task can do without",
+                f"is {shorten(value)}, and this library does not support it: leave it out if the task does not need it",
                 "unsupported",
             )
     open_there = {name: found for name, found in _GENERATION.items() if found.default is None}

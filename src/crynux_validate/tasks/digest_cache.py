@@ -50,7 +50,7 @@ def cache_folder() -> Path | None:
     """
     switch = os.environ.get(_VARIABLE, "")
     if switch not in ("", "off"):
-        raise InvalidInputError(f"{_VARIABLE} is {switch!r}; set it to 'off', or not at all")
+        raise InvalidInputError(f"{_VARIABLE} is {switch!r}; expected 'off', or no such variable")
     if switch == "off":
         return None
     given = os.environ.get("XDG_CACHE_HOME", "")

@@ -105,7 +105,7 @@ def folder_digest(path: str | PathLike[str], on_progress: OnDigest | None = None
         Where there is no such folder, no file in it, one that cannot be read, or something that is neither a file nor
         a folder; and where a file changes while it is read.
     InvalidInputError
-        For what is no path, and a progress that cannot be called.
+        For a value that is not a path, and a `progress` that is not a function.
     """
     check_type(path, (str, PathLike), "the folder", "its path")
     check_function(on_progress, "on_progress")
@@ -142,14 +142,14 @@ def folder_states(path: str | PathLike[str]) -> dict[str, FileState]:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise ModelError(f"{folder} is not a folder; give the folder that holds model_index.json or config.json")
+        raise ModelError(f"{folder} is not a folder; give the folder with model_index.json or config.json")
     states: dict[str, FileState] = {}
     try:
         _walk(folder, "", (), states)
     except OSError as error:
         raise ModelError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from error
     if not states:
-        raise ModelError(f"{folder} holds no files; give the folder that holds model_index.json or config.json")
+        raise ModelError(f"{folder} has no files; give the folder with model_index.json or config.json")
     return dict(sorted(states.items()))
 
 
@@ -157,7 +157,7 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...], states:
     """Add the files of a folder and of those in it. Links are followed, as loading follows them."""
     here = os.stat(folder)
     if (here.st_dev, here.st_ino) in above:
-        raise ModelError(f"{folder} is a link to a folder that holds it; remove the link")
+        raise ModelError(f"{folder} is a link to a folder above it; remove the link")
     for file in sorted(folder.iterdir()):
         if file.name.startswith("."):
             continue
@@ -165,7 +165,7 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...], states:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise ModelError(f"the name of {str(file)!r} is no text; rename the file") from error
+            raise ModelError(f"the name of {str(file)!r} is not valid Unicode; rename the file") from error
         found = os.stat(file)
         if stat.S_ISDIR(found.st_mode):
             _walk(file, f"{name}/", (*above, (here.st_dev, here.st_ino)), states)
@@ -186,7 +186,9 @@ def check_unchanged(folder: Path, states: Mapping[str, FileState]) -> None:
     now = folder_states(folder)
     if now != dict(states):
         name = min(name for name in {*now, *states} if now.get(name) != states.get(name))
-        raise ModelError(f"{folder / name} changed while the model was loaded; load it again when nobody writes there")
+        raise ModelError(
+            f"{folder / name} changed while the model was loaded; load it again without writing to the folder"
+        )
 
 
 class _Reading:
@@ -215,7 +217,7 @@ class _Reading:
         except OSError as error:
             raise ModelError(f"{file} cannot be read: {error.strerror or error}") from error
         if not before == after == state:
-            raise ModelError(f"{file} changed while it was read; try again when nobody writes to it")
+            raise ModelError(f"{file} changed while it was read; try again, and do not write to it meanwhile")
         return hashed.hexdigest()
 
     def _add(self, count: int) -> None:

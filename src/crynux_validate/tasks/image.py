@@ -46,67 +46,67 @@ SIDES: Final = range(64, 4097, 8)
 
 
 class ImageTask(BaseTask):
-    """An image to draw, complete (protocol T1).
+    """A complete task to draw images (protocol T1).
 
     Parameters
     ----------
     model
-        Which weights.
+        The model and its revision.
     prompt, negative_prompt
-        UTF-8 text of at most 8,192 bytes each. What the model's tokenizer cannot hold is refused when it runs, since
-        only the model knows. A negative prompt of None is none at all: to most SDXL models that is not what an empty
-        one is.
+        UTF-8 text of at most 8,192 bytes each. A prompt that is too long for the model's tokenizer is refused when the
+        task runs (`PromptTooLongError`). A negative prompt of None is none at all, which differs from an empty one for
+        most SDXL models.
     prompt_syntax
-        How prompts are read (T9). ``plain``: every sign is text. ``compel``: ``word++``, ``word-``, ``(two words)1.3``
-        are weights, as the live network reads them; ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]`` are. With
-        these two, prompts can be longer than the model's tokenizer holds: up to 16 times as long.
+        How weights are written in prompts (T9). ``plain``: there are none. ``compel``: ``word++``, ``word-`` and
+        ``(two words)1.3``, as on the live network. ``webui``: ``(two words:1.3)``, ``(word)`` and ``[word]``. With the
+        last two, prompts can be up to 16 times as long as the model's tokenizer allows.
     seed
-        0 to 2^53-1. Noise is keyed by (seed, image, draw), so image *i* does not depend on those before it.
+        0 to 2^53-1. Noise depends on (seed, image, draw), so an image does not depend on the images before it.
     steps
         Denoising steps, 1 to 500; some schedulers allow fewer (see `crynux_validate.schedulers`).
     width, height
         Pixels, 64 to 4,096, multiples of 8.
     guidance_scale
-        Classifier-free guidance (arXiv 2207.12598), 0 to 50; at 1 or below there is none. To FLUX.1 it is a number that
-        the model is told, and to Z-Image there is guidance above 0 (``docs/families.md``).
+        Classifier-free guidance (arXiv 2207.12598), 0 to 50; 1 or less is none. For FLUX.1 it is an input of the model,
+        and for Z-Image only 0 is none (``docs/families.md``).
     true_cfg_scale
-        Of FLUX.1 and Qwen-Image, 1 to 50: classifier-free guidance with `negative_prompt`; at 1 there is none. 1 for
+        For FLUX.1 and Qwen-Image: classifier-free guidance with `negative_prompt`, 1 to 50; 1 is none. Must be 1 for
         other models.
     max_sequence_length
-        Of SD 3, FLUX.1 and FLUX.2: how many tokens each prompt is padded to, 8 to 512. None for 256 (SD 3) and 512, and
-        for other models.
+        For SD 3, FLUX.1 and FLUX.2: the number of tokens to which each prompt is padded, 8 to 512. None means 256 for
+        SD 3 and 512 for FLUX. Must be None for other models.
     images
-        How many images, 1 to 16.
+        The number of images, 1 to 16.
     scheduler, scheduler_args
-        A diffusers class name and arguments, from `crynux_validate.schedulers.SCHEDULERS`.
+        A class name of diffusers and its arguments, from `crynux_validate.schedulers.SCHEDULERS`.
     dtype
-        What the weights are loaded as and the computation runs in.
+        The dtype of the weights and of the computation.
     safety_checker
-        Whether the model's own safety checker runs; it can blank an image.
+        Whether the model's own safety checker runs, which can blank an image.
     algorithm
         The perceptual hash of the score.
     vae, unet, transformer
-        Components that take the place of the model's own: a repository or a folder with their configuration and
-        weights. None for those of the model. Stable Diffusion 1, 2 and XL have a UNet, all others a transformer.
+        Components that replace those of the model: a repository or a folder with their configuration and weights. None
+        for the model's own. Stable Diffusion 1, 2 and XL have a UNet, all others a transformer.
     loras
         Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     textual_inversions
         Up to 16 words with vectors of their own (`TextualInversion`), for both prompts.
     controlnet
-        A second network that makes the pictures follow another one (`ControlNet`); None for none.
+        A second network that makes the images follow a picture (`ControlNet`); None for none.
     start
-        A picture that the drawing begins with (`StartPicture`), for all images; None for noise alone.
+        A picture with which all images begin (`StartPicture`); None to begin with noise alone.
     refiner
-        Of Stable Diffusion XL: a second model that draws the last steps (`Refiner`); None for none. It goes with
-        `loras`, `unet` and `controlnet`, which are for the first model alone, and with another `vae`, which decodes.
+        For Stable Diffusion XL: a second model that draws the last steps (`Refiner`); None for none. It can be combined
+        with `loras`, `unet` and `controlnet`, which are for the first model alone, and with another `vae`.
     binding
-        What the result digest binds: ``pixels`` alone, or ``trace``: pixels, and latents and predictions of every
-        step, so that steps can be audited (U1).
+        What the result digest binds: ``pixels``, or ``trace`` for pixels and the latents and predictions of every step,
+        so that steps can be audited (protocol U1).
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+        For an invalid field, which the message names; its `code` is what a node reports (protocol A1).
     """
 
     schemas: ClassVar = ("crynux-validate/image-task/1", "crynux-validate/image-task-unpinned/1")
@@ -169,38 +169,36 @@ class ImageTask(BaseTask):
         algorithm: ImageAlgorithm = "phash-go/1",
         allow_unpinned: bool = False,
     ) -> Self:
-        """Read the live Crynux network's image task arguments (protocol T4).
+        """Read the arguments of an image task of the live Crynux network (protocol T4).
 
-        What they do not name has the live network's default: DPMSolverMultistepScheduler, 1 step, 512 x 512, 6 images,
-        cfg 5, seed 0, with the safety checker. As there, weights of the variant ``fp16`` are computed in float16,
-        whatever `dtype` says, and ``auto`` is float32 otherwise. The pictures are not those of the live network's
-        nodes, whose noise is another: only groups in which everybody uses this library agree
-        (``docs/live-network.md``).
+        Arguments that are left out have the live network's defaults: DPMSolverMultistepScheduler, 1 step, 512 x 512, 6
+        images, cfg 5, seed 0, with the safety checker. As there, weights of the variant ``fp16`` are computed in
+        float16, whatever `dtype` is, and otherwise ``auto`` is float32. The images are not those of the live network's
+        nodes, whose noise is different, so all nodes of a group must use this library (``docs/live-network.md``).
 
         Parameters
         ----------
         value
-            JSON of at most 4 MiB, or the dictionary that it stands for. Its ranges are the live network's, and ours;
-            null is as good as not named.
+            JSON of at most 4 MiB, or its dictionary. Values must be in the ranges of the live network and of this
+            class. A null is like an argument that is left out.
         revision
-            The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
-            weights.
+            The commit of the model, 40 hexadecimal digits. Tasks of the live network do not have it.
         parts
-            What pins ``lora``, ``vae``, ``unet``, ``textual_inversion``, ``controlnet`` and ``refiner`` where the
-            arguments name them, by these names: a `ModelRef` of the same repository with its commit, or of a folder by
-            its digest, which is the only way to name what is downloaded from an address. A `Lora` also says which file,
-            where the arguments do not; a textual inversion has to be a `TextualInversion`, with its file and its token.
+            The revisions of ``lora``, ``vae``, ``unet``, ``textual_inversion``, ``controlnet`` and ``refiner``, by
+            these names, if the arguments have them: a `ModelRef` of the same repository with its commit, or of a folder
+            with its digest, which is needed for a part that is downloaded from an address. A `Lora` names the file as
+            well; a textual inversion must be a `TextualInversion`, with its file and its token.
         algorithm
-            The perceptual hash of the score; ``phash-go/1`` is what the live network's nodes submit.
+            The perceptual hash of the score; the live network's nodes submit ``phash-go/1``.
         allow_unpinned
-            Accept a revision that can move; for runs on one machine.
+            Accept a revision that can change, for runs on one machine.
 
         Raises
         ------
         InvalidTaskError
-            Names the field in the live network's spelling (``task_config.steps``): one that is out of range or of
-            another type, one that nobody knows, and one that cannot be carried over (a preprocessor other
-            than canny, a refiner after a ControlNet, other arguments of a scheduler).
+            For an argument that is out of range, of another type, unknown, or not supported (a preprocessor other than
+            canny, a refiner after a ControlNet, other arguments of a scheduler). The message names it as the live
+            network does (``task_config.steps``).
         """
         return crynux_image.image_task(
             cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
@@ -220,7 +218,7 @@ class ImageTask(BaseTask):
         for at, token in enumerate(tokens):
             if token in tokens[:at]:
                 raise InvalidTaskError(
-                    f"textual_inversions.{at}.token", f"is {shorten(token)} again; expected another", "limits"
+                    f"textual_inversions.{at}.token", f"is {shorten(token)} a second time; expected another", "limits"
                 )
         self._check_start()
         self._check_refiner()
@@ -239,13 +237,13 @@ class ImageTask(BaseTask):
         if self.scheduler == "PNDMScheduler":
             raise InvalidTaskError(
                 "start",
-                "does not go with PNDMScheduler, which counts its steps from the first; name another scheduler",
+                "is not possible with PNDMScheduler, which must begin with its first step; name another scheduler",
                 "unsupported",
             )
         if self.start.steps(self.steps, flow=SCHEDULERS[self.scheduler].flow) < 1:
             raise InvalidTaskError(
                 "start.strength",
-                f"is {self.start.strength:g}, less than one of {self.steps} steps; expected more of either",
+                f"is {self.start.strength:g}, less than one of {self.steps} steps; raise the strength or the steps",
                 "limits",
             )
 
@@ -278,14 +276,14 @@ class ImageTask(BaseTask):
 
     @property
     def parts(self) -> Parts:
-        """What is loaded beside the model."""
+        """The parts that are loaded besides the model."""
         components = {name: getattr(self, name) for name in COMPONENTS}
         lists: dict[str, Any] = {name: tuple(getattr(self, name)) for name in LISTS}
         second, last = (None if each is None else each.model for each in (self.controlnet, self.refiner))
         return Parts(**components, **lists, controlnet=second, refiner=last)
 
     def pictures_named(self) -> dict[str, PictureRef]:
-        """Return the pictures that it is given, by the field that names each."""
+        """Return the task's pictures, by the name of their field."""
         found = {} if self.controlnet is None else {"controlnet.image": self.controlnet.image}
         if self.start is not None:
             found["start.image"] = self.start.image
@@ -294,15 +292,14 @@ class ImageTask(BaseTask):
         return found
 
     def references(self) -> dict[str, ModelRef]:
-        """Return all that has to be loaded, by the field that names it."""
+        """Return all models that are loaded for the task, by the name of their field."""
         return super().references() | self.parts.references()
 
     @property
     def loads(self) -> str:
-        """The model, with the parts that are loaded beside it, in one text: what a calibration is of.
+        """The model and the parts that are loaded besides it as one text, which a calibration records.
 
-        The parts stand in it as a digest of all that the task says of them but pictures. Tasks load alike where it is
-        equal.
+        The parts are in it as a digest of their fields, without pictures. Two tasks load the same if it is equal.
         """
         fields = {name.split(".")[0] for name in self.references()} - {"model"}
         if not fields:
@@ -356,7 +353,7 @@ class ImageTask(BaseTask):
         return shorten(self.prompt), size, f"{self.steps} steps of {self.scheduler}", f"seed {self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `task_from_json` reads, as Python values."""
+        """Return the task as Python values of the JSON that `task_from_json` reads."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
         for name in ("controlnet", "start", "refiner"):
@@ -367,7 +364,7 @@ class ImageTask(BaseTask):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values, validated again.
 
-        Another scheduler starts from its own defaults: name its arguments in the same call.
+        With another scheduler, the arguments of the old one are dropped: give new ones in the same call.
         """
         if changes.get("scheduler", self.scheduler) != self.scheduler:
             changes = {"scheduler_args": {}} | changes

@@ -38,7 +38,7 @@ def canonical_object(name: str, value: Mapping[str, Any]) -> Any:
 def _integer(digits: str) -> int:
     """Read what canonical JSON writes as an integer: a float like 1e18 as well, which others could not read back."""
     if len(digits) > 20 or abs(int(digits)) > MAX_SAFE_INTEGER:
-        raise InvalidInputError(f"holds the number {digits}; expected at most 2^53-1 where it is an integer")
+        raise InvalidInputError(f"has the number {digits}; expected integers of at most 2^53-1")
     return int(digits)
 
 
@@ -100,8 +100,8 @@ def _text_of(name: str, block: Any) -> str | None:
     if not isinstance(kind, str) or kind not in _BLOCKS:
         raise InvalidTaskError(
             f"{name}.type",
-            f"is {shorten(thaw(kind))}; expected 'text', or 'image' for a picture of the task's pictures; videos and "
-            "sounds are not supported",
+            f"is {shorten(thaw(kind))}; expected 'text', or 'image' for one of the task's pictures (video and "
+            "audio are not supported)",
             "unsupported" if isinstance(kind, str) else "schema",
         )
     for key in block:
@@ -138,7 +138,9 @@ def check_message(name: str, message: Mapping[str, Any]) -> None:
     if role not in ROLES:
         raise InvalidTaskError(f"{name}.role", f"is {shorten(role)}; expected one of {', '.join(ROLES)}", "unsupported")
     if calls is not None and (role != "assistant" or not isinstance(calls, tuple) or not calls):
-        raise InvalidTaskError(f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, of an assistant")
+        raise InvalidTaskError(
+            f"{name}.tool_calls", f"is {shorten(thaw(calls))}; expected a list, in a message with the role assistant"
+        )
     if not isinstance(content, str | tuple) and not (content is None and calls):
         raise InvalidTaskError(f"{name}.content", f"is {shorten(thaw(content))}; expected text")
     for key in ("name", "tool_call_id"):

@@ -1,4 +1,4 @@
-"""Which weights a task names: a hub repository at a commit, or a local folder by its content (protocol T1)."""
+"""The model of a task: a repository of the hub at a commit, or a local folder with a digest (protocol T1)."""
 
 import re
 from collections.abc import Mapping
@@ -24,29 +24,28 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Which weights: a hub repository at a pinned revision, or the content digest of a local folder (T1).
+    """A model: a repository of the hub at a commit, or a local folder with the digest of its content (protocol T1).
 
     Parameters
     ----------
     repository
-        ``owner/name`` on the model hub. The hub does not tell names apart by case, so a reference has lower case,
-        however it was written: one model, one name, one digest (T1).
+        ``owner/name`` on the model hub. It becomes lower case, since the hub ignores case.
     revision
-        The commit, 40 hexadecimal digits. A branch or a tag may move, and makes honest nodes load different weights:
-        it needs `allow_unpinned`, and such a task is refused by ledgers.
+        The commit, 40 hexadecimal digits. A branch or a tag can change, so that honest nodes would load different
+        weights: it needs `allow_unpinned`, and ledgers refuse the task.
     variant
         The variant of the weight files (``fp16``), or None for the plain ones.
     digest
-        The digest of a local folder (`folder_digest`), instead of a repository; see `ModelRef.local`.
+        The digest of a local folder (`folder_digest`) instead of a repository; see `ModelRef.local`.
     path
-        Where that folder lies on this machine. It is no part of the task: equal folders elsewhere are the same model.
+        The path of that folder on this machine. It is not a part of the task.
     allow_unpinned
-        Accept a revision that can move; for runs on one machine.
+        Accept a revision that can change, for runs on one machine.
 
     Raises
     ------
     InvalidTaskError
-        For what names no model, and for a moving revision.
+        For an invalid field, which the message names, and for a revision that can change.
     """
 
     repository: str | None = None
@@ -59,18 +58,25 @@ class ModelRef:
     def __post_init__(self) -> None:
         check_flag(self.allow_unpinned, "allow_unpinned")
         if (self.repository is None) == (self.digest is None):
-            raise InvalidTaskError("model", "name a repository with its revision, or the digest of a local folder")
+            raise InvalidTaskError(
+                "model",
+                "has no or two names; give a repository with its revision, or the digest of a local folder",
+            )
         if self.variant is not None:
             self._check("variant", self.variant, _VARIANT, "letters, digits, '-' and '_', like 'fp16'")
         if self.repository is None:
             self._check("digest", self.digest, _SHA256, "64 lower-case hexadecimal digits (see ModelRef.local)")
             if self.revision is not None:
-                raise InvalidTaskError("model.revision", "a local folder has none: its digest pins it")
+                raise InvalidTaskError(
+                    "model.revision", "is given for a local folder, which its digest pins; leave it out"
+                )
             return
         self._check("repository", self.repository, _REPOSITORY, "a hub repository like 'owner/name'")
         object.__setattr__(self, "repository", self.repository.lower())
         if self.path is not None:
-            raise InvalidTaskError("model.path", "a repository has none; use ModelRef.local for a folder")
+            raise InvalidTaskError(
+                "model.path", "is given for a repository; leave it out, or use ModelRef.local for a folder"
+            )
         if not isinstance(self.revision, str) or not 1 <= len(self.revision) <= 128:
             raise InvalidTaskError(
                 "model.revision", f"is {shorten(self.revision)}; expected the commit, 40 hexadecimal digits"
@@ -78,58 +84,57 @@ class ModelRef:
         if not self.pinned and not self.allow_unpinned:
             raise InvalidTaskError(
                 "model.revision",
-                f"{shorten(self.revision)} can move, so that honest nodes load different weights; name the commit (40 "
-                "lower-case hexadecimal digits), or pass allow_unpinned=True for a run on this machine alone",
+                f"is {shorten(self.revision)}, which can change; name the commit (40 lower-case hexadecimal digits) or "
+                "pass allow_unpinned=True to run the task on this machine only",
             )
 
     @classmethod
     def local(
         cls, path: str | PathLike[str], *, variant: str | None = None, on_progress: OnDigest | None = None
     ) -> "ModelRef":
-        """Name the model in a local folder by the digest of its files; see `folder_digest` for how they are read."""
+        """Return a reference to the model in a local folder, by the digest of its files (`folder_digest`)."""
         return cls(digest=folder_digest(path, on_progress), path=Path(path), variant=variant)
 
     @property
     def pinned(self) -> bool:
-        """Whether every node that follows this reference loads the same weights."""
+        """Whether every node loads the same weights for this reference."""
         return self.digest is not None or _COMMIT.fullmatch(self.revision or "") is not None
 
     def at(self, path: str | PathLike[str], on_progress: OnDigest | None = None) -> "ModelRef":
-        """Return this reference with the folder that holds it on this machine.
+        """Return this reference with the model's folder on this machine.
 
         Parameters
         ----------
         path
-            The folder; all of it is read, see `folder_digest`.
+            The folder. All of its files are read (`folder_digest`).
         on_progress
-            Called while that goes on.
+            Called while the folder is read.
 
         Raises
         ------
         InvalidInputError
-            Where the reference names a repository.
+            If the reference names a repository.
         ModelError
-            Where the folder cannot be read, or its content is not what the digest says: this machine's fault, not the
-            task's.
+            If the folder cannot be read, or has another digest.
         """
         if self.digest is None:
             raise InvalidInputError(
-                f"the model is the repository {shorten(self.repository)}, not a local folder: name none"
+                f"the model is the repository {shorten(self.repository)}, not a local folder: leave the folder out"
             )
         found = folder_digest(path, on_progress)
         if found != self.digest:
-            raise ModelError(f"the task asks for the model {self.digest}, the folder {path} holds {found}")
+            raise ModelError(f"the task needs the model {self.digest}, but the folder {path} has {found}")
         return dataclass_replace(self, path=Path(path))
 
     def to_dict(self) -> dict[str, str | None]:
-        """Return what is canonical of it."""
+        """Return the fields that are in the task's canonical bytes."""
         if self.digest is not None:
             return {"digest": self.digest, "variant": self.variant}
         return {"repository": self.repository, "revision": self.revision, "variant": self.variant}
 
     @classmethod
     def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> "ModelRef":
-        """Read what `to_dict` writes, from a stranger."""
+        """Read what `to_dict` writes; the value may come from anybody."""
         if not isinstance(value, dict):
             raise InvalidTaskError("model", f"is {shorten(value)}; expected an object with a repository or a digest")
         for key in value:
@@ -142,7 +147,7 @@ class ModelRef:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        """In pydantic's models it is read and written in the wire format too: a stranger names no path."""
+        """Pydantic reads and writes the wire format, which has no path."""
         return wire_schema(cls, core_schema.is_instance_schema(cls), cls._from_wire)
 
     @classmethod
@@ -171,7 +176,7 @@ class ModelRef:
 
 
 def in_folder(model: ModelRef, folders: Mapping[str, Path]) -> ModelRef:
-    """Return a reference with the folder of its digest, where that is among `folders`."""
+    """Return a reference with the folder of its digest, if `folders` has this digest."""
     if model.digest is None or model.digest not in folders:
         return model
     return dataclass_replace(model, path=folders[model.digest])

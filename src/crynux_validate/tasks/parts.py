@@ -1,4 +1,4 @@
-"""What an image task loads beside its model: other components, LoRAs, embeddings, each pinned as the model is (T1)."""
+"""Parts that an image task loads besides its model: components, LoRAs, embeddings, each pinned (protocol T1)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from crynux_validate.tasks.wire import MODEL_SCHEMA
 T = TypeVar("T")
 
 MAX_PARTS: Final = 16
-"""The most LoRAs, and the most textual inversions, of one task."""
+"""The largest number of LoRAs, and of textual inversions, of one task."""
 
 COMPONENTS: Final = ("vae", "unet", "transformer")
-"""The fields of a task whose model takes the place of a component."""
+"""The fields of a task whose model replaces a component."""
 
 LISTS: Final = ("loras", "textual_inversions")
 """The fields of a task that are lists of parts."""
@@ -30,20 +30,19 @@ _SUFFIX: Final = ".safetensors"
 
 @dataclass(frozen=True)
 class Part(Record):
-    """A file of a repository or of a local folder; a kind of part adds what is done with it.
+    """A file of a repository or of a local folder.
 
     Parameters
     ----------
     model
-        The repository at a commit, or the local folder by its digest (`ModelRef.local`). It names no variant: the file
-        is named.
+        The repository at a commit, or the local folder with its digest (`ModelRef.local`), without a variant.
     file
-        The file in it, its folders separated by ``/``; safetensors only, since pickles can run code.
+        The path of the file, with ``/`` between folders; safetensors only, since pickles can run code.
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     model: ModelRef
@@ -73,9 +72,9 @@ class Lora(Part):
     Parameters
     ----------
     model, file
-        Where it lies; `Part` says how. The default is the name that diffusers gives such a file.
+        The file, as for `Part`. The default name is that of diffusers.
     weight
-        How much of it is added, -10 to 10; 1 is all of it, 0 nothing.
+        The factor with which the LoRA is added, -10 to 10.
     """
 
     schema: ClassVar = _part_schema(
@@ -100,10 +99,9 @@ class TextualInversion(Part):
     Parameters
     ----------
     model, file
-        Where it lies; `Part` says how.
+        The file, as for `Part`.
     token
-        The word that stands for the vectors in prompts, like ``<cat-toy>``: 1 to 64 printable characters without
-        spaces.
+        The word for the vectors in prompts, like ``<cat-toy>``: 1 to 64 printable characters without spaces.
     """
 
     schema: ClassVar = _part_schema(
@@ -129,16 +127,16 @@ class TextualInversion(Part):
 
 @dataclass(frozen=True)
 class Parts:
-    """All that an image task loads beside its model.
+    """The parts that an image task loads besides its model.
 
     Parameters
     ----------
     vae, unet, transformer
-        Components that take the place of the model's own; None for those of the model.
+        Components that replace the model's own; None for the model's own.
     loras
-        In the order in which they are added.
+        The LoRAs, in the order in which they are added.
     textual_inversions
-        In the order in which the tokenizer learns their words.
+        The textual inversions, in the order in which the tokenizer gets their words.
     controlnet
         The second network; None for none.
     refiner
@@ -154,7 +152,7 @@ class Parts:
     refiner: ModelRef | None = None
 
     def references(self) -> dict[str, ModelRef]:
-        """Return what it names, by the field of the task."""
+        """Return the models of the parts, by the name of their field."""
         alone = (*COMPONENTS, "controlnet", "refiner")
         found = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
         for name in LISTS:
@@ -170,14 +168,14 @@ NO_PARTS: Final = Parts()
 
 
 def read_list(name: str, value: object, read: Callable[[Any], T]) -> tuple[T, ...]:
-    """Read the parts of a task's field from a stranger; errors name the one that is wrong."""
+    """Read the list of parts in a task's field; errors name the part that is wrong."""
     if not isinstance(value, list | tuple):
         raise InvalidTaskError(name, f"is {shorten(value)}; expected a list of objects")
     return tuple(read_part(f"{name}.{at}", item, read) for at, item in enumerate(value))
 
 
 def read_component(name: str, value: object, read: Callable[[Any], ModelRef]) -> ModelRef:
-    """Read the model in a field of its own; what it refuses is named after the field."""
+    """Read the model in a field of its own; errors name the field."""
     try:
         return read(value)
     except InvalidTaskError as error:
@@ -185,7 +183,7 @@ def read_component(name: str, value: object, read: Callable[[Any], ModelRef]) ->
 
 
 def _check_file(name: object) -> None:
-    """Refuse what is no file below a folder, or one that a folder's digest does not cover."""
+    """Refuse a name that is not a path of a file in a folder, or that the folder's digest does not cover."""
     if not isinstance(name, str):
         raise InvalidTaskError("file", f"is {shorten(name)}; expected the name of a {_SUFFIX} file")
     if not 1 <= len(name) <= MAX_FILE_NAME or not name.isprintable() or "\\" in name:
@@ -193,8 +191,10 @@ def _check_file(name: object) -> None:
             "file", f"is {shorten(name)}; expected 1 to {MAX_FILE_NAME} printable characters without backslashes"
         )
     if any(not part or part.startswith(".") for part in name.split("/")):
-        raise InvalidTaskError("file", f"is {shorten(name)}; expected a file in the folder, and no dot-file")
+        raise InvalidTaskError(
+            "file", f"is {shorten(name)}; expected a file in the folder whose name does not begin with a dot"
+        )
     if not name.endswith(_SUFFIX):
         raise InvalidTaskError(
-            "file", f"is {shorten(name)}; only {_SUFFIX} files are read, since others can run code", "unsupported"
+            "file", f"is {shorten(name)}; expected a {_SUFFIX} file, since other formats can run code", "unsupported"
         )

@@ -1,4 +1,4 @@
-"""Pictures that a task names: each by the SHA-256 of its file (T1)."""
+"""Pictures of tasks, which are named by the SHA-256 of their files (protocol T1)."""
 
 import hashlib
 import re
@@ -17,27 +17,26 @@ from crynux_validate.frozen import thaw
 from crynux_validate.tasks.wire import wire_schema
 
 MAX_PICTURE_BYTES: Final = 1 << 24
-"""The most bytes of a picture's file."""
+"""The size of the largest file of a picture, in bytes."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class PictureRef:
-    """A picture that a task is about, named by its file; make one with `PictureRef.local` or `PictureRef.of`.
+    """A picture of a task, named by the digest of its file. `PictureRef.local` and `PictureRef.of` make one.
 
     Parameters
     ----------
     digest
         The SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
     source
-        Where the file lies on this machine, or its bytes. It is no part of the task: the same bytes elsewhere are the
-        same picture.
+        The path of the file on this machine, or its bytes. It is not a part of the task.
 
     Raises
     ------
     InvalidTaskError
-        For what is no digest.
+        For an invalid digest.
     """
 
     schema: ClassVar[Mapping[str, Any]] = {
@@ -61,12 +60,12 @@ class PictureRef:
 
     @classmethod
     def local(cls, path: str | PathLike[str]) -> Self:
-        """Name the picture in a file.
+        """Return a reference to the picture in a file.
 
         Raises
         ------
         InvalidInputError
-            Where the file cannot be read, is empty, or is larger than 16 MiB.
+            If the file cannot be read, is empty, or is larger than 16 MiB.
         """
         check_type(path, (str, PathLike), "path", "the path of a picture")
         try:
@@ -77,7 +76,7 @@ class PictureRef:
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """Name the picture whose file has these bytes.
+        """Return a reference to the picture whose file has these bytes.
 
         Raises
         ------
@@ -89,15 +88,15 @@ class PictureRef:
         return cls(hashlib.sha256(data).hexdigest(), data)
 
     def data(self) -> bytes:
-        """Return the bytes of the file, which are those that the digest says.
+        """Return the bytes of the file, after a check of their digest.
 
         Raises
         ------
         PipelineError
-            Where this machine does not have them: the task may be right.
+            If this machine does not have the file, or has another file.
         """
         if self.source is None:
-            raise PipelineError(f"where the picture {self} lies on this machine is not known; name its file: task.at()")
+            raise PipelineError(f"the file of the picture {self} is not known on this machine; name it with task.at()")
         if isinstance(self.source, bytes):
             data = self.source
         else:
@@ -108,27 +107,27 @@ class PictureRef:
                 raise PipelineError(f"the picture {self} in {self.source} cannot be read: {reason}") from error
         found = hashlib.sha256(data).hexdigest()
         if found != self.digest:
-            raise PipelineError(f"{self.source!r:.200} holds the picture {found}, but the task asks for {self.digest}")
+            raise PipelineError(f"{self.source!r:.200} is the picture {found}, but the task needs {self.digest}")
         return data
 
     def located(self, files: Mapping[str, Path]) -> Self:
-        """Return this reference with the file of its digest, where that is among `files`."""
+        """Return this reference with the file of its digest, if `files` has this digest."""
         check_type(files, Mapping, "files", "a mapping of digests to paths")
         return dataclass_replace(self, source=files[self.digest]) if self.digest in files else self
 
     def to_dict(self) -> dict[str, str]:
-        """Return what is canonical of it."""
+        """Return the fields that are in the task's canonical bytes."""
         return {"digest": self.digest}
 
     @classmethod
     def from_dict(cls, value: object) -> Self:
-        """Read what `to_dict` writes, from a stranger."""
+        """Read what `to_dict` writes; the value may come from anybody."""
         if not isinstance(value, Mapping):
             raise InvalidTaskError("", f"is {shorten(value)}; expected an object with the digest of a picture")
         for key in value:
             if key != "digest":
                 raise InvalidTaskError(
-                    shorten_name(str(key)), "no such field; a picture has its digest alone", "unsupported"
+                    shorten_name(str(key)), "no such field; a picture has only a digest", "unsupported"
                 )
         if "digest" not in value:
             raise InvalidTaskError("digest", "is missing; expected the SHA-256 of the picture's file")
@@ -136,7 +135,7 @@ class PictureRef:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
-        """In pydantic's models it is read and written in the wire format too: a stranger names no file."""
+        """Pydantic reads and writes the wire format, which has no file."""
         return wire_schema(cls, core_schema.is_instance_schema(cls), lambda value: cls.from_dict(thaw(value)))
 
     @classmethod
@@ -151,9 +150,9 @@ class PictureRef:
 
 
 def _read(path: Path) -> bytes:
-    """Read a picture's file, and no more of it than such a file may have; a pipe or a device may never end."""
+    """Read the file of a picture up to its largest size, since a pipe or a device may never end."""
     if not path.is_file():
-        raise ValueError("it is no file" if path.exists() else "there is no such file")
+        raise ValueError("it is not a file" if path.exists() else "there is no such file")
     with path.open("rb") as file:
         data = file.read(MAX_PICTURE_BYTES + 1)
     _check_size(len(data))
@@ -167,7 +166,7 @@ def _check_size(size: int) -> None:
 
 
 def without_pictures(value: Any) -> Any:
-    """Return a field of a task with every picture in it replaced by one: what the task is, whatever it shows."""
+    """Return a field of a task with every picture in it replaced by the same one."""
     if isinstance(value, PictureRef):
         return PictureRef("0" * 64)
     if not is_dataclass(value) or isinstance(value, type):

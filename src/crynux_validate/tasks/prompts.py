@@ -50,7 +50,7 @@ def weighted(field: str, prompt: str, syntax: PromptSyntax) -> Weighted:
     found = tuple(_joined(_flat(nodes, 1.0), between))
     if not found:
         raise InvalidTaskError(
-            field, f"is {shorten(prompt)}, which has no words; write some, or leave it empty", "limits"
+            field, f"is {shorten(prompt)}, which has no words; add some, or leave it empty", "limits"
         )
     for text, weight in found:
         if weight > MAX_WEIGHT:
@@ -91,7 +91,7 @@ def _joined(pieces: Iterator[tuple[str, float]], between: str) -> Iterator[tuple
 
 _SIGNS: Final = r'()",.+\-='
 _WORD: Final = re.compile(rf"(?:\\[{_SIGNS}]|[+-](?![ \t\r\n{_SIGNS}]|\Z)|[^ \t\n\r\v\f{_SIGNS}])++")
-"""A word without signs, but for escaped ones, and + and - within it."""
+"""A word without signs, except escaped ones, and + and - within it."""
 _FREE: Final = re.compile(r"[^ \t\n\r\v\f]+")
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _QUOTED: Final = re.compile(r'"((?:\\"|[^"\n\r])*)"')
@@ -189,7 +189,7 @@ class _Compel:
             self._depth += 1
             if self._depth > MAX_NESTED:
                 raise InvalidTaskError(
-                    self._field, f"has more than {MAX_NESTED} parentheses within each other; take out some", "limits"
+                    self._field, f"has more than {MAX_NESTED} parentheses within each other; remove some", "limits"
                 )
             nodes, end = self._content(at + 1)
             self._depth -= 1
@@ -211,7 +211,7 @@ class _Compel:
 
     def _unsupported(self, problem: str) -> InvalidTaskError:
         return InvalidTaskError(
-            self._field, f"{problem}, which is not supported; take it out (LoRAs are named in loras)", "unsupported"
+            self._field, f"{problem}, which is not supported; remove it (LoRAs are named in loras)", "unsupported"
         )
 
 
@@ -232,9 +232,7 @@ def _webui(field: str, text: str) -> list[_Node]:
     """Read ``(text:1.3)``, ``(text)`` and ``[text]``; what is not closed, or is more than a weight, is refused."""
     other = _OTHERS.search(text)
     if other is not None:
-        raise InvalidTaskError(
-            field, f"has the operator {other[0]}, which is not supported; take it out", "unsupported"
-        )
+        raise InvalidTaskError(field, f"has the operator {other[0]}, which is not supported; remove it", "unsupported")
     if not text.strip():
         return [""]
     open_: list[tuple[str, list[_Node]]] = [("", [])]
@@ -243,13 +241,13 @@ def _webui(field: str, text: str) -> list[_Node]:
         if part in ("(", "["):
             if len(open_) > MAX_NESTED:
                 raise InvalidTaskError(
-                    field, f"has more than {MAX_NESTED} brackets within each other; take out some", "limits"
+                    field, f"has more than {MAX_NESTED} brackets within each other; remove some", "limits"
                 )
             open_.append((part, []))
         elif part[-1] in ")]" and part[0] != "\\":
             if sign != ("(" if part[-1] == ")" else "["):
                 raise InvalidTaskError(
-                    field, f"has a {part[-1]} too many; close what is open, or write \\{part[-1]}", "limits"
+                    field, f"has a {part[-1]} without an opening one; remove it, or write \\{part[-1]}", "limits"
                 )
             open_.pop()
             weight = float(part[1:-1]) if len(part) > 1 else _STEP if sign == "(" else 1 / _STEP
@@ -257,7 +255,7 @@ def _webui(field: str, text: str) -> list[_Node]:
         elif sign == "[" and (part == ":" or "|" in part):
             raise InvalidTaskError(
                 field,
-                "has brackets with : or |, which change prompts while steps go on, and are not supported",
+                "has brackets with : or |, which change the prompt between steps and are not supported",
                 "unsupported",
             )
         else:

@@ -1,4 +1,4 @@
-"""Reading a stranger's task (protocol T3)."""
+"""Reading tasks, which may come from anybody (protocol T3)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,7 +17,7 @@ _KINDS: Final[tuple[type[ImageTask] | type[TextTask], ...]] = (ImageTask, TextTa
 
 
 def task_from_json(value: str | bytes | Mapping[str, Any], *, allow_unpinned: bool = False) -> Task:
-    """Read a task from a stranger's JSON (protocol T3).
+    """Read a task from JSON, which may come from anybody (protocol T3).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Objects in a task's fields: one way to read them from a stranger, to write them, and to describe them (T1)."""
+"""Objects in a task's fields: how they are read, written and described (protocol T1)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, value: object, *, allow_unpinned: bool = False) -> Self:
-        """Read what `to_dict` writes, from a stranger."""
+        """Read what `to_dict` writes; the value may come from anybody."""
         known = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
         if not isinstance(value, Mapping):
             raise InvalidTaskError("", f"is {shorten(value)}; expected an object with {', '.join(known)}")
@@ -89,13 +89,13 @@ def check_number(name: str, value: object, low: float, high: float) -> float:
 
 
 def check_model(value: object) -> None:
-    """Refuse what is no `ModelRef`."""
+    """Refuse a value that is not a `ModelRef`."""
     if not isinstance(value, ModelRef):
         raise InvalidTaskError("model", f"is {shorten(value)}; expected a ModelRef")
 
 
 def check_picture(name: str, value: object) -> None:
-    """Refuse what is no `PictureRef`."""
+    """Refuse a value that is not a `PictureRef`."""
     if not isinstance(value, PictureRef):
         raise InvalidTaskError(name, f"is {shorten(value)}; expected a PictureRef (PictureRef.local(path))")
 

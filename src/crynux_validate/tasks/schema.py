@@ -1,4 +1,4 @@
-"""The JSON Schemas of tasks, as pydantic makes them; beside this file lie the same, for whoever has no Python."""
+"""The JSON Schemas of tasks, as pydantic makes them. Files with the same content are next to this module."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What image tasks have in common, whatever they ask for: how a calibration says what it was made from."""
+"""Settings: what image tasks have in common, whatever their prompts. A calibration records its setting."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,23 @@ from crynux_validate.tasks.pictures import without_pictures
 ASKED: Final[Mapping[str, Any]] = {
     "prompt": "", "negative_prompt": "", "seed": 0, "images": 1, "algorithm": "phash/1", "binding": "pixels",
 }  # fmt: skip
-"""Fields that tasks of one setting may have as they like, beside pictures. What is new belongs to the setting."""
+"""Fields that can differ within a setting, besides pictures. All other fields, also new ones, must be equal."""
 
 RANGES: Final = ("steps", "width", "height", "guidance_scale")
-"""Fields that are between the least and the most of a setting."""
+"""Fields that have a range in a setting."""
 
 
 @dataclass(frozen=True)
 class ImageSetting:
-    """How pictures are drawn: model and parts, dtype, scheduler, and ranges of steps, sizes and guidance.
+    """How images are drawn: model and parts, dtype, scheduler, and ranges of steps, sizes and guidance.
 
-    `of` makes it from tasks. What is measured with them holds for tasks that it `covers`, and for no others.
+    `of` makes a setting from tasks. Measurements with these tasks apply to the tasks that the setting `covers`, and to
+    no others.
 
     Parameters
     ----------
     least, most
-        Tasks that are equal but for their numbers of steps, width, height and guidance scale, and ask for nothing.
+        Two tasks without prompts that differ only in steps, width, height and guidance scale.
     """
 
     least: ImageTask
@@ -53,26 +54,26 @@ class ImageSetting:
         Raises
         ------
         InvalidInputError
-            For tasks of different models, parts, dtypes or schedulers, and what is no image task.
+            For tasks with different models, parts, dtypes or schedulers, and values that are not image tasks.
         """
         if not tasks:
-            raise InvalidInputError("there are no tasks; expected those that were measured")
+            raise InvalidInputError("tasks is empty; expected the tasks that were measured")
         for at, task in enumerate(tasks):
             check_type(task, ImageTask, f"tasks[{at}]", "an ImageTask")
             for name in _unlike(tasks[0], task):
                 ours, theirs = (_told(one, name) for one in (task, tasks[0]))
                 raise InvalidInputError(
-                    f"tasks[{at}] has another {name} than tasks[0]: {ours} and {theirs}; calibrate each by itself"
+                    f"tasks[{at}] has another {name} than tasks[0]: {ours} and {theirs}; calibrate them separately"
                 )
         ends = ({name: end(getattr(task, name) for task in tasks) for name in RANGES} for end in (min, max))
         return cls(*(tasks[0].replace(**end) for end in ends))
 
     def covers(self, task: ImageTask) -> bool:
-        """Whether a task is of this setting."""
+        """Whether the setting includes a task."""
         return not self.lacks(task)
 
     def lacks(self, task: ImageTask) -> str:
-        """Say which fields of a task are not of this setting, and what it has; empty where it covers the task."""
+        """Return text that names the fields of a task outside this setting; empty if the setting covers the task."""
         check_type(task, ImageTask, "the task", "an ImageTask")
         found = [f"{name} {_told(self.least, name)}" for name in _unlike(self.least, task)]
         for name in RANGES:
@@ -82,7 +83,7 @@ class ImageSetting:
         return ", ".join(found)
 
     def overlaps(self, other: "ImageSetting") -> bool:
-        """Whether some task is of both."""
+        """Whether a task can be in both settings."""
         check_type(other, ImageSetting, "other", "an ImageSetting")
         meet = (
             getattr(self.least, name) <= getattr(other.most, name)
@@ -92,7 +93,7 @@ class ImageSetting:
         return not _unlike(self.least, other.least) and all(meet)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON: the fields of a task without what it asks for, and ranges as [least, most]."""
+        """Return the setting for JSON: the common fields of its tasks, and ranges as [least, most]."""
         fields = {name: value for name, value in self.least.to_dict().items() if name not in ASKED}
         return fields | {name: [getattr(self.least, name), getattr(self.most, name)] for name in RANGES}
 
@@ -100,7 +101,7 @@ class ImageSetting:
     def from_dict(cls, value: object) -> "ImageSetting":
         """Read what `to_dict` writes; a field that is missing or unknown is refused."""
         if not isinstance(value, Mapping):
-            raise InvalidInputError(f"a setting is {shorten(value)}; expected its fields, as of ImageSetting.to_dict")
+            raise InvalidInputError(f"the setting is {shorten(value)}; expected the fields of ImageSetting.to_dict")
         for name in RANGES:
             if not isinstance(value.get(name), list | tuple) or len(value[name]) != 2:
                 raise InvalidInputError(f"{name} of a setting is {shorten(value.get(name))}; expected [least, most]")

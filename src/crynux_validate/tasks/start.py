@@ -1,4 +1,4 @@
-"""What an image begins with in place of noise alone: a picture, whole or in part (protocol T1)."""
+"""The picture with which an image begins instead of noise alone (protocol T1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,23 @@ from crynux_validate.tasks.records import Record, check_number, check_picture, o
 
 @dataclass(frozen=True)
 class StartPicture(Record):
-    """A picture that the drawing begins with: image to image (arXiv 2108.01073), and inpainting with a mask.
+    """A picture with which images begin: image to image (arXiv 2108.01073), or inpainting with a mask.
 
     Parameters
     ----------
     image
-        The picture, as wide and high as the task's.
+        The picture, with the width and height of the task.
     strength
-        How much of the schedule is gone through, over 0 to 1: with 0.5 half of the steps, from half of the noise.
+        The part of the schedule that is computed, above 0 and at most 1. With 0.5: half of the steps, from half of the
+        noise.
     mask
-        White (128 and more) where the picture is drawn anew, black where it is kept; as large. None: all of it.
+        A picture of the same size, white (128 or more) where the image is drawn anew, black where it is kept. None to
+        draw all of it anew.
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected.
+        For an invalid field, which the message names.
     """
 
     schema: ClassVar = record_schema(
@@ -48,25 +50,23 @@ class StartPicture(Record):
             check_picture("mask", self.mask)
         object.__setattr__(self, "strength", check_number("strength", self.strength, 0, 1))
         if self.strength == 0:
-            raise InvalidTaskError(
-                "strength", "is 0, which draws nothing; expected more than 0, and at most 1", "limits"
-            )
+            raise InvalidTaskError("strength", "is 0; expected more than 0 and at most 1", "limits")
 
     def steps(self, whole: int, *, flow: bool = False) -> int:
-        """Return how many of the schedule's steps are taken: the last ones.
+        """Return the number of steps that are computed, which are the last ones of the schedule.
 
         Parameters
         ----------
         whole
-            How many the schedule has.
+            The number of steps of the schedule.
         flow
-            Whether the scheduler is one along a flow: then a part of a step is a whole one, and none otherwise.
+            Whether the scheduler is one of flows: a part of a step counts as a step then, and is left out otherwise.
         """
         check_integer(whole, "the steps of the schedule")
         part = min(whole * self.strength, whole)
         return whole - int(whole - part) if flow else int(part)
 
     def located(self, paths: Mapping[str, Any]) -> "StartPicture":
-        """Return it with the files of its pictures, where these are among `paths`."""
+        """Return it with the files of its pictures that `paths` has."""
         mask = None if self.mask is None else self.mask.located(paths)
         return StartPicture(self.image.located(paths), self.strength, mask)

@@ -51,7 +51,7 @@ _SAMPLING: Final[Mapping[str, tuple[float, float, float]]] = {
     "min_p": (0.0, 0.0, 1.0),
     "typical_p": (1.0, 1e-6, 1.0),
 }
-"""What only sampling uses: the value at which it changes nothing, and the range."""
+"""The fields for sampling only: the value at which each changes nothing, and its range."""
 
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -69,50 +69,51 @@ _TAKEN: Final[Mapping[str, str]] = {
         "it is an argument of transformers' own function, which no template sees; leave it out",
     ),
 }  # fmt: skip
-"""Names that are no variables of a task's own."""
+"""Names that a task's variables cannot have, and why."""
 
 
 class TextTask(BaseTask):
-    """Text to generate with a language model, complete (protocol T1).
+    """A complete task to generate text with a language model (protocol T1).
 
     Exactly one of `messages`, `prompt` and `token_ids` is the input.
 
     Parameters
     ----------
     model
-        Which weights.
+        The model and its revision.
     messages
         A conversation for the model's chat template: objects with `role` (``system``, ``developer``, ``user``,
         ``assistant`` or ``tool``) and `content`, optionally `name`, and for tools `tool_calls` and `tool_call_id`. The
         template's prompt for an answer is added. Content is text, or blocks of text
-        (``[{"type": "text", "text": ...}]``), which become the text that they are together. Null fields and empty
-        `tool_calls` are left out.
+        (``[{"type": "text", "text": ...}]``), which are joined. Null fields and empty `tool_calls` are left out.
     prompt
         Plain text; the tokenizer adds its special tokens.
     token_ids
-        The input as it is, 0 to 2^31-1 each.
+        The ids of the input's tokens, 0 to 2^31-1 each.
     pictures
-        What the blocks ``{"type": "image"}`` in messages show, in their order, at most 16; for vision-language models.
-        PNG files without alpha, at most 16 MiB and 2^24 pixels each, the long side at most 100 times the short one.
+        The pictures of the blocks ``{"type": "image"}`` in messages, in their order, at most 16; for vision-language
+        models. PNG files without alpha, at most 16 MiB and 2^24 pixels each, the long side at most 100 times the short
+        one.
     tools
-        JSON objects that describe functions, for the chat template; with `messages` only. Templates see their keys in
-        the order of canonical JSON, as in messages.
+        JSON objects that describe functions, for the chat template; with `messages` only. Templates get the keys in the
+        order of canonical JSON, as in messages.
     template_args
-        More variables for the chat template, by their names, JSON values (``{"enable_thinking": false}``); with
-        `messages` only. The template must read each of them, and each is a name that a template can have; ``messages``,
-        ``tools``, ``documents`` and ``add_generation_prompt`` it has already.
+        More variables for the chat template: names and JSON values (``{"enable_thinking": false}``); with `messages`
+        only. The template must read each of them. ``messages``, ``tools``, ``documents`` and ``add_generation_prompt``
+        are not allowed.
     date
-        What the chat template takes for today, ``YYYY-MM-DD``. Templates that ask for the date need it: the clocks of
-        honest nodes differ.
+        The date of today for the chat template, ``YYYY-MM-DD``. Templates that ask for the date need it, since the
+        clocks of honest nodes differ.
     seed
-        0 to 2^53-1. Noise is keyed by (seed, sequence, step, token id).
+        0 to 2^53-1. Noise depends on (seed, sequence, step, token id).
     max_new_tokens
-        The most tokens of one sequence, 1 to 65,536. The model's context must hold the input and these; where this
-        alone is as many as the context holds, or more, a sequence can go on until the context is full.
+        The largest number of tokens of one sequence, 1 to 65,536. The input and these must fit into the model's
+        context. If this alone is at least the size of the context, a sequence can go on until the context is full.
     sequences
-        How many sequences to generate, 1 to 16; none depends on those before it.
+        The number of sequences, 1 to 16. A sequence does not depend on the sequences before it.
     do_sample
-        Draw each token by its probability; otherwise the most likely one is taken, ties to the lowest id.
+        Whether each token is drawn by its probability. If not, the most likely token is taken, of equal ones that with
+        the lowest id.
     temperature
         0.01 to 100; logits are divided by it.
     top_k
@@ -126,34 +127,33 @@ class TextTask(BaseTask):
         Keep the tokens nearest to the expected information that together have this probability (arXiv 2202.00666);
         1 keeps all.
     repetition_penalty
-        Divide the logits of tokens that stand in the input or were generated (multiply, where negative) by it
-        (arXiv 1909.05858), 0.1 to 10; 1 changes nothing. Also without sampling.
+        A number by which the logits of tokens of the input and of generated tokens are divided, or multiplied if
+        negative (arXiv 1909.05858), 0.1 to 10; 1 changes nothing. It applies also without sampling.
     warper_order
         The order in which these six are applied, each once.
     beams
-        Width of a beam search, 1 to 16; 1 is none. A beam search does not sample, has no stop strings, and binds tokens
-        only. All its beams are computed in one batch, and it is shown no pictures.
+        The width of a beam search, 1 to 16; 1 is none. With a beam search there are no sampling, no stop strings and no
+        pictures, and only tokens are bound. All beams are computed in one batch.
     stop
-        Up to 16 strings of 1 to 256 bytes: a sequence ends with the token that completes one of them in the text, which
-        has no special tokens; for those use `eos_token_ids`. Neither their order nor a repetition means anything: the
-        task has them in the order of their UTF-8 bytes, each once (T2).
+        Up to 16 strings of 1 to 256 bytes. A sequence ends with the token that completes one of them in the text. The
+        text has no special tokens: for these use `eos_token_ids`. The task has the strings in the order of their UTF-8
+        bytes, each once (T2).
     eos_token_ids
-        The ids that end a sequence; the task has them in ascending order, each once (T2). Empty for none. None for the
-        model's own: what ``generation_config.json`` names, else ``config.json``, else the tokenizer. The model is
-        pinned, and so are they (T1).
+        The ids of tokens that end a sequence; the task has them in ascending order, each once (T2). Empty for none.
+        None for the model's own, from ``generation_config.json``, else ``config.json``, else the tokenizer.
     dtype
-        What the weights are loaded as and the computation runs in.
+        The dtype of the weights and of the computation.
     quantize_bits
-        4 or 8: the weights of linear layers are rounded to as many bits when the model is loaded, by a rule that has
-        one result on all machines (T6), and computed with in `dtype`. None leaves them in `dtype`.
+        4 or 8: the weights of linear layers are rounded to so many bits when the model is loaded, with the same result
+        on all machines (T6). The computation is in `dtype`. None does not round.
     binding
-        What the score binds: ``tokens``; or ``logits`` as well, which proves that they were computed (A1); or ``top``,
-        the eight largest logits of every token, some of which an audit can ask for (U7).
+        What the score binds: ``tokens``; ``logits`` for tokens and all logits (A1); ``top`` for tokens and the eight
+        largest logits of every token, which can be audited (U7).
 
     Raises
     ------
     InvalidTaskError
-        Names the field, the value and what was expected; its `code` is what a node reports (A1).
+        For an invalid field, which the message names; its `code` is what a node reports (protocol A1).
     """
 
     schemas: ClassVar = ("crynux-validate/text-task/1", "crynux-validate/text-task-unpinned/1")
@@ -215,41 +215,39 @@ class TextTask(BaseTask):
         binding: Binding = "tokens",
         allow_unpinned: bool = False,
     ) -> Self:
-        """Read the live Crynux network's text task arguments (protocol T4).
+        """Read the arguments of a text task of the live Crynux network (protocol T4).
 
-        Where `do_sample` is false, the live network ignores temperature, typical_p, top_k, top_p and min_p; so they are
-        dropped. ``num_beams`` becomes `beams`, ``num_return_sequences`` `sequences`, ``stop_strings`` `stop`. The
-        tokens are not those of the live network's nodes, whose random numbers are others: only groups in which
-        everybody uses this library agree (``docs/live-network.md``). Pictures stand there in messages, as base64: the
-        task names them by digest, and holds their bytes for a run on this machine.
+        If `do_sample` is false, the live network ignores temperature, typical_p, top_k, top_p and min_p, so they are
+        dropped. ``num_beams`` becomes `beams`, ``num_return_sequences`` becomes `sequences`, and ``stop_strings``
+        becomes `stop`. The tokens are not those of the live network's nodes, whose random numbers are different, so all
+        nodes of a group must use this library (``docs/live-network.md``). Pictures in messages, which are base64 on the
+        live network, are named by their digests; the returned task has their bytes for a run on this machine.
 
         Parameters
         ----------
         value
-            JSON of at most 4 MiB, or the dictionary that it stands for; null is as good as not named.
+            JSON of at most 4 MiB, or its dictionary. A null is like an argument that is left out.
         revision
-            The commit of the model, 40 hexadecimal digits: live tasks name none, so that nodes may load different
-            weights.
+            The commit of the model, 40 hexadecimal digits. Tasks of the live network do not have it.
         auto_dtype
-            What ``auto`` becomes. There it is the dtype that the weights are stored in, which only the model says; of
-            most chat models that is bfloat16.
+            The dtype for ``auto``, which on the live network is the dtype of the stored weights: bfloat16 for most chat
+            models.
         model_defaults
-            The content of the model's ``generation_config.json`` at that revision. There it holds for what the task
-            does not name, as whether to sample at all, and for the tokens that end a sequence (``eos_token_id`` becomes
-            `eos_token_ids`). What it says and no task can name is an error, unless it chooses no token. Left out,
-            transformers' defaults hold: no sampling, or 50 for top_k where the task samples; and the end tokens are
-            the model's own when the task runs. A task that names a temperature but not `do_sample` needs it.
+            The content of the model's ``generation_config.json`` at that revision. On the live network it decides about
+            arguments that are left out, such as `do_sample`, and about the tokens that end a sequence (``eos_token_id``
+            becomes `eos_token_ids`). A value that changes tokens and that a task cannot have is an error. If left out,
+            the defaults of transformers apply (no sampling; 50 for top_k if the task samples), and the model's own end
+            tokens when the task runs. It is needed for a task with a temperature and without `do_sample`.
         binding
             What the score binds.
         allow_unpinned
-            Accept a revision that can move; for runs on one machine.
+            Accept a revision that can change, for runs on one machine.
 
         Raises
         ------
         InvalidTaskError
-            Names the field in the live network's spelling (``generation_config.num_beams``): one that is out of range
-            or of another type, one that nobody knows, and one that cannot be carried over (``quantize_bits``,
-            ``template_args``, pictures in messages).
+            For an argument that is out of range, of another type, unknown, or not supported. The message names it as
+            the live network does (``generation_config.num_beams``).
         """
         return crynux_text.text_task(
             cls,
@@ -263,7 +261,7 @@ class TextTask(BaseTask):
 
     @property
     def algorithm(self) -> TextAlgorithm:
-        """The score that answers it."""
+        """The algorithm of the score that answers the task."""
         return _ALGORITHMS[self.binding]
 
     def _told(self) -> tuple[str, ...]:
@@ -278,12 +276,12 @@ class TextTask(BaseTask):
         return asked, f"{many}at most {self.max_new_tokens} tokens", how, f"seed {self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `task_from_json` reads, as Python values."""
+        """Return the task as Python values of the JSON that `task_from_json` reads."""
         fields = {name: thaw(value) for name, value in super().to_dict().items()}
         return fields | {"pictures": [picture.to_dict() for picture in self.pictures]}
 
     def pictures_named(self) -> dict[str, PictureRef]:
-        """Return the pictures that messages show, by the field that names each."""
+        """Return the pictures of messages, by the name of their field."""
         return {f"pictures.{at}": picture for at, picture in enumerate(self.pictures)}
 
     def _located(self, paths: Mapping[str, Path]) -> dict[str, Any]:
@@ -329,11 +327,11 @@ class TextTask(BaseTask):
                 check_message(f"messages.{at}", message)
             self._check_pictures(count_pictures(self.messages))
         elif self.pictures:
-            raise InvalidTaskError("pictures", "are shown in messages; give messages as the input")
+            raise InvalidTaskError("pictures", "need messages as the input, which show them")
         elif self.tools:
-            raise InvalidTaskError("tools", "are for a chat template; give messages as the input")
+            raise InvalidTaskError("tools", "need messages as the input, since they are for a chat template")
         elif self.template_args:
-            raise InvalidTaskError("template_args", "are for a chat template; give messages as the input")
+            raise InvalidTaskError("template_args", "need messages as the input, since they are for a chat template")
         for name in self.template_args:
             _check_variable(name)
 
@@ -344,7 +342,7 @@ class TextTask(BaseTask):
         if len(self.pictures) != shown:
             raise InvalidTaskError(
                 "pictures",
-                f"has {len(self.pictures)}, but messages show {shown}; expected one for each block "
+                f"has {len(self.pictures)}, but the messages show {shown}; expected one for each block "
                 "{'type': 'image'}, in their order",
             )
 
@@ -360,7 +358,7 @@ class TextTask(BaseTask):
         for name, (neutral, low, high) in _SAMPLING.items():
             value = getattr(self, name)
             if name == "temperature" and value == 0:
-                raise InvalidTaskError(name, "is 0; for the most likely tokens say do_sample=False instead", "limits")
+                raise InvalidTaskError(name, "is 0; for the most likely tokens set do_sample=False instead", "limits")
             check_range(name, value, low, high)
             if value != neutral and not self.do_sample:
                 raise InvalidTaskError(
@@ -395,7 +393,7 @@ def _check_ids(name: str, ids: Sequence[int]) -> None:
 
 
 def check_bits(value: object) -> QuantizeBits:
-    """Return how many bits weights are to have; `InvalidInputError` for what is not 4, 8 or None, their dtype's own."""
+    """Return `value` if weights can have so many bits: 4, 8 or None; raises `InvalidInputError` otherwise."""
     if value is None or (type(value) is int and value in QUANTIZE_BITS):
         return cast("QuantizeBits", value)
     raise InvalidInputError(f"quantize_bits is {shorten(value)}; expected 4, 8 or None")
@@ -405,7 +403,7 @@ def _check_variable(name: str) -> None:
     """Refuse what a chat template cannot read, and what it is given by other fields."""
     field = f"template_args.{shorten_name(name)}"
     if not _VARIABLE.fullmatch(name):
-        raise InvalidTaskError(field, "is no name for a variable; expected letters, digits and _ of ASCII", "limits")
+        raise InvalidTaskError(field, "cannot name a variable; expected letters, digits and _ of ASCII", "limits")
     if name in _TAKEN:
         raise InvalidTaskError(field, f"is taken: {_TAKEN[name]}", "unsupported")
 

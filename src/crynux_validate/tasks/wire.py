@@ -22,7 +22,7 @@ CONSTRUCTING: Final = object()
 
 
 def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) -> dict[str, Any]:
-    """Read a stranger's JSON object, or check a mapping as if it had been read from JSON.
+    """Read a JSON object, or check a mapping as if it had been read from JSON.
 
     A mapping may come to twice `max_bytes` as it is written here: numbers like 1.0 are longer than in canonical JSON,
     by whose size a task is measured at the end.
@@ -30,7 +30,7 @@ def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) ->
     Raises
     ------
     InvalidTaskError
-        For what is no JSON object, and for what `parse_json` refuses.
+        For a value that is not a JSON object, and for text that `parse_json` refuses.
     """
     if not isinstance(value, str | bytes | Mapping):
         raise InvalidTaskError("", f"{what} is {shorten(value)}; expected a JSON object")
@@ -41,7 +41,7 @@ def parsed(value: str | bytes | Mapping[str, Any], what: str, max_bytes: int) ->
             text = json.dumps(thaw(value), ensure_ascii=False, separators=(",", ":"))
             found = parse_json(text.encode("utf-8"), what, 2 * max_bytes)
     except UnicodeEncodeError as error:
-        raise InvalidTaskError("", f"{what} has a lone surrogate in a string; give valid Unicode") from error
+        raise InvalidTaskError("", f"{what} has a lone surrogate in a string; expected valid Unicode") from error
     except InvalidTaskError:
         raise
     except (InvalidInputError, TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What members hand in: commitments, signed where they must be, and openings (protocol C2, C5, L8)."""
+"""Commitments, with their signatures, and openings of members (protocol C2, C5, L8)."""
 
 from typing import Any, Final
 
@@ -31,7 +31,9 @@ def commit(state: State, change: Change, action: Commit, now: int) -> None:
             f"the commitment is {shorten(action.commitment)}; expected 32 bytes: make it with Opening.commitment (C1)"
         )
     if action.node in answering.commitments:
-        raise AlreadyDoneError(f"node {action.node} has committed in group {group.id}; that is never replaced (C2)")
+        raise AlreadyDoneError(
+            f"node {action.node} has already committed in group {group.id}; a commitment is never replaced (C2)"
+        )
     check_act(group, _COMMITS[action.round - 1], now)
     node = joined_node(state, action.node)
     check_signature(
@@ -54,15 +56,15 @@ def reveal(state: State, change: Change, action: Reveal, now: int) -> None:
     if not group.reveals_open(now, action.round):
         check_act(group, _REVEALS[action.round - 1], now)
     if action.node not in answering.commitments:
-        raise CommitmentMismatchError(f"node {action.node} has not committed in group {group.id}: nothing to open")
+        raise CommitmentMismatchError(f"node {action.node} has not committed in group {group.id}, so it cannot reveal")
     if action.node in answering.openings:
-        raise AlreadyDoneError(f"node {action.node} has revealed in group {group.id}")
+        raise AlreadyDoneError(f"node {action.node} has already revealed in group {group.id}")
     check_act(group, _REVEALS[action.round - 1], now)
     bound = opening.commitment(group.bound_to(action.round, now), node=action.node, round=action.round)
     if bound != answering.commitments[action.node]:
         raise CommitmentMismatchError(
-            f"this opening does not open the commitment of {action.node} in group {group.id}: another answer or nonce, "
-            "or a commitment that was made for another node, round, draw or seed"
+            f"the opening does not fit the commitment of {action.node} in group {group.id}: one of them is for another "
+            "answer, nonce, node, round, draw or seed"
         )
     openings = FrozenMapping({**answering.openings, action.node: opening})
     change.groups[group.id] = group.with_round(action.round, openings=openings)
@@ -82,5 +84,7 @@ def _answering(state: State, action: Commit | Reveal, now: int) -> tuple[Group, 
         if not group.is_over(now):
             check_act(group, Act.COMMIT_2, now)
         if node not in group.asked(2):
-            raise NotAMemberError(f"node {node} revealed no score in the first round of {group.id}: none is asked now")
+            raise NotAMemberError(
+                f"node {node} revealed no score in the first round of {group.id}, so it has no second answer"
+            )
     return group, group.rounds[number - 1]

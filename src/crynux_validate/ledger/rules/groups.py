@@ -43,7 +43,8 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     for name, model in action.task.references().items():
         if not model.pinned:
             raise InvalidTaskError(
-                f"{name}.revision", "can move: a ledger takes only tasks whose models are pinned (T1)"
+                f"{name}.revision",
+                "is not a commit, so it can change; a ledger takes tasks with pinned models only (T1)",
             )
     check_id(action.creator, "the creator")
     check_money(action.fee, "fee", policy.least_fee, "the policy's min_fee (L3)")
@@ -51,7 +52,7 @@ def open_group(state: State, change: Change, action: OpenGroup, now: int) -> Non
     if action.gpu_class is not None:
         parse_hex(action.gpu_class, "gpu_class", DIGEST_BYTES)
         if not isinstance(action.task, TextTask):
-            raise InvalidInputError("gpu_class is given for an image task, which any GPU model may take; leave it out")
+            raise InvalidInputError("gpu_class is given for an image task, which has no class; leave it out")
     policy.keyed_limits(action.task)  # refuses a task that the second round is not for
     _check_new(state, action.task)
     charge(state, change, action.creator, action.fee, "the fee")
@@ -89,7 +90,7 @@ def _check_new(state: State, task: Task) -> None:
     group = state.group_with(task.digest)
     if group is not None:
         raise AlreadyDoneError(
-            f"{group} has this task ({task.digest}), and its answers can be copied (L9): give the task another seed"
+            f"{group} had this task ({task.digest}), so answers could be copied (L9): give the task another seed"
         )
 
 
@@ -98,15 +99,15 @@ def _check_queue(state: State, joined: int, beacon_round: int) -> None:
     waiting, most = state.group_count() - state.handled_count(), joined // state.policy.group_size
     if waiting >= most:
         raise NotEnoughNodes(
-            f"groups that wait for their draw: {waiting}; with {joined} joined nodes and groups of "
-            f"{state.policy.group_size} at most {most} can wait (P4a): draw them first",
+            f"{waiting} groups wait for their draw; expected at most {most}, with {joined} joined nodes and groups of "
+            f"{state.policy.group_size} (P4a): draw them first",
             available=most,
             needed=waiting + 1,
         )
     if beacon_round < state.last_beacon_round():
         raise InvalidInputError(
-            f"the beacon's next round is {beacon_round}; the group before has {state.last_beacon_round()}, and no "
-            "group has an earlier one than the group before it (P4a)"
+            f"the beacon's next round is {beacon_round}; expected at least {state.last_beacon_round()}, the round of "
+            "the previous group (P4a)"
         )
 
 

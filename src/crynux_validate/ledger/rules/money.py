@@ -7,7 +7,7 @@ from crynux_validate.ledger.rules.state import Change, State
 
 
 def check_money(value: object, what: str, least: int, why: str = "") -> None:
-    """Refuse what is no amount of money, or too little."""
+    """Refuse a value that is not an amount of money, or too small."""
     if type(value) is not int or not least <= value <= MAX_MONEY:
         because = f": {why}" if why else ""
         raise InvalidInputError(f"{what} is {shorten(value)}; expected an integer from {least} to 2^256-1{because}")
@@ -28,7 +28,7 @@ def charge(state: State, change: Change, account: str, amount: int, what: str) -
     balance = balance_after(state, change, check_id(account, "the account"))
     if balance < amount:
         raise InsufficientFundsError(
-            f"account {account} has {balance}; {what} takes {amount}: deposit more first",
+            f"account {account} has {balance}, but {what} costs {amount}: deposit more first",
             balance=balance,
             amount=amount,
         )

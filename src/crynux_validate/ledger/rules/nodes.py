@@ -52,12 +52,14 @@ def join(state: State, change: Change, action: Join) -> None:
         check_public_key(action.public_key)
     known = state.find_node(action.node)
     if known is not None and known.joined:
-        raise AlreadyDoneError(f"node {action.node} has joined; leave first to join again, or top up its stake")
+        raise AlreadyDoneError(
+            f"node {action.node} has already joined; top up its stake, or leave before you join again"
+        )
     if known is not None and known.owner != action.owner:
         raise NodeStateError(f"the id {action.node} belongs to {known.owner}; choose another node id")
     if action.stake < state.policy.min_stake:
         raise StakeTooLowError(
-            f"the stake of {action.node} is {action.stake}; the policy asks for at least {state.policy.min_stake}",
+            f"the stake of {action.node} is {action.stake}; the policy needs at least {state.policy.min_stake}",
             stake=action.stake,
             least=state.policy.min_stake,
         )
@@ -97,7 +99,7 @@ def _staying_node(state: State, name: str, what: str) -> Node:
     node = joined_node(state, name)
     if node.leaving is not None:
         raise NodeStateError(
-            f"node {node.id} is leaving, and cannot {what}: leave again when its groups are over, then join again (P4e)"
+            f"node {node.id} is leaving and cannot {what}: leave again after its groups are over, then join (P4e)"
         )
     return node
 
@@ -108,7 +110,9 @@ def attest_commit(state: State, change: Change, action: AttestCommit, now: int) 
     epoch = _present_epoch(state, action.epoch, now)
     check_digest(action.commitment, "a commitment to an attestation")
     if node.attest_commitment is not None and node.attest_commitment[0] == epoch.number:
-        raise AlreadyDoneError(f"node {node.id} has committed in epoch {epoch.number}; that is never replaced (P6)")
+        raise AlreadyDoneError(
+            f"node {node.id} has already committed in epoch {epoch.number}; a commitment is never replaced (P6)"
+        )
     if now >= epoch.commit_deadline:
         raise TooLateError(
             f"epoch {epoch.number} took commitments until {epoch.commit_deadline}; it is now {now}: attest in the next "
@@ -141,18 +145,18 @@ def attest_reveal(state: State, change: Change, action: AttestReveal, now: int) 
             moment=epoch.commit_deadline,
         )
     if any(attested.epoch == epoch.number for attested in node.attestations):
-        raise AlreadyDoneError(f"node {node.id} has revealed in epoch {epoch.number}")
+        raise AlreadyDoneError(f"node {node.id} has already revealed in epoch {epoch.number}")
     if now >= epoch.reveal_deadline:
         raise TooLateError(
             f"epoch {epoch.number} took reveals until {epoch.reveal_deadline}; it is now {now}",
             deadline=epoch.reveal_deadline,
         )
     if node.attest_commitment is None or node.attest_commitment[0] != epoch.number:
-        raise CommitmentMismatchError(f"node {node.id} has not committed in epoch {epoch.number}: nothing to open")
+        raise CommitmentMismatchError(f"node {node.id} has not committed in epoch {epoch.number}, so it cannot reveal")
     if node.attest_commitment[1] != opens:
         raise CommitmentMismatchError(
-            f"this attestation does not open the commitment of {node.id} in epoch {epoch.number}: another attestation "
-            "or nonce, or a commitment that was made for another node or ledger"
+            f"the attestation does not fit the commitment of {node.id} in epoch {epoch.number}: one of them is for "
+            "another attestation, nonce, node or ledger"
         )
     change.nodes[node.id] = replace(node, attestations=(*node.attestations[-1:], attestation))
 

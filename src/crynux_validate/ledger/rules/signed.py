@@ -29,5 +29,5 @@ def check_signature(node: Node, signature: bytes | None, signed: Callable[[], by
         raise SignatureError(f"node {node.id} joined with a key: give the signature that SigningKey makes (L8)")
     if not is_signed(signature, node.public_key, signed()):
         raise SignatureError(
-            f"this is no signature of {node.id} on {what}: of another key, or of something else than exactly this"
+            f"the signature of {node.id} is not valid for {what}: it was made with another key, or for something else"
         )

@@ -86,7 +86,7 @@ MAX_BEACON_BYTES: Final = 256
 
 
 def check_value(value: object, what: str) -> None:
-    """Refuse what is no value of a beacon: 1 to 256 bytes."""
+    """Refuse a value that is not that of a beacon: 1 to 256 bytes."""
     if not (isinstance(value, bytes) and 1 <= len(value) <= MAX_BEACON_BYTES):
         raise InvalidInputError(
             f"{what} is {shorten(value)}; expected 1 to {MAX_BEACON_BYTES} bytes, or None while it is not public"

@@ -1,8 +1,8 @@
-"""The guard: sets every switch that decides bits, checks that it holds, and puts every switch back.
+"""The guard: it sets every switch that decides bits, checks it, and restores it afterwards.
 
-`deterministic` is a context manager; `switches` is its table, from which `numerics` reads the record that two machines
-compare. What the field has ready (``diffusers.training_utils.enable_full_determinism``, transformers' own) leaves
-cuDNN on TF32 and does not put back what was set before.
+`deterministic` is a context manager, and `switches` is its table. `numerics` reads the record that two machines
+compare. (``diffusers.training_utils.enable_full_determinism`` and the function of transformers leave cuDNN on TF32, and
+do not restore the switches.)
 """
 
 import functools
@@ -31,25 +31,24 @@ _UNARY: Final = (
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Compute with every switch at the one value that this library uses, and put every switch back afterwards.
+    """Compute in the block with every switch that decides bits at a fixed value, and restore the switches afterwards.
 
-    Inside, torch runs deterministic algorithms in full precision, without TF32, autotuning, compiled
-    or replaced kernels, on one CPU thread; anything that has no deterministic algorithm raises. The seed belongs to
-    the task: random numbers are not the guard's business.
+    In the block torch runs deterministic algorithms in full precision, without TF32, autotuning, compiled or replaced
+    kernels, on one CPU thread. An operation without a deterministic algorithm raises an error. Seeds are not changed.
 
-    Every switch is read back on entry and again on a regular exit, and each is restored to what it was, whatever is
-    raised. The environment variables of `prepare_process` stay set.
+    Every switch is read back on entry and on a regular exit, and is restored also after an error. The environment
+    variables of `prepare_process` stay set.
 
-    The switches belong to the whole process: another thread that enters waits until this one has left, and code that
-    does not enter runs under the guard's switches meanwhile, as does a process that this thread forks. Entering it
-    again in the same thread is fine, also from coroutines that take turns: the last to leave puts everything back.
+    The switches apply to the whole process: other threads that enter wait until this thread has left, and code of
+    other threads that does not enter runs with the guard's switches, as does a process that this thread forks. The
+    same thread can enter again, also from coroutines that take turns; the last to leave restores the switches.
 
     Raises
     ------
     DeterminismError
-        Where a variable comes too late, a switch could not be set or did not hold, other code changes what operations
-        compute (a mode that is active, an overridden operation), or a thread would wait for itself; the message names
-        it. On exit also where the block is left in another thread than it was entered in.
+        If an environment variable is set too late, a switch could not be set or was changed, other code changes what
+        operations compute (an active mode, an overridden operation), or a thread would wait for itself; the message
+        names it. On exit also if the block is left in another thread than it was entered in.
 
     Examples
     --------
@@ -84,7 +83,7 @@ def numerics() -> dict[str, Any]:
     Raises
     ------
     DeterminismError
-        As `deterministic` does.
+        As for `deterministic`.
     """
     with deterministic():
         record = {switch.name: switch.show(switch.read()) for switch in switches()} | {"tensor_cores": emulated()}

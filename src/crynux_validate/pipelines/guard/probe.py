@@ -1,4 +1,4 @@
-"""What this machine is: its GPU model, and the two parts of an environment that are known before a model is loaded."""
+"""The GPU model of this machine, and the parts of its environment that are known before a model is loaded."""
 
 import math
 import os
@@ -44,17 +44,17 @@ def local_environment(device: "str | torch.device | None" = None) -> Environment
     Returns
     -------
     Environment
-        With a kernel record (accelerator, driver, libraries; on a CPU its instruction sets) and a numerics record
-        (every switch of the guard, read back), and no recipe.
+        The kernel record (accelerator, driver, libraries; for a CPU its instruction sets) and the numerics record
+        (every switch of the guard, read back), without a recipe.
 
     Raises
     ------
     InvalidInputError
-        For what is no device.
+        For an invalid device.
     PipelineError
-        For a device that is not there.
+        If this machine does not have the device.
     DeterminismError
-        Where the guard cannot be entered.
+        If the guard cannot be entered.
     """
     return Environment(kernel(device), numerics())
 
@@ -62,9 +62,9 @@ def local_environment(device: "str | torch.device | None" = None) -> Environment
 def local_gpu(device: "str | torch.device | None" = None) -> GpuModel:
     """Read the GPU model of this machine, as a node declares it (protocol P1).
 
-    One card of NVIDIA's or AMD's is found through torch; where torch has no CUDA and none is asked for or ``cuda`` is,
-    through nvidia-smi. On Apple's it is the chip and the machine's memory, and without any the processor and the
-    machine's memory. A node that uses several equal cards says so with ``dataclasses.replace(gpu, count=2)``.
+    A card of NVIDIA or AMD is found with torch, or with nvidia-smi if torch has no CUDA and `device` is None or
+    ``cuda``. On a machine of Apple it is the chip and the machine's memory, and without a card the processor and the
+    machine's memory. A node with several equal cards uses ``dataclasses.replace(gpu, count=2)``.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def local_gpu(device: "str | torch.device | None" = None) -> GpuModel:
     Returns
     -------
     GpuModel
-        Of one card. Its memory is what nvidia-smi says of it, where it says anything: torch leaves out what the driver
-        keeps for itself, which can be a GiB. Its platform is ``docker`` in a container, else the system's name.
+        One card. The memory is that of nvidia-smi if it is installed, since torch leaves out up to a GiB that the
+        driver keeps. The platform is ``docker`` in a container, otherwise the system's name.
 
     Raises
     ------
     InvalidInputError
-        For what is no device.
+        For an invalid device.
     PipelineError
-        For a device that is not there.
+        If this machine does not have the device.
     """
     asked = "" if device is None else str(device)
     kind, _, index = asked.partition(":")
@@ -187,7 +187,7 @@ def _processor_name() -> str:
 
 
 def default_device() -> str:
-    """Return the kind of device that is used where none is named: cuda, then mps, then cpu."""
+    """Return the kind of device that is used by default: cuda if there is one, else mps, else cpu."""
     prepare_process()
     import torch
 
@@ -197,7 +197,7 @@ def default_device() -> str:
 
 
 def find_device(device: "str | torch.device | None" = None) -> "torch.device":
-    """Return the device that a caller means; parameters and errors as in `local_environment`."""
+    """Return a device of torch; parameters and errors as for `local_environment`."""
     # Before CUDA starts: asking for a device's properties is the first thing that starts it.
     prepare_process()
     import torch
@@ -223,7 +223,7 @@ def find_device(device: "str | torch.device | None" = None) -> "torch.device":
 
 
 def kernel(device: "str | torch.device | None" = None) -> dict[str, Any]:
-    """Return the record of what decides which kernels run; parameters and errors as in `local_environment`."""
+    """Return the kernel record of an environment; parameters and errors as for `local_environment`."""
     import torch
 
     found = find_device(device)

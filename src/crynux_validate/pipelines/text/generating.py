@@ -43,19 +43,19 @@ _WATCHED: Final = 2
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was just generated; in a beam search, one of a sequence that was found.
+    """A token that was just generated; after a beam search, one of a sequence that was found.
 
     Parameters
     ----------
     sequence, sequences
-        The sequence that it belongs to, counted from 0, and how many there are.
+        The index of its sequence, from 0, and the number of sequences.
     step, steps
-        How many tokens the sequence has now, and how many it can have.
+        The number of tokens of the sequence so far, and the largest number that it can have.
     id
-        The token.
+        The token's id.
     text
-        What can be told of the text now, special tokens left out: empty while a character is not whole, or while it may
-        become a stop string. The texts of a sequence's tokens together are the text of the result.
+        The text that the token adds, without special tokens. It is empty while a character is incomplete, or while the
+        text may become a stop string. All texts of a sequence together are the text of the result.
     """
 
     sequence: int
@@ -68,26 +68,26 @@ class Token:
 
 @dataclass(frozen=True)
 class TextResult(Shown):
-    """What a task came to.
+    """The result of a text task.
 
     Parameters
     ----------
     task
         The task.
     token_ids
-        For each sequence its new tokens, with the end-of-sequence token if it was produced.
+        The new tokens of each sequence, with the end-of-sequence token if there is one.
     texts
-        The same as text, without special tokens, and cut before the stop string that ended it.
+        The text of each sequence, without special tokens, and cut before the stop string that ended it.
     finish
         Why each sequence ended: ``end``, ``stop`` or ``length``.
     score
         The answer to submit.
     environment
-        The machine, the guard's switches and what was loaded.
+        The machine, the guard's switches and the loaded model.
     seconds
-        Wall time of the generation, without loading.
+        The time of the generation, without loading.
     top
-        With ``binding="top"`` the largest logits of each token, which a node keeps as long as its answer can be
+        With ``binding="top"`` the largest logits of each token, which a node must keep as long as its answer can be
         audited; otherwise None.
     """
 
@@ -112,12 +112,12 @@ class TextResult(Shown):
         return "\n".join(lines)
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write the result into a folder, which is made if it is not there.
+        """Write the result into a folder, which is made if it does not exist.
 
-        ``text-0.txt`` and so on (UTF-8), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to commit to),
-        ``answer.json`` (the same, to read, with the tokens), ``environment.json``, and with ``binding="top"``
-        ``top.bin`` (the largest logits). Files of these names are replaced, and those of an earlier result removed;
-        everything else in the folder is left alone.
+        The files are ``text-0.txt`` and so on (UTF-8), ``task.json`` (canonical bytes), ``answer.bin`` (the bytes to
+        commit to), ``answer.json`` (the answer in readable form, with the tokens), ``environment.json``, and with
+        ``binding="top"`` ``top.bin`` (the largest logits). Files of an earlier result are replaced or removed. Other
+        files in the folder are not changed.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class TextResult(Shown):
         Raises
         ------
         PipelineError
-            Where the folder cannot be written.
+            If the folder cannot be written.
         """
         answer = {"token_ids": self.token_ids, "finish": self.finish, "seconds": self.seconds}
         files = {f"text-{number}.txt": text.encode("utf-8") for number, text in enumerate(self.texts)}
