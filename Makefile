@@ -26,7 +26,7 @@ help:
 	@echo "             was stopped, as thresholds.jsonl says"
 	@echo "make soak    kill, fill, damage and edit ledgers, and print what was lost; SHARE=0.1 for a tenth of it"
 	@echo "             a million damaged inputs for each reader are part of it: INPUTS=1000 for fewer; it goes on where it was"
-	@echo "             stopped, as soak-readers.json says"
+	@echo "             stopped, as soak-readers.json says; Ray Data judges groups in an environment of its own"
 	@echo "make bench-peers   make the tables of hashes beside other libraries, one of them in an environment of its own"
 	@echo "make clean   remove the environment and everything that was generated"
 	@echo
@@ -71,7 +71,7 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	@$(INSTALL) '.[docs]'
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build >$(VENV)/docs.log 2>&1 || { cat $(VENV)/docs.log; false; } # --quiet would not count warnings
 	@echo "open site/index.html"
 
 docs-check: docs
@@ -94,7 +94,16 @@ thresholds: $(VENV)/.installed-dev
 
 SHARE ?= 1
 soak: $(VENV)/.installed-dev
-	@$(BIN)/python -m benchmarks.soak --share $(SHARE) $(if $(INPUTS),--inputs $(INPUTS)) --notes soak-readers.json
+	@$(MAKE) --no-print-directory $(RAY)/.installed || echo "ray could not be installed: the part with Ray Data is skipped" >&2
+	@CRYNUX_VALIDATE_RAY=$(RAY)/bin/python $(BIN)/python -m benchmarks.soak --share $(SHARE) $(if $(INPUTS),--inputs $(INPUTS)) --notes soak-readers.json
+
+# Ray Data runs an example; it brings many packages, and starts servers.
+RAY := $(VENV)-ray
+
+$(RAY)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(RAY)
+	@$(RAY)/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt --editable '.[ray]'
+	@touch $@
 
 # The peer perception asks for an older release of a library that development needs.
 PEERS := $(VENV)-peers
@@ -109,7 +118,7 @@ $(PEERS)/.installed: | $(BIN)/python
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(VENV)-3.* $(PEERS) demo-output soak-readers.json attacks.jsonl thresholds.jsonl dist build .pytest_cache .mypy_cache .ruff_cache \
+	@rm -rf $(VENV) $(VENV)-3.* $(PEERS) $(RAY) demo-output soak-readers.json attacks.jsonl thresholds.jsonl dist build .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .benchmarks .import_linter_cache
 	@find src tests benchmarks examples attacks -name __pycache__ -type d -prune -exec rm -rf {} +
 

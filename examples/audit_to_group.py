@@ -1,7 +1,7 @@
 """From an audit to a group: one node works, an auditor draws steps of its work, and a group decides where it must.
 
 Needs the extras ``image`` and ``sql``. The nodes are processes that compute with other bits than the auditor does;
-`docs/audits.md` walks through it.
+`docs/tutorials/audit.md` walks through it.
 """
 
 import tempfile

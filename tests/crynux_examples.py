@@ -168,7 +168,7 @@ _CANNY: Final = {
     "model": "diffusers/controlnet-canny-sdxl-1.0", "image_dataurl": _DATA, "preprocess": {"method": "canny"},
     "weight": 70,
 }  # fmt: skip
-_NO: Final = "this library does not support it"
+_NO: Final = "redraws the finished picture"
 
 
 def _image(model: Any, config: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -297,8 +297,6 @@ IMAGE: Final[tuple[Example, ...]] = (
     Example(
         "sdxl_base_refiner",
         _image(_SDXL, {}, refiner={"model": "stabilityai/stable-diffusion-xl-refiner-1.0", "denoising_cutoff": 80}),
-        "refiner",
-        _NO,
     ),
     Example("sdxl_controlnet", _image(_SDXL, {"steps": 25}, controlnet=_CANNY)),
     Example(

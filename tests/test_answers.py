@@ -170,7 +170,7 @@ def test_a_report_says_why() -> None:
 def test_the_protocols_table_of_errors_is_what_a_node_reports() -> None:
     """Every error that a run can end in, and every code of `InvalidTaskError`, with the report that is made of it."""
     page = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
-    rows = re.findall(r"^  \| [^|]+ \| `(\w+Error)` \| `(\w+)`(?: `(\w+)`)? \|$", page, re.MULTILINE)
+    rows = re.findall(r"^ +\| [^|]+ \| `(\w+Error)` \| `(\w+)`(?: `(\w+)`)? \|$", page, re.MULTILINE)
     runs = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, PipelineError)}
     assert {name for name, *_ in rows} == runs | {"InvalidTaskError", "MissingExtraError"}
     assert {code for _, report, code in rows if report == "INVALID_TASK"} == {"schema", "limits", "unsupported"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crynux_validate import ImageTask, Lora, ModelRef, TextTask, task_from_json
 from crynux_validate.errors import InvalidInputError, InvalidTaskError
-from crynux_validate.tasks import Canny, ControlNet, TextualInversion
+from crynux_validate.tasks import Canny, ControlNet, Refiner, TextualInversion
 from tests import crynux_examples
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -268,7 +268,10 @@ def test_the_callers_choices() -> None:
          "controlnet.image_dataurl", "schema"),
         ({"vae": "owner/vae"}, "vae", "unsupported"),
         ({"unet": "owner/unet"}, "unet", "unsupported"),
-        ({"refiner": {"model": "owner/refiner"}}, "refiner", "unsupported"),
+        ({"refiner": {"model": "owner/refiner"}}, "refiner.model", "unsupported"),
+        ({"refiner": "owner/refiner"}, "refiner", "schema"),
+        ({"refiner": {}}, "refiner.model", "schema"),
+        ({"refiner": {"model": "owner/refiner", "cfg": 5}}, "refiner.cfg", "unsupported"),
         ({"textual_inversion": "owner/x"}, "textual_inversion", "unsupported"),
         ({"textual_inversion": 1}, "textual_inversion", "schema"),
         ({"controlnet": {"image_dataurl": "a" * 2_000_000}}, "controlnet.image_dataurl", "unsupported"),
@@ -348,6 +351,26 @@ def beside(parts: Any, **arguments: Any) -> ImageTask:
 
 
 @pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({}, Refiner(PINNED)),
+        ({"denoising_cutoff": 75, "steps": 100}, Refiner(PINNED, 0.75, 100)),
+        ({"denoising_cutoff": 0.75, "steps": None, "variant": None}, Refiner(PINNED, 0.75)),
+        ({"variant": "fp16"}, Refiner(ModelRef("owner/lora", revision="1" * 40, variant="fp16"))),
+    ],
+)
+def test_a_refiner_is_carried_over_where_it_is_pinned(there: Any, expected: Refiner) -> None:
+    assert beside({"refiner": PINNED}, refiner={"model": "owner/lora", **there}).refiner == expected
+
+
+def test_a_refiner_after_a_controlnet_is_refused() -> None:
+    net = {"model": "owner/lora", "image_dataurl": "data:image/png;base64,AAAA"}
+    with pytest.raises(InvalidTaskError, match="redraws the finished picture") as caught:
+        beside({"refiner": PINNED, "controlnet": PINNED}, refiner={"model": "owner/lora"}, controlnet=net)
+    assert (caught.value.field, caught.value.code) == ("refiner", "unsupported")
+
+
+@pytest.mark.parametrize(
     ("lora", "part", "expected"),
     [
         ({"model": "owner/lora"}, PINNED, Lora(PINNED)),
@@ -386,8 +409,9 @@ def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: pin(arguments[name]) for name in ("vae", "unet") if arguments.get(name)}
     if (arguments.get("lora") or {}).get("model"):
         found["lora"] = pin(arguments["lora"]["model"])
-    if arguments.get("controlnet", {}).get("model"):
-        found["controlnet"] = pin(arguments["controlnet"]["model"])
+    for name in ("controlnet", "refiner"):
+        if arguments.get(name, {}).get("model"):
+            found[name] = pin(arguments[name]["model"])
     if arguments.get("textual_inversion"):
         found["textual_inversion"] = TextualInversion(pin(arguments["textual_inversion"]), token="<cat-toy>")
     return found
@@ -402,6 +426,8 @@ def test_the_parts_of_the_examples_reach_the_tasks() -> None:
     assert taken("sd15_lora").loras == (Lora(FOLDER, weight=0.7),)
     assert taken("sdxl_turbo_lora_hf").loras == (Lora(ModelRef("ciron2022/toy-face", revision="8" * 40)),)
     assert taken("sdxl_lcm").unet == ModelRef("latent-consistency/lcm-sdxl", revision="8" * 40)
+    refiner = taken("sdxl_base_refiner").refiner
+    assert refiner == Refiner(ModelRef("stabilityai/stable-diffusion-xl-refiner-1.0", revision="8" * 40), 0.8, 20, 5.0)
     (inversion,) = taken("sd15_textual_inversion").textual_inversions
     assert (inversion.token, inversion.model.repository) == ("<cat-toy>", "sd-concepts-library/cat-toy")
     for name in ("sd15_lora", "sdxl_lcm", "sd15_textual_inversion"):
@@ -440,6 +466,14 @@ def test_a_vae_and_a_unet_are_carried_over_where_they_are_pinned() -> None:
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight": "80"}}, "lora.weight", "expected a number"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": "a.bin"}}, "lora.weight_file_name",
          "expected a .safetensors file"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "denoising_cutoff": 100}}, "refiner.denoising_cutoff",
+         "is 1, which leaves one model no step"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "denoising_cutoff": 0}}, "refiner.denoising_cutoff",
+         "more than 0"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "steps": 101}}, "refiner.steps", "1 to 100"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "steps": 1.5}}, "refiner.steps", "an integer"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/lora", "variant": "no/way"}}, "refiner.variant", "variant"),
+        ({"refiner": PINNED}, {"refiner": {"model": "owner/other"}}, "refiner.model", "parts has 'owner/lora'"),
         ({"lora": PINNED}, {"lora": {"model": "owner/lora", "weight_file_name": 1}}, "lora.weight_file_name", "text"),
     ],
 )  # fmt: skip
@@ -453,7 +487,8 @@ def test_parts_that_are_refused(parts: Any, arguments: Any, field: str, message:
     ("parts", "message"),
     [
         ({"lora": PINNED}, "parts has 'lora', but the arguments do not"),
-        ({"refiner": PINNED}, "parts has 'refiner'; expected some of unet, vae, lora, textual_inversion, controlnet"),
+        ({"ip": PINNED}, "parts has 'ip'; expected some of unet, vae, lora, textual_inversion, controlnet, refiner"),
+        ({"refiner": PINNED}, "parts has 'refiner', but the arguments do not"),
         ({"lora": "owner/lora"}, "expected ModelRefs by the live network's fields"),
         ([PINNED], "expected ModelRefs by the live network's fields"),
         ({"vae": Lora(PINNED)}, "expected a ModelRef"),

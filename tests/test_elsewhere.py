@@ -25,7 +25,8 @@ from tests.ledger.postgresql import fast_folder
 
 ROOT = Path(__file__).parents[1]
 CHAINS = ("TestChain", "TestSmallChain")
-RIGHT = ("TestMemory", "TestSqlite", "TestJsonl", *CHAINS)
+RIGHT = ("TestJsonl", *CHAINS)  # tests/ledger/test_conformance.py has the ledgers of the package
+KILLED = "test_l7_what_was_acknowledged_survives_a_killed_process"
 HIDING = {
     "TestSilent": ("test_c2_a_commitment_is_never_replaced", "test_c2_nobody_reveals_twice"),
     "TestDeclared": (
@@ -69,6 +70,7 @@ def cases(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Element
     caught = {f"Test{kind.__name__}": (test,) for kind, test in CAUGHT_BY.items()}
     caught |= {f"TestChain{kind.__name__}": (test,) for kind, test in chain.CAUGHT_BY.items()}
     chosen = [f"test_suites.py::{name}" for name in RIGHT]
+    chosen += [f"test_suites.py::TestSqlite::{KILLED}"]
     chosen += [f"test_suites.py::{name}::{test}" for name, tests in (caught | HIDING).items() for test in tests]
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "--junitxml=ends.xml"]
     command += ["-o", "junit_family=xunit1"]  # with properties
@@ -99,7 +101,7 @@ def test_a_ledger_that_is_right_passes_all_of_it(name: str, ends: Ends) -> None:
     assert {test.partition("[")[0] for test in mine} == set(STANDARD)
     assert not {test: said for test, (end, said) in mine.items() if end in ("failure", "error")}
     lacks = {
-        "TestMemory": ("restart", "full_disk"), "TestJsonl": ("replay",), "TestSqlite": (),
+        "TestJsonl": ("replay",),
         "TestChain": CHAIN_LACKS, "TestSmallChain": (*CHAIN_LACKS, "beacon", "draw_ahead"),
     }[name]  # fmt: skip
     skipped = [said for end, said in mine.values() if end == "skipped"]
@@ -120,6 +122,10 @@ def test_a_chain_that_is_wrong_is_caught_without_a_log_or_a_clock(kind: type[Mem
     end, said = ends[f"TestChain{kind.__name__}", chain.CAUGHT_BY[kind]]
     assert end == "failure"
     assert said.startswith(("AssertionError", "assert ", "Failed: ")), "it was stumbled over, not caught"
+
+
+def test_a_ledger_in_a_file_is_killed_and_opened_again(ends: Ends) -> None:
+    assert ends["TestSqlite", KILLED] == ("passed", "")
 
 
 def test_a_standard_test_that_is_hidden_is_named(ends: Ends) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from crynux_validate import ImageTask, Lora, ModelRef
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import ControlNet, ImageSetting, PictureRef, StartPicture, TextualInversion
+from crynux_validate.tasks import ControlNet, ImageSetting, PictureRef, Refiner, StartPicture, TextualInversion
 
 MODEL = ModelRef("owner/name", "0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a cat", seed=7, steps=20, width=64, height=128, images=2, binding="trace")
@@ -15,8 +15,10 @@ PARTS: dict[str, Any] = {
     "controlnet": ControlNet(MODEL, PictureRef("ab" * 32)),
     "vae": MODEL,
     "unet": MODEL,
+    "transformer": MODEL,
     "loras": [Lora(MODEL)],
     "textual_inversions": [TextualInversion(MODEL, token="<a>")],
+    "refiner": Refiner(MODEL, taken=[16, 4]),
 }
 
 

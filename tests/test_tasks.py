@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crynux_validate import ErrorReport, ImageTask, Lora, ModelRef, task_from_json
 from crynux_validate.errors import InvalidInputError, InvalidTaskError, ModelError
 from crynux_validate.schedulers import SCHEDULERS
-from crynux_validate.tasks import ControlNet, PictureRef, StartPicture, TextualInversion, folder_digest
+from crynux_validate.tasks import ControlNet, PictureRef, Refiner, StartPicture, TextualInversion, folder_digest
 
 MODEL = ModelRef("owner/name", revision="0" * 40)
 TASK = ImageTask(model=MODEL, prompt="a red cat")
@@ -76,10 +76,12 @@ def test_every_field_counts() -> None:
         "safety_checker": True,
         "vae": ModelRef("owner/name", revision="1" * 40),
         "unet": ModelRef("owner/name", revision="1" * 40),
+        "transformer": ModelRef("owner/name", revision="1" * 40),
         "loras": [Lora(ModelRef("owner/name", revision="1" * 40))],
         "textual_inversions": [TextualInversion(ModelRef("owner/name", revision="1" * 40), token="<a>")],
         "controlnet": ControlNet(ModelRef("owner/name", revision="1" * 40), PictureRef("2" * 64)),
         "start": StartPicture(PictureRef("3" * 64)),
+        "refiner": Refiner(ModelRef("owner/name", revision="1" * 40)),
         "prompt_syntax": "compel",
         "max_sequence_length": 256,
         "true_cfg_scale": 2.0,
@@ -324,7 +326,7 @@ def test_parts_of_a_stranger_are_checked(changes: dict[str, Any], field: str, co
 
 def test_every_part_must_be_pinned() -> None:
     moving = ModelRef("owner/part", revision="main", allow_unpinned=True)
-    for changes in ({"loras": [Lora(moving)]}, {"vae": moving}, {"unet": moving}):
+    for changes in ({"loras": [Lora(moving)]}, {"vae": moving}, {"unet": moving}, {"transformer": moving}):
         task = TASK.replace(**changes)
         assert not task.pinned
         assert task.schema_id == ImageTask.schemas[1]

@@ -1,7 +1,8 @@
 """Look at the built site in a headless browser: ``python -m tools.check_site site``.
 
 Each page is shown in two widths, of a telephone and of a desk. It reports pages that are wider than the window,
-pictures that do not load, and errors of scripts; the exit code is then 1. Needs Chromium or Chrome.
+lines of code that do not fit on a desk, pictures that do not load, and errors of scripts; the exit code is then 1.
+Needs Chromium or Chrome.
 """
 
 import argparse
@@ -51,6 +52,10 @@ async function look(page, width) {
     const edge = inside.documentElement.clientWidth;
     const guilty = [...inside.querySelectorAll("article *")].find(e => e.getBoundingClientRect().right > edge + 1);
     told(`${wide} pixels too wide` + (guilty ? `: <${guilty.tagName}> ${guilty.textContent.trim().slice(0, 60)}` : ""));
+  }
+  if (width > 1000) {
+    const cut = [...inside.querySelectorAll("article pre > code")].filter(e => e.scrollWidth > e.clientWidth + 1);
+    cut.forEach(e => told(`code is cut, ${e.scrollWidth - e.clientWidth} pixels: ${e.textContent.slice(0, 60)}`));
   }
   frame.contentWindow.found.forEach(told);
   frame.remove();

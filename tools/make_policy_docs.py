@@ -29,8 +29,8 @@ ABOUT_SCHEDULERS: Final = f"""# Schedulers
 
 What an image task may name as its `scheduler`, and give as `scheduler_args`. The names are those of diffusers. An
 argument that the task does not give comes from the model's own configuration, unless the table shows a default. A
-task has at most {MAX_STEPS} steps. Flow models are SD 3, FLUX.1 and Z-Image. Noise models are Stable Diffusion 1,
-2 and XL. `python -m tools.make_policy_docs` makes this page.
+task has at most {MAX_STEPS} steps. Noise models are Stable Diffusion 1, 2 and XL; all others are flow models.
+`python -m tools.make_policy_docs` makes this page.
 
 | scheduler | what it is | for | draws noise in its steps | arguments |
 |---|---|---|---|---|"""

@@ -39,11 +39,8 @@ PROCESSES: Final = 5
 FEW: Final = 5
 """Tasks in a file of what takes twenty times as long: emulated cards, and kinds without fast bfloat16."""
 
-WHOLE_PARTS: Final = 30
-"""So many parts are drawn in both dtypes, the others in bfloat16 alone, in which machines differ more."""
-
 KIND_PARTS: Final = 21
-"""So many parts are drawn in bfloat16 by every kind that is fast there."""
+"""So many parts are drawn in bfloat16 by every kind, of `FEW` tasks by those that are slow there."""
 
 CHEATED_PARTS: Final = (1, 6, 11, 16)
 
@@ -188,14 +185,15 @@ def parts(kinds: Sequence[NumericKind], pictures: int) -> Iterator[Part]:
     slow = [kind for kind in others if kind not in fast]
     for first in range(0, pictures, AT_ONCE):
         at = first // AT_ONCE
-        for dtype in DTYPES if at < WHOLE_PARTS else DTYPES[:1]:
+        for dtype in DTYPES:
             yield from (Part(kind.name, dtype, first, AT_ONCE, kind) for kind in (native, second))
             if at == 0 or (dtype == DTYPES[0] and at < KIND_PARTS):
                 yield from (Part(kind.name, dtype, first, AT_ONCE, kind) for kind in fast)
             if at in CHEATED_PARTS and (dtype == DTYPES[0] or at < CHEATED_PARTS[2]):
                 yield from (Part(name, dtype, first, AT_ONCE, native) for name in CHEATS)
-        if at == 2 * WHOLE_PARTS:
-            yield from (Part(kind.name, "bfloat16", 0, FEW, kind) for kind in slow)
+        if at < KIND_PARTS:
+            yield from (Part(kind.name, "bfloat16", at * FEW, FEW, kind) for kind in slow)
+        if at == 0:
             yield from (Part(kind.name, "float32", 0, AT_ONCE, kind) for kind in slow if kind.architecture is None)
 
 

@@ -1,6 +1,8 @@
 """Run all of it, or a share, and print what was seen as a table for docs/measurements/ledgers.md."""
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +20,9 @@ from benchmarks.soak.sequences import run_on_files, run_sequences
 
 DISK_MIB: Final = 4
 SERVER_DISK_MIB: Final = 160
+ROOT: Final = Path(__file__).parents[2]
+RAY: Final = "CRYNUX_VALIDATE_RAY"
+"""The environment variable that names a Python with ray; this one if it is not set."""
 
 
 class Soak:
@@ -170,6 +175,19 @@ class Soak:
         for what, run in runs:
             yield what, f"{run()}; money conserved"
 
+    def engine(self) -> Iterator[tuple[str, str]]:
+        """Ray Data, which judges batch by batch in processes of its own; it lives in an environment of its own."""
+        python = os.environ.get(RAY, sys.executable)
+        what = f"Ray Data: {self.of(10_000_000):,} groups of three through `judge_table`"
+        if subprocess.run([python, "-c", "import ray.data"], capture_output=True, check=False).returncode:
+            yield what, f"not tried: ray is not installed (`{RAY}` names a Python that has it)"
+            return
+        program = [python, str(ROOT / "examples" / "groups_on_ray.py"), str(self.of(10_000_000))]
+        done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=3_600)
+        if done.returncode:
+            raise RuntimeError(f"groups_on_ray.py ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        yield what, done.stdout.splitlines()[-1]
+
     def readers(self) -> Iterator[tuple[str, str]]:
         """Damaged inputs for every reader."""
         yield from read_damaged(self._inputs, self._notes)
@@ -187,6 +205,7 @@ PARTS: Final = {
     "files": Soak.files,
     "logs": Soak.logs,
     "sequences": Soak.sequences,
+    "engine": Soak.engine,
     "readers": Soak.readers,
 }
 

@@ -52,6 +52,3 @@ def _doubled(point: Point) -> Point:
         2 * x * y * pow(1 + product, -1, _P) % _P,
         (y * y + x * x) * pow(1 - product, -1, _P) % _P,
     )
-
-
-__all__ = ["Point", "decode_point", "has_small_order"]

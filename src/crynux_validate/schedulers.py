@@ -37,7 +37,7 @@ class SchedulerSpec:
     draws_noise
         Whether the scheduler draws noise in every step (ancestral, stochastic, consistency).
     flow
-        Whether the scheduler is for models that predict a flow (SD 3, FLUX.1, Z-Image), not noise.
+        Whether the scheduler is for models that predict a flow (SD 3, FLUX and others), not noise.
     """
 
     about: str
@@ -112,7 +112,7 @@ NOISE_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if not
 """The schedulers of Stable Diffusion 1, 2 and XL."""
 
 FLOW_SCHEDULERS: Final = tuple(name for name, spec in SCHEDULERS.items() if spec.flow)
-"""The schedulers of SD 3, FLUX.1 and Z-Image."""
+"""The schedulers of all other families."""
 
 
 def check_scheduler(name: str, arguments: Mapping[str, object], steps: int) -> dict[str, SchedulerArgument]:

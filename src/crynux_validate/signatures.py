@@ -198,14 +198,3 @@ def _need_cryptography() -> None:
         import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("a signature", "sign", "cryptography") from error
-
-
-__all__ = [
-    "KEY_BYTES",
-    "SIGNATURE_BYTES",
-    "SigningKey",
-    "attestation_bytes",
-    "check_public_key",
-    "is_signed",
-    "signed_bytes",
-]

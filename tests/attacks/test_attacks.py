@@ -188,7 +188,11 @@ def test_a_nearer_goal_moves_a_picture_farther() -> None:
     assert fitted.moved(moved[8], wanted, "phash/1", 8) is moved[8]
 
 
-def test_a_fragile_task_is_the_one_whose_precisions_are_farthest_apart(cheat: Machine, task: ImageTask) -> None:
+def test_a_fragile_task_is_the_one_whose_precisions_are_farthest_apart(
+    cheat: Machine, task: ImageTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bad_faith, "TRIES", 3)
+    monkeypatch.setattr(bad_faith, "STEPS", 5)
     asked = task.replace(dtype="bfloat16", width=64, height=64)
     answer = BAD_FAITH["fragile-task"](asked, cheat)
     assert answer.cost == pytest.approx(2 * bad_faith.TRIES * bad_faith.STEPS / asked.steps)

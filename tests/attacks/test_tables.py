@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from crynux_validate.calibration.reading import read_samples
 from crynux_validate.calibration.tables import write_samples
 from crynux_validate.errors import InvalidInputError
+from crynux_validate.testing import fake_hardware
 
 if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))):
     pytest.skip("needs the extra 'image'", allow_module_level=True)
 
-from attacks import table
+from attacks import table, work
 from attacks.__main__ import main
 from attacks.record import HONEST, NATIVE, Record, Row
 
@@ -118,9 +120,27 @@ def test_samples_are_read_by_a_calibration(tmp_path: Path) -> None:
     assert (found.models.names, len(found.tasks.names), found.margins[0]) == (("abc",), 8, 1.5)
 
 
-def test_the_command_measures_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_once(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fake_hardware_workers: fake_hardware.Workers,
+) -> None:
+    monkeypatch.setattr(work, "Worker", lambda kind: nullcontext(fake_hardware_workers[kind.name]))
     path, samples = tmp_path / "record.jsonl", tmp_path / "samples.jsonl"
-    arguments = ["--pictures", "2", "--steps", "1", "--kinds", "--save", str(path), "--samples", str(samples)]
+    arguments = [
+        "--pictures",
+        "2",
+        "--steps",
+        "1",
+        "--side",
+        "64",
+        "--kinds",
+        "--save",
+        str(path),
+        "--samples",
+        str(samples),
+    ]
     assert main([*arguments, "--attacks", "plain-grey", "enlarged-from-128"]) == 0
     first = path.read_bytes()
     assert first.count(b"\n") == 1 + 2 * 2  # two honest answers, two greys; 128x128 cannot be enlarged from 128

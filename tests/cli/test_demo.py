@@ -85,7 +85,8 @@ def demo(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str,
 def test_the_demo_finds_the_cheat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo_command, "STEPS", 10)  # what honest kernels and this cheat make of it needs no more
+    monkeypatch.setattr(demo_command, "STEPS", 6)  # what honest kernels and this cheat make of it needs no more
+    monkeypatch.setattr(demo_command, "CARD_STEPS", 1)
     code, out, err = demo(capsys, "--out", tmp_path, "--tasks", 1, "--cheat", "other-picture", "--json")
     assert out, err
     summary = json.loads(out)
@@ -120,6 +121,7 @@ def test_the_demo_finds_the_cheat(
         assert (tmp_path / "group-1" / name / "image-0.png").exists()
 
 
+@pytest.mark.long
 @other_kernels
 @pytest.mark.usefixtures("shared_processes")
 def test_an_audit_finds_what_the_hash_lets_pass(
@@ -152,6 +154,7 @@ def test_an_audit_finds_what_the_hash_lets_pass(
     assert "CHEAT" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_text_demo(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

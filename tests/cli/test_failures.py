@@ -425,7 +425,8 @@ def test_a_signal(number: int, code: int, word: str, where: str) -> None:
     """The process sends it to itself at a known point: in the middle of an import, or where the command reads."""
     imported = "crynux_validate.cli.stake" if where == "while it imports" else "none"
     program = f"""
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background is started without
 def interrupt(*_):
     os.kill(os.getpid(), {int(number)})
     time.sleep(30)

@@ -23,7 +23,7 @@ from PIL import Image
 import crynux_validate as cv
 from crynux_validate.audits import AuditFinding
 from crynux_validate.audits.image import Along, Errors, ImageAudit, PartAudit, judge_step, judge_together
-from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image_bands import PREDICTION, Band, MeanSpread, Spread
 from crynux_validate.audits.layout import Content, Leaf
 from crynux_validate.cli import main
 from crynux_validate.cli.audit_told import MAX_AUDIT_BYTES, told_audit
@@ -300,7 +300,8 @@ def test_a_folder_of_another_task(dispute: Dispute, capsys: pytest.CaptureFixtur
 
 
 LIMIT = Spread(centre=0.0, between=1e-4, within=0.0, reach=1.0)
-BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, LIMIT))
+MEAN = MeanSpread(centre=0.0, cut=1.0, limits=((2, 1e-4),))
+BAND = Band(dict.fromkeys((*PREDICTION, "latent"), LIMIT), dict.fromkeys(PREDICTION, MEAN))
 
 
 def audited(dispute: Dispute, node: str) -> dict[str, Any]:
@@ -329,13 +330,22 @@ def test_an_audit_is_shown(dispute: Dispute) -> None:
     found = report(dispute, "--audit", f"{cheat}={audit_file(dispute, audited(dispute, cheat))}")
     assert f"<b>{cheat}</b>: " in found
     assert re.search(rf"<b>{cheat}</b>.*An audit of its answer says <span[^>]*>CHEAT</span>", found)
-    for part in ("first latent", "step 3", "step 17", "2 steps together", "picture"):
+    for part in ("first latent", "step 3", "step 17", "picture"):
         assert found.count(f">{part}<") == 2, "in the drawing and in the table"
+    assert "steps together" not in found, "where one step is outside, the mean says less than that step"
     assert "<td>500</td>" in found, "0.05 is 500 times 1e-4, and -0.04 along guidance is 400 times"
     assert "<td>0.333</td>" in found
     assert "Uncalibrated" in found
     assert not _Tags(found).open
     assert "<h2>Audits</h2>" not in report(dispute)
+
+
+def test_small_errors_that_steps_share_are_shown(dispute: Dispute) -> None:
+    value = audited(dispute, dispute.group.members[0])
+    value["steps"][1].update(finding="NOISE", times=0.9)
+    value["finding"] = value["together"]["finding"]
+    found = report(dispute, "--audit", f"{dispute.group.members[0]}={audit_file(dispute, value)}")
+    assert found.count(">2 steps together<") == 2
 
 
 def test_an_audit_beside_a_result_is_shown(dispute: Dispute) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from PIL import Image
 
 import crynux_validate as cv
-from crynux_validate.cli import judge as judge_command
 from crynux_validate.encoding import canonical_json, parse_json
 from crynux_validate.frozen import thaw
 from crynux_validate.keyed import KeyedScore
@@ -262,8 +261,9 @@ def _groups() -> tuple[bytes, ...]:
 
 def _judge(value: Any) -> Any:
     from crynux_validate.judging import judge
+    from crynux_validate.judging.reading import read_group
 
-    members, rule = judge_command._read_group(value)
+    members, rule = read_group(value)
     return judge(members, rule)
 
 

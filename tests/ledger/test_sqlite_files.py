@@ -249,8 +249,8 @@ def test_every_connection_flushes_and_checks_references(folder: Path) -> None:
 def test_processes_that_begin_a_ledger_at_once_make_one(folder: Path) -> None:
     program = "import sys, crynux_validate as cv; print(cv.SqlLedger(sys.argv[1]).deposit('a', 1))"
     command = [sys.executable, "-c", program, url_of(folder / "ledger.db")]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
-    assert sorted(int(process.communicate()[0]) for process in running) == [1, 2, 3, 4, 5]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert sorted(int(process.communicate()[0]) for process in running) == [1, 2, 3]
 
 
 def test_the_package_loads_no_sqlalchemy() -> None:

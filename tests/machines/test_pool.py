@@ -39,7 +39,7 @@ def test_a_pool_is_its_candidates_sorted(found: list[Candidate], random: Any, st
         assert same == pool
         assert hash(same) == hash(pool)
         assert not same.weights.flags.writeable
-        assert not same.owner_numbers.flags.writeable
+        assert not same.running_sums.flags.writeable
 
 
 @given(candidates)

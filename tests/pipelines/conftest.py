@@ -16,7 +16,7 @@ if not all(map(importlib.util.find_spec, ("torch", "diffusers", "transformers"))
         "test_families.py", "test_image_audit.py", "test_loras.py", "test_margins.py", "test_parts.py",
         "test_passes.py", "test_runner.py", "test_sampling.py", "test_sdxl.py", "test_seeing.py",
         "test_start_pictures.py", "test_stored.py", "test_templates.py", "test_text.py", "test_text_audit.py",
-        "test_text_models.py",
+        "test_text_models.py", "test_weights.py",
     ]  # fmt: skip
 
 Machines = dict[str, fake_hardware.Worker]

@@ -44,7 +44,7 @@ def theirs(name: str, task: Any, recipe: Any, **more: Any) -> Any:
     for part, module in pipeline.components.items():
         if isinstance(module, torch.nn.Module):
             own_memory(module)  # where weights lie decides bits
-        if part.startswith("text_encoder"):
+        if part.startswith("text_encoder") and module is not None:
             module.set_attn_implementation("eager")
     scheduler = recipe["scheduler"]
     config = {name: value for name, value in scheduler["config"].items() if value != "-inf"}  # a default
@@ -73,7 +73,7 @@ def asked(task: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def noise(task: Any) -> torch.Tensor:
+def noise(task: Any, channels: int = 4) -> torch.Tensor:
     """The noise that a task's seed gives its first image."""
-    shape = (1, 4, task.height // 8, task.width // 8)
+    shape = (1, channels, task.height // 8, task.width // 8)
     return noise_tensor(task.seed, 0, 0, shape, DTYPES[task.dtype], "cpu")

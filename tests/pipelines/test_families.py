@@ -1,4 +1,4 @@
-"""SD 3, FLUX.1 and Z-Image: as diffusers draws it, or refused; and what holds of every family."""
+"""SD 3, FLUX, Z-Image and Qwen-Image: as diffusers draws it, or refused; and what holds of every family."""
 
 import importlib
 import json
@@ -26,6 +26,7 @@ from crynux_validate.testing import tensor_cores, tiny_flow_model, tiny_lora
 from crynux_validate.testing.tiny_models import FLOWS
 from tests.pipelines import jobs
 from tests.pipelines.conftest import OTHER_MACHINES
+from tests.pipelines.test_loras import no_weights
 
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "sd3": [
@@ -42,10 +43,20 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "flux-schnell": [{"true_cfg_scale": 3.0}, {"max_sequence_length": 64}],
     "z-image": [{"negative_prompt": "ugly"}, {"guidance_scale": 9.0}, {"guidance_scale": 0.0}],
+    "flux-2-klein": [{"guidance_scale": 9.0}, {"guidance_scale": 1.0}, {"max_sequence_length": 96}],
+    "qwen-image": [{"true_cfg_scale": 3.0}, {"true_cfg_scale": 3.0, "negative_prompt": "ugly"}],
 }
 """What changes the pictures of a family, besides what changes those of all."""
 
-NAMES = {"sd3": "StableDiffusion3Pipeline", "flux": "FluxPipeline", "z-image": "ZImagePipeline"}
+NAMES = {
+    "sd3": "StableDiffusion3Pipeline",
+    "flux": "FluxPipeline",
+    "z-image": "ZImagePipeline",
+    "flux-2-klein": "Flux2KleinPipeline",
+    "qwen-image": "QwenImagePipeline",
+}
+TOLD_NONE = ("flux-schnell", "qwen-image")
+WITHOUT_LENGTH = ("z-image", "qwen-image")
 
 EVERYWHERE: list[dict[str, Any]] = [
     {"prompt": "a red cat"},
@@ -82,9 +93,10 @@ def runners() -> Runners:
 
 
 def task_of(models: Models, family: str, **changes: Any) -> ImageTask:
+    short: dict[str, Any] = {"max_sequence_length": 64} if family == "flux-2-klein" else {}
     base = ImageTask(
         model=models(family), prompt="a big blue star on sand", seed=7, steps=3, width=64, height=64,
-        scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=0.0 if family == "flux-schnell" else 3.5,
+        scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=0.0 if family in TOLD_NONE else 3.5, **short,
     )  # fmt: skip
     return base.replace(**changes)
 
@@ -117,10 +129,14 @@ def diffusers_picture(pipeline: Any, task: ImageTask) -> bytes:
     dispatch: Any = importlib.import_module("diffusers.models.attention_dispatch")
     name = type(pipeline).__name__
     dtype = torch.float32 if name == "ZImagePipeline" else DTYPES[task.dtype]
-    latents = noise_tensor(task.seed, 0, 0, (1, 16, task.height // 8, task.width // 8), dtype, "cpu")
-    if name == "FluxPipeline":
+    height, width = task.height // 8, task.width // 8
+    patches = name == "Flux2KleinPipeline"
+    shape = (1, 64, height // 2, width // 2) if patches else (1, 16, height, width)
+    latents = noise_tensor(task.seed, 0, 0, shape, dtype, "cpu")
+    own: dict[str, Any] = {} if patches else {"negative_prompt": task.negative_prompt}
+    if name in ("FluxPipeline", "QwenImagePipeline"):
         latents = pipeline._pack_latents(latents, *latents.shape)
-    own: dict[str, Any] = {"true_cfg_scale": task.true_cfg_scale} if name == "FluxPipeline" else {}
+        own["true_cfg_scale"] = task.true_cfg_scale
     if task.max_sequence_length is not None:
         own["max_sequence_length"] = task.max_sequence_length
     model: Any = task.model.path
@@ -128,7 +144,7 @@ def diffusers_picture(pipeline: Any, task: ImageTask) -> bytes:
     pipeline.scheduler = type(pipeline.scheduler).from_config({**config, **task.scheduler_args})
     with deterministic(), dispatch.attention_backend("native"):
         found = pipeline(
-            prompt=task.prompt, negative_prompt=task.negative_prompt, height=task.height, width=task.width,
+            prompt=task.prompt, height=task.height, width=task.width,
             num_inference_steps=task.steps, guidance_scale=task.guidance_scale, latents=latents, **own,
         )  # fmt: skip
     picture: bytes = found.images[0].tobytes()
@@ -176,7 +192,7 @@ def test_every_step_can_be_audited(family: str, models: Models, runners: Runners
             assert found.finding is AuditFinding.MATCH, str(found)
 
 
-@pytest.mark.parametrize("family", ["sd3", "flux", "z-image"])
+@pytest.mark.parametrize("family", NAMES)
 def test_other_machines_agree_and_other_bits_are_incomparable(
     family: str, models: Models, runners: Runners, fake_hardware_workers: Any
 ) -> None:
@@ -193,10 +209,13 @@ def test_other_machines_agree_and_other_bits_are_incomparable(
     assert hamming(scores[0].hashes, scores[1].hashes) < 16
 
 
-@pytest.mark.parametrize("family", ["sd3", "flux", "z-image"])
+@pytest.mark.parametrize("family", NAMES)
 def test_in_the_arithmetic_of_a_card(family: str, models: Models, runners: Runners) -> None:
-    short: dict[str, Any] = {} if family == "z-image" else {"max_sequence_length": 16}
-    task = task_of(models, family, dtype="bfloat16", steps=1, **short)
+    short: dict[str, Any] = {"max_sequence_length": 16, "steps": 1}
+    own: dict[str, dict[str, Any]] = {
+        "z-image": {"steps": 1}, "qwen-image": {"steps": 2}, "flux-2-klein": {"steps": 1, "guidance_scale": 1.0},
+    }  # fmt: skip
+    task = task_of(models, family, dtype="bfloat16", **own.get(family, short))
     runner = runners(task)
     plain = runner.run(task)
     with tensor_cores("hopper"):
@@ -204,6 +223,16 @@ def test_in_the_arithmetic_of_a_card(family: str, models: Models, runners: Runne
     assert first.images[0].tobytes() == again.images[0].tobytes() != plain.images[0].tobytes()
     assert first.environment.numerics_digest != plain.environment.numerics_digest
     assert runner.run(task).images[0].tobytes() == plain.images[0].tobytes()
+
+
+def test_a_distilled_model_is_told_no_guidance(copied: Any) -> None:
+    path = copied("flux-2-klein")
+    change_json(path / "model_index.json", is_distilled=True)
+    task = task_of(lambda _family: ModelRef.local(path), "flux-2-klein", guidance_scale=1.0)
+    with Runner.for_task(task, "cpu") as runner:
+        assert pixels(runner, task) == diffusers_picture(diffusers_pipeline(task), task)
+        with pytest.raises(PipelineError, match=r"guidance_scale: is 3.5; this model was distilled: give 0 to 1"):
+            runner.run(task.replace(guidance_scale=3.5))
 
 
 def test_attention_of_text_encoders_is_eager(models: Models, runners: Runners) -> None:
@@ -228,6 +257,12 @@ def test_attention_of_text_encoders_is_eager(models: Models, runners: Runners) -
         ("flux-schnell", {"guidance_scale": 3.5}, "guidance_scale: is 3.5; this model is told none: give 0"),
         ("z-image", {"max_sequence_length": 64}, "max_sequence_length: a ZImagePipeline does not use it"),
         ("z-image", {"dtype": "bfloat16", "binding": "trace"}, "needs dtype 'float32'"),
+        ("flux-2-klein", {"negative_prompt": "ugly"}, "negative_prompt: a Flux2KleinPipeline takes none"),
+        ("flux-2-klein", {"true_cfg_scale": 2.0}, "true_cfg_scale: a Flux2KleinPipeline does not use it"),
+        ("qwen-image", {"guidance_scale": 3.5}, "guidance_scale: is 3.5; this model is told none: give 0"),
+        ("qwen-image", {"negative_prompt": "ugly"}, "negative_prompt: counts with a true_cfg_scale above 1 only"),
+        ("qwen-image", {"max_sequence_length": 64}, "max_sequence_length: a QwenImagePipeline does not use it"),
+        ("qwen-image", {"steps": 1}, "gives noise levels that do not fall"),
         ("sd3", {"width": 2048}, "could not be drawn"),
     ],
 )
@@ -247,7 +282,8 @@ def test_a_scheduler_of_a_flow_is_not_for_stable_diffusion(runner: Any, task: Im
 
 @pytest.mark.parametrize("family", FLOWS)
 def test_a_prompt_is_never_cut_off(family: str, models: Models, runners: Runners) -> None:
-    room: dict[str, Any] = {} if family == "z-image" else {"max_sequence_length": 100}
+    length = 160 if family == "flux-2-klein" else 100
+    room: dict[str, Any] = {} if family in WITHOUT_LENGTH else {"max_sequence_length": length}
     task = task_of(models, family, **room)
     # CLIP sees the first 77 tokens, and what follows still counts.
     assert pixels(runners(task), task.replace(prompt="red " * 90)) != pixels(
@@ -255,7 +291,9 @@ def test_a_prompt_is_never_cut_off(family: str, models: Models, runners: Runners
     )
     with pytest.raises(PromptTooLongError, match=r"prompt: has .* tokens; the model's tokenizer.* takes at most"):
         runners(task).run(task.replace(prompt="red " * 600))
-    guided = {"true_cfg_scale": 2.0} if family.startswith("flux") else {}
+    if family == "flux-2-klein":
+        return  # it takes no negative prompt
+    guided = {"true_cfg_scale": 2.0} if family in ("flux", *TOLD_NONE) else {}
     with pytest.raises(PromptTooLongError, match="negative_prompt"):
         runners(task).run(task.replace(negative_prompt="red " * 600, **guided))
 
@@ -301,6 +339,27 @@ def test_a_missing_file_is_named(family: str, missing: str, problem: str, copied
         load(at.parents[len(Path(missing).parts) - 1])
 
 
+def test_a_tokenizer_can_be_two_files(models: Models, runners: Runners, copied: Any) -> None:
+    """As in the repository of Qwen-Image."""
+    path = copied("qwen-image")
+    folder = path / "tokenizer"
+    pairs = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(pairs["model"]["vocab"]))
+    merges = [" ".join(each) for each in pairs["model"]["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    change_json(folder / "tokenizer_config.json", added_tokens_decoder={
+        str(each.pop("id")): each for each in pairs["added_tokens"]
+    })  # fmt: skip
+    plain = task_of(models, "qwen-image")
+    task = plain.replace(model=ModelRef.local(path))
+    with Runner.for_task(task, "cpu") as runner:
+        assert pixels(runner, task) == pixels(runners(plain), plain)
+    (folder / "merges.txt").unlink()
+    with pytest.raises(ModelError, match=r"tokenizer in .*tokenizer.json or vocab.json with merges.txt is not there"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
@@ -342,6 +401,8 @@ def test_parts_that_a_family_does_not_take_are_refused(
     assert task.model.path is not None
     with pytest.raises(ModelError, match=r"unet: not supported for a FluxPipeline; leave it out"):
         Runner.for_task(asked.replace(unet=ModelRef.local(task.model.path / "unet")), "cpu")
+    with pytest.raises(ModelError, match=r"transformer: not supported for a StableDiffusionPipeline; leave it out"):
+        Runner.for_task(task.replace(transformer=ModelRef.local(Path(str(asked.model.path)) / "transformer")), "cpu")
     with pytest.raises(ModelError, match=r"vae .* was made for another model: its latent_channels is 4"):
         Runner.for_task(asked.replace(vae=ModelRef.local(task.model.path / "vae")), "cpu")
     other = models("z-image").path  # with FLUX's numbers of scaling
@@ -351,9 +412,104 @@ def test_parts_that_a_family_does_not_take_are_refused(
         assert pixels(runner, mixed) == pixels(runners(asked), asked), "the two have one VAE"
 
 
+TRANSFORMERS = {
+    "sd3": "SD3Transformer2DModel",
+    "flux": "FluxTransformer2DModel",
+    "flux-schnell": "FluxTransformer2DModel",
+    "z-image": "ZImageTransformer2DModel",
+    "flux-2-klein": "Flux2Transformer2DModel",
+    "qwen-image": "QwenImageTransformer2DModel",
+}
+
+
+def in_several_files(family: str, source: Path, target: Path) -> Path:
+    """Save a transformer anew, as large ones are saved."""
+    diffusers: Any = importlib.import_module("diffusers")
+    getattr(diffusers, TRANSFORMERS[family]).from_pretrained(source).save_pretrained(target, max_shard_size="80KB")
+    assert (target / "diffusion_pytorch_model.safetensors.index.json").is_file()
+    return target
+
+
+@pytest.mark.parametrize("family", FLOWS)
+def test_another_transformer(family: str, models: Models, runners: Runners, tmp_path: Path) -> None:
+    plain = task_of(models, family, binding="trace")
+    other = Path(str(tiny_flow_model(tmp_path / "other", family, seed=1).path)) / "transformer"  # type: ignore[arg-type]  # one of FLOWS
+    task = plain.replace(transformer=ModelRef.local(other))
+    pipeline = diffusers_pipeline(task, own=False)
+    pipeline.register_modules(transformer=type(pipeline.transformer).from_pretrained(other))
+    own_parts(pipeline)
+    with Runner.for_task(task, "cpu") as runner:
+        result: Any = runner.run(task)
+        found = runner.audit(task, result.score, result.trace.prove(0, range(3)), seed=b"a seed", count=3)
+    assert found.finding is AuditFinding.MATCH
+    assert result.images[0].tobytes() == diffusers_picture(pipeline, task) != pixels(runners(plain), plain)
+    assert result.environment.recipe["parts"]["transformer"] == ModelRef.local(other).to_dict()
+    several = plain.replace(transformer=ModelRef.local(in_several_files(family, other, tmp_path / "several")))
+    with Runner.for_task(several, "cpu") as runner:
+        assert pixels(runner, several) == result.images[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "problem"),
+    [
+        ("sd3", {"_class_name": "FluxTransformer2DModel"}, "is a 'FluxTransformer2DModel'; expected SD3Transformer2D"),
+        ("sd3", {"joint_attention_dim": 4096}, "its joint_attention_dim is 4096, and this model needs 64"),
+        ("sd3", {"in_channels": 32}, "its in_channels is 32, and this model needs 16"),
+        ("flux", {"in_channels": 384}, "its in_channels is 384, and this model needs 64"),
+        ("flux", {"pooled_projection_dim": 768}, "its pooled_projection_dim is 768, and this model needs 32"),
+        ("z-image", {"cap_feat_dim": 2560}, "its cap_feat_dim is 2560, and this model needs 32"),
+        ("flux-2-klein", {"joint_attention_dim": 7680}, "its joint_attention_dim is 7680, and this model needs 96"),
+        ("qwen-image", {"zero_cond_t": True}, "its zero_cond_t is True, and this model needs False"),
+        ("z-image", {"all_patch_size": [2, 4]}, "its all_patch_size is .*, and this model needs"),
+    ],
+)
+def test_a_transformer_of_another_model_is_refused(
+    family: str, settings: Any, problem: str, models: Models, copied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_weights(monkeypatch)
+    folder = copied(family) / "transformer"
+    change_json(folder / "config.json", **settings)
+    with pytest.raises(ModelError, match=f"transformer sha256:.*{problem}"):
+        Runner.for_task(task_of(models, family, transformer=ModelRef.local(folder)), "cpu")
+
+
+def test_a_transformer_in_the_hubs_cache(
+    models: Models, runners: Runners, copied: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    at = tmp_path / "models--Someone--Large" / "snapshots" / ("1" * 40)
+    in_several_files("sd3", copied("sd3") / "transformer", at)
+    plain = task_of(models, "sd3")
+    task = plain.replace(transformer=ModelRef("someone/large", revision="1" * 40))
+    with Runner.for_task(task, "cpu") as runner:
+        assert pixels(runner, task) == pixels(runners(plain), plain)
+    missing = sorted(at.glob("*.safetensors"))[-1]
+    missing.unlink()
+    with pytest.raises(ModelError, match=f"transformer: {missing.name} of .*can be neither found"):
+        Runner.for_task(task, "cpu")
+
+
+def test_a_transformer_that_is_not_whole_is_refused(
+    models: Models, copied: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = in_several_files("sd3", copied("sd3") / "transformer", tmp_path / "several")
+    sorted(folder.glob("*.safetensors"))[0].unlink()
+    with pytest.raises(ModelError, match=r"index.json names the file .*, which is not one of those beside it"):
+        Runner.for_task(task_of(models, "sd3", transformer=ModelRef.local(folder)), "cpu")
+    no_weights(monkeypatch)
+    (folder / "diffusion_pytorch_model.safetensors.index.json").unlink()
+    with pytest.raises(ModelError, match=r"transformer: .* has no file 'diffusion_pytorch_model.safetensors', but"):
+        Runner.for_task(task_of(models, "sd3", transformer=ModelRef.local(folder)), "cpu")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:peft")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("family", "dtype"), [("sd3", "float32"), ("flux", "bfloat16"), ("z-image", "float32")])
+@pytest.mark.parametrize(
+    ("family", "dtype"), [(family, "bfloat16" if family == "flux" else "float32") for family in NAMES]
+)
 def test_loras_are_those_of_diffusers(
     family: str, dtype: Any, models: Models, runners: Runners, tmp_path: Path
 ) -> None:
@@ -402,11 +558,13 @@ def test_the_settings_of_a_flow_are_checked() -> None:
     assert set(flux) - set(check_flow_settings(flux)) == {"_class_name", "_diffusers_version"}
     for key, value in {
         "shift": 0, "base_shift": None, "max_shift": "1", "max_image_seq_len": 256, "base_image_seq_len": 1.5,
-        "num_train_timesteps": 500, "invert_sigmas": True, "use_beta_sigmas": True, "shift_terminal": 0.02,
+        "num_train_timesteps": 500, "invert_sigmas": True, "use_beta_sigmas": True, "shift_terminal": 0.9,
         "beta_start": 0.1, "time_shift_type": "cubic", "use_dynamic_shifting": 1,
     }.items():  # fmt: skip
         with pytest.raises(ModelError, match=r"scheduler_config.json"):
             check_flow_settings({**flux, key: value})
+    for terminal in (None, 0.02):
+        assert check_flow_settings({**flux, "shift_terminal": terminal})["shift_terminal"] == terminal
     for key in ("shift", "num_train_timesteps"):
         with pytest.raises(ModelError, match=f"lacks {key}"):
             check_flow_settings({name: value for name, value in flux.items() if name != key})

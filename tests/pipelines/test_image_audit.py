@@ -15,7 +15,7 @@ import crynux_validate as cv
 from crynux_validate.audits.bands import AuditBands, model_of, shipped_bands
 from crynux_validate.audits.findings import AuditFinding
 from crynux_validate.audits.image import SAME, Along, Direction, Errors, judge_step, judge_together
-from crynux_validate.audits.image_bands import PREDICTION, SIGNED, Band, Spread
+from crynux_validate.audits.image_bands import PREDICTION, SIGNED, Band, MeanSpread, Spread
 from crynux_validate.audits.layout import Content, Leaf, leaves_of, step_count
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
@@ -56,7 +56,7 @@ def drawn(runner: Any, traced: ImageTask) -> Any:
 def made(limits: dict[str, float]) -> Band:
     """A band of which every limit is given: around 0, the same for several steps."""
     spreads = {name: Spread(0.0, limit, 0.0, 1.0) for name, limit in limits.items()}
-    return Band(spreads, {name: spreads[name] for name in PREDICTION})
+    return Band(spreads, {name: MeanSpread(0.0, math.inf, ((2, limits[name]),)) for name in PREDICTION})
 
 
 @pytest.fixture
@@ -120,6 +120,27 @@ def test_drawn_steps_are_audited_and_no_others(runner: Any, traced: ImageTask, d
     assert found.picture.finding is AuditFinding.INCOMPARABLE
     assert found.finding is AuditFinding.INCOMPARABLE, "a node would not show a false picture"
     assert found.to_dict()["steps"][0]["finding"] == "MATCH"
+
+
+def test_how_far_an_audit_is(runner: Any, traced: ImageTask, drawn: Any) -> None:
+    told: list[tuple[int, int]] = []
+    runner.audit(traced, drawn.score, whole(drawn), **EVERY, on_progress=lambda *far: told.append(far))
+    assert told == [(step + 1, 6) for step in range(6)]
+    with pytest.raises(InvalidInputError, match="on_progress is 3"):
+        runner.audit(traced, drawn.score, whole(drawn), **EVERY, on_progress=3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_second_evaluation_is_told_once_it_is_needed(traced: ImageTask, dtype: str) -> None:
+    task = traced.replace(dtype=dtype, steps=2)
+    with Runner.for_task(task, "cpu") as runner:
+        answer, proof = rebound(
+            runner.run(task), lambda leaf, values: values * (2 if leaf.content is Content.PREDICTION else 1)
+        )
+        told: list[tuple[int, int]] = []
+        runner.audit(task, answer, proof, **EVERY, on_progress=lambda *far: told.append(far))
+    again = [(3, 4), (4, 4)] if dtype == "bfloat16" else []
+    assert told == [(1, 2), (2, 2), *again]
 
 
 def test_an_honest_machine_of_another_kind_is_no_cheat(runner: Any, traced: ImageTask, machines: Any) -> None:
@@ -379,7 +400,8 @@ def test_a_step_is_judged_by_its_errors(
 
 def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     spread = Spread(centre=1.0, between=0.01, within=0.1, reach=6.0)
-    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread))
+    mean = MeanSpread(centre=1.0, cut=0.5, limits=((2, 0.5), (5, 0.27)))
+    wide = Band(dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, mean))
     steps = [replace(HONEST, prediction=1.4, smooth=1.0)] * 5
     assert {judge_step(0, errors, wide).finding for errors in steps} == {AuditFinding.NOISE}
     found = judge_together(steps, wide)
@@ -392,13 +414,24 @@ def test_a_small_error_that_all_steps_share_is_found_in_their_mean() -> None:
     aside = judge_together([replace(one, guidance=Along(1.4, 1)) for one in signs], wide)
     assert aside is not None
     assert aside.direction is Direction.GUIDANCE
+    few = judge_together([replace(one, guidance=None) for one in signs[:5]] + [replace(steps[0], prediction=1.0)], wide)
+    assert few is not None
+    assert few.finding is AuditFinding.NOISE, "of guidance there is one step alone, and no mean"
     # Steps with equal bits say nothing of the others, and one step alone was judged already.
     assert judge_together([SAME, SAME, steps[0]], wide) is None
     assert judge_together(steps, None) is None
 
 
+def test_a_number_of_steps_that_was_not_measured_has_the_limit_of_the_next_smaller_one() -> None:
+    mean = MeanSpread(0.0, 0.8, ((2, 0.8), (5, 0.5), (10, 0.4)))
+    assert [mean.limit(steps) for steps in (2, 4, 5, 9, 10, 50)] == [0.8, 0.8, 0.5, 0.5, 0.4, 0.4]
+    assert mean.times(0.25, 5) == 0.5
+    assert mean.times(-1.0, 5) == 0.0
+    assert mean.times(-1.0, 5, signed=True) == 2.0
+
+
 def test_one_step_that_is_far_off_counts_for_less_in_a_mean() -> None:
-    wide, mean = Spread(0.0, 1.0, 0.0, 3.0), Spread(0.0, 0.0, 0.2, 6.0, cut=0.8)
+    wide, mean = Spread(0.0, 1.0, 0.0, 3.0), MeanSpread(0.0, 0.8, ((2, 0.8), (5, 0.5)))
     band = Band(dict.fromkeys((*PREDICTION, "latent"), wide), dict.fromkeys(PREDICTION, mean))
     quiet = replace(HONEST, prediction=0.0, smooth=0.0)
     one = judge_together([replace(quiet, prediction=2.9), *[quiet] * 4], band)
@@ -504,13 +537,14 @@ def test_in_sixteen_bits_the_unit_is_what_the_auditor_rounds_away_itself(dtype: 
     assert 0.8 < found.spreads["prediction"].centre < 1.3
     for name in SIGNED:
         assert abs(found.spreads[name].centre) < 0.05, "honest noise has no direction"
-        assert found.means[name].limit(5) < found.spreads[name].limit(1)
+        assert found.means[name].limit(5) < found.spreads[name].limit()
 
 
 def test_a_band_that_was_not_made_for_this_accuses_nobody_of_little() -> None:
     """Between its limit and twice that nothing is said; beyond that it is a cheat by any band."""
     spread = Spread(centre=0.0, between=1.0, within=0.0, reach=1.0)
-    spreads, means = dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, spread)
+    mean = MeanSpread(centre=0.0, cut=10.0, limits=((2, 1.0),))
+    spreads, means = dict.fromkeys((*PREDICTION, "latent"), spread), dict.fromkeys(PREDICTION, mean)
     for off, own, other in (
         (0.9, AuditFinding.NOISE, AuditFinding.NOISE),
         (1.9, AuditFinding.CHEAT, AuditFinding.INCOMPARABLE),

@@ -265,11 +265,13 @@ def cut_off(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:5000])
 
 
-def drop_a_weight(file: Path) -> None:
+def drop_a_weight(file: Path, renamed: str | None = None) -> None:
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(file)
-    tensors.pop(sorted(tensors)[0])
+    dropped = tensors.pop(sorted(tensors)[0])
+    if renamed is not None:
+        tensors[renamed] = dropped
     save_file(tensors, file, metadata={"format": "pt"})
 
 
@@ -289,8 +291,10 @@ def reshape_a_weight(file: Path) -> None:
         (lambda at: (at / "vae" / WEIGHTS).write_bytes(b"no weights"), "vae in .* cannot be loaded"),
         (lambda at: (at / "vae" / WEIGHTS).unlink(), "vae in .* cannot be loaded.*no file named"),
         (lambda at: (at / "vae" / WEIGHTS).rename(at / "vae" / PICKLED), "vae in .* cannot be loaded"),
-        (lambda at: drop_a_weight(at / "unet" / WEIGHTS), "unet in .*1 missing keys .*would be random"),
-        (lambda at: drop_a_weight(at / "text_encoder" / "model.safetensors"), "text_encoder in .*1 missing keys"),
+        (lambda at: drop_a_weight(at / "unet" / WEIGHTS), r"unet in .* asks for \d+ weights, and the files hold"),
+        (lambda at: drop_a_weight(at / "text_encoder" / "model.safetensors"), "text_encoder in .* which is missing"),
+        (lambda at: drop_a_weight(at / "unet" / WEIGHTS, "other"), "unet in .*1 missing keys .*would be random"),
+        (lambda at: drop_a_weight(at / "text_encoder" / "model.safetensors", "other"), "text_encoder .*1 missing keys"),
         (lambda at: reshape_a_weight(at / "unet" / WEIGHTS), "unet in "),
         (lambda at: reshape_a_weight(at / "text_encoder" / "model.safetensors"), "text_encoder in "),
         (lambda at: shutil.rmtree(at / "vae"), "lacks the component 'vae'"),

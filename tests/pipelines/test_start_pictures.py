@@ -229,8 +229,6 @@ def test_tasks_that_are_refused(changes: dict[str, Any], field: str, code: str, 
 
 def test_families_that_are_given_no_pictures_say_so(started: ImageTask, model: ModelRef, tmp_path: Path) -> None:
     flow: Any = {"model": tiny_flow_model(tmp_path / "flow", "sd3"), "scheduler": "FlowMatchEulerDiscreteScheduler"}
-    with pytest.raises(PipelineError, match="start: a StableDiffusion3Pipeline does not start with a picture here"):
-        run(started.replace(**flow), "cpu")
     net = ControlNet(tiny_controlnet(tmp_path / "net", model), RAMP)
     with pytest.raises(ModelError, match="controlnet: not supported for a StableDiffusion3Pipeline; leave it out"):
         run(started.replace(**flow, start=None, controlnet=net), "cpu")

@@ -99,6 +99,18 @@ def test_an_honest_text_is_noise(writer: Runner, auditor: TextAuditor, task: Tex
     assert found.to_dict()["finding"] == "NOISE"
 
 
+def test_how_far_an_audit_is(writer: Runner, auditor: TextAuditor, task: TextTask) -> None:
+    """Two passes where there is a second hypothesis; each tells every token."""
+    result: Any = writer.run(task.replace(sequences=2, max_new_tokens=5))
+    told: list[tuple[int, int]] = []
+    found = audited(auditor, result, on_progress=lambda *far: told.append(far))
+    assert told == [(token + 1, found.of) for token in range(found.of)]
+    told.clear()
+    other = result.task.replace(temperature=0.9)
+    audited(auditor, result, against=other, on_progress=lambda *far: told.append(far))
+    assert told == [(token + 1, 2 * found.of) for token in range(2 * found.of)]
+
+
 def test_a_node_of_another_kind_is_honest(
     task: TextTask, auditor: TextAuditor, fake_hardware_workers: fake_hardware.Workers
 ) -> None:

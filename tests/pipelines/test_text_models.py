@@ -49,14 +49,19 @@ def set_template(folder: Path, template: str | None) -> None:
 
 def test_the_repositorys_generation_defaults_change_nothing(copied: Path) -> None:
     sampled: dict[str, Any] = {"do_sample": True, "max_new_tokens": 20, "seed": 3}
-    before = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    kinds: list[dict[str, Any]] = [{}, sampled, {"beams": 2}]
+    task = TextTask(model=ModelRef.local(copied), messages=ASKED, max_new_tokens=6)
+    with Runner.for_task(task, "cpu") as runner:
+        before = [runner.run(task.replace(**changes)) for changes in kinds]
     defaults = {
         "do_sample": True, "temperature": 0.3, "top_k": 2, "top_p": 0.5, "repetition_penalty": 4.0, "min_p": 0.5,
         "max_length": 20, "max_new_tokens": 1, "eos_token_id": None, "num_beams": 4, "pad_token_id": 3,
         "no_repeat_ngram_size": 1, "suppress_tokens": list(range(100, 500)), "cache_implementation": "static",
     }  # fmt: skip
     (copied / "generation_config.json").write_text(json.dumps(defaults), "utf-8")
-    after = [write(copied), write(copied, **sampled), write(copied, beams=2)]
+    task = task.replace(model=ModelRef.local(copied))
+    with Runner.for_task(task, "cpu") as runner:
+        after = [runner.run(task.replace(**changes)) for changes in kinds]
     assert [result.token_ids for result in after] == [result.token_ids for result in before]
 
 
@@ -69,6 +74,14 @@ def drop_a_weight(file: Path) -> None:
 
     tensors = load_file(file)
     tensors.pop("model.norm.weight")
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def rename_a_weight(file: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    tensors["other"] = tensors.pop("model.norm.weight")
     save_file(tensors, file, metadata={"format": "pt"})
 
 
@@ -96,7 +109,12 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
         (lambda at: cut_off(at / "model.safetensors"), "the model in .* cannot be loaded"),
         (lambda at: (at / "model.safetensors").unlink(), "the model in .* cannot be loaded.*no file named"),
         (lambda at: (at / "model.safetensors").rename(at / "pytorch_model.bin"), "the model in .* cannot be loaded"),
-        (lambda at: drop_a_weight(at / "model.safetensors"), "1 missing keys .model.norm.weight.*would be random"),
+        (
+            lambda at: drop_a_weight(at / "model.safetensors"),
+            r"the model in .*: config.json asks for \d+ weights, and the files hold \d+; the first that does not fit is"
+            r" 'model.norm.weight' of shape \[256\], which is missing. Get both again",
+        ),
+        (lambda at: rename_a_weight(at / "model.safetensors"), "1 missing keys .model.norm.weight.*would be random"),
         (lambda at: (at / "config.json").write_text("{"), "the configuration in .* cannot be loaded"),
         (lambda at: (at / "config.json").unlink(), "the configuration in .* cannot be loaded"),
         (lambda at: (at / "tokenizer.json").unlink(), "the tokenizer in .* cannot be loaded"),
@@ -109,7 +127,7 @@ OWN = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel", "A
         (lambda at: quantize(at, "new"), "quantized as 'new'|the configuration in .* cannot be loaded"),
         (
             lambda at: edit(at / "config.json", lambda config: config.update(vocab_size=990)),
-            "the model in .*mismatched keys|the model in .* cannot be loaded",
+            "the model in .* cannot be loaded: .*size mismatch|the model in .*mismatched keys|asks for",
         ),
         (
             lambda at: (at / "config.json").write_text('{"model_type": "t5", "vocab_size": 10}'),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from tests.vectors.reading import Vector, each, prefixed, sha256
@@ -12,6 +13,11 @@ Place = tuple[int, int, int]
 
 
 def number_of_steps(task: dict[str, Any]) -> int:
+    if task["refiner"] is not None:
+        return int(sum(task["refiner"]["taken"]))
+    if task["start"] is not None:
+        steps, part = task["steps"], task["steps"] * task["start"]["strength"]
+        return steps - math.floor(steps - part) if task["scheduler"].startswith("Flow") else math.floor(part)
     if task["scheduler"] != "PNDMScheduler":
         return int(task["steps"])
     if task["scheduler_args"]["skip_prk_steps"]:
@@ -32,7 +38,10 @@ def places(task: dict[str, Any]) -> list[Place]:
 
 
 def remembered(task: dict[str, Any], step: int) -> list[int]:
-    """The table of U3."""
+    """The table of U3; a refiner's steps are counted from its first (T11)."""
+    first = 0 if task["refiner"] is None else task["refiner"]["taken"][0]
+    if 0 < first <= step:
+        return [first + at for at in remembered({**task, "refiner": None}, step - first)]
     order = task["scheduler_args"].get("solver_order", 3)
     if task["scheduler"] == "DPMSolverMultistepScheduler":
         return [at for at in range(step) if at > step - order]

@@ -34,7 +34,8 @@ def task_vectors() -> list[Vector]:
             model=HUB, prompt="a", negative_prompt="b", seed=1, steps=2, width=64, height=4096, guidance_scale=1.5,
             images=16, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": True}, dtype="bfloat16",
             true_cfg_scale=2.5, max_sequence_length=64,
-            safety_checker=True, algorithm="phash/1", vae=HUB, unet=LOCAL, loras=[cv.Lora(LOCAL, "a.safetensors", 0.5)],
+            safety_checker=True, algorithm="phash/1", vae=HUB, unet=LOCAL, transformer=HUB,
+            loras=[cv.Lora(LOCAL, "a.safetensors", 0.5)],
             textual_inversions=[cv.tasks.TextualInversion(LOCAL, "b.safetensors", "<b>")], binding="trace")),
         ("loras", "LoRAs in their order; a file's default name and a weight without a fraction", plain.replace(
             loras=[cv.Lora(HUB, "b/\u00e9.safetensors", -0.1), cv.Lora(LOCAL), cv.Lora(HUB, "a.safetensors", 2)])),
@@ -44,8 +45,12 @@ def task_vectors() -> list[Vector]:
         ("flow", "what FLUX.1 is told, and how long its prompts are", plain.replace(
             scheduler="FlowMatchEulerDiscreteScheduler", guidance_scale=3.5, true_cfg_scale=2,
             max_sequence_length=256)),
+        ("refiner", "a second model for the last steps, and how many each takes", plain.replace(
+            binding="trace", refiner=cv.tasks.Refiner(LOCAL, 0.75, 30, 4.0, 6.5, 2, taken=[19, 7]))),
         ("components", "another VAE and another UNet", plain.replace(vae=LOCAL, unet=cv.ModelRef(
             HUB.repository, revision=HUB.revision, variant="fp16"))),
+        ("transformer", "another transformer", plain.replace(
+            scheduler="FlowMatchEulerDiscreteScheduler", transformer=LOCAL)),
     ]  # fmt: skip
     said = cv.TextTask(model=HUB, messages=[{"role": "user", "content": "what is the sea?"}])
     texts = [

@@ -28,6 +28,10 @@ _TASKS = {
         steps=6, scheduler="PNDMScheduler"), [1, 3]),
     "pndm-runge-kutta": ("PNDM keeps the first prediction of each four of its first twelve", _PLAIN.replace(
         steps=4, scheduler="PNDMScheduler", scheduler_args={"skip_prk_steps": False}), [7, 12]),
+    "refiner": ("the scheduler of a refiner begins without a memory", _PLAIN.replace(
+        steps=3, scheduler="DPMSolverMultistepScheduler", refiner=cv.tasks.Refiner(HUB, taken=[3, 3])), [2, 4]),
+    "refiner-unipc": ("what UniPC corrects in each part", _PLAIN.replace(
+        steps=3, scheduler="UniPCMultistepScheduler", refiner=cv.tasks.Refiner(HUB, taken=[2, 2])), [2]),
     "flow": ("a flow has no memory", _PLAIN.replace(
         steps=3, scheduler="FlowMatchEulerDiscreteScheduler", true_cfg_scale=2.0, max_sequence_length=64), [1, 2]),
 }  # fmt: skip
@@ -62,12 +66,22 @@ def trace_vectors() -> list[Vector]:
 def audit_step_vectors() -> list[Vector]:
     """Seeds, and the steps that they draw."""
     five = _PLAIN.replace(steps=20)
+    begun = _PLAIN.replace(steps=25, start=cv.tasks.StartPicture(cv.tasks.PictureRef("ab" * 32), 0.56))
     cases = [
         ("five", "five of twenty steps", five, b"a beacon's value", 5),
         ("other-seed", "another seed draws others", five, b"another value", 5),
         ("other-task", "and so does another task", five.replace(seed=1), b"a beacon's value", 5),
         ("images", "steps are drawn from those of all images", five.replace(images=16), b"a beacon's value", 5),
         ("all", "no more than there are, and none twice", five.replace(steps=4), b"\0", 9),
+        ("refiner", "the steps of both models", five.replace(refiner=cv.tasks.Refiner(HUB, taken=[2, 3])), b"\1", 4),
+        ("start", "a picture leaves out the first steps, and a part of a step", begun, b"\2", 25),
+        (
+            "flow-start",
+            "along a flow a part of a step counts as a whole one, in float64",
+            begun.replace(scheduler="FlowMatchEulerDiscreteScheduler"),
+            b"\2",
+            25,
+        ),
         ("pndm", "its steps are one more", five.replace(scheduler="PNDMScheduler", steps=4), b"\xff" * 256, 5),
     ]
     vectors = []

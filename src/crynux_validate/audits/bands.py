@@ -19,7 +19,7 @@ from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import read_limited, write_or_refuse
 from crynux_validate.tasks import DTYPES, ImageTask, Task, TextTask
 
-SCHEMA: Final = "crynux-validate/audit-bands/4"
+SCHEMA: Final = "crynux-validate/audit-bands/5"
 """The form; a change of it is a new number."""
 
 MAX_BYTES: Final = 4_000_000
@@ -178,12 +178,14 @@ def _check(bands: AuditBands) -> None:
             raise InvalidInputError(f"the statistics of {dtype} are {shorten(sorted(found.statistics))}; {_EXPECTED}")
         if set(found.means) != set(found.statistics) & set(PREDICTION):
             raise InvalidInputError(f"the means of {dtype} are {shorten(sorted(found.means))}; {_EXPECTED}")
+        for name, mean in found.means.items():
+            counts = [count for count, _ in mean.limits]
+            if counts != sorted(set(counts)):
+                raise InvalidInputError(f"the means of {name} in {dtype} have {shorten(counts)} steps; {_EXPECTED}")
         if set(found.latents) != set(found.schedulers) or found.pictures < LEAST_PICTURES:
             raise InvalidInputError(f"the band of {dtype} has {found.pictures} pictures; {_EXPECTED}")
-        if any(
-            spread.limit() == 0
-            for spread in (*found.statistics.values(), *found.means.values(), *found.latents.values())
-        ):
+        limits = [spread.limit() for spread in (*found.statistics.values(), *found.latents.values())]
+        if 0 in (*limits, *(limit for mean in found.means.values() for _, limit in mean.limits)):
             raise InvalidInputError(f"a limit of {dtype} is 0, where honest machines would be accused; {_EXPECTED}")
     for dtype, text in bands.texts.items():
         if not text.band.clip < text.band.start:
@@ -218,6 +220,3 @@ def bands_or_shipped(bands: AuditBands | None) -> AuditBands:
     """Return the bands that a caller gave, or those of the package."""
     check_type(bands, (AuditBands, type(None)), "bands", "AuditBands, or None for those of this package")
     return shipped_bands() if bands is None else bands
-
-
-__all__ = ["AuditBands", "shipped_bands"]

@@ -46,6 +46,3 @@ def check_kinds(kinds: object) -> None:
     """Refuse what names no pair of kinds of machine, the node's and the auditor's."""
     if kinds is not None and not (isinstance(kinds, tuple) and [type(kind) for kind in kinds] == [str, str]):
         raise InvalidInputError(f"kinds is {shorten(kinds)}; expected the names of two kinds of machine, or None")
-
-
-__all__ = ["AuditFinding", "answer_hex", "check_kinds", "shown_band", "told_band"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crynux_validate.answers import ImageScore
 from crynux_validate.audits.findings import AuditFinding, answer_hex, shown_band, told_band
-from crynux_validate.audits.image_bands import PREDICTION, Band, Spread
+from crynux_validate.audits.image_bands import PREDICTION, SIGNED, Band
 from crynux_validate.encoding import summary
 from crynux_validate.shown import Shown
 from crynux_validate.tasks import ImageTask
@@ -101,6 +101,16 @@ class Errors:
         """Return a statistic by its name in `crynux_validate.audits.image_bands`, None where there is none."""
         found = getattr(self, name)
         return found.off if isinstance(found, Along) else found
+
+    def shared(self, name: str) -> float | None:
+        """Return what a mean of several steps takes: as `of`, and of a direction the share of the error, -1 to 1.
+
+        The errors of honest machines are larger in some steps, in every direction: shares are not.
+        """
+        found = self.of(name)
+        if found is None or name not in SIGNED:
+            return found
+        return found / self.prediction if self.prediction else 0.0
 
 
 SAME: Final = Errors(equal=True, length=0.0, prediction=0.0, smooth=0.0, latent=0.0)
@@ -288,7 +298,8 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
     finding = band.finding(times)
     if outside:
         direction, how = _direction(errors, band)
-        reason = f"{_said(outside[0], found[outside[0]], band.spreads[outside[0]], band, 1)}; {how}"
+        spread = band.spreads[outside[0]]
+        reason = f"{_said(_WHAT[outside[0]], found[outside[0]], spread.centre, spread.limit() * band.room)}; {how}"
     elif followed > 1:
         direction = Direction.SCHEDULER
         said = f"{errors.latent:.2g} of its length, honest machines by {band.most('latent'):.2g}"
@@ -303,13 +314,15 @@ def judge_step(step: int, errors: Errors, band: Band | None) -> StepAudit:
 def judge_together(steps: Iterable[Errors], band: Band | None) -> TogetherAudit | None:
     """Say what the mean of several steps' errors says; None for fewer than two with other bits, and without a band.
 
-    A value that is far off counts for less in the mean (`Spread.cut`): single steps are judged by `judge_step`.
+    A value that is far off counts for less in the mean (`MeanSpread`): single steps are judged by `judge_step`.
     """
     other = [errors for errors in steps if not errors.equal]
     if band is None or len(other) < 2:
         return None
     worst, mean, count, times = furthest_mean(other, band)
-    said, finding = _said(worst, mean, band.means[worst], band, count), band.finding(times)
+    spread, finding = band.means[worst], band.finding(times)
+    what = f"{_WHAT[worst]}, in shares of each error," if worst in SIGNED else _WHAT[worst]
+    said = _said(what, mean, spread.centre, spread.limit(count) * band.room)
     if finding is AuditFinding.CHEAT:
         return TogetherAudit(finding, len(other), _NAMED.get(worst, Direction.OTHER), said, times)
     reason = "as honest machines are" if finding is AuditFinding.NOISE else f"{said}{_DOUBT}"
@@ -320,8 +333,8 @@ def furthest_mean(steps: Sequence[Errors], band: Band) -> tuple[str, float, int,
     """Return the statistic of which the mean is furthest off: name, mean, number of steps, and times its limit."""
     found = []
     for name in band.means:
-        values = [value for errors in steps if (value := errors.of(name)) is not None]
-        if values:
+        values = [value for errors in steps if (value := errors.shared(name)) is not None]
+        if len(values) > 1:
             found.append((name, band.mean(name, values), len(values), band.times_together(name, values)))
     return max(found, key=lambda one: one[3])
 
@@ -344,9 +357,9 @@ _WHAT: Final = {
 }
 
 
-def _said(name: str, value: float, spread: Spread, band: Band, steps: int) -> str:
-    honest = f"{spread.centre:.2g} and {spread.limit(steps) * band.room:.2g} at most from it"
-    return f"{_WHAT[name]} is off by {value:.2g}, honest machines by {honest}"
+def _said(what: str, value: float, centre: float, limit: float) -> str:
+    honest = f"{centre:.2g} and {limit:.2g} at most from it"
+    return f"{what} is off by {value:.2g}, honest machines by {honest}"
 
 
 def _direction(errors: Errors, band: Band) -> tuple[Direction, str]:
@@ -417,19 +430,3 @@ def _along(along: Along | None) -> dict[str, Any] | None:
 def _number(value: float | None) -> float | None:
     """A number as JSON has it: none that is infinite."""
     return value if value is not None and math.isfinite(value) else None
-
-
-__all__ = [
-    "DIRECTED_FROM",
-    "REUSED_FROM",
-    "SAME",
-    "Along",
-    "Direction",
-    "Errors",
-    "ImageAudit",
-    "PartAudit",
-    "StepAudit",
-    "TogetherAudit",
-    "judge_step",
-    "judge_together",
-]

@@ -51,9 +51,6 @@ class Spread:
         So many standard deviations are honest: a quantile of Student's distribution, or more.
     least
         No limit is narrower than this: what was never apart was not measured often enough.
-    cut
-        In a mean of several steps a value further from the centre counts as one at that distance, or a single honest
-        step that is far off would make the limit of all means wide. None where nothing is cut.
     """
 
     centre: Number
@@ -61,31 +58,66 @@ class Spread:
     within: Size
     reach: Size
     least: Size = 0.0
-    cut: Size | None = None
 
-    def limit(self, steps: int = 1) -> float:
-        """Return how far from the centre the mean of so many steps may be."""
-        return max(self.reach * math.sqrt(self.between**2 + self.within**2 / steps), self.least)
+    def limit(self) -> float:
+        """Return how far from the centre a step may be."""
+        return max(self.reach * math.hypot(self.between, self.within), self.least)
 
-    def times(self, value: float, steps: int = 1, *, signed: bool = False) -> float:
-        """Return how many times the limit a mean of so many steps is from the centre: above 1 no honest machine.
+    def times(self, value: float, *, signed: bool = False) -> float:
+        """Return how many times the limit a step is from the centre: above 1 no honest machine.
 
         Parameters
         ----------
         value
-            The mean; infinite or NaN are infinitely far.
-        steps
-            Of how many steps.
+            Of the step; infinite or NaN are infinitely far.
         signed
             Whether less than the centre counts as well.
         """
-        off, limit = value - self.centre, self.limit(steps)
-        if math.isnan(off):
-            return math.inf
-        off = abs(off) if signed else max(off, 0.0)
-        if off == 0:
-            return 0.0
-        return off / limit if limit else math.inf
+        return _times(value - self.centre, self.limit(), signed=signed)
+
+
+@dataclass(frozen=True)
+class MeanSpread:
+    """What the mean of several steps of honest machines may be, in one statistic.
+
+    Parameters
+    ----------
+    centre
+        The mean of all honest steps.
+    cut
+        A step further from the centre counts as one at that distance: one honest step that is far off would make the
+        limits of all means wide.
+    limits
+        Pairs of a number of steps, 2 or more and ascending, and how far from the centre their mean may be. Numbers that
+        are not named have the limit of the next smaller one.
+    """
+
+    centre: Number
+    cut: Size
+    limits: Annotated[tuple[tuple[Annotated[int, Field(strict=True, ge=2)], Size], ...], Field(min_length=1)]
+
+    def limit(self, steps: int) -> float:
+        """Return how far from the centre the mean of so many steps may be; 2 or more steps."""
+        return [limit for count, limit in self.limits if count <= max(steps, self.limits[0][0])][-1]
+
+    def mean(self, values: Sequence[float], room: float = 1.0) -> float:
+        """Return the mean of several steps, each cut at so many times `cut`; NaN where one is NaN."""
+        most = self.cut * room
+        kept = [one if math.isnan(one) else self.centre + min(max(one - self.centre, -most), most) for one in values]
+        return sum(kept) / len(kept)
+
+    def times(self, mean: float, steps: int, *, signed: bool = False) -> float:
+        """Return how many times the limit a mean of so many steps is from the centre, as `Spread.times`."""
+        return _times(mean - self.centre, self.limit(steps), signed=signed)
+
+
+def _times(off: float, limit: float, *, signed: bool) -> float:
+    if math.isnan(off):
+        return math.inf
+    off = abs(off) if signed else max(off, 0.0)
+    if off == 0:
+        return 0.0
+    return off / limit if limit else math.inf
 
 
 @dataclass(frozen=True)
@@ -108,7 +140,7 @@ class Band:
     """
 
     spreads: Mapping[str, Spread]
-    means: Mapping[str, Spread]
+    means: Mapping[str, MeanSpread]
     room: float = 1.0
     uncalibrated: str = ""
     doubt: float = 1.0
@@ -118,15 +150,13 @@ class Band:
         return self.spreads[name].times(value, signed=name in SIGNED) / self._room(name)
 
     def mean(self, name: str, values: Sequence[float]) -> float:
-        """Return the mean of several steps, each cut at its largest distance from the centre; NaN where one is NaN."""
-        centre, cut = self.means[name].centre, self.means[name].cut
-        most = math.inf if cut is None else cut * self.room
-        kept = [one if math.isnan(one) else centre + min(max(one - centre, -most), most) for one in values]
-        return sum(kept) / len(kept)
+        """Return the mean of several steps, each cut (`MeanSpread`); NaN where one is NaN."""
+        return self.means[name].mean(values, self.room)
 
     def times_together(self, name: str, values: Sequence[float]) -> float:
         """Return how many times its limit the mean of several steps is from honest ones."""
-        return self.means[name].times(self.mean(name, values), len(values), signed=name in SIGNED) / self.room
+        mean = self.mean(name, values)
+        return self.means[name].times(mean, len(values), signed=name in SIGNED) / self.room
 
     def most(self, name: str) -> float:
         """Return the largest value of a statistic of one step that is honest."""
@@ -213,7 +243,7 @@ class ImageBands:
     steps: Count
     room: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     statistics: Mapping[Name, Spread]
-    means: Mapping[Name, Spread]
+    means: Mapping[Name, MeanSpread]
     latents: Mapping[Name, Spread]
     schedulers: Mapping[Name, Count]
     rates: AlarmRates | None = None
@@ -229,6 +259,3 @@ class ImageBands:
     def doubt(self, dtype: str) -> float:
         """Return how many times the limit honest machines may be off that the band was not made for."""
         return max(1.0, _WIDEST_OFF[dtype] / self.room)
-
-
-__all__ = ["PICTURE", "PREDICTION", "SIGNED", "AlarmRates", "Band", "ImageBands", "Spread"]

@@ -3,6 +3,7 @@
 Everything here follows from the task alone, so that a proof can be read and checked without its model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
@@ -10,7 +11,8 @@ from typing import Final
 
 from crynux_validate.encoding import check_integer, digest, length_prefixed
 from crynux_validate.errors import InvalidInputError
-from crynux_validate.tasks import ImageTask
+from crynux_validate.schedulers import SCHEDULERS
+from crynux_validate.tasks import ImageTask, Refiner
 
 MAX_CHANNELS: Final = 64
 """The most channels of a latent that is read."""
@@ -66,11 +68,13 @@ class Leaf:
 def step_count(task: ImageTask) -> int:
     """Return how many steps each image of a task takes: how often its scheduler is told a prediction.
 
-    It is `task.steps`, but for PNDM: one more, or 9 more where it does not skip its Runge-Kutta steps; and fewer where
-    the task starts with a picture.
+    It is `task.steps`, but for PNDM: one more, or 9 more where it does not skip its Runge-Kutta steps; fewer where the
+    task starts with a picture; and with a refiner those of both models, of a task that names them.
     """
+    if task.refiner is not None:
+        return sum(_taken(task.refiner))
     if task.start is not None:
-        return task.start.steps(task.steps)
+        return task.start.steps(task.steps, flow=SCHEDULERS[task.scheduler].flow)
     if task.scheduler != "PNDMScheduler":
         return task.steps
     if task.scheduler_args["skip_prk_steps"]:
@@ -100,6 +104,19 @@ def earlier_steps(task: ImageTask, step: int) -> tuple[int, ...]:
 
     Empty for schedulers without a memory. Where the order of a solver is the model's own, it counts as 3.
     """
+    first = 0 if task.refiner is None else _taken(task.refiner)[0]
+    if 0 < first <= step:  # the refiner has a scheduler of its own
+        return tuple(first + at for at in _earlier(task, step - first))
+    return _earlier(task, step)
+
+
+def _taken(refiner: Refiner) -> Sequence[int]:
+    if refiner.taken is None:
+        raise InvalidInputError("the task does not say how many steps its models take; expected refiner.taken")
+    return refiner.taken
+
+
+def _earlier(task: ImageTask, step: int) -> tuple[int, ...]:
     match task.scheduler:
         case "DPMSolverMultistepScheduler":
             return tuple(range(max(0, step - _order(task) + 1), step))

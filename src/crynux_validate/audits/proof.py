@@ -284,6 +284,3 @@ def _array(dtype: str, shape: Shape, data: bytes) -> "NDArray[Any]":
         return wide.view("<f4").reshape(shape).astype(np.float32)
     raw = np.frombuffer(data, {"float32": "<f4", "float16": "<f2", "uint8": "u1"}[dtype]).reshape(shape)
     return raw if dtype == "uint8" else raw.astype(np.float32)
-
-
-__all__ = ["MAX_PROOF_BYTES", "TraceProof", "proof_size"]

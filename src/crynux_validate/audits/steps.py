@@ -98,5 +98,3 @@ def steps_needed(share: float, rate: float) -> int:
 
 
 _END: Final = {"share": "at most 1", "rate": "below 1"}
-
-__all__ = ["audit_steps", "steps_needed"]

@@ -1,4 +1,4 @@
-"""How far honest texts are from a float32 reference: what an audit of text takes for noise (docs/audits.md, "Texts").
+"""How far honest texts are from a float32 reference: what an audit of text takes for noise (docs/audits-of-texts.md).
 
 The sum of the clipped margins of a text's first n tokens may be `start` + `slope` * n. `rate`, `slope` and `start`
 belong together: where honest margins m have a mean of exp(rate * (m - slope)) of at most 1, whatever came before, the
@@ -96,6 +96,3 @@ class TextBands:
     band: TextBand
     rates: AlarmRates | None = None
     held_out: AlarmRates | None = None
-
-
-__all__ = ["TextBand", "TextBands"]

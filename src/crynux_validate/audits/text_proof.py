@@ -168,6 +168,3 @@ def _place(value: Any) -> tuple[int, int]:
     ):
         raise InvalidInputError(f"a place of top is {shorten(value)}; expected [sequence, position]")
     return value[0], value[1]
-
-
-__all__ = ["MAX_PROOF_BYTES", "TextProof"]

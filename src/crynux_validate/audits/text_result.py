@@ -118,6 +118,3 @@ class TextAudit(Shown):
 
     def __repr__(self) -> str:
         return summary(self, self.finding, self.reason, f"task {self.task.digest[:12]}")
-
-
-__all__ = ["TextAudit"]

@@ -221,6 +221,3 @@ class TopLogits:
 def told(place: Place) -> str:
     """A position in words."""
     return f"token {place[1]} of sequence {place[0]}"
-
-
-__all__ = ["LARGEST", "OPENED", "TopLogits", "TopOpenings", "audit_positions", "entries", "row_of"]

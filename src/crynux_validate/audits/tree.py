@@ -72,6 +72,3 @@ def count_of_siblings(count: int, shown: Iterable[int]) -> int:
         found += len(children - known)
         known, count = parents, (count + 1) // 2
     return found
-
-
-__all__ = ["count_of_siblings", "root_from", "root_of", "siblings_of"]

@@ -229,6 +229,3 @@ def _apart(answers: Mapping[tuple[str, str], Mapping[str, KeyedScore]]) -> dict[
         for a, b in combinations(sorted(scores), 2):
             found.setdefault(picture, []).append(bands_apart(scores[a].score, scores[b].score))
     return found
-
-
-__all__ = ["BandRates", "KeyedCalibration", "KeyedSample", "calibrate_keyed"]

@@ -14,6 +14,7 @@ from crynux_validate.audits.steps import audit_steps
 from crynux_validate.audits.trace import Trace
 from crynux_validate.cli import audit_inputs, audit_text
 from crynux_validate.cli.common import Commands, add_device_flag, add_json_flag, note, read_file, say, say_json
+from crynux_validate.cli.progress import Progress
 from crynux_validate.cli.run import add_part_flag, check_model, located
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import read_limited
@@ -140,7 +141,11 @@ def _audited(
     other = audit_inputs.located_other(arguments, against, task)
     note(f"loading {task.model} ...")
     settings |= {"seed": seed, "count": arguments.steps}
-    with crynux_validate.Runner.for_task(task, arguments.device) as runner:
+    with (
+        crynux_validate.Runner.for_task(task, arguments.device) as runner,
+        Progress("computing again", len(proof.steps), "steps") as progress,
+    ):
+        settings["on_progress"] = progress.of
         if other is None:
             return runner.audit(task, answer, proof, **settings)
         note(f"loading {other.model} ...")

@@ -10,6 +10,7 @@ from crynux_validate.audits.text_proof import MAX_PROOF_BYTES, TextProof
 from crynux_validate.audits.top import OPENED, TopLogits, audit_positions
 from crynux_validate.cli.audit_inputs import located_other, seed_of
 from crynux_validate.cli.common import note, read_file, say, say_json
+from crynux_validate.cli.progress import Progress
 from crynux_validate.cli.run import located
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_whole
@@ -50,8 +51,11 @@ def audit(arguments: argparse.Namespace, task: TextTask, answer: TextScore, sett
         task = located(arguments, task)
         settings["against"] = located_other(arguments, settings["against"], task)
         note(f"loading {task.model} ...")
-        with TextAuditor.for_task(task, arguments.device) as auditor:
-            found = auditor.audit(task, answer, proof, **settings, whole=arguments.whole)
+        with (
+            TextAuditor.for_task(task, arguments.device) as auditor,
+            Progress("reading", sum(map(len, proof.token_ids)), "tokens") as progress,
+        ):
+            found = auditor.audit(task, answer, proof, **settings, whole=arguments.whole, on_progress=progress.of)
     if arguments.json:
         say_json(found.to_dict())
     else:

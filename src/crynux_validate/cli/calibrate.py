@@ -75,23 +75,21 @@ def main(arguments: argparse.Namespace) -> int:
     }
     samples = read_samples(*arguments.paths)
     note(f"read {len(samples):,} answers")
-    progress = Progress("comparing", 0, "pairs of pictures")
     try:
-        found = calibrate(
-            samples,
-            group_size=arguments.group_size,
-            safety_checker=arguments.safety_checker,
-            seed=arguments.seed,
-            state=arguments.state,
-            on_progress=lambda done, total: progress.show(done, total=total),
-            **rates,
-        )
+        with Progress("comparing", 0, "pairs of pictures") as progress:
+            found = calibrate(
+                samples,
+                group_size=arguments.group_size,
+                safety_checker=arguments.safety_checker,
+                seed=arguments.seed,
+                state=arguments.state,
+                on_progress=progress.of,
+                **rates,
+            )
     except KeyboardInterrupt:
         if arguments.state is not None and arguments.state.exists():
             note(f"{arguments.state} holds what was compared; the same command goes on from there")
         raise
-    finally:
-        progress.end()
     if arguments.out:
         found.save(arguments.out)
         note(f"wrote {arguments.out}")

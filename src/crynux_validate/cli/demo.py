@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json, show_progress
+from crynux_validate.cli.common import Commands, add_json_flag, note, say, say_json
 from crynux_validate.cli.demo_node import CHEATS
 from crynux_validate.errors import InvalidInputError, MissingExtraError
 from crynux_validate.lazy import installed
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     prompts = PROMPTS if arguments.prompt is None else (arguments.prompt,)
     tell("starting four nodes (no download) ...")
-    with Network(cheat, policy, out, tell, show_progress) as network:
+    with Network(cheat, policy, out, tell) as network:
         model = network.fetch_model()
         tell(f"model {model.path}, sha256 {(model.digest or '')[:16]}...: {describe_model(prompts)}")
         task = ImageTask(

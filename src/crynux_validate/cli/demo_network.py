@@ -4,14 +4,13 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import crynux_validate as cv
 from crynux_validate.audits.steps import audit_steps
 from crynux_validate.cli import demo_node
 from crynux_validate.cli.demo_output import MODELS, Output
-from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
+from crynux_validate.cli.demo_processes import Processes, Tell, new_ledger
 from crynux_validate.errors import TooEarlyError
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.machines.gpu import GpuModel
@@ -106,12 +105,10 @@ class Network(Processes):
         The folder that the model, the ledger and the nodes' results are written to.
     tell
         Called with each line for people.
-    progress
-        Called with a line that replaces the one before it.
     """
 
-    def __init__(self, cheat: str, policy: Policy, out: Output, tell: Tell, progress: Tell) -> None:
-        super().__init__(tell, progress)
+    def __init__(self, cheat: str, policy: Policy, out: Output, tell: Tell) -> None:
+        super().__init__(tell)
         self.ledger = new_ledger(out, "demo", policy)
         self._running.callback(self.ledger.close)
         self.nodes: list[DemoNode] = []
@@ -136,16 +133,15 @@ class Network(Processes):
 
     def join(self, task: ImageTask) -> None:
         """Let every node load the task's model and join with a stake, and the creator deposit its money."""
-        loading = [(node, node.worker.submit(demo_node.load, task)) for node in self.nodes]
-        auditor = self._auditor.submit(demo_node.load, task)
-        for node, kernels in loading:
-            digest = kernels.result(WORK_SECONDS)
+        workers = {node.id: node.worker for node in self.nodes} | {"auditor": self._auditor}
+        loaded = self._together("loading", "models", {name: (at, demo_node.load, task) for name, at in workers.items()})
+        for node in self.nodes:
+            digest = loaded[node.id]
             self.ledger.deposit(node.owner, FUNDS)
             self.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
             how = demo_node.CHEATS[node.cheat][0] if node.cheat != "none" else "honest"
             self._tell(f"  {node.id}  {node.card!s:<32}  computes as {node.kind:<14}  kernels {digest[:8]}  {how}")
         self.ledger.deposit("creator", MAX_TASKS * FEE)
-        auditor.result(WORK_SECONDS)
         self._tell(f"  and an auditor, which is no node and computes as {AUDITOR}")
 
     def rounds(self, task: ImageTask, prompts: Sequence[str], least: int) -> Iterator[Round]:
@@ -157,7 +153,9 @@ class Network(Processes):
 
     def draw_as_cards(self, task: ImageTask) -> dict[str, "ImageResult"]:
         """Let one process run a task in the arithmetic of two cards."""
-        return self.nodes[0].worker.submit(demo_node.draw_as, task, ARCHITECTURES).result(WORK_SECONDS)
+        one = self.nodes[0]
+        job = (one.worker, demo_node.draw_as, task, ARCHITECTURES)
+        return self._together("drawing as two cards", "steps", {one.id: job}, len(ARCHITECTURES) * task.steps)[one.id]
 
     def _round(self, task: ImageTask) -> Round:
         ledger = self.ledger
@@ -188,15 +186,12 @@ class Network(Processes):
         """Let every member prove the steps that are drawn of its answer, and the auditor compute them again."""
         folders = {node.id: self._out.claim(group.id) / node.id for node in members}
         drawn = {node: audit_steps(seed, task, result.score, DRAWN_STEPS) for node, result in results.items()}
-        self._results(
-            {node.id: node.worker.submit(demo_node.prove, task, folders[node.id], drawn[node.id]) for node in members}
-        )
-        return self._results(
-            {
-                node: self._auditor.submit(demo_node.audit, task, folder, seed, DRAWN_STEPS)
-                for node, folder in folders.items()
-            }
-        )
+        proofs = {node.id: (node.worker, demo_node.prove, task, folders[node.id], drawn[node.id]) for node in members}
+        self._together("proving", "answers", proofs)
+        audits = {
+            node: (self._auditor, demo_node.audit, task, folder, seed, DRAWN_STEPS) for node, folder in folders.items()
+        }
+        return self._together("auditing", "steps", audits, DRAWN_STEPS)
 
     def _draw(self, group: Group) -> Group:
         """Draw as soon as the beacon round is public."""
@@ -207,12 +202,6 @@ class Network(Processes):
                 time.sleep(0.1)
 
     def _work(self, group: Group, task: ImageTask, members: Sequence[DemoNode]) -> dict[str, "ImageResult"]:
-        folder, heard = self._out.claim(group.id), self._steps("step")
-        return self._results(
-            {
-                node.id: node.worker.submit(
-                    demo_node.answer, task, node.cheat, folder / node.id, on_message=partial(heard, node.id)
-                )
-                for node in members
-            }
-        )
+        folder = self._out.claim(group.id)
+        jobs = {node.id: (node.worker, demo_node.answer, task, node.cheat, folder / node.id) for node in members}
+        return self._together("drawing", "steps", jobs, task.steps)

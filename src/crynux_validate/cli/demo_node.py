@@ -52,14 +52,18 @@ def load(task: ImageTask) -> str:
 
 
 def draw_as(task: ImageTask, architectures: Sequence[str]) -> "dict[str, ImageResult]":
-    """Run a task in the arithmetic of the tensor cores of some cards."""
+    """Run a task in the arithmetic of the tensor cores of some cards; a message is sent for every step."""
     from crynux_validate.testing import tensor_cores
 
-    results = {}
+    results: dict[str, ImageResult] = {}
+
+    def told(done: cv.pipelines.Progress) -> None:
+        fake_hardware.send((len(results) * done.steps + done.step, len(architectures) * done.steps))
+
     with cv.Runner.for_task(task, "cpu") as runner:
         for name in architectures:
             with tensor_cores(name):
-                results[name] = runner.run(task)
+                results[name] = runner.run(task, on_step=told)
     return results
 
 
@@ -88,11 +92,14 @@ def prove(task: ImageTask, folder: Path, steps: Mapping[int, tuple[int, ...]]) -
 
 
 def audit(task: ImageTask, folder: Path, seed: bytes, count: int) -> "ImageAudit":
-    """Audit the answer in a folder, and write the audit beside it."""
+    """Audit the answer in a folder, and write the audit beside it; a message is sent for every step."""
     score = cv.answers.answer_from_bytes((folder / "answer.bin").read_bytes())
     if not isinstance(score, cv.ImageScore):
         raise PipelineError(f"{folder} has no score to audit")
-    found = _runner().audit(task, score, TraceProof.load(folder / PROOF, task), seed=seed, count=count)
+    proof = TraceProof.load(folder / PROOF, task)
+    found = _runner().audit(
+        task, score, proof, seed=seed, count=count, on_progress=lambda *far: fake_hardware.send(far)
+    )
     write_whole(folder / AUDIT, f"{json.dumps(found.to_dict(), indent=2)}\n".encode())
     return found
 

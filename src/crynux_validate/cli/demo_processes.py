@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from crynux_validate.cli.demo_output import Output
+from crynux_validate.cli.progress import Progress
 from crynux_validate.errors import FakeHardwareError, InvalidInputError, PipelineError
 from crynux_validate.files import write_whole
 from crynux_validate.judging import Finding
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
+Job: TypeAlias = tuple[fake_hardware.Worker, Callable[..., T], *tuple[Any, ...]]
 
 WORK_SECONDS: Final = 600
 """How long a node may take for one task before the demo gives up."""
@@ -66,13 +69,10 @@ class Processes:
     ----------
     tell
         Called with each line for people.
-    progress
-        Called with a line that replaces the one before it.
     """
 
-    def __init__(self, tell: Tell, progress: Tell) -> None:
+    def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._progress = progress
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -101,23 +101,38 @@ class Processes:
             self._tell(f"{error}; {otherwise}")
             return {"native": fake_hardware.NumericKind("native", {}, "this processor as it is")}
 
-    def _steps(self, word: str) -> Callable[[str, tuple[int, int]], None]:
-        """What hears how far each node is, and shows all of them in one line."""
-        steps: dict[str, str] = {}
+    def _together(self, what: str, unit: str, jobs: Mapping[str, Job[T]], steps: int = 1) -> dict[str, T]:
+        """Let processes work at once, show how far they are together, and wait for them.
 
-        def heard(node: str, done: tuple[int, int]) -> None:
-            steps[node] = f"{node}: {word} {done[0]}/{done[1]}"
-            self._progress("   ".join(steps[name] for name in sorted(steps)))
+        Parameters
+        ----------
+        what, unit
+            As for `Progress`.
+        jobs
+            By the name of each: its process, a function, and its arguments. The function may `send` how many of how
+            many steps are done.
+        steps
+            How many each has, until it says so itself.
+        """
+        far = dict.fromkeys(jobs, (0, steps))
 
-        return heard
+        def heard(name: str, done: tuple[int, int]) -> None:
+            far[name] = done
+            each = "" if steps == 1 else "".join(f"  {name} {at}" for name, (at, _) in far.items())
+            progress.show(sum(at for at, _ in far.values()), each, total=sum(of for _, of in far.values()))
 
-    def _results(self, futures: Mapping[str, "Future[T]"]) -> dict[str, T]:
-        """Wait for the work of some nodes."""
-        try:
-            results = {name: future.result(WORK_SECONDS) for name, future in futures.items()}
-        except TimeoutError as error:
-            raise PipelineError(
-                f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
-            ) from error
-        self._progress("")
-        return results
+        def over(name: str, _: "Future[T]") -> None:
+            heard(name, (far[name][1],) * 2)
+
+        with Progress(what, 0, unit) as progress:
+            heard(*next(iter(far.items())))
+            futures = {}
+            for name, (worker, function, *arguments) in jobs.items():
+                futures[name] = worker.submit(function, *arguments, on_message=partial(heard, name))
+                futures[name].add_done_callback(partial(over, name))
+            try:
+                return {name: future.result(WORK_SECONDS) for name, future in futures.items()}
+            except TimeoutError as error:
+                raise PipelineError(
+                    f"a node took more than {WORK_SECONDS} s for one task; this machine is too busy"
+                ) from error

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from crynux_validate.cli.common import note, say, say_json, show_progress
+from crynux_validate.cli.common import note, say, say_json
 
 if TYPE_CHECKING:
     from crynux_validate.answers import TextScore
@@ -47,7 +47,7 @@ def run_demo(out: Path, prompt: str | None, tasks: int, *, json: bool) -> int:
     started = time.monotonic()
     openings = OPENINGS if prompt is None else (prompt,)
     tell("starting seven nodes (no download) ...")
-    with TextNetwork(output, tell, show_progress) as network:
+    with TextNetwork(output, tell) as network:
         model = network.fetch_model()
         tell(
             f"model {model.path}, sha256 {(model.digest or '')[:16]}..., bfloat16: a small Llama that learned the "

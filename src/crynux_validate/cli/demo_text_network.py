@@ -3,13 +3,12 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import crynux_validate as cv
 from crynux_validate.cli import demo_text_node
 from crynux_validate.cli.demo_output import MODELS, Output
-from crynux_validate.cli.demo_processes import WORK_SECONDS, Processes, Tell, new_ledger
+from crynux_validate.cli.demo_processes import Processes, Tell, new_ledger
 from crynux_validate.cli.demo_text_node import Written
 from crynux_validate.ledger.interface import Group, Policy
 from crynux_validate.machines.admission import ClassFacts, classes_of
@@ -88,12 +87,10 @@ class TextNetwork(Processes):
         The folder that the model and the nodes' results are written to.
     tell
         Called with each line for people.
-    progress
-        Called with a line that replaces the one before it.
     """
 
-    def __init__(self, out: Output, tell: Tell, progress: Tell) -> None:
-        super().__init__(tell, progress)
+    def __init__(self, out: Output, tell: Tell) -> None:
+        super().__init__(tell)
         self.nodes: list[TextNode] = []
         self._environments: dict[str, Environment] = {}
         self._out = out
@@ -114,8 +111,8 @@ class TextNetwork(Processes):
 
     def load(self, task: TextTask) -> None:
         """Let every node load the task's model and read its environment."""
-        loading = {node.id: node.worker.submit(demo_text_node.load, task) for node in self.nodes}
-        self._environments = self._results(loading)
+        jobs = {node.id: (node.worker, demo_text_node.load, task) for node in self.nodes}
+        self._environments = self._together("loading", "models", jobs)
 
     def ledger(self, name: str, *, canary: bool) -> "DemoLedger":
         """Return a ledger that all nodes have joined and attested to, with or without the canary."""
@@ -124,17 +121,14 @@ class TextNetwork(Processes):
         for node in self.nodes:
             made.ledger.deposit(node.owner, FUNDS)
             made.ledger.join(node.id, owner=node.owner, gpu=node.card, stake=STAKE)
-        answering = {}
+        answers = dict.fromkeys((node.id for node in self.nodes), NO_CANARY)
         if canary:
             challenge = made.challenge()
-            answering = {node.id: node.worker.submit(demo_text_node.canary, challenge) for node in self.nodes}
+            jobs = {node.id: (node.worker, demo_text_node.canary, challenge) for node in self.nodes}
+            answers = self._together("computing", "canaries", jobs)
         epoch = made.ledger.epoch().number
         attestations = {
-            node.id: Attestation.of(
-                self._environments[node.claims],
-                epoch=epoch,
-                canary=answering[node.id].result(WORK_SECONDS) if canary else NO_CANARY,
-            )
+            node.id: Attestation.of(self._environments[node.claims], epoch=epoch, canary=answers[node.id])
             for node in self.nodes
         }
         made.attest(attestations)
@@ -150,15 +144,9 @@ class TextNetwork(Processes):
 
     def write(self, task: TextTask, nodes: Sequence[TextNode], *where: str) -> dict[str, Written]:
         """Let nodes run a task, all at once, and save their results in a folder of the output."""
-        folder, heard = self._out.claim(where[0]).joinpath(*where[1:]), self._steps("token")
-        return self._results(
-            {
-                node.id: node.worker.submit(
-                    demo_text_node.answer, task, folder / node.id, on_message=partial(heard, node.id)
-                )
-                for node in nodes
-            }
-        )
+        folder = self._out.claim(where[0]).joinpath(*where[1:])
+        jobs = {node.id: (node.worker, demo_text_node.answer, task, folder / node.id) for node in nodes}
+        return self._together("writing", "tokens", jobs, task.max_new_tokens)
 
 
 class DemoLedger:

@@ -36,21 +36,18 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and arguments.out.is_dir():
         raise InvalidInputError(f"--out {arguments.out} is a folder; name a file")
     note("a minute on a CPU ...")
-    progress, made = Progress("examining", CHECKS, "checks"), 0
+    made = 0
 
     def told(check: Check) -> None:
         nonlocal made
         made += 1
-        progress.end()
         if not arguments.json:
             say(str(check))
-        if made < CHECKS:
-            progress.show(made)
+        progress.show(made)
 
-    try:
+    with Progress("examining", CHECKS, "checks") as progress:
+        progress.show(0)
         report = examine(arguments.device, told)
-    finally:
-        progress.end()
     if arguments.out is not None:
         text = json.dumps(report.to_dict(), indent=2) + "\n"
         write_or_refuse(arguments.out, text.encode("utf-8"))

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 from crynux_validate.algorithms import IMAGE_ALGORITHMS
-from crynux_validate.cli.common import Commands, add_json_flag, complain, say, show_progress
+from crynux_validate.cli.common import Commands, add_json_flag, complain, say
 from crynux_validate.cli.progress import Progress
 from crynux_validate.cli.words import in_options
 from crynux_validate.errors import InvalidImageError
@@ -108,7 +108,6 @@ class _Printer:
         if place in self._printed:
             return
         self._printed.add(place)
-        show_progress("")
         if isinstance(found, InvalidImageError):
             complain(in_options(str(found), self._arguments))
             self.failed = True

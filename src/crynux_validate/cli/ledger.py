@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from crynux_validate.cli.common import Commands, add_json_flag, say, say_json, show_progress
+from crynux_validate.cli.common import Commands, add_json_flag, say, say_json
 from crynux_validate.cli.progress import Progress
 from crynux_validate.encoding import DIGEST_BYTES, parse_hex
 from crynux_validate.errors import BrokenLogError, InvalidInputError, StorageError
@@ -129,7 +129,6 @@ def main_verify(arguments: argparse.Namespace) -> int:
     problem = None
 
     def holds(what: str) -> None:
-        show_progress("")
         done.append(what)
         if not arguments.json:
             say(f"holds: {what}")
@@ -139,12 +138,11 @@ def main_verify(arguments: argparse.Namespace) -> int:
         try:
             ledger.verify_storage()
             holds("the database is whole")
-            ledger.verify_log(kept, on_event=_progress("reading the log", head.seq))
+            ledger.verify_log(kept, on_event=events_shown("reading the log", head.seq))
             holds(f"the log is one chain of {head.seq + 1} events" + (" and ends as it should" if kept else ""))
-            ledger.verify_records(on_event=_progress("doing every action again", head.seq))
+            ledger.verify_records(on_event=events_shown("doing every action again", head.seq))
             holds("doing every action again gives what is stored, and all money is accounted for")
         except (BrokenLogError, StorageError) as error:
-            show_progress("")
             problem = str(error)
         unknown = ledger.beacon.name if isinstance(ledger.beacon, MissingBeacon) else None
     if arguments.json:
@@ -159,7 +157,7 @@ def main_verify(arguments: argparse.Namespace) -> int:
     return 0 if problem is None else 1
 
 
-def _progress(what: str, last: int) -> "Callable[[Event], None]":
+def events_shown(what: str, last: int) -> "Callable[[Event], None]":
     """Show how far a reader of the log is."""
     shown = Progress(what, last + 1, "events")
 

@@ -12,6 +12,9 @@ from crynux_validate.errors import CrynuxValidateError
 _WIPE: Final = "\r\x1b[K"
 """Back to the start of the line, and wipe it."""
 
+_watched = False
+"""Whether a line of progress stands on the terminal; whatever else is printed wipes it away first."""
+
 _TURNS_ROUND: Final = frozenset(map(chr, (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 """Marks that let a terminal show letters in another order than they stand in."""
 
@@ -49,6 +52,7 @@ def say(text: str, end: str = "\n") -> None:
     OutputError
         Where it cannot be printed.
     """
+    show_progress("")
     stream = sys.stdout
     try:
         if stream is None:
@@ -68,18 +72,25 @@ def say_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """Tell progress, aside from the results; where nobody can be told, nothing happens."""
+    show_progress("")
     _tell(f"{text}\n")
 
 
 def complain(text: str) -> None:
     """Print an error or a warning: one line, whatever is in it."""
+    show_progress("")
     _tell(f"crynux-validate: {' '.join(text.split())}\n")
 
 
 def show_progress(text: str) -> None:
-    """Replace the line of progress, where somebody watches; an empty text wipes it away."""
-    if _is_terminal(sys.stderr):
-        _tell(printable(text, sys.stderr.encoding), _WIPE)
+    """Replace the line of progress, where somebody watches; an empty text wipes it away.
+
+    It is cut to the terminal's width: of a line that goes on in the next, only a part could be wiped.
+    """
+    global _watched
+    if (text or _watched) and _is_terminal(sys.stderr):
+        _watched = bool(text)
+        _tell(printable(text, sys.stderr.encoding)[: _columns(sys.stderr)], _WIPE)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -87,6 +98,14 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def _columns(stream: TextIO) -> int | None:
+    """How much of a line a terminal shows in one row; None where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns - 1 or None
+    except (OSError, ValueError):
+        return None
 
 
 def _tell(text: str, before: str = "") -> None:

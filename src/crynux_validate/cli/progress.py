@@ -1,7 +1,8 @@
 """How far a long command is, how fast, and how long it will take: one line on a terminal, and nothing elsewhere."""
 
+import threading
 import time
-from typing import Final
+from typing import Final, Self
 
 from crynux_validate.cli.output import show_progress
 
@@ -13,7 +14,9 @@ _SETTLED: Final = 0.5
 
 
 class Progress:
-    """The line of progress of one piece of work.
+    """The line of progress of one piece of work; use it in a ``with`` statement, which wipes it away, or end it.
+
+    Any thread may show how far the work is.
 
     Parameters
     ----------
@@ -33,12 +36,29 @@ class Progress:
         self._first: int | None = None
         self._began = 0.0
         self._shown = -_EVERY
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
 
     def show(self, done: int, detail: str = "", *, total: int | None = None) -> None:
         """Show how many steps are done, and what else there is to say; of many calls at once only some are shown.
 
-        `total` is how many steps there are, where that is known by now only.
+        `total` is how many steps there are, where that is known by now only. Nothing is shown after the end.
         """
+        with self._lock:
+            if not self._ended:
+                self._show(done, detail, total)
+
+    def of(self, done: int, total: int) -> None:
+        """Show how many of how many steps are done: what functions with `on_progress` call."""
+        self.show(done, total=total)
+
+    def _show(self, done: int, detail: str, total: int | None) -> None:
         self._total = self._total if total is None else total
         now = time.monotonic() - self._started
         if self._first is None:
@@ -59,7 +79,9 @@ class Progress:
 
     def end(self) -> None:
         """Wipe the line away."""
-        show_progress("")
+        with self._lock:
+            self._ended = True
+            show_progress("")
 
 
 def _duration(seconds: float) -> str:

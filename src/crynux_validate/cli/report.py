@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crynux_validate.cli.common import Commands, say
-from crynux_validate.cli.ledger import open_ledger
+from crynux_validate.cli.ledger import events_shown, open_ledger
 from crynux_validate.encoding import check_id, shorten
 from crynux_validate.errors import InvalidInputError
 from crynux_validate.files import write_or_refuse
@@ -112,7 +112,9 @@ def _node_and_path(text: str, option: str, form: str, what: str) -> tuple[str, P
 def _events_of(ledger: "SqlLedger", group: "Group") -> "list[Event]":
     """The events of one group, in the order of the log."""
     found = []
+    seen = events_shown("reading the log", ledger.head().seq)
     for event in ledger.events():
+        seen(event)
         if event.kind in _OF_A_GROUP and event.time >= group.opened:
             payload = event.payload
             if group.id in (payload["action"].get("group"), payload["result"].get("group")):

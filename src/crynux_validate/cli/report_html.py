@@ -28,7 +28,7 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; border-bottom: 2px solid #d5dae1; }
 p, li { max-width: 48rem; }
 .scroll { overflow-x: auto; }
-.scroll table { min-width: 30rem; }
+.scroll table { min-width: 28rem; }
 table { border-collapse: collapse; width: 100%; font-size: .95rem; }
 td:last-child, th:last-child { padding-right: 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #e7ebf0; }

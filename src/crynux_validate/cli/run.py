@@ -133,9 +133,7 @@ def located(arguments: argparse.Namespace, task: T) -> T:
     folders = [folder for folder in (arguments.model, *arguments.part) if folder is not None]
     if not folders:
         return task
-    found = task.at(*folders, on_progress=lambda read: show_progress(f"reading the model  {read}"))
-    show_progress("")
-    return cast("T", found)
+    return cast("T", task.at(*folders, on_progress=lambda read: show_progress(f"reading the model  {read}")))
 
 
 def add_part_flag(parser: argparse.ArgumentParser) -> None:
@@ -169,16 +167,13 @@ def _show(arguments: argparse.Namespace, result: "ImageResult | TextResult", fou
 
 def _draw(runner: "Runner", task: ImageTask) -> "tuple[ImageResult, dict[str, Any]]":
     """Run an image task; returns what is shown besides the score."""
-    progress: Progress | None = None
 
     def show(done: "crynux_validate.pipelines.Progress") -> None:
-        nonlocal progress
-        progress = progress or Progress("drawing", done.images * done.steps, "steps")
-        progress.show(done.image * done.steps + done.step, f"  image {done.image + 1} of {done.images}")
+        at = done.image * done.steps + done.step
+        progress.show(at, f"  image {done.image + 1} of {done.images}", total=done.images * done.steps)
 
-    result = runner.run(task, on_step=show)
-    if progress is not None:
-        progress.end()
+    with Progress("drawing", task.images * task.steps, "steps") as progress:
+        result = runner.run(task, on_step=show)
     rows = [{"hash": found.hex, "margin": found.margin, "degenerate": found.degenerate} for found in result.hashes]
     return result, {"hashes": rows}
 
@@ -190,13 +185,12 @@ class _Shown:
         self.problem: OutputError | None = None
         self._quiet = quiet
         self._sequence: int | None = None
-        self._progress: Progress | None = None
+        self._progress = Progress("writing", 0, "tokens")
 
     def show(self, token: "Token") -> None:
         """Show a token."""
         if self._quiet:
-            self._progress = self._progress or Progress("writing", token.sequences * token.steps, "tokens")
-            self._progress.show(token.sequence * token.steps + token.step)
+            self._progress.show(token.sequence * token.steps + token.step, total=token.sequences * token.steps)
             return
         if self._sequence not in (None, token.sequence):
             self.print("\n")
@@ -205,8 +199,7 @@ class _Shown:
 
     def end(self, result: "TextResult") -> None:
         """End the last line; a search that shows nothing on the way is shown as a whole."""
-        if self._progress is not None:
-            self._progress.end()
+        self._progress.end()
         if not self._quiet:
             self.print("\n" if self._sequence is not None else "\n".join(result.texts) + "\n")
 

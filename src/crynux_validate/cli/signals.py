@@ -65,6 +65,8 @@ def _handle(handler: "Callable[[int, FrameType | None], Any] | int") -> None:
 
 
 def _raise(number: int, _: "FrameType | None") -> None:
+    """Let what is there be tidied up; whoever sends a second signal does not want to wait for it."""
+    _handle(_leave_at_once)
     raise Ended(number)
 
 
@@ -77,7 +79,8 @@ def _leave(interrupt: BaseException) -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is sys.stderr and stream is not None:
-                stream.write(f"crynux-validate: {describe(interrupt)}\n")
+                wipe = "\r\x1b[K" if stream.isatty() else ""  # a line of progress may stand there
+                stream.write(f"{wipe}crynux-validate: {describe(interrupt)}\n")
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError, RuntimeError):  # RuntimeError: the signal came within a write to that stream

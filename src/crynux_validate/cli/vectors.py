@@ -56,11 +56,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _verify(vectors: list[Vector], *, as_json: bool) -> int:
     problems: dict[str, str | None] = {}
-    progress = Progress("checking", len(vectors), "vectors")
-    for at, vector in enumerate(vectors):
-        progress.show(at, f"  {vector.id}")
-        problems[vector.id] = check_vector(vector)
-    progress.end()
+    with Progress("checking", len(vectors), "vectors") as progress:
+        for at, vector in enumerate(vectors):
+            progress.show(at, f"  {vector.id}")
+            problems[vector.id] = check_vector(vector)
     failed = [found for found in vectors if problems[found.id] is not None]
     broken = [found for found in failed if not found.aside]
     if as_json:

@@ -1,6 +1,6 @@
 """What only a card can show: how its sums lie beside the emulated arithmetic, and what the guard costs on it.
 
-Nobody has run this on a card yet (docs/determinism.md).
+Nobody has run this on a card yet (docs/emulated-cards.md).
 """
 
 import statistics

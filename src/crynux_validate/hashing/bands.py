@@ -266,20 +266,3 @@ def misfit(values: bytes) -> str:
         return f"a contrast of {least} grey levels, below {LEAST_CONTRAST}"
     steps = (values[at : at + VALUES] for at in range(1, len(values), SIZE))
     return f"the value -128, below -{_MOST_STEPS}" if any(128 in band for band in steps) else ""
-
-
-__all__ = [
-    "BANDS",
-    "LEAST_CONTRAST",
-    "SIZE",
-    "SMALLEST",
-    "STEPS",
-    "VALUES",
-    "Band",
-    "Key",
-    "bands_apart",
-    "bands_of",
-    "contrast",
-    "features",
-    "misfit",
-]

@@ -43,6 +43,8 @@ class Reads:
         Pillow's names of the modes, after a picture with alpha was put on a background.
     alpha
         Whether the algorithm defines what alpha means, so that a background is not needed.
+    formats
+        The file formats that an error names, where a file is of no format that is read.
     check
         A function that refuses other pictures before a pixel is decoded. It gets the opened picture and its name for
         error messages.
@@ -50,6 +52,7 @@ class Reads:
 
     modes: tuple[str, ...]
     alpha: bool = False
+    formats: tuple[str, ...] = FORMATS
     check: Callable[["Image.Image", str], None] | None = None
 
 
@@ -101,7 +104,8 @@ def _from_file(
     except InvalidInputError:
         raise
     except UnidentifiedImageError as error:
-        raise InvalidImageError(f"{what} is not a picture; expected one of {', '.join(FORMATS)}") from error
+        expected = f"{'one of ' * (len(reads.formats) > 1)}{', '.join(reads.formats)}"
+        raise InvalidImageError(f"{what} is not a picture; expected {expected}") from error
     except Image.DecompressionBombError as error:
         raise InvalidImageError(
             f"{what} has more than {max_pixels} pixels or more than Pillow's own limit"

@@ -20,21 +20,7 @@ from crynux_validate.encoding import (
     shorten,
 )
 from crynux_validate.errors import BrokenLogError, InvalidInputError, UnknownIdError
-from crynux_validate.ledger.actions import (
-    Action,
-    AttestCommit,
-    AttestReveal,
-    Commit,
-    Deposit,
-    DrawGroup,
-    Join,
-    Leave,
-    OpenGroup,
-    Reveal,
-    Settle,
-    TopUp,
-    Withdraw,
-)
+from crynux_validate.ledger import actions
 from crynux_validate.ledger.batch import Batch, UndoError
 from crynux_validate.ledger.beacon import LocalBeacon, check_beacon
 from crynux_validate.ledger.clock import clock_or_system, time_after
@@ -150,13 +136,13 @@ class StoringLedger(ABC):
     def deposit(self, account: str, amount: int) -> int:
         """Bring money in; returns the new balance."""
         with self._acting() as store:
-            self._act(store, Deposit(account, amount))
+            self._act(store, actions.Deposit(account, amount))
             return store.balance(account)
 
     def withdraw(self, account: str, amount: int) -> int:
         """Take money out; returns the new balance."""
         with self._acting() as store:
-            self._act(store, Withdraw(account, amount))
+            self._act(store, actions.Withdraw(account, amount))
             return store.balance(account)
 
     def join(self, node: str, *, owner: str, gpu: GpuModel, stake: int, public_key: bytes | None = None) -> Node:
@@ -165,7 +151,7 @@ class StoringLedger(ABC):
         With a `SigningKey.public_key`, every commitment of the node must be signed from then on (L8).
         """
         with self._acting() as store:
-            self._act(store, Join(node, owner, gpu, stake, public_key))
+            self._act(store, actions.Join(node, owner, gpu, stake, public_key))
             return _node(store, node)
 
     def leave(self, node: str) -> Node:
@@ -176,13 +162,13 @@ class StoringLedger(ABC):
         Otherwise call again when those groups are over; until then a call changes nothing.
         """
         with self._acting() as store:
-            self._act(store, Leave(_node_id(node)))
+            self._act(store, actions.Leave(_node_id(node)))
             return _node(store, node)
 
     def top_up(self, node: str, amount: int) -> Node:
         """Add to a stake from the owner's account; it counts in pools that open later."""
         with self._acting() as store:
-            self._act(store, TopUp(_node_id(node), amount))
+            self._act(store, actions.TopUp(_node_id(node), amount))
             return _node(store, node)
 
     def attest_commit(self, node: str, commitment: bytes, *, epoch: int, signature: bytes | None = None) -> Node:
@@ -200,7 +186,7 @@ class StoringLedger(ABC):
         with self._acting() as store:
             now = self._now(store)
             challenge = self._epoch_at(now).challenge
-            self._record(store, AttestCommit(_node_id(node), epoch, challenge, commitment, signature), now)
+            self._record(store, actions.AttestCommit(_node_id(node), epoch, challenge, commitment, signature), now)
             return _node(store, node)
 
     def attest_reveal(self, node: str, attestation: Attestation, nonce: bytes) -> Node:
@@ -216,7 +202,7 @@ class StoringLedger(ABC):
             Where the node has not committed, or to something else.
         """
         with self._acting() as store:
-            self._act(store, AttestReveal(_node_id(node), attestation, nonce))
+            self._act(store, actions.AttestReveal(_node_id(node), attestation, nonce))
             return _node(store, node)
 
     def open_group(
@@ -260,7 +246,7 @@ class StoringLedger(ABC):
             now = self._now(store)
             next_round = self._beacon.next_round(now + self.policy.beacon_delay_seconds)
             beacon_round = max(check_integer(next_round, "the beacon's next round"), store.last_beacon_round())
-            self._record(store, OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
+            self._record(store, actions.OpenGroup(task, creator, fee, min_memory_gib, name, beacon_round), now)
             return _group(store, group_id(store.group_count()))
 
     def draw(self, group: str) -> Group:
@@ -278,13 +264,13 @@ class StoringLedger(ABC):
         with self._acting() as store:
             now = self._now(store)
             if _group(store, group).status is not Status.OPEN:
-                self._record(store, DrawGroup(group, None), now)  # which the rules refuse
+                self._record(store, actions.DrawGroup(group, None), now)  # which the rules refuse
             draws = []
             for number in range(store.handled_count() + 1, group_number(group) + 1):
                 waiting = _group(store, group_id(number))
                 value = self._beacon.value(waiting.beacon_round, now)
                 check_can_handle(waiting, value, now)
-                draws.append(DrawGroup(waiting.id, value))
+                draws.append(actions.DrawGroup(waiting.id, value))
             for action in draws:
                 self._record(store, action, now)
             return _group(store, group)
@@ -300,20 +286,20 @@ class StoringLedger(ABC):
     ) -> Group:
         """Bind a member to its answer, once in each round (C2); signed where the node joined with a key (L8)."""
         with self._acting() as store:
-            self._act(store, Commit(_group_id(group), node, round, commitment, signature))
+            self._act(store, actions.Commit(_group_id(group), node, round, commitment, signature))
             return _group(store, group)
 
     def reveal(self, group: str, node: str, opening: Opening | bytes, *, round: int = 1) -> Group:  # noqa: A002
         """Open a member's commitment; anyone may hand it in (C2)."""
         data = opening.to_bytes() if isinstance(opening, Opening) else opening
         with self._acting() as store:
-            self._act(store, Reveal(_group_id(group), node, round, data))
+            self._act(store, actions.Reveal(_group_id(group), node, round, data))
             return _group(store, group)
 
     def settle(self, group: str) -> Group:
         """Judge and pay; anyone may, and again changes nothing (L6)."""
         with self._acting() as store:
-            self._act(store, Settle(_group_id(group)))
+            self._act(store, actions.Settle(_group_id(group)))
             return _group(store, group)
 
     def now(self) -> int:
@@ -434,10 +420,10 @@ class StoringLedger(ABC):
         starts = self.policy.epoch_at(now).starts
         return self.policy.epoch_at(now, self._beacon.value(self._beacon.next_round(starts - 1), now))
 
-    def _act(self, store: Store, action: Action) -> Event | None:
+    def _act(self, store: Store, action: actions.Action) -> Event | None:
         return self._record(store, action, self._now(store))
 
-    def _record(self, store: Store, action: Action, now: int) -> Event | None:
+    def _record(self, store: Store, action: actions.Action, now: int) -> Event | None:
         """Store what an action changes together with its event; None where nothing changes."""
         done = recorded(store, action, now)
         if done is None:

@@ -136,6 +136,3 @@ def check_beacon(beacon: object, policy: Policy) -> Beacon:
             f"(P4b): set it to at least {policy.beacon_delay_seconds + beacon.period}"
         )
     return beacon  # type: ignore[return-value]  # its members were looked at
-
-
-__all__ = ["LocalBeacon", "MissingBeacon", "beacon_named", "check_beacon"]

@@ -360,6 +360,3 @@ def _hex(group: Group) -> str:
 
 def _listed(nodes: list[str]) -> str:
     return ", ".join(dict.fromkeys(nodes))
-
-
-__all__ = ["CheckedEvidence", "Evidence", "verify_evidence"]

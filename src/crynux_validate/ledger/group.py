@@ -386,6 +386,3 @@ class Group(Shown):
         at, rounds = self._checked(round) - 1, list(self.rounds)
         rounds[at] = replace(rounds[at], **changes)
         return replace(self, rounds=tuple(rounds))
-
-
-__all__ = ["Group", "Round", "Signature", "Status", "Transfer"]

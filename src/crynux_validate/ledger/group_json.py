@@ -209,13 +209,3 @@ def _score(value: list[str] | None) -> Score | None:
     algorithm, digits = value
     kind = ImageScore if algorithm in IMAGE_ALGORITHMS else TextScore
     return kind(parse_hex(digits, "a score"), None, algorithm)  # type: ignore[arg-type]  # the constructor checks it
-
-
-__all__ = [
-    "group_from_dict",
-    "group_to_dict",
-    "transfers_from_list",
-    "transfers_to_list",
-    "verdict_from_dict",
-    "verdict_to_dict",
-]

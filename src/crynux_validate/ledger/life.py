@@ -137,6 +137,3 @@ def _waits(group: Group, phase: Phase) -> tuple[str, int]:
     committing = phase in (Phase.COMMIT_1, Phase.COMMIT_2)
     until = answering.commit_deadline if committing else answering.reveal_deadline
     return f"waits for {waiting} until {until}", until
-
-
-__all__ = ["LIFE", "Act", "Phase", "check_act", "phase_of"]

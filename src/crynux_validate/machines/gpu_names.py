@@ -116,6 +116,3 @@ def _named(sign: str) -> str:
     """A character that may look like another one, or like nothing."""
     name = unicodedata.name(sign, "a control character")
     return repr(sign) if sign.isascii() and sign.isprintable() else f"U+{ord(sign):04X} ({name})"
-
-
-__all__ = ["check_name", "usual"]

@@ -102,6 +102,3 @@ def _of_table(lines: list[str]) -> list[str]:
     if not cards:
         raise InvalidInputError(f"{shorten(lines[0])} is a header without a line for a card")
     return cards
-
-
-__all__ = ["card_lines", "tidy"]

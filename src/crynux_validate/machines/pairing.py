@@ -246,18 +246,3 @@ def weight_among(pool: Pool, nodes: Collection[str]) -> int:
 
 _MANY: Final = 64
 """From how many nodes on it is worth while to have the place of every candidate in a dictionary."""
-
-
-__all__ = [
-    "MAX_WORDS",
-    "Chosen",
-    "Supply",
-    "can_serve",
-    "choose_members",
-    "is_available",
-    "is_large_enough",
-    "supply_of",
-    "verify_draw",
-    "weight_among",
-    "weight_of",
-]

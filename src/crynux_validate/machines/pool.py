@@ -82,13 +82,10 @@ class Pool(Sequence[Candidate]):
         if len(set(self._ids)) < len(self._ids):
             twice = next(node for before, node in pairwise(self._ids) if before == node)
             raise InvalidInputError(f"node {twice} is twice in the pool; give each node once")
-        distinct = dict.fromkeys(owners)
-        numbers = dict(zip(distinct, range(len(distinct)), strict=True))
-        self._owner_numbers = np.fromiter(map(numbers.__getitem__, owners), np.int64, len(owners))
-        self._owner_count = len(numbers)
+        self._owner_count = len(set(owners))
         self._weights = np.array(weights, dtype=np.uint64)
         self._running_sums = np.cumsum(self._weights)
-        for column in (self._weights, self._running_sums, self._owner_numbers):
+        for column in (self._weights, self._running_sums):
             column.setflags(write=False)
 
     @property
@@ -115,11 +112,6 @@ class Pool(Sequence[Candidate]):
     def total_weight(self) -> int:
         """The sum of all weights; 0 for an empty pool."""
         return int(self._running_sums[-1]) if self._ids else 0
-
-    @property
-    def owner_numbers(self) -> "NDArray[np.int64]":
-        """A number from 0 for each candidate's owner, in the order of `ids`; read-only."""
-        return self._owner_numbers
 
     @property
     def owner_count(self) -> int:

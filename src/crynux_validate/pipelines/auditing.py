@@ -1,5 +1,6 @@
 """Checking one answer by doing a part of its work again."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 from crynux_validate.answers import ImageScore, TextScore
@@ -7,7 +8,7 @@ from crynux_validate.audits.image import ImageAudit
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.text_result import TextAudit
-from crynux_validate.encoding import check_type
+from crynux_validate.encoding import check_function, check_type
 from crynux_validate.errors import InvalidInputError, needed_for
 from crynux_validate.pipelines.runner import Runner
 from crynux_validate.tasks import ImageTask, Task, TextTask
@@ -30,6 +31,7 @@ def audit(
     bands: "AuditBands | None" = None,
     against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageAudit: ...
 
 
@@ -46,6 +48,7 @@ def audit(
     against: TextTask | None = None,
     whole: bool = False,
     device: "str | torch.device | None" = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> TextAudit: ...
 
 
@@ -81,6 +84,9 @@ def audit(task: Task, answer: Any, proof: Any, **settings: Any) -> ImageAudit | 
         model or sampled in another way: a second pass.
     device
         As for `Runner`.
+    on_progress
+        Called with how much is done, and how much there is as far as is known by now: evaluations of the model for
+        images, tokens for a text.
 
     Returns
     -------
@@ -114,20 +120,19 @@ def _audit_image(
     bands: "AuditBands | None" = None,
     against: ImageTask | None = None,
     device: "str | torch.device | None" = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageAudit:
     with needed_for("audit", "image"):
         from crynux_validate.pipelines.images.audit import check_proof
     check_proof(task, answer, proof, seed, count, kinds, bands)
+    check_function(on_progress, "on_progress")
     if against is not None:
         check_type(against, ImageTask, "against", "an ImageTask, or None")
         if against.replace(model=task.model) != task:
             raise InvalidInputError("against differs from the task in more than its model; give the task with another")
-    settings: Any = {"seed": seed, "count": count, "kinds": kinds, "bands": bands}
+    settings: Any = {"seed": seed, "count": count, "kinds": kinds, "bands": bands, "on_progress": on_progress}
     with Runner.for_task(task, device) as runner:
         if against is None:
             return runner.audit(task, answer, proof, **settings)
         with Runner.for_task(against, device) as other:
             return runner.audit(task, answer, proof, **settings, against=other)
-
-
-__all__ = ["audit"]

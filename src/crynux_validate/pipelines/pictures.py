@@ -45,7 +45,7 @@ def read_picture(name: str, picture: PictureRef, size: tuple[int, int] | None = 
         import PIL  # noqa: F401
     try:
         data = picture.data()
-        reads = Reads(_MODES, check=partial(_check, size=size))
+        reads = Reads(_MODES, formats=("PNG",), check=partial(_check, size=size))
         return open_picture(data, reads, background=None, max_pixels=MAX_PIXELS).convert("RGB")
     except InvalidInputError as error:
         raise PipelineError(f"{name}: the picture {picture} cannot be used: {error}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from crynux_validate.answers import ImageScore, TextScore
 from crynux_validate.audits.top import TopLogits
-from crynux_validate.encoding import check_flag, check_type, shorten
+from crynux_validate.encoding import check_flag, check_function, check_type, shorten
 from crynux_validate.errors import InvalidInputError, MissingExtraError, PipelineError
 from crynux_validate.log import log
 from crynux_validate.machines.environment import Environment
@@ -212,6 +212,7 @@ class Runner:
         kinds: tuple[str, str] | None = None,
         bands: "AuditBands | None" = None,
         against: "Runner | None" = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> "ImageAudit":
         """Audit an answer with the loaded model; parameters and errors as for `crynux_validate.audit`.
 
@@ -221,6 +222,7 @@ class Runner:
         from crynux_validate.pipelines.images.audit import audit_image, check_proof
 
         check_proof(task, answer, proof, seed, count, kinds, bands)
+        check_function(on_progress, "on_progress")
         if against is not None:
             check_type(against, Runner, "against", "a Runner of the other model")
             against._check(task.replace(model=against.model))
@@ -231,7 +233,10 @@ class Runner:
         start = time.perf_counter()
         with deterministic():
             other = None if against is None else against._in_float32
-            found = audit_image(loaded, task, answer, proof, kinds, bands, reference=self._in_float32, against=other)
+            found = audit_image(
+                loaded, task, answer, proof, kinds, bands,
+                reference=self._in_float32, against=other, on_progress=on_progress,
+            )  # fmt: skip
         _LOG.info("audited image %d of the task %s in %.1f s", proof.image, task.digest, time.perf_counter() - start)
         return found
 

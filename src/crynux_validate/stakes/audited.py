@@ -220,6 +220,3 @@ class Audited:
         if self.slash_per_fee is not None:
             parts["bound"] = self.slash_per_fee and self.slash_per_fee * parts["fee"]
         return parts
-
-
-__all__ = ["AUDITS_PRESUPPOSE", "Audited", "AuditedGain", "AuditedOdds", "AuditedStake"]

@@ -19,6 +19,7 @@ from crynux_validate.tasks.parts import Parts, TextualInversion
 from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.reading import Task
 from crynux_validate.tasks.reading import task_from_json as task_from_json
+from crynux_validate.tasks.refiner import Refiner
 from crynux_validate.tasks.setting import ImageSetting
 from crynux_validate.tasks.start import StartPicture
 from crynux_validate.tasks.text import MAX_SEQUENCES as MAX_SEQUENCES
@@ -34,6 +35,7 @@ __all__ = [
     "ImageSetting",
     "Parts",
     "PictureRef",
+    "Refiner",
     "StartPicture",
     "Task",
     "TextualInversion",

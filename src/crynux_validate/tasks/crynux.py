@@ -52,10 +52,8 @@ class Field:
 _KINDS: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
 
 
-def parse(
-    value: str | bytes | Mapping[str, Any], known: tuple[str, ...], only_there: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Read JSON, or check a dictionary as if it were; refuse fields that nobody knows, and what has no counterpart."""
+def parse(value: str | bytes | Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Read JSON, or check a dictionary as if it were; refuse fields that nobody knows."""
     arguments = parsed(value, "the live network's object of arguments", MAX_ARGUMENT_BYTES)
     for name, does in _OTHER_TASKS.items():
         if name in arguments and name not in known:
@@ -65,14 +63,6 @@ def parse(
                 "unsupported",
             )
     object_of(arguments, "", known)
-    for name in only_there:
-        if arguments.get(name) not in (None, ""):
-            raise InvalidTaskError(
-                name,
-                f"is {shorten(arguments[name])}, and this library does not support it: leave it out if the task does"
-                " not need it",
-                "unsupported",
-            )
     return arguments
 
 

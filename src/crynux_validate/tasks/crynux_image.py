@@ -77,11 +77,8 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 """What every model that can be loaded has anyway: such an argument changes nothing."""
 
-_IMAGE_ONLY_THERE: Final = ("refiner",)
-
 _IMAGE: Final = (
     "version", "base_model", "dtype", "prompt", "negative_prompt", "task_config", "scheduler", *FIELDS,
-    *_IMAGE_ONLY_THERE,
 )  # fmt: skip
 
 _VERSION: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
@@ -97,7 +94,7 @@ def image_task(
     allow_unpinned: bool,
 ) -> T:
     """Read image task arguments; see `ImageTask.from_crynux`."""
-    arguments = parse(value, _IMAGE, _IMAGE_ONLY_THERE)
+    arguments = parse(value, _IMAGE)
     version = arguments.get("version", "1.0.0")
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise InvalidTaskError("version", f"is {shorten(version)}; expected three numbers like '2.5.0'")

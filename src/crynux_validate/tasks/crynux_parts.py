@@ -13,11 +13,12 @@ from crynux_validate.tasks.model import ModelRef
 from crynux_validate.tasks.parts import Lora, Part, TextualInversion
 from crynux_validate.tasks.pictures import PictureRef
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.refiner import Refiner
 
 Named = ModelRef | Part
 """What a caller names for a part: where it lies, or also which file of it."""
 
-FIELDS: Final = ("unet", "vae", "lora", "textual_inversion", "controlnet")
+FIELDS: Final = ("unet", "vae", "lora", "textual_inversion", "controlnet", "refiner")
 """The live network's fields that have a counterpart here."""
 
 
@@ -49,6 +50,16 @@ def read_parts(arguments: Mapping[str, Any], parts: Mapping[str, Named] | None) 
     control = arguments.get("controlnet")
     if control is not None:
         found["controlnet"] = read_part("controlnet", control, lambda value: _control(value, pinned))
+    refiner = arguments.get("refiner")
+    if refiner is not None:
+        found["refiner"] = read_part("refiner", refiner, lambda value: _refiner(value, pinned))
+        if control is not None:
+            raise InvalidTaskError(
+                "refiner",
+                "comes after a controlnet, and the live network then redraws the finished picture in place of the last"
+                " steps; leave one of the two out",
+                "unsupported",
+            )
     unused = sorted(name for name in pinned if name not in found and f"{name}s" not in found)
     if unused:
         raise InvalidInputError(f"parts has {unused[0]!r}, but the arguments do not; leave it out")
@@ -106,6 +117,24 @@ def _control(value: Any, pinned: Mapping[str, Named]) -> ControlNet:
     return ControlNet(model, picture, scale, canny)
 
 
+def _refiner(value: Any, pinned: Mapping[str, Named]) -> Refiner:
+    object_of(value, "", ("model", "variant", "denoising_cutoff", "steps"))
+    model = _pinned("refiner", text_of(value, "model"), pinned, "model")
+    if not isinstance(model, ModelRef):
+        raise InvalidInputError(f"parts['refiner'] is {shorten(model)}; expected a ModelRef")
+    variant, cutoff, steps = (value.get(name) for name in ("variant", "denoising_cutoff", "steps"))
+    if variant is not None:
+        model = replace(model, variant=typed(variant, "variant", str))
+    if steps is not None and not 0 < typed(steps, "steps", int) <= _MOST_STEPS:
+        raise InvalidTaskError("steps", f"is {steps}; expected 1 to {_MOST_STEPS}", "limits")
+    part = 0.8 if cutoff is None else _fraction("denoising_cutoff", cutoff)
+    names = {"cutoff": "denoising_cutoff", "model.variant": "variant"}
+    try:
+        return Refiner(model, part, 20 if steps is None else steps)
+    except InvalidTaskError as error:
+        raise InvalidTaskError(names.get(error.field, error.field), error.problem, error.code) from error
+
+
 def _canny(value: Any) -> Canny:
     if isinstance(value, dict) and "method" in value:
         check_method("method", value["method"], "canny")
@@ -118,6 +147,9 @@ def _canny(value: Any) -> Canny:
     except InvalidTaskError as error:
         raise InvalidTaskError(f"args.{names[error.field]}", error.problem, error.code) from error
 
+
+_MOST_STEPS: Final = 100
+"""Of the live network's refiners."""
 
 _DATA_URL: Final = "data:image/png;base64,"
 

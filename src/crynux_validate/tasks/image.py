@@ -33,6 +33,7 @@ from crynux_validate.tasks.parts import (
 from crynux_validate.tasks.pictures import PictureRef, without_pictures
 from crynux_validate.tasks.prompts import SYNTAXES, PromptSyntax, weighted
 from crynux_validate.tasks.records import read_part
+from crynux_validate.tasks.refiner import Refiner
 from crynux_validate.tasks.start import StartPicture
 
 ImageBinding = Literal["pixels", "trace"]
@@ -69,10 +70,11 @@ class ImageTask(BaseTask):
         Classifier-free guidance (arXiv 2207.12598), 0 to 50; 1 or less is none. For FLUX.1 it is an input of the model,
         and for Z-Image only 0 is none (``docs/families.md``).
     true_cfg_scale
-        For FLUX.1: classifier-free guidance with `negative_prompt`, 1 to 50; 1 is none. Must be 1 for other models.
+        For FLUX.1 and Qwen-Image: classifier-free guidance with `negative_prompt`, 1 to 50; 1 is none. Must be 1 for
+        other models.
     max_sequence_length
-        For SD 3 and FLUX.1: the number of tokens to which prompts are padded, 8 to 512. None means 256 for SD 3 and 512
-        for FLUX.1. Must be None for other models.
+        For SD 3, FLUX.1 and FLUX.2: the number of tokens to which each prompt is padded, 8 to 512. None means 256 for
+        SD 3 and 512 for FLUX. Must be None for other models.
     images
         The number of images, 1 to 16.
     scheduler, scheduler_args
@@ -83,9 +85,9 @@ class ImageTask(BaseTask):
         Whether the model's own safety checker runs, which can blank an image.
     algorithm
         The perceptual hash of the score.
-    vae, unet
+    vae, unet, transformer
         Components that replace those of the model: a repository or a folder with their configuration and weights. None
-        for the model's own.
+        for the model's own. Stable Diffusion 1, 2 and XL have a UNet, all others a transformer.
     loras
         Up to 16 LoRAs (`Lora`), which are added to the weights in this order.
     textual_inversions
@@ -94,6 +96,9 @@ class ImageTask(BaseTask):
         A second network that makes the images follow a picture (`ControlNet`); None for none.
     start
         A picture with which all images begin (`StartPicture`); None to begin with noise alone.
+    refiner
+        For Stable Diffusion XL: a second model that draws the last steps (`Refiner`); None for none. It can be combined
+        with `loras`, `unet` and `controlnet`, which are for the first model alone, and with another `vae`.
     binding
         What the result digest binds: ``pixels``, or ``trace`` for pixels and the latents and predictions of every step,
         so that steps can be audited (protocol U1).
@@ -146,10 +151,12 @@ class ImageTask(BaseTask):
     algorithm: ImageAlgorithm = "phash/1"
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: Sequence[Lora] = ()
     textual_inversions: Sequence[TextualInversion] = ()
     controlnet: ControlNet | None = None
     start: StartPicture | None = None
+    refiner: Refiner | None = None
     binding: ImageBinding = "pixels"
 
     @classmethod
@@ -177,10 +184,10 @@ class ImageTask(BaseTask):
         revision
             The commit of the model, 40 hexadecimal digits. Tasks of the live network do not have it.
         parts
-            The revisions of ``lora``, ``vae``, ``unet``, ``textual_inversion`` and ``controlnet``, by these names, if
-            the arguments have them: a `ModelRef` of the same repository with its commit, or of a folder with its
-            digest, which is needed for a part that is downloaded from an address. A `Lora` names the file as well; a
-            textual inversion must be a `TextualInversion`, with its file and its token.
+            The revisions of ``lora``, ``vae``, ``unet``, ``textual_inversion``, ``controlnet`` and ``refiner``, by
+            these names, if the arguments have them: a `ModelRef` of the same repository with its commit, or of a folder
+            with its digest, which is needed for a part that is downloaded from an address. A `Lora` names the file as
+            well; a textual inversion must be a `TextualInversion`, with its file and its token.
         algorithm
             The perceptual hash of the score; the live network's nodes submit ``phash-go/1``.
         allow_unpinned
@@ -189,9 +196,9 @@ class ImageTask(BaseTask):
         Raises
         ------
         InvalidTaskError
-            For an argument that is out of range, of another type, unknown, or not supported (``refiner``, a
-            preprocessor other than canny, other arguments of a scheduler). The message names it as the live network
-            does (``task_config.steps``).
+            For an argument that is out of range, of another type, unknown, or not supported (a preprocessor other than
+            canny, a refiner after a ControlNet, other arguments of a scheduler). The message names it as the live
+            network does (``task_config.steps``).
         """
         return crynux_image.image_task(
             cls, value, revision=revision, parts=parts, algorithm=algorithm, allow_unpinned=allow_unpinned
@@ -214,6 +221,7 @@ class ImageTask(BaseTask):
                     f"textual_inversions.{at}.token", f"is {shorten(token)} a second time; expected another", "limits"
                 )
         self._check_start()
+        self._check_refiner()
         for name in ("width", "height"):
             side = getattr(self, name)
             if side not in SIDES:
@@ -232,18 +240,47 @@ class ImageTask(BaseTask):
                 "is not possible with PNDMScheduler, which must begin with its first step; name another scheduler",
                 "unsupported",
             )
-        if self.start.steps(self.steps) < 1:
+        if self.start.steps(self.steps, flow=SCHEDULERS[self.scheduler].flow) < 1:
             raise InvalidTaskError(
                 "start.strength",
                 f"is {self.start.strength:g}, less than one of {self.steps} steps; raise the strength or the steps",
                 "limits",
             )
 
+    def _check_refiner(self) -> None:
+        refiner = self.refiner
+        if refiner is None:
+            return
+        apart = {
+            "PNDMScheduler": self.scheduler == "PNDMScheduler",
+            "start": self.start is not None,
+            "textual_inversions": bool(self.textual_inversions),
+        }
+        for name in (name for name, there in apart.items() if there):
+            raise InvalidTaskError("refiner", f"does not go with {name}; leave one of the two out", "unsupported")
+        try:
+            check_scheduler(self.scheduler, self.scheduler_args, refiner.steps)
+        except InvalidTaskError as error:
+            raise InvalidTaskError("refiner.steps", error.problem, error.code) from error
+        if refiner.taken is not None and refiner.taken[0] > self.steps:
+            raise InvalidTaskError(
+                "refiner.taken.0", f"is {refiner.taken[0]}; expected at most steps, {self.steps}", "limits"
+            )
+        if refiner.taken is None and self.binding == "trace":
+            raise InvalidTaskError(
+                "refiner.taken",
+                "is missing, and a trace needs it: the steps of both models, which the recipe of a run without a trace"
+                " says",
+                "limits",
+            )
+
     @property
     def parts(self) -> Parts:
         """The parts that are loaded besides the model."""
-        second = None if self.controlnet is None else self.controlnet.model
-        return Parts(self.vae, self.unet, tuple(self.loras), tuple(self.textual_inversions), second)
+        components = {name: getattr(self, name) for name in COMPONENTS}
+        lists: dict[str, Any] = {name: tuple(getattr(self, name)) for name in LISTS}
+        second, last = (None if each is None else each.model for each in (self.controlnet, self.refiner))
+        return Parts(**components, **lists, controlnet=second, refiner=last)
 
     def pictures_named(self) -> dict[str, PictureRef]:
         """Return the task's pictures, by the name of their field."""
@@ -287,6 +324,8 @@ class ImageTask(BaseTask):
             alone["controlnet"] = dataclass_replace(self.controlnet, model=model, image=image)
         if self.start is not None:
             alone["start"] = self.start.located(paths)
+        if self.refiner is not None:
+            alone["refiner"] = dataclass_replace(self.refiner, model=in_folder(self.refiner.model, paths))
         return super()._located(paths) | components | lists | alone
 
     @classmethod
@@ -297,9 +336,10 @@ class ImageTask(BaseTask):
         for name in COMPONENTS:
             if fields.get(name) is not None:
                 fields[name] = read_component(name, fields[name], model)
-        if fields.get("controlnet") is not None:
-            read = partial(ControlNet.from_dict, allow_unpinned=allow_unpinned)
-            fields["controlnet"] = read_part("controlnet", fields["controlnet"], read)
+        models: dict[str, type[ControlNet | Refiner]] = {"controlnet": ControlNet, "refiner": Refiner}
+        for name, one in models.items():
+            if fields.get(name) is not None:
+                fields[name] = read_part(name, fields[name], partial(one.from_dict, allow_unpinned=allow_unpinned))
         if fields.get("start") is not None:
             fields["start"] = read_part("start", fields["start"], StartPicture.from_dict)
         kinds: dict[str, type[Part]] = {"loras": Lora, "textual_inversions": TextualInversion}
@@ -316,7 +356,7 @@ class ImageTask(BaseTask):
         """Return the task as Python values of the JSON that `task_from_json` reads."""
         components = {name: found.to_dict() for name in COMPONENTS if (found := getattr(self, name)) is not None}
         parts: dict[str, Any] = components | {name: [part.to_dict() for part in getattr(self, name)] for name in LISTS}
-        for name in ("controlnet", "start"):
+        for name in ("controlnet", "start", "refiner"):
             if (found := getattr(self, name)) is not None:
                 parts[name] = found.to_dict()
         return super().to_dict() | parts | {"scheduler_args": dict(self.scheduler_args)}

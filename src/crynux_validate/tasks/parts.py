@@ -15,7 +15,7 @@ T = TypeVar("T")
 MAX_PARTS: Final = 16
 """The largest number of LoRAs, and of textual inversions, of one task."""
 
-COMPONENTS: Final = ("vae", "unet")
+COMPONENTS: Final = ("vae", "unet", "transformer")
 """The fields of a task whose model replaces a component."""
 
 LISTS: Final = ("loras", "textual_inversions")
@@ -131,7 +131,7 @@ class Parts:
 
     Parameters
     ----------
-    vae, unet
+    vae, unet, transformer
         Components that replace the model's own; None for the model's own.
     loras
         The LoRAs, in the order in which they are added.
@@ -139,17 +139,21 @@ class Parts:
         The textual inversions, in the order in which the tokenizer gets their words.
     controlnet
         The second network; None for none.
+    refiner
+        The model of the last steps; None for none.
     """
 
     vae: ModelRef | None = None
     unet: ModelRef | None = None
+    transformer: ModelRef | None = None
     loras: tuple[Lora, ...] = ()
     textual_inversions: tuple[TextualInversion, ...] = ()
     controlnet: ModelRef | None = None
+    refiner: ModelRef | None = None
 
     def references(self) -> dict[str, ModelRef]:
         """Return the models of the parts, by the name of their field."""
-        alone = (*COMPONENTS, "controlnet")
+        alone = (*COMPONENTS, "controlnet", "refiner")
         found = {name: getattr(self, name) for name in alone if getattr(self, name) is not None}
         for name in LISTS:
             found |= {f"{name}.{at}": part.model for at, part in enumerate(getattr(self, name))}

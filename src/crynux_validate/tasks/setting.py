@@ -138,6 +138,3 @@ def _told(task: ImageTask, name: str) -> str:
 
 def _span(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-__all__ = ["ImageSetting"]

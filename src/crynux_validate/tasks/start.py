@@ -52,10 +52,19 @@ class StartPicture(Record):
         if self.strength == 0:
             raise InvalidTaskError("strength", "is 0; expected more than 0 and at most 1", "limits")
 
-    def steps(self, whole: int) -> int:
-        """Return the number of steps that are computed, which are the last ones of the schedule."""
+    def steps(self, whole: int, *, flow: bool = False) -> int:
+        """Return the number of steps that are computed, which are the last ones of the schedule.
+
+        Parameters
+        ----------
+        whole
+            The number of steps of the schedule.
+        flow
+            Whether the scheduler is one of flows: a part of a step counts as a step then, and is left out otherwise.
+        """
         check_integer(whole, "the steps of the schedule")
-        return min(int(whole * self.strength), whole)
+        part = min(whole * self.strength, whole)
+        return whole - int(whole - part) if flow else int(part)
 
     def located(self, paths: Mapping[str, Any]) -> "StartPicture":
         """Return it with the files of its pictures that `paths` has."""

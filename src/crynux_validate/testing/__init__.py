@@ -6,9 +6,9 @@
   ledger itself; `LedgerWrapper` is the base for more
 - `fake_hardware`: processes that compute like other machines, without a GPU
 - `tensor_cores`: products in the arithmetic of a card's tensor cores, on any processor
-- `tiny_image_model`, `tiny_sdxl_model`, `tiny_flow_model`, `tiny_text_model`, `tiny_vision_model`: small, real models
-  that are built in a second, without a download; `tiny_lora`, `tiny_textual_inversion` and `tiny_controlnet`: parts for
-  one of them
+- `tiny_image_model`, `tiny_sdxl_model`, `tiny_refiner_model`, `tiny_flow_model`, `tiny_text_model`,
+  `tiny_vision_model`: small, real models that are built in a second, without a download; `tiny_lora`,
+  `tiny_textual_inversion` and `tiny_controlnet`: parts for one of them
 """
 
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crynux_validate.testing.tiny_models import (
         tiny_flow_model,
         tiny_image_model,
+        tiny_refiner_model,
         tiny_sdxl_model,
         tiny_text_model,
         tiny_vision_model,
@@ -47,6 +48,7 @@ __all__ = [
     "tiny_flow_model",
     "tiny_image_model",
     "tiny_lora",
+    "tiny_refiner_model",
     "tiny_sdxl_model",
     "tiny_text_model",
     "tiny_textual_inversion",
@@ -68,6 +70,7 @@ _HOMES = {
     "tiny_image_model": "tiny_models",
     "tiny_lora": "tiny_parts",
     "tiny_flow_model": "tiny_models",
+    "tiny_refiner_model": "tiny_models",
     "tiny_sdxl_model": "tiny_models",
     "tiny_text_model": "tiny_models",
     "tiny_textual_inversion": "tiny_parts",

@@ -74,6 +74,3 @@ def _between(proof: TraceProof, content: Content, step: float) -> torch.Tensor:
     low, high = (proof.array(content, at) for at in (math.floor(step), math.ceil(step)))
     share = np.float32(step - math.floor(step))
     return torch.from_numpy(np.asarray((1 - share) * low + share * high if share else low, dtype=np.float32))
-
-
-__all__ = ["forged_result", "forged_trace"]

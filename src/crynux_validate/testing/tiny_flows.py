@@ -1,4 +1,4 @@
-"""Small models that predict a flow: Stable Diffusion 3.5, FLUX.1 and Z-Image, of random weights.
+"""Small models that predict a flow: Stable Diffusion 3.5, FLUX.1 and FLUX.2, Z-Image and Qwen-Image, of random weights.
 
 Their text weighs heavily, as in `tiny_image`, so that pictures depend on the prompt.
 """
@@ -23,9 +23,11 @@ _T5_WIDTH: Final = 2 * WIDTH
 
 _CHANNELS: Final = 16
 # Each network draws from an image number of its own, other than those of `tiny_image`.
-_TRANSFORMER, _TEXT_3, _QWEN = range(5, 8)
+_TRANSFORMER, _TEXT_3, _QWEN, _VAE_2 = range(5, 9)
 
-_GAINS: Final = {"proj_out": 2.0, "all_final_layer": 2.0, "context_embedder": 4.0, "cap_embedder": 4.0}
+_GAINS: Final = {
+    "proj_out": 2.0, "all_final_layer": 2.0, "context_embedder": 4.0, "cap_embedder": 4.0, "txt_in": 4.0,
+}  # fmt: skip
 
 _END, _START, _STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _TEMPLATE: Final = (
@@ -91,18 +93,7 @@ def _flux(seed: int, *, told: bool = True) -> Any:
 
 def _z_image(seed: int) -> Any:
     tokenizer = _qwen_tokenizer()
-    encoder = _transformers.Qwen3Model(
-        _transformers.Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=2 * WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=8,
-            max_position_embeddings=1024,
-        )
-    )
+    encoder = _transformers.Qwen3Model(_qwen_3(tokenizer, 3))
     transformer = _diffusers.ZImageTransformer2DModel(
         in_channels=_CHANNELS,
         dim=WIDTH,
@@ -120,6 +111,84 @@ def _z_image(seed: int) -> Any:
         transformer=fill(transformer, seed, _TRANSFORMER, _GAINS),
         vae=_vae(seed, 0.3611, 0.1159),
         scheduler=_diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+def _flux_2_klein(seed: int) -> Any:
+    tokenizer = _qwen_tokenizer()
+    transformer = _diffusers.Flux2Transformer2DModel(
+        in_channels=4 * _CHANNELS,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * WIDTH,
+        timestep_guidance_channels=WIDTH,
+        mlp_ratio=2.0,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    vae = _diffusers.AutoencoderKLFlux2(
+        block_out_channels=(WIDTH // 2, WIDTH, WIDTH, WIDTH), latent_channels=_CHANNELS, norm_num_groups=8
+    )
+    fill(vae, seed, _VAE_2, {"conv_out": 0.5}, blurred="decoder.")
+    vae.bn.running_mean.copy_(torch.linspace(-0.5, 0.5, 4 * _CHANNELS))
+    vae.bn.running_var.copy_(torch.linspace(0.5, 2.0, 4 * _CHANNELS))
+    return _diffusers.Flux2KleinPipeline(
+        tokenizer=tokenizer,
+        # The pipeline reads the hidden states after layers 9, 18 and 27.
+        text_encoder=fill(_transformers.Qwen3ForCausalLM(_qwen_3(tokenizer, 28)), seed, _QWEN),
+        transformer=fill(transformer, seed, _TRANSFORMER, _GAINS),
+        vae=vae,
+        scheduler=_diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+    )
+
+
+def _qwen_image(seed: int) -> Any:
+    tokenizer = _qwen_tokenizer()
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH}
+    encoder = _transformers.Qwen2_5_VLForConditionalGeneration(
+        _transformers.Qwen2_5_VLConfig(
+            text_config={
+                **sizes, "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
+                "pad_token_id": None,
+                "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+            },
+            vision_config={**sizes, "depth": 1, "num_heads": 2, "out_hidden_size": WIDTH, "fullatt_block_indexes": [0]},
+        )
+    )  # fmt: skip
+    transformer = _diffusers.QwenImageTransformer2DModel(
+        in_channels=4 * _CHANNELS,
+        out_channels=_CHANNELS,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=WIDTH,
+        axes_dims_rope=(4, 6, 6),
+    )
+    vae = _diffusers.AutoencoderKLQwenImage(base_dim=8, z_dim=_CHANNELS)
+    return _diffusers.QwenImagePipeline(
+        tokenizer=tokenizer,
+        text_encoder=fill(encoder, seed, _QWEN),
+        transformer=fill(transformer, seed, _TRANSFORMER, _GAINS),
+        vae=fill(vae, seed, _VAE_2),
+        scheduler=_diffusers.FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, max_image_seq_len=8192, max_shift=0.9, shift_terminal=0.02
+        ),
+    )
+
+
+def _qwen_3(tokenizer: Any, layers: int) -> Any:
+    return _transformers.Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=1024,
     )
 
 
@@ -177,5 +246,7 @@ BUILDERS: Final[Mapping[str, Callable[[int], Any]]] = {
     "flux": _quiet_chance(_flux),
     "flux-schnell": _quiet_chance(lambda seed: _flux(seed, told=False)),
     "z-image": _quiet_chance(_z_image),
+    "flux-2-klein": _quiet_chance(_flux_2_klein),
+    "qwen-image": _quiet_chance(_qwen_image),
 }
 """For each family what builds its pipeline from a seed; see `tiny_models.tiny_flow_model`."""

@@ -43,6 +43,7 @@ _BETAS: Final = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "sca
 
 # Each network draws from an image number of its own.
 _UNET, _VAE, TEXT, TEXT_2, _SAFETY, _CONTROL = range(6)
+_REFINER = 10  # the flows have those between
 
 
 def stable_diffusion(seed: int, *, safety_checker: bool = False) -> Any:
@@ -87,6 +88,33 @@ def stable_diffusion_xl(seed: int) -> Any:
         )
 
 
+def refiner(seed: int) -> Any:
+    """Build a `StableDiffusionXLImg2ImgPipeline` for the last steps; see `tiny_models.tiny_refiner_model`."""
+    numbers, number_channels = 5, 8
+    with torch.random.fork_rng(devices=[]):
+        tokenizer = small_tokenizer()
+        unet = _unet(
+            seed,
+            _REFINER,
+            cross_attention_dim=WIDTH,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=number_channels,
+            projection_class_embeddings_input_dim=numbers * number_channels + WIDTH,
+        )
+        return _diffusers.StableDiffusionXLImg2ImgPipeline(
+            tokenizer=None,
+            tokenizer_2=tokenizer,
+            text_encoder=None,
+            text_encoder_2=fill(CLIPTextModelWithProjection(text_config(tokenizer)), seed, TEXT_2),
+            unet=unet,
+            vae=small_vae(seed, scaling_factor=0.13025),
+            scheduler=_diffusers.EulerDiscreteScheduler(**_BETAS, timestep_spacing="leading"),
+            requires_aesthetics_score=True,
+            force_zeros_for_empty_prompt=False,
+            add_watermarker=False,
+        )
+
+
 def controlnet(unet: Path, seed: int) -> Any:
     """Build a `ControlNetModel` for the UNet whose configuration lies in a folder."""
     with torch.random.fork_rng(devices=[]):
@@ -118,7 +146,7 @@ def text_config(tokenizer: Any) -> CLIPTextConfig:
     )
 
 
-def _unet(seed: int, **config: Any) -> Any:
+def _unet(seed: int, image: int = _UNET, **config: Any) -> Any:
     """Build a UNet for latents of 32x32, with cross attention at 16x16 and 8x8."""
     unet = _diffusers.UNet2DConditionModel(
         sample_size=32,
@@ -130,7 +158,7 @@ def _unet(seed: int, **config: Any) -> Any:
         attention_head_dim=8,
         **config,
     )
-    fill(unet, seed, _UNET, _UNET_GAINS)
+    fill(unet, seed, image, _UNET_GAINS)
     channels = unet.config.block_out_channels[-1]
     with torch.no_grad():
         for block in unet.up_blocks:

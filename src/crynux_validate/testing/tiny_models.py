@@ -26,8 +26,8 @@ _MARKER: Final = ".crynux-tiny-model.json"
 _BUILDER: Final = 1
 """Counts up with every change of the weights or the architecture."""
 
-Flow = Literal["sd3", "flux", "flux-schnell", "z-image"]
-FLOWS: Final[tuple[Flow, ...]] = ("sd3", "flux", "flux-schnell", "z-image")
+Flow = Literal["sd3", "flux", "flux-schnell", "z-image", "flux-2-klein", "qwen-image"]
+FLOWS: Final[tuple[Flow, ...]] = ("sd3", "flux", "flux-schnell", "z-image", "flux-2-klein", "qwen-image")
 VisionKind = Literal["llava", "qwen2_vl"]
 
 _LIBRARIES: Final = {"image": ("transformers", "diffusers"), "text": ("transformers",)}
@@ -93,6 +93,21 @@ def tiny_sdxl_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
     return _once(Path(path), {"kind": "sdxl", "seed": seed}, _quietly(build, "image"))
 
 
+def tiny_refiner_model(path: str | PathLike[str], *, seed: int = 0) -> ModelRef:
+    """Build a small refiner for `tiny_sdxl_model` of random weights in a folder, or reuse the one that is there.
+
+    As SDXL's, it has the second text encoder alone, and is told an aesthetic score. Parameters and errors as for the
+    random model of `tiny_image_model`.
+    """
+
+    def build(folder: Path) -> None:
+        from crynux_validate.testing import tiny_base, tiny_image
+
+        tiny_base.save(tiny_image.refiner(seed), folder)
+
+    return _once(Path(path), {"kind": "refiner", "seed": seed}, _quietly(build, "image"))
+
+
 def tiny_flow_model(path: str | PathLike[str], family: Flow, *, seed: int = 0) -> ModelRef:
     """Build a small pipeline of random weights that predicts a flow in a folder, or reuse the one that is there.
 
@@ -101,7 +116,8 @@ def tiny_flow_model(path: str | PathLike[str], family: Flow, *, seed: int = 0) -
     path, seed
         As for the random model of `tiny_image_model`, with its errors.
     family
-        ``sd3`` (with what 3.5 has besides), ``flux``, ``flux-schnell`` (which is told no guidance) or ``z-image``.
+        ``sd3`` (with what 3.5 has besides), ``flux``, ``flux-schnell`` (which is told no guidance), ``z-image``,
+        ``flux-2-klein`` (one that was not distilled) or ``qwen-image``.
     """
     if family not in FLOWS:
         raise InvalidInputError(f"family is {shorten(family)}; expected one of {', '.join(FLOWS)}")

@@ -27,7 +27,7 @@ def tiny_lora(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> L
     Parameters
     ----------
     path
-        A folder, made if it is not there; a LoRA in it is replaced.
+        A folder, made if it is not there; what is in it is replaced.
     model
         What it is for: a model in a local folder.
     seed
@@ -65,23 +65,12 @@ def tiny_textual_inversion(
 
     Parameters
     ----------
-    path
-        A folder, made if it is not there; vectors in it are replaced.
-    model
-        What they are for: a model in a local folder.
+    path, model, seed
+        As of `tiny_lora`; errors too.
     token
         The word.
     vectors
         How many it stands for, 1 to 75.
-    seed
-        Another seed is another thing.
-
-    Raises
-    ------
-    InvalidInputError
-        Where `model` lies in no folder.
-    MissingExtraError
-        Without the packages of the extra ``image``.
     """
     check_integer(seed, "seed", 0, 2**53 - 1)
     check_integer(vectors, "vectors", 1, 75)
@@ -97,21 +86,7 @@ def tiny_textual_inversion(
 def tiny_controlnet(path: str | PathLike[str], model: ModelRef, *, seed: int = 0) -> ModelRef:
     """Write a ControlNet of random weights for a small image model, as diffusers saves one.
 
-    Parameters
-    ----------
-    path
-        A folder, made if it is not there; a ControlNet in it is replaced.
-    model
-        What it is for: a model in a local folder.
-    seed
-        Another seed is another ControlNet.
-
-    Raises
-    ------
-    InvalidInputError
-        Where `model` lies in no folder.
-    MissingExtraError
-        Without the packages of the extra ``image``.
+    Parameters and errors as of `tiny_lora`.
     """
     check_integer(seed, "seed", 0, 2**53 - 1)
     with needed_for("a tiny ControlNet", "image"):

@@ -195,6 +195,3 @@ def _copy(source: Traversable, target: Path) -> int:
             (target / item.name).write_bytes(item.read_bytes())
             count += 1
     return count
-
-
-__all__ = ["ARCHITECTURE_SENSITIVE", "FILES", "SCHEMAS", "Vector", "export_vectors", "load_vectors", "shipped"]

@@ -3,22 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crynux_validate.algorithms import TEXT_ALGORITHMS
-from crynux_validate.answers import ErrorReport, ImageScore, TextScore
+from crynux_validate.answers import ErrorReport, ImageScore
 from crynux_validate.commitment import NONCE_BYTES, Opening
-from crynux_validate.encoding import DIGEST_BYTES, parse_decimal, shorten
-from crynux_validate.errors import InvalidInputError
-from crynux_validate.judging import (
-    Absent,
-    CentreRule,
-    CrynuxRelayRule,
-    Malformed,
-    Member,
-    Rule,
-    Verdict,
-    Withheld,
-    judge,
-)
+from crynux_validate.encoding import DIGEST_BYTES, parse_decimal
+from crynux_validate.judging import Absent, Member, Verdict, Withheld, judge
+from crynux_validate.judging.reading import read_group, read_member
 from crynux_validate.ledger.group import Group, Round, Status
 from crynux_validate.ledger.policy import Policy
 from crynux_validate.ledger.settlement import settle_group
@@ -43,18 +32,7 @@ def settlement(vector: Vector) -> Iterator[tuple[str, Any]]:
 
 def judged(group: Mapping[str, Any]) -> Verdict:
     """Return the verdict on a group as a vector, or ``crynux-validate judge``, writes it."""
-    members = {node: _member(member, group["algorithm"]) for node, member in group["members"].items()}
-    seconds = {node: member["seconds"] for node, member in group["members"].items() if "seconds" in member}
-    rule: Rule
-    if group["rule"] == "crynux-relay":
-        rule = CrynuxRelayRule(group["threshold"], seconds=seconds)
-    elif group["rule"] == "centre":
-        rule = CentreRule(
-            group["threshold"], group["slash_threshold"], safety_checker=group.get("safety_checker", True)
-        )
-    else:
-        raise InvalidInputError(f"rule is {shorten(group['rule'])}; expected centre or crynux-relay")
-    return judge(members, rule)
+    return judge(*read_group(group))
 
 
 def settled(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +51,7 @@ def settled(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_NODE = ("node", "owner", "stake")
 _CARD = GpuModel("NVIDIA GeForce RTX 4090", 24)
 _TASK = ImageTask(model=ModelRef("owner/name", revision="0" * 40), prompt="a red cat")
 """One image without a safety checker, by `phash/1`: nothing else of a task decides where money goes."""
@@ -95,7 +74,10 @@ def _group(given: Mapping[str, Any]) -> Group:
         unavailable_weight=0,
         members=tuple(member["node"] for member in given["members"]),
     )
-    said = {member["node"]: _member(member, _TASK.algorithm) for member in given["members"]}
+    answers = {
+        member["node"]: {name: member[name] for name in member if name not in _NODE} for member in given["members"]
+    }
+    said = {node: read_member(node, answer, _TASK.algorithm) for node, answer in answers.items()}
     openings = {node: Opening(_answer_bytes(one), bytes(NONCE_BYTES)) for node, one in said.items() if _opened(one)}
     commitments = {node: bytes(DIGEST_BYTES) for node, one in said.items() if not isinstance(one, Absent)}
     return Group(
@@ -125,23 +107,3 @@ def _answer_bytes(member: Member) -> bytes:
     if isinstance(member, ImageScore):
         return ImageScore(member.hashes, bytes(DIGEST_BYTES), member.algorithm).to_bytes()
     return member.to_bytes() if isinstance(member, ErrorReport) else b""
-
-
-def _member(value: Mapping[str, Any], algorithm: Any) -> Member:
-    match value["answer"]:
-        case "score" if algorithm in TEXT_ALGORITHMS:
-            return TextScore.from_hex(value["score"], algorithm)
-        case "score":
-            return ImageScore.from_hex(value["score"], algorithm)
-        case "invalid_task":
-            return ErrorReport(value["code"])
-        case "failed":
-            return ErrorReport("failed", value.get("message", ""))
-        case "malformed":
-            return Malformed(value.get("reason", ""))
-        case "absent":
-            return Absent()
-        case "withheld":
-            return Withheld()
-        case other:
-            raise InvalidInputError(f"an answer is {shorten(other)}; no member gives it")

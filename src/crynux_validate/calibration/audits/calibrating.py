@@ -173,6 +173,3 @@ def _each_once(origins: Sequence[Origin]) -> None:
         if key in known:
             raise InvalidInputError(f"{origin.name} is of the same answer and machines as {known[key]}; give each once")
         known[key] = origin.name
-
-
-__all__ = ["bands_of", "calibrate_audits"]

@@ -136,9 +136,3 @@ def _rates(judged: Sequence[_Judged]) -> AlarmRates | None:
         accused=sum(sum(audits) for _, _, audits in judged),
         accused_most=float(f"{most[1]:.3g}"),
     )
-
-
-__all__ = [
-    "POSITIONS", "accused", "by_rows", "crossing", "drawn_rows", "height", "held_out", "image_rates", "outside",
-    "text_rates",
-]  # fmt: skip

@@ -89,7 +89,12 @@ class ImageRecord:
         """Each statistic of the steps that have other bits, or of the picture."""
         found = {name: [step.of(name) for step in self.steps if not step.equal] for name in (*PREDICTION, "latent")}
         found |= {name: [getattr(self, name)] for name in PICTURE}
-        return {name: np.array([one for one in of if one is not None], np.float64) for name, of in found.items()}
+        return _arrays(found)
+
+    @cached_property
+    def shared(self) -> Mapping[str, Floats]:
+        """What means of several steps take of the steps that have other bits."""
+        return _arrays({name: [step.shared(name) for step in self.steps if not step.equal] for name in PREDICTION})
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,10 @@ class TextRecord:
     origin: Origin
     margins: Floats
     rows: Floats
+
+
+def _arrays(found: Mapping[str, Iterable[float | None]]) -> dict[str, Floats]:
+    return {name: np.array([one for one in of if one is not None], np.float64) for name, of in found.items()}
 
 
 def read_audits(*paths: str | PathLike[str]) -> list[dict[str, Any]]:
@@ -256,6 +265,3 @@ def _number(value: Any, what: str, *, signed: bool = False) -> float:
         kind = "a finite number" if signed else "a finite number of 0 or more"
         raise InvalidInputError(f"{what} is {shorten(value)}; expected {kind}, as of an honest node")
     return float(value)
-
-
-__all__ = ["ImageRecord", "Origin", "TextRecord", "read_audits", "records_of"]

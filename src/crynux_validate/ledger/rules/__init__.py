@@ -4,27 +4,13 @@
 nothing, so that an error changes nothing (L1). A ledger stores the change and its event in one transaction, or neither.
 """
 
-from crynux_validate.ledger.actions import (
-    Action,
-    AttestCommit,
-    AttestReveal,
-    Commit,
-    Deposit,
-    DrawGroup,
-    Join,
-    Leave,
-    OpenGroup,
-    Reveal,
-    Settle,
-    TopUp,
-    Withdraw,
-)
+from crynux_validate.ledger import actions
 from crynux_validate.ledger.rules import answers, groups, nodes
 from crynux_validate.ledger.rules.groups import check_can_handle
 from crynux_validate.ledger.rules.state import Change, State, group_id, group_number
 
 
-def apply(state: State, action: Action, now: int) -> Change | None:
+def apply(state: State, action: actions.Action, now: int) -> Change | None:
     """Return what an action changes, or None where it is already done and nothing changes (L6).
 
     Raises
@@ -34,29 +20,29 @@ def apply(state: State, action: Action, now: int) -> Change | None:
     """
     change = Change()
     match action:
-        case Deposit():
+        case actions.Deposit():
             nodes.deposit(state, change, action)
-        case Withdraw():
+        case actions.Withdraw():
             nodes.withdraw(state, change, action)
-        case Join():
+        case actions.Join():
             nodes.join(state, change, action)
-        case Leave():
+        case actions.Leave():
             return nodes.leave(state, change, action)
-        case TopUp():
+        case actions.TopUp():
             nodes.top_up(state, change, action)
-        case AttestCommit():
+        case actions.AttestCommit():
             nodes.attest_commit(state, change, action, now)
-        case AttestReveal():
+        case actions.AttestReveal():
             nodes.attest_reveal(state, change, action, now)
-        case OpenGroup():
+        case actions.OpenGroup():
             groups.open_group(state, change, action, now)
-        case DrawGroup():
+        case actions.DrawGroup():
             groups.draw_group(state, change, action, now)
-        case Commit():
+        case actions.Commit():
             answers.commit(state, change, action, now)
-        case Reveal():
+        case actions.Reveal():
             answers.reveal(state, change, action, now)
-        case Settle():
+        case actions.Settle():
             return groups.settle(state, change, action, now)
     return change
 

@@ -249,6 +249,3 @@ def borrowed(engine: Engine) -> Channel:
         return Channel(engine.raw_connection(), dialect)
     except dialect.loaded_dbapi.Error as error:
         raise dbapi_error(dialect, "connecting", error, lost=False) from error
-
-
-__all__ = ["Channel", "Statement", "Writer", "borrowed"]

@@ -203,6 +203,3 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-__all__ = ["Watch", "claim_file", "keep_a_write_ahead_log", "where_nothing_can_be_made"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_COLUMNS: Final = ("_ids", "_owners", "_weights", "_running_sums", "_owner_numbers", "_owner_count")
+_COLUMNS: Final = ("_ids", "_owners", "_weights", "_running_sums", "_owner_count")
 
 
 class StoredPool(Pool):
@@ -88,14 +88,3 @@ def _decompress(body: bytes) -> bytes:
         return zlib.decompress(body)
     except zlib.error as error:
         raise StorageError(f"a group's pool cannot be read: the database was damaged or edited ({error})") from error
-
-
-__all__ = [
-    "StoredPool",
-    "build_pool",
-    "decode_members",
-    "decode_weights",
-    "encode_members",
-    "encode_weights",
-    "weights_digest",
-]

@@ -1,7 +1,7 @@
 """Packages that bring kernels of their own: hidden under the guard where that switches them off, else recorded.
 
 transformers imports some of them wherever they can be imported and then computes with them, without being asked
-(``use_kernel_func_from_hub_with_fallback``). docs/determinism.md says of each package what becomes of it.
+(``use_kernel_func_from_hub_with_fallback``). docs/guard.md says of each package what becomes of it.
 """
 
 import importlib.metadata

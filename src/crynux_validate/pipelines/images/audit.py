@@ -66,12 +66,13 @@ def audit_image(
     *,
     reference: Callable[[], LoadedModel],
     against: Callable[[], LoadedModel] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageAudit:
     """Audit a proof that was checked; enter the guard first.
 
     Parameters
     ----------
-    loaded, task, answer, proof, kinds, bands
+    loaded, task, answer, proof, kinds, bands, on_progress
         As for `Runner.audit`.
     reference
         Gives the model in float32, made from the task's weights; called where bits differ.
@@ -85,22 +86,42 @@ def audit_image(
     with quiet("transformers", "diffusers"):
         loaded.check(task)
         proved = Proved(proof, loaded.device)
-        own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps})
+        heard = _Evaluations(on_progress)
+        heard.needs(len(proof.steps))
+        own = predict(loaded, task, {step: proved.latent(step) for step in proof.steps}, heard)
         begun = begin(loaded, task, proof.image)
         followed = {step: _followed(loaded, task, proof, proved, step, begun) for step in proof.steps}
         equal = {step: _same(proof, Content.PREDICTION, step, own[step].value) for step in proof.steps}
         differ = [step for step in proof.steps if not equal[step] or followed[step] > 0]
-        computed = _computed(task, proved, differ, own, reference, against)
+        computed = _computed(task, proved, differ, own, reference, against, heard)
         errors = {step: _errors(proved, step, computed.get(step), followed[step]) for step in proof.steps}
         first = _first(task, proof, proved, begun.latent)
         picture = _picture(loaded, task, answer, proof, proved, band)
     steps = tuple(judge_step(step, found, band) for step, found in errors.items())
     together = judge_together(errors.values(), band)
-    what = "tasks that are given pictures" if task.pictures_named() else "this dtype and scheduler"
+    given = "tasks that are given pictures" if task.pictures_named() else "this dtype and scheduler"
+    what = "tasks with a refiner" if task.refiner is not None else given
     uncalibrated = f"there is no band for {what}" if band is None else band.uncalibrated
     return ImageAudit(
         task, answer, proof.image, steps, together, first, picture, uncalibrated, kinds, dict(installed())
     )
+
+
+class _Evaluations:
+    """Tells how many evaluations of the model were made, and how many are known to be needed."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None) -> None:
+        self._on_progress = on_progress
+        self._done = self._total = 0
+
+    def needs(self, more: int) -> None:
+        """So many more are needed."""
+        self._total += more
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total)
 
 
 def _computed(
@@ -110,13 +131,15 @@ def _computed(
     own: Mapping[int, Prediction],
     reference: Callable[[], LoadedModel],
     against: Callable[[], LoadedModel] | None,
+    heard: "_Evaluations",
 ) -> dict[int, Computed]:
     """What the steps with other bits are compared with."""
     if not steps:
         return {}
     latents = {step: proved.latent(step).float() for step in steps}
-    again = own if task.dtype == "float32" else predict(reference(), task, latents)
-    other = None if against is None else predict(against(), task, latents)
+    heard.needs(len(steps) * ((task.dtype != "float32") + (against is not None)))
+    again = own if task.dtype == "float32" else predict(reference(), task, latents, heard)
+    other = None if against is None else predict(against(), task, latents, heard)
     return {
         step: Computed(
             again[step].value,

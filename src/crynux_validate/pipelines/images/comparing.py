@@ -93,6 +93,3 @@ def share(part: float, whole: float) -> float:
     if part == 0:
         return 0.0
     return part / whole if whole and math.isfinite(part) and math.isfinite(whole) else math.inf
-
-
-__all__ = ["Computed", "compare", "norm", "share", "smooth", "wide"]

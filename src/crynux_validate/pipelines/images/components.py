@@ -1,33 +1,26 @@
 """Loading one component of a pipeline: the model's own, or another that a task names in its place."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.images.families import Family
 from crynux_validate.pipelines.images.loras import Update, add
 from crynux_validate.pipelines.models.files import CONFIG, FAST_TOKENIZER, TOKENIZER, check_files, read_object
 from crynux_validate.pipelines.models.loading import DTYPES, check_complete, own_memory, reading
-from crynux_validate.pipelines.models.parts import part_folder
+from crynux_validate.pipelines.models.parts import network_folder
+from crynux_validate.pipelines.models.weights import check_counts, check_weights, held, weight_files
 from crynux_validate.tasks import Dtype
 from crynux_validate.tasks.parts import COMPONENTS, Parts
-
-_SAME: Final[Mapping[str, tuple[str, ...]]] = {
-    "AutoencoderKL": ("latent_channels", "scaling_factor", "shift_factor"),
-    "UNet2DConditionModel": (
-        "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
-        "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
-    ),
-}  # fmt: skip
-"""Settings in which a component must equal that in whose place it comes: what it is handed, and what it gives."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +49,64 @@ def other_components(beside: Parts) -> Iterator[dict[str, Source]]:
     Raises
     ------
     ModelError
-        As `part_folder`.
+        As `network_folder`.
     """
     with ExitStack() as stack:
         found = {}
         for part in (*COMPONENTS, "controlnet"):
             model = getattr(beside, part)
             if model is not None:
-                weights = ".".join(filter(None, ("diffusion_pytorch_model", model.variant, "safetensors")))
-                folder = stack.enter_context(part_folder(part, model, ["config.json", weights]))
+                folder = stack.enter_context(network_folder(part, model))
                 found[part] = Source(folder, f"{part} {model}", model.variant)
         yield found
 
 
-def check_components(
-    components: Mapping[str, tuple[str, str]], own: Mapping[str, Source], others: Mapping[str, Source]
-) -> None:
+def check_components(family: Family, own: Mapping[str, Source], others: Mapping[str, Source]) -> None:
     """Refuse components that cannot take the place of the model's own; no weights are read for that."""
     for part, source in others.items():
-        if part not in components:
-            raise ModelError(f"{source.where}: the model has no {part}, but {', '.join(components)}; leave it out")
-        library, class_name = components[part]
-        there, here = (read_object(each.folder / "config.json") for each in (source, own[part]))
-        if there.get("_class_name") != class_name:
+        _, class_name = family.components[part]
+        found = read_object(source.folder / "config.json").get("_class_name")
+        if found != class_name:
             raise ModelError(
-                f"{source.where} is a {shorten(there.get('_class_name'))}; expected {class_name}: name the folder "
+                f"{source.where} is a {shorten(found)}; expected {class_name}: name the folder "
                 "or repository of that component alone"
             )
-        # What a configuration leaves out has the default of the class.
-        known = inspect.signature(loader_of(library, class_name).__init__).parameters
-        for name in _SAME[class_name]:
-            found, needed = (each.get(name, known[name].default) for each in (there, here))
-            if found != needed:
-                raise ModelError(
-                    f"{source.where} was made for another model: its {name} is {shorten(found)}, and this model needs "
-                    f"{shorten(needed)}"
-                )
+        check_equal(family.replaceable[part], (source, class_name), (own[part], class_name))
+
+
+def check_equal(names: Collection[str], one: tuple[Source, str], other: tuple[Source, str]) -> None:
+    """Refuse a network whose configuration differs from another's in some settings.
+
+    Parameters
+    ----------
+    names
+        The settings.
+    one, other
+        Each with its class in diffusers, whose default a setting has that a configuration leaves out.
+
+    Raises
+    ------
+    ModelError
+        Names `one`, and the setting.
+    """
+    found, needed = (_settings(names, *each) for each in (one, other))
+    for name in names:
+        if found[name] != needed[name]:
+            raise ModelError(
+                f"{one[0].where} was made for another model: its {name} is {shorten(found[name])}, and this model "
+                f"needs {shorten(needed[name])}"
+            )
+
+
+def _settings(names: Collection[str], source: Source, class_name: str) -> dict[str, Any]:
+    config = read_object(source.folder / "config.json")
+    known = inspect.signature(loader_of("diffusers", class_name).__init__).parameters
+    return {name: _listed(config.get(name, known[name].default)) for name in names}
+
+
+def _listed(value: Any) -> Any:
+    """JSON has no tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, Source]) -> dict[str, nn.Module]:
@@ -103,6 +118,19 @@ def skeletons(components: Mapping[str, tuple[str, str]], sources: Mapping[str, S
             check_files(part, source.folder, source.where, CONFIG)
             found[part] = reading(part, source.where, partial(_skeleton, loader, source.folder))
     return found
+
+
+def check_held(part: str, loader: Any, source: Source) -> None:
+    """Refuse a network whose files do not hold what its configuration asks for; raises `ModelError`."""
+    check_files(part, source.folder, source.where, CONFIG)
+    settings = read_object(source.folder / "config.json")
+    if "quantization_config" in settings:
+        raise ModelError(
+            f"{part} in {source.where} holds quantized weights; supported are float32, float16 and bfloat16"
+        )
+    check_counts(part, source.where, settings)
+    found = held(part, source.where, weight_files(source.folder, source.variant))
+    check_weights(part, source.where, settings, found, loader, partial(_skeleton, loader, source.folder))
 
 
 def _skeleton(loader: Any, folder: Path) -> nn.Module:
@@ -134,9 +162,8 @@ def load_component(
     """Load one component, and refuse it where a weight is missing or of another shape."""
     loader = loader_of(library, class_name)
     if part.startswith("tokenizer"):
-        check_files(
-            part, source.folder, source.where, TOKENIZER if loader.__name__ == "CLIPTokenizer" else FAST_TOKENIZER
-        )
+        needed = FAST_TOKENIZER if loader.__name__ == "T5Tokenizer" else TOKENIZER
+        check_files(part, source.folder, source.where, needed)
         return reading(part, source.where, lambda: loader.from_pretrained(source.folder, local_files_only=True))
     return load_weights(loader, part, source, dtype, device, eager=library == "transformers", updates=updates)
 
@@ -152,11 +179,6 @@ def load_weights(
     updates: Sequence[Update] = (),
 ) -> Any:
     """Load a network, add to its weights what LoRAs add, and bring it to its device."""
-    check_files(part, source.folder, source.where, CONFIG)
-    if "quantization_config" in read_object(source.folder / "config.json"):
-        raise ModelError(
-            f"{part} in {source.where} holds quantized weights; supported are float32, float16 and bfloat16"
-        )
     settings: dict[str, Any] = {"attn_implementation": "eager"} if eager else {}
     loaded, info = reading(
         part,

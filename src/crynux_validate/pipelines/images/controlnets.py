@@ -1,17 +1,19 @@
 """ControlNets: a second network whose outputs are added inside the UNet (arXiv 2302.05543)."""
 
-import inspect
 from typing import Any, Final
 
 import torch
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
-from crynux_validate.pipelines.images.components import Source, load_component, loader_of
+from crynux_validate.pipelines.images.components import Source, check_equal, load_component
 from crynux_validate.pipelines.models.files import read_object
 from crynux_validate.tasks import Dtype
 
-_CLASS: Final = "ControlNetModel"
+CONTROLNET: Final = ("diffusers", "ControlNetModel")
+"""Library and class."""
+
+_CLASS: Final = CONTROLNET[1]
 
 _SAME: Final = (
     "in_channels", "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type",
@@ -35,34 +37,18 @@ def check_controlnet(net: Source, unet: Source) -> None:
     ModelError
         Names the setting in which both differ.
     """
-    there, here = (read_object(each.folder / "config.json") for each in (net, unet))
+    there = read_object(net.folder / "config.json")
     if there.get("_class_name") != _CLASS:
         raise ModelError(
             f"{net.where} is a {shorten(there.get('_class_name'))}; expected a {_CLASS}, as diffusers saves it"
         )
-    theirs, ours = _defaults(_CLASS), _defaults("UNet2DConditionModel")
-    for name in _SAME:
-        found, needed = there.get(name, theirs[name].default), here.get(name, ours[name].default)
-        if _plain(found) != _plain(needed):
-            raise ModelError(
-                f"{net.where} was made for another model: its {name} is {shorten(found)}, and this model needs "
-                f"{shorten(needed)}"
-            )
+    check_equal(_SAME, (net, _CLASS), (unet, "UNet2DConditionModel"))
     for name, wanted in _FIXED.items():
-        found = there.get(name, theirs[name].default)
+        found = there.get(name, wanted)
         if found != wanted:
             raise ModelError(f"{net.where} has {name} {shorten(found)}; supported is {wanted}")
 
 
 def load_controlnet(net: Source, dtype: Dtype, device: torch.device) -> Any:
     """Load one that was checked; raises `ModelError` where a weight is missing or of another shape."""
-    return load_component("controlnet", "diffusers", _CLASS, net, dtype, device)
-
-
-def _defaults(class_name: str) -> Any:
-    """What a configuration leaves out has the default of the class."""
-    return inspect.signature(loader_of("diffusers", class_name).__init__).parameters
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return load_component("controlnet", *CONTROLNET, net, dtype, device)

@@ -1,5 +1,6 @@
-"""From the last latent to the picture, as diffusers' pipelines do it: one way for drawing and for auditing."""
+"""Between latents and pictures, as diffusers' pipelines do it: one way for drawing and for auditing."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,13 @@ def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """Return what a VAE makes of latents that are scaled as it was trained: values from -1 to 1."""
     image: torch.Tensor = vae.decode(latents, return_dict=False)[0]
     return image
+
+
+def drawn(vae: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> Any:
+    """Return what a VAE makes of a picture, in its dtype: drawn of the distribution that it gives."""
+    found = vae.encode(picture.to(device=vae.device, dtype=vae.dtype)).latent_dist
+    with noise:
+        return found.sample()
 
 
 def as_numpy(pipeline: Any, image: torch.Tensor, *, denormalize: bool = True) -> NDArray[np.float32]:

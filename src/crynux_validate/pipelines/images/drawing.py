@@ -7,8 +7,9 @@ Each image is drawn alone (a batch changes bits), with a scheduler of its own, a
 import functools
 import io
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -31,7 +32,8 @@ from crynux_validate.pipelines.images.given import Call, call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.noising import Noise, noise_tensor
 from crynux_validate.pipelines.images.scheduling import make_scheduler
-from crynux_validate.pipelines.images.starting import begin, cut
+from crynux_validate.pipelines.images.stages import Stage, stages_of, steps_in_all
+from crynux_validate.pipelines.images.starting import Kept, begin, cut
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING, quiet
 from crynux_validate.pipelines.models.recipe import plain
 from crynux_validate.shown import Shown, pictures
@@ -94,21 +96,9 @@ class ImageResult(Shown):
         return tuple(image_hash(image, self.task.algorithm) for image in self.images)
 
     def prove(self, image: int, steps: list[int] | tuple[int, ...] | range, *, pixels: bool = True) -> TraceProof:
-        """Show some steps of one image, so that they can be audited: `Trace.prove`.
+        """Show some steps of one image, so that they can be audited: parameters and errors as of `Trace.prove`.
 
-        Parameters
-        ----------
-        image
-            The number of the image.
-        steps
-            The steps, counted from 0: those that `audit_steps` draws.
-        pixels
-            Show the picture too, so that its decoding can be audited.
-
-        Raises
-        ------
-        InvalidInputError
-            For a task that binds no trace, and an image or a step that it does not have.
+        A task that binds no trace is an `InvalidInputError`.
         """
         if self.trace is None:
             raise InvalidInputError(
@@ -175,26 +165,32 @@ def draw_images(
     trace = Trace(task, loaded.latent_shape(task)) if task.binding == "trace" else None
     with quiet("transformers", "diffusers"):
         loaded.check(task)
-        call = call_for(loaded, task)
+        stages = stages_of(loaded, task)
+        calls = [call_for(stage.loaded, stage.task) for stage in stages]
         for image in range(task.images):
-            scheduler = make_scheduler(loaded.scheduler_settings, task)
-            step = None if on_step is None else functools.partial(on_step, image)
-            images.append(_draw(loaded, call, scheduler, task, image, step, trace))
-    recipe = {
-        **loaded.recipe,
-        **call.record,
-        "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
-        "prompts": task.prompt_syntax,
-        "guidance": loaded.family.guidance if loaded.family.guided(loaded.pipeline, task) else "none",
-    }
+            told = None if on_step is None else functools.partial(on_step, image)
+            images.append(_draw(loaded, task, list(zip(stages, calls, strict=True)), image, told, trace))
+    own, *later = (_record(*each) for each in zip(stages, calls, strict=True))
+    recipe = {**loaded.recipe, **calls[0].record, "prompts": task.prompt_syntax, **own}
+    for record in later:
+        taken = stages[1].first, steps_in_all(task, stages) - stages[1].first
+        recipe["refiner"] = {**loaded.recipe["refiner"], **record, "taken": list(taken)}
     return images, recipe, trace
+
+
+def _record(stage: Stage, call: Call) -> dict[str, Any]:
+    """What a recipe says of how a model was asked; its scheduler is the one that was used last."""
+    scheduler, family = call.pipeline.scheduler, stage.loaded.family
+    return {
+        "scheduler": {"class": type(scheduler).__name__, "config": plain(dict(scheduler.config))},
+        "guidance": family.guidance if family.guided(call.pipeline, stage.task) else "none",
+    }
 
 
 def _draw(
     loaded: LoadedModel,
-    call: Call,
-    scheduler: Any,
     task: ImageTask,
+    stages: Sequence[tuple[Stage, Call]],
     image: int,
     on_step: Callable[[int, int], None] | None,
     trace: Trace | None = None,
@@ -202,12 +198,70 @@ def _draw(
     """Draw one image."""
     from diffusers.models.attention_dispatch import attention_backend
 
-    pipeline, family, shape = call.pipeline, loaded.family, loaded.latent_shape(task)
-    dtype = DTYPES[task.dtype]
-    generators = Untouched(loaded.device)
+    family, shape = loaded.family, loaded.latent_shape(task)
+    latents: torch.Tensor = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
+    steps = steps_in_all(task, tuple(stage for stage, _ in stages))
+    watch = _Watch(Untouched(loaded.device), on_step, steps)
+    kept = None
+    try:
+        with attention_backend("native"):
+            if task.start is not None:
+                begun = begin(loaded, task, image)
+                latents, kept = begun.latent, begun.kept
+            for stage, call in stages:
+                latents = _advance(stage, call, latents, image, watch, trace, kept)
+            picture = decode(loaded, latents)
+        if trace is not None:
+            trace.append(tensor_bytes(latents, DTYPES[task.dtype]))
+            trace.append(picture.tobytes())
+    except CrynuxValidateError:
+        raise
+    except RUNNING as error:
+        if error in watch.raised:
+            raise
+        raise PipelineError(f"image {image} could not be drawn: {type(error).__name__}: {error}") from error
+    watch.generators.check()
+    return picture
+
+
+@dataclass
+class _Watch:
+    """Looks on after each step of an image: at torch's own generators, and for who wants to be told."""
+
+    generators: Untouched
+    on_step: Callable[[int, int], None] | None
+    steps: int
+    raised: list[BaseException] = field(default_factory=list)
+
+    def report(self, step: int) -> dict[str, Any]:
+        """Tell that a step, counted from 0, is done."""
+        if self.on_step is not None:
+            self.generators.check()
+            try:
+                self.on_step(step + 1, self.steps)
+            except BaseException as error:
+                self.raised.append(error)
+                raise
+            self.generators.reset()
+        return {}
+
+
+def _advance(
+    stage: Stage,
+    call: Call,
+    latents: torch.Tensor,
+    image: int,
+    watch: _Watch,
+    trace: Trace | None,
+    kept: Kept | None,
+) -> torch.Tensor:
+    """Draw the steps of one model; return the latents after them."""
+    task, family, pipeline = stage.task, stage.loaded.family, call.pipeline
+    shape, dtype = tuple(latents.shape[1:]), DTYPES[task.dtype]
+    scheduler = make_scheduler(stage.loaded.scheduler_settings, task)
     if task.start is not None:
         cut(scheduler, task)
-    own_step, noise = scheduler.step, Noise(task.seed, image)
+    own_step, noise, steps = scheduler.step, Noise(task.seed, image, first=stage.first + 1), itertools.count()
 
     @functools.wraps(own_step)
     def step(prediction: Any, time: Any, latent: Any, **settings: Any) -> Any:
@@ -218,54 +272,31 @@ def _draw(
             if type(scheduler).__name__ == "UniPCMultistepScheduler":
                 keep(scheduler.last_sample)
         if kept is not None:
-            found = (kept.put_back(scheduler, task, next(steps), found[0]), *found[1:])
+            after = kept.put_back(scheduler, task, next(steps), family.unpacked(found[0], shape))
+            found = (family.packed(after), *found[1:])
+        last.append(found[0])
         return found
 
     def keep(*tensors: torch.Tensor) -> None:
         for tensor in tensors:
             trace.append(tensor_bytes(family.unpacked(tensor, shape), dtype))  # type: ignore[union-attr]  # called with a trace only
 
-    raised: list[BaseException] = []
+    last: deque[torch.Tensor] = deque(maxlen=1)
 
     def report(_pipeline: Any, index: int, _time: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
-        if on_step is not None:
-            generators.check()
-            try:
-                on_step(index + 1, pipeline.num_timesteps)
-            except BaseException as error:
-                raised.append(error)
-                raise
-            generators.reset()
-        return {}
+        return watch.report(stage.first + index)
 
     scheduler.step = step
     pipeline.scheduler = scheduler
-    first: torch.Tensor = noise_tensor(task.seed, image, 0, (1, *shape), family.dtype(task), loaded.device)
-    kept, steps = None, itertools.count()
-    try:
-        with attention_backend("native"):
-            if task.start is not None:
-                begun = begin(loaded, task, image)
-                first, kept = begun.latent, begun.kept
-            output = pipeline(
-                **call.arguments,
-                latents=family.packed(first),
-                output_type="latent",
-                callback_on_step_end=report,
-                callback_on_step_end_tensor_inputs=[],
-            )
-            picture = decode(loaded, family.unpacked(output.images, shape))
-        if trace is not None:
-            keep(output.images)
-            trace.append(picture.tobytes())
-    except CrynuxValidateError:
-        raise
-    except RUNNING as error:
-        if error in raised:
-            raise
-        raise PipelineError(f"image {image} could not be drawn: {type(error).__name__}: {error}") from error
-    generators.check()
-    return picture
+    pipeline(
+        **call.arguments,
+        **stage.more,
+        **{stage.begins: family.handed(latents)},
+        output_type="latent",
+        callback_on_step_end=report,
+        callback_on_step_end_tensor_inputs=[],
+    )
+    return family.unpacked(last[0], shape)
 
 
 def tensor_bytes(tensor: torch.Tensor, dtype: torch.dtype) -> bytes:

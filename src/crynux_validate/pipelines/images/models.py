@@ -6,7 +6,7 @@ itself fills it with random numbers and a line in a log.
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ from crynux_validate.pipelines.guard.process import require
 from crynux_validate.pipelines.images.components import (
     Source,
     check_components,
+    check_held,
     load_component,
     load_weights,
+    loader_of,
     other_components,
     skeletons,
 )
-from crynux_validate.pipelines.images.controlnets import check_controlnet, load_controlnet
+from crynux_validate.pipelines.images.controlnets import CONTROLNET, check_controlnet, load_controlnet
 from crynux_validate.pipelines.images.embeddings import read_embeddings, teach
-from crynux_validate.pipelines.images.families import FAMILIES, Family
+from crynux_validate.pipelines.images.families import FAMILIES, REFINER, Family
+from crynux_validate.pipelines.images.families.stable_diffusion_xl import StableDiffusionXL
 from crynux_validate.pipelines.images.loras import read_loras, updates_of
-from crynux_validate.pipelines.models.files import PREPROCESSOR, check_cached, check_files
+from crynux_validate.pipelines.models.files import PREPROCESSOR, check_cached, check_files, read_object
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
     READING,
@@ -61,6 +64,8 @@ class LoadedModel:
         What was loaded, read back: JSON values (see `Environment.recipe`).
     controlnet
         The ControlNet; None for none.
+    refiner
+        The model of the last steps, which has the VAE of this one; None for none.
     """
 
     pipeline: Any
@@ -68,6 +73,7 @@ class LoadedModel:
     scheduler_settings: Mapping[str, Any]
     recipe: Mapping[str, Any]
     controlnet: Any = None
+    refiner: "LoadedModel | None" = None
 
     @property
     def denoiser(self) -> Any:
@@ -88,6 +94,8 @@ class LoadedModel:
         """Refuse what this model cannot do: `PipelineError`, or `PromptTooLongError`."""
         self.family.check(self.pipeline, task)
         self.family.check_prompts(self.pipeline, task)
+        if self.refiner is not None:
+            self.refiner.check(task)
 
 
 def load(
@@ -105,10 +113,16 @@ def load(
         quiet("transformers", "diffusers"),
         locate(model, safety_checker=safety_checker) as folder,
         other_components(beside) as others,
+        _refiner_folder(beside.refiner) as last,
     ):
         index = _read_json(folder / "model_index.json")
         name = index.get("_class_name")
         family = FAMILIES.get(name) if isinstance(name, str) else None
+        if name == REFINER.pipeline:
+            raise ModelError(
+                f"{model} is a refiner, which draws no picture of its own; name a {StableDiffusionXL.pipeline}, and"
+                " this one as the task's refiner"
+            )
         if family is None:
             raise ModelError(f"{model} is a {shorten(name)}; supported are {' and '.join(FAMILIES)}")
         if safety_checker and not (family.safety_checker and _present(index, "safety_checker")):
@@ -116,23 +130,21 @@ def load(
         for field in beside.references():
             if field.partition(".")[0] not in family.parts:
                 raise ModelError(f"{field}: not supported for a {name}; leave it out of the task")
-        sources: dict[str, Source] = {}
-        for part, (library, class_name) in family.components.items():
-            found = index.get(part, [])
-            if not _present(index, part) or not (folder / part).is_dir():
-                raise ModelError(f"{model} lacks the component {part!r} ({folder / part}); load a whole pipeline")
-            if found[0] != library or str(found[1]).removesuffix("Fast") != class_name:
-                raise ModelError(
-                    f"{part} of {model} is {'.'.join(map(str, found))}; supported is {library}.{class_name}"
-                )
-            sources[part] = Source(folder / part, folder, model.variant)
+        sources = _sources(family, model, folder, index)
         second = others.pop("controlnet", None)
-        check_components(family.components, sources, others)
+        check_components(family, sources, others)
         sources |= others
         if second is not None:
             if "controlnet" not in family.others:
                 raise ModelError(f"{second.where}: a {name} takes none here; leave controlnet out")
             check_controlnet(second, sources[family.denoiser])
+        last_sources = {} if last is None else _refiner_sources(*last, sources)
+        asked = [(part, family.components[part], source) for part, source in sources.items()]
+        asked += [("controlnet", CONTROLNET, second)] if second is not None else []
+        asked += [(part, REFINER.components[part], source) for part, source in last_sources.items()]
+        for part, kind, source in asked:
+            if not part.startswith("tokenizer"):
+                check_held(part, loader_of(*kind), source)
         hollow = skeletons(family.components, sources) if beside.loras or beside.textual_inversions else {}
         loras = read_loras(family, beside.loras, hollow)
         embeddings = read_embeddings(beside.textual_inversions, hollow)
@@ -158,7 +170,8 @@ def load(
             "loras": [lora.record for lora in loras],
             "textual_inversions": [embedding.record for embedding in embeddings],
         }
-        return replace(loaded, recipe={**loaded.recipe, "parts": record})
+        whole = replace(loaded, recipe={**loaded.recipe, "parts": record})
+        return whole if last is None else _with_refiner(whole, *last, last_sources, dtype, device)
 
 
 @contextmanager
@@ -199,6 +212,78 @@ def _present(index: Mapping[str, Any], part: str) -> bool:
     return isinstance(found, list) and len(found) == 2 and found[1] is not None
 
 
+def _sources(family: Family, model: ModelRef, folder: Path, index: Mapping[str, Any]) -> dict[str, Source]:
+    """Where the components lie that a model of a family consists of."""
+    sources = {}
+    for part, (library, class_name) in family.components.items():
+        found = index.get(part, [])
+        if not _present(index, part) or not (folder / part).is_dir():
+            raise ModelError(f"{model} lacks the component {part!r} ({folder / part}); load a whole pipeline")
+        if found[0] != library or str(found[1]).removesuffix("Fast") != class_name:
+            raise ModelError(f"{part} of {model} is {'.'.join(map(str, found))}; supported is {library}.{class_name}")
+        sources[part] = Source(folder / part, folder, model.variant)
+    return sources
+
+
+@contextmanager
+def _refiner_folder(model: ModelRef | None) -> Iterator[tuple[ModelRef, Path] | None]:
+    """Give a refiner and its folder, as `locate` does; None for none."""
+    if model is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(locate(model))
+        except ModelError as error:
+            raise ModelError(f"refiner: {error}") from error
+        yield model, folder
+
+
+def _refiner_sources(model: ModelRef, folder: Path, base: Mapping[str, Source]) -> dict[str, Source]:
+    """Where the components of a refiner lie that was made for the latents of a model; no weights are read for that."""
+    index = _read_json(folder / "model_index.json")
+    name = index.get("_class_name")
+    if (
+        name != REFINER.pipeline
+        or _present(index, "text_encoder")
+        or index.get("requires_aesthetics_score") is not True
+    ):
+        raise ModelError(
+            f"refiner {model} is a {shorten(name)}; expected a {REFINER.pipeline} with one text encoder and"
+            " requires_aesthetics_score, like that of SDXL 1.0"
+        )
+    sources = _sources(REFINER, model, folder, index)
+    where = f"refiner {model}"
+    if (folder / "vae" / "config.json").is_file():
+        check_components(FAMILIES[StableDiffusionXL.pipeline], base, {"vae": Source(folder / "vae", where, None)})
+    there, here = (read_object(each["unet"].folder / "config.json").get("in_channels", 4) for each in (sources, base))
+    if there != here:
+        raise ModelError(f"{where} takes {shorten(there)} channels, and the model has {shorten(here)}; name another")
+    return sources
+
+
+def _with_refiner(
+    base: LoadedModel,
+    model: ModelRef,
+    folder: Path,
+    sources: Mapping[str, Source],
+    dtype: Dtype,
+    device: torch.device,
+) -> LoadedModel:
+    """Load a refiner, and let it decode with the VAE of the model before it."""
+    parts = {
+        part: load_component(part, library, class_name, sources[part], dtype, device)
+        for part, (library, class_name) in REFINER.components.items()
+    }
+    index = _read_json(folder / "model_index.json")
+    pipeline = _assemble(REFINER, {**parts, "vae": base.pipeline.vae}, index, folder)
+    settings = REFINER.settings(_read_json(folder / "scheduler" / "scheduler_config.json"))
+    recipe = recipe_of(pipeline, parts, model, folder)
+    refiner = LoadedModel(pipeline, REFINER, settings, recipe)
+    own = {name: recipe[name] for name in ("pipeline", "model", "components")}
+    return replace(base, refiner=refiner, recipe={**base.recipe, "refiner": own})
+
+
 def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.device) -> dict[str, Any]:
     """The safety checker and the image processor that feeds it (Pillow's, whatever else is installed)."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -208,6 +293,7 @@ def _load_checker(folder: Path, model: ModelRef, dtype: Dtype, device: torch.dev
         if not (folder / part).is_dir():
             raise ModelError(f"the task asks for a safety checker, but {model} lacks {part!r} ({folder / part})")
     source = Source(folder / "safety_checker", folder, model.variant)
+    check_held("safety_checker", StableDiffusionSafetyChecker, source)
     checker = load_weights(StableDiffusionSafetyChecker, "safety_checker", source, dtype, device, eager=True)
     name = "feature_extractor"
     check_files(name, folder / name, folder, PREPROCESSOR)

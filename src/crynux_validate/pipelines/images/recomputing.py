@@ -6,13 +6,13 @@ the latents that a proof shows, one after the other, and keeps what it is told o
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from crynux_validate.audits.layout import Content, earlier_steps, skipped_steps
+from crynux_validate.audits.layout import Content, earlier_steps
 from crynux_validate.audits.proof import TraceProof
 from crynux_validate.errors import CrynuxValidateError, PipelineError
 from crynux_validate.pipelines.guard.generators import Untouched
@@ -20,7 +20,8 @@ from crynux_validate.pipelines.images.given import call_for
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.noising import Noise
 from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
-from crynux_validate.pipelines.images.starting import Begun, ready
+from crynux_validate.pipelines.images.stages import Stage, stages_of
+from crynux_validate.pipelines.images.starting import Begun
 from crynux_validate.pipelines.models.loading import DTYPES, RUNNING
 from crynux_validate.tasks import ImageTask
 
@@ -49,19 +50,27 @@ def in_float32(loaded: LoadedModel) -> LoadedModel:
     """
     if loaded.denoiser.dtype == torch.float32:
         return loaded
-    pipeline, controlnet = copy.deepcopy((loaded.pipeline, loaded.controlnet))
-    for part in (*pipeline.components.values(), controlnet):
+    # In one go: a refiner has the VAE of the model before it.
+    pipelines = [each.pipeline for each in (loaded, loaded.refiner) if each is not None]
+    (pipeline, *later), controlnet = copy.deepcopy((pipelines, loaded.controlnet))
+    for part in (*(part for each in (pipeline, *later) for part in each.components.values()), controlnet):
         if isinstance(part, torch.nn.Module):
             part.float()
-    return replace(loaded, pipeline=pipeline, controlnet=controlnet)
+    refiner = None if loaded.refiner is None else replace(loaded.refiner, pipeline=later[0])
+    return replace(loaded, pipeline=pipeline, controlnet=controlnet, refiner=refiner)
 
 
 class Proved:
     """The leaves of a proof as tensors (1, channels, height, width) in the task's dtype, on the auditor's device."""
 
-    def __init__(self, proof: TraceProof, device: torch.device) -> None:
+    def __init__(self, proof: TraceProof, device: torch.device, first: int = 0) -> None:
         self._proof = proof
         self._device = device
+        self._first = first
+
+    def counted_from(self, first: int) -> "Proved":
+        """Return the same, with steps counted from one of them."""
+        return Proved(self._proof, self._device, first)
 
     def latent(self, step: int) -> torch.Tensor:
         """The latent before a step, or after the last."""
@@ -76,33 +85,51 @@ class Proved:
         return self._tensor(Content.CORRECTED, step)
 
     def _tensor(self, content: Content, step: int) -> torch.Tensor:
-        found = torch.from_numpy(self._proof.array(content, step).copy())[None]
+        found = torch.from_numpy(self._proof.array(content, self._first + step).copy())[None]
         return found.to(device=self._device, dtype=DTYPES[self._proof.task.dtype])
 
 
 @torch.no_grad()
-def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor]) -> dict[int, Prediction]:
-    """Let the model predict for some latents of one image, all with one encoding of the prompt.
+def predict(
+    loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Tensor], heard: Callable[[], None]
+) -> dict[int, Prediction]:
+    """Let the model, or for steps of its own the refiner, predict for some latents of one image.
 
     Parameters
     ----------
     latents
         By the step that each goes into.
+    heard
+        Called after each prediction.
 
     Raises
     ------
     PipelineError
         Where the computation fails.
     """
+    stages, found = stages_of(loaded, task), dict[int, Prediction]()
+    ends = [*(stage.first for stage in stages[1:]), max(latents) + 1]
+    for stage, end in zip(stages, ends, strict=True):
+        own = {step - stage.first: latent for step, latent in latents.items() if stage.first <= step < end}
+        if own:
+            predicted = _predict(stage, own, loaded.latent_shape(task), heard)
+            found |= {stage.first + step: one for step, one in predicted.items()}
+    return found
+
+
+def _predict(
+    stage: Stage, latents: Mapping[int, torch.Tensor], shape: tuple[int, ...], heard: Callable[[], None]
+) -> dict[int, Prediction]:
+    """Likewise for steps of one model, counted from its first, all with one encoding of the prompt."""
     from diffusers.models.attention_dispatch import attention_backend
 
+    loaded, task, skipped = stage.loaded, stage.task, stage.skipped
     call, family, order = call_for(loaded, task), loaded.family, sorted(latents)
     pipeline = call.pipeline
-    shape = loaded.latent_shape(task)
     scheduler = make_scheduler(loaded.scheduler_settings, task)
     without_scale(scheduler)
     own_times = scheduler.set_timesteps
-    rest, skipped = iter(order[1:]), skipped_steps(task)
+    rest = iter(order[1:])
     found: dict[int, Prediction] = {}
     raw: list[Any] = []
     generators = Untouched(loaded.device)
@@ -119,6 +146,7 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
         found[order[len(found)]] = Prediction(
             family.unpacked(prediction, shape), None if way is None else family.unpacked(way, shape)
         )
+        heard()
         following = next(rest, None)
         if following is None:
             return (latent,)
@@ -130,7 +158,8 @@ def predict(loaded: LoadedModel, task: ImageTask, latents: Mapping[int, torch.Te
     watch = loaded.denoiser.register_forward_hook(lambda _network, _given, output: raw.append(output[0]))
     try:
         with attention_backend("native"):
-            pipeline(**call.arguments, latents=family.packed(latents[order[0]]), output_type="latent")
+            begun = {stage.begins: family.handed(latents[order[0]])}
+            pipeline(**call.arguments, **stage.more, **begun, output_type="latent")
     except CrynuxValidateError:
         raise
     except RUNNING as error:
@@ -146,36 +175,37 @@ def advance(
     loaded: LoadedModel, task: ImageTask, image: int, step: int, proved: Proved, begun: Begun
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return what the scheduler makes of a proved prediction: the next latent, and UniPC's corrected one."""
-    scheduler = ready(loaded, task)
-    _remember(scheduler, task, step, proved)
+    stage = max((each for each in stages_of(loaded, task) if each.first <= step), key=lambda each: each.first)
+    scheduler, own, proved = stage.ready(), step - stage.first, proved.counted_from(stage.first)
+    _remember(scheduler, stage, own, proved)
     family, shape = loaded.family, loaded.latent_shape(task)
     try:
         with Noise(task.seed, image, first=step + 1):
             # As the pipeline has them: the noise of a step is drawn in their order.
-            prediction, latent = (family.packed(each(step)) for each in (proved.prediction, proved.latent))
-            after = scheduler.step(
-                prediction, scheduler.timesteps[skipped_steps(task) + step], latent, return_dict=False
-            )[0]
+            prediction, latent = (family.packed(each(own)) for each in (proved.prediction, proved.latent))
+            time = scheduler.timesteps[stage.skipped + own]
+            after = scheduler.step(prediction, time, latent, return_dict=False)[0]
+        after = family.unpacked(after, shape)
         if begun.kept is not None:
             after = begun.kept.put_back(scheduler, task, step, after)
     except CrynuxValidateError:
         raise
     except RUNNING as error:
         raise PipelineError(f"step {step} could not be taken: {type(error).__name__}: {error}") from error
-    return family.unpacked(after, shape), scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
+    return after, scheduler.last_sample if task.scheduler == "UniPCMultistepScheduler" else None
 
 
-def _remember(scheduler: Any, task: ImageTask, step: int, proved: Proved) -> None:
+def _remember(scheduler: Any, stage: Stage, step: int, proved: Proved) -> None:
     """Bring a new scheduler into the state that it has before a step (protocol U3)."""
-    match task.scheduler:
+    match stage.task.scheduler:
         case "DDIMScheduler":
             pass
         case "PNDMScheduler":
-            _remember_pndm(scheduler, step, earlier_steps(task, step), proved)
+            _remember_pndm(scheduler, step, earlier_steps(stage.task, step), proved)
         case "DPMSolverMultistepScheduler" | "UniPCMultistepScheduler":
-            _remember_solver(scheduler, skipped_steps(task), step, proved)
+            _remember_solver(scheduler, stage.skipped, step, proved)
         case _:
-            scheduler._step_index = skipped_steps(task) + step
+            scheduler._step_index = stage.skipped + step
             scheduler.is_scale_input_called = True
 
 

@@ -122,7 +122,6 @@ _FLOW_SETTINGS: Final[Mapping[str, tuple[object, ...]]] = {
     "num_train_timesteps": (1000,),
     "use_dynamic_shifting": _FLAG,
     "invert_sigmas": (False,),
-    "shift_terminal": (None,),
     "use_karras_sigmas": _FLAG,
     "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": (False,),
@@ -131,7 +130,7 @@ _FLOW_SETTINGS: Final[Mapping[str, tuple[object, ...]]] = {
 }
 """What the configuration of a scheduler along a flow may say, besides these numbers."""
 
-_FLOW_NUMBERS: Final = {"shift": 100, "base_shift": 10, "max_shift": 10}
+_FLOW_NUMBERS: Final = {"shift": 100, "base_shift": 10, "max_shift": 10, "shift_terminal": 0.5}
 _FLOW_COUNTS: Final = ("base_image_seq_len", "max_image_seq_len")
 _MOST_TOKENS: Final = 65536
 
@@ -144,7 +143,7 @@ def check_flow_settings(config: Mapping[str, Any]) -> dict[str, Any]:
             raise ModelError(f"{where} lacks {key}; load a whole pipeline, as diffusers saves it")
     for key, value in config.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if key in _UNUSED:
+        if key in _UNUSED or (key == "shift_terminal" and value is None):
             continue
         if key in _FLOW_NUMBERS:
             good, expected = (
@@ -235,7 +234,8 @@ def _careful(scheduler: Any, merged: Mapping[str, Any], task: ImageTask) -> Any:
 
     @functools.wraps(own)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:
-        own(*args, **kwargs)
+        with np.errstate(all="ignore"):  # what is no number is found below
+            own(*args, **kwargs)
         problem = schedule_problem(scheduler, task.steps)
         if problem is not None:
             given = ", ".join(f"{key}={merged[key]!r}" for key in SCHEDULERS[task.scheduler].arguments if key in merged)

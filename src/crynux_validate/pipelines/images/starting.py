@@ -15,9 +15,11 @@ from PIL import Image
 from crynux_validate.audits.layout import skipped_steps, step_count
 from crynux_validate.pipelines.images.models import LoadedModel
 from crynux_validate.pipelines.images.noising import Noise, noise_tensor
-from crynux_validate.pipelines.images.scheduling import make_scheduler, without_scale
+from crynux_validate.pipelines.images.scheduling import without_scale
+from crynux_validate.pipelines.images.stages import Stage
 from crynux_validate.pipelines.noise import Purpose
 from crynux_validate.pipelines.pictures import read_picture
+from crynux_validate.schedulers import SCHEDULERS
 from crynux_validate.tasks import ImageTask
 
 _WHITE: Final = 128
@@ -57,7 +59,7 @@ class Kept:
         picture = self.picture
         if step + 1 < step_count(task):
             time = scheduler.timesteps[skipped_steps(task) + step + 1]
-            picture = scheduler.add_noise(picture, self.noise, torch.tensor([time]))
+            picture = _noised(scheduler, picture, self.noise, torch.tensor([time]))
         found: torch.Tensor = (1 - self.drawn) * picture + self.drawn * latents
         return found
 
@@ -89,10 +91,10 @@ def begin(loaded: LoadedModel, task: ImageTask, image: int) -> Begun:
     """
     shape, dtype = (1, *loaded.latent_shape(task)), loaded.family.dtype(task)
     noise = noise_tensor(task.seed, image, 0, shape, dtype, loaded.device)
-    scheduler = ready(loaded, task)
+    scheduler = Stage(loaded, task, skipped=skipped_steps(task)).ready()
+    alone = noise * getattr(scheduler, "init_noise_sigma", 1.0)  # a flow begins with the noise itself
     if task.start is None:
-        # A flow begins with the noise itself.
-        return Begun(noise * getattr(scheduler, "init_noise_sigma", 1.0))
+        return Begun(alone)
     size = (task.width, task.height)
     picture = _latents(loaded, task, image, read_picture("start.image", task.start.image, size))
     if task.start.mask is None:
@@ -100,16 +102,7 @@ def begin(loaded: LoadedModel, task: ImageTask, image: int) -> Begun:
     mask = read_picture("start.mask", task.start.mask, size)
     kept = Kept(picture, noise, _drawn(mask, loaded).to(loaded.device, dtype))
     whole = task.start.strength == 1
-    return Begun(noise * scheduler.init_noise_sigma if whole else _under(scheduler, task, picture, noise), kept)
-
-
-def ready(loaded: LoadedModel, task: ImageTask) -> Any:
-    """Return a new scheduler with its whole schedule, before the first step that a task takes."""
-    scheduler = make_scheduler(loaded.scheduler_settings, task)
-    loaded.family.start(loaded.pipeline, scheduler, task)
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(skipped_steps(task))
-    return scheduler
+    return Begun(alone if whole else _under(scheduler, task, picture, noise), kept)
 
 
 def cut(scheduler: Any, task: ImageTask) -> None:
@@ -138,7 +131,14 @@ def cut(scheduler: Any, task: ImageTask) -> None:
 def _under(scheduler: Any, task: ImageTask, picture: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Put a picture's latents under the noise that the first step begins with."""
     at = skipped_steps(task)
-    found: torch.Tensor = scheduler.add_noise(picture, noise, scheduler.timesteps[at : at + 1])
+    return _noised(scheduler, picture, noise, scheduler.timesteps[at : at + 1])
+
+
+def _noised(scheduler: Any, picture: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    flow = SCHEDULERS[type(scheduler).__name__].flow
+    found: torch.Tensor = (
+        scheduler.scale_noise(picture, time, noise) if flow else scheduler.add_noise(picture, noise, time)
+    )
     return found
 
 

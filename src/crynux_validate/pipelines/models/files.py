@@ -22,7 +22,7 @@ TOKENIZER: Final[Sequence[Alternatives]] = (
     (("tokenizer_config.json",),),
     (("tokenizer.json",), ("vocab.json", "merges.txt")),
 )
-"""What a CLIP tokenizer needs."""
+"""What a tokenizer of byte pairs needs: those of CLIP and Qwen."""
 
 FAST_TOKENIZER: Final[Sequence[Alternatives]] = ((("tokenizer.json",),), (("tokenizer_config.json",),))
 """What a language model's tokenizer needs."""

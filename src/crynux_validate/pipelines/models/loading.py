@@ -123,8 +123,13 @@ def reading(part: str, source: object, load_it: Callable[[], Any]) -> Any:
     """Run something that reads model files; what it raises is a `ModelError` that says which."""
     try:
         return load_it()
-    except READING as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
+    except Exception as error:
+        # The cause says what is wrong with a configuration that transformers' dataclasses refuse.
+        refused = type(error).__name__.startswith("StrictDataclass")
+        if isinstance(error, ModelError) or not (refused or isinstance(error, READING)):
+            raise
+        told = error.__cause__ or error if refused else error
+        reason = f"{type(told).__name__}: {first_line(told)}"
         raise ModelError(
             f"{part} in {source} cannot be loaded: {reason}. Needed are its configuration and safetensors files (of "
             "the variant that the model names, if any), undamaged"

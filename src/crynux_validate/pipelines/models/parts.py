@@ -3,15 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from crynux_validate.encoding import shorten
 from crynux_validate.errors import ModelError
+from crynux_validate.pipelines.models.files import read_object
 from crynux_validate.pipelines.models.hub_names import spelled
 from crynux_validate.pipelines.models.loading import (
     READING,
@@ -23,6 +24,8 @@ from crynux_validate.pipelines.models.loading import (
 )
 from crynux_validate.tasks import ModelRef
 from crynux_validate.tasks.parts import Part
+
+_WEIGHTS: Final = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,31 @@ def part_folder(name: str, model: ModelRef, files: Sequence[str]) -> Iterator[Pa
             yield folder
     except ModelError as error:
         raise error if str(error).startswith(name) else ModelError(f"{name}: {error}") from error
+
+
+@contextmanager
+def network_folder(name: str, model: ModelRef) -> Iterator[Path]:
+    """Give the folder of a network that is named alone: its configuration, and its weights in one file or in several.
+
+    Errors as `part_folder`.
+    """
+    whole = ".".join(filter(None, (_WEIGHTS, model.variant, "safetensors")))
+    index = ".".join(filter(None, (f"{_WEIGHTS}.safetensors.index", model.variant, "json")))
+    with ExitStack() as stack:
+        try:  # first, as libraries look for it first
+            folder = stack.enter_context(part_folder(name, model, ["config.json", index]))
+        except ModelError:
+            several = False
+        else:
+            several = True
+        if not several:
+            folder = stack.enter_context(part_folder(name, model, ["config.json", whole]))
+        elif model.digest is None:
+            shards = read_object(folder / index).get("weight_map")
+            names = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+            # Files elsewhere are refused when it is loaded.
+            _cached(name, model, sorted(each for each in names if "/" not in each))
+        yield folder
 
 
 def _cached(name: str, model: ModelRef, files: Sequence[str]) -> Path:

@@ -37,7 +37,7 @@ def recipe_of(pipeline: Any, parts: Mapping[str, Any], model: ModelRef, folder: 
             "slicing": bool(vae.use_slicing),
             "tiling": bool(vae.use_tiling),
             "upcast": bool(getattr(vae.config, "force_upcast", False)),
-            "scaling": plain(vae.config.scaling_factor),
+            "scaling": plain(getattr(vae.config, "scaling_factor", None)),
         },
         "batch": 1,
         "noise": "philox4x32-10",

@@ -3,7 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ from crynux_validate.audits.text_bands import TextBand
 from crynux_validate.audits.text_proof import TextProof
 from crynux_validate.audits.text_result import TextAudit
 from crynux_validate.audits.top import LARGEST, OPENED, Place, audit_positions, entries, told
-from crynux_validate.encoding import check_flag, check_type, shorten
+from crynux_validate.encoding import check_flag, check_function, check_type, shorten
 from crynux_validate.errors import InvalidAnswerError, InvalidInputError, PipelineError
 from crynux_validate.pipelines.guard.determinism import deterministic
 from crynux_validate.pipelines.guard.probe import find_device
@@ -116,9 +116,11 @@ class TextAuditor:
         bands: AuditBands | None = None,
         against: TextTask | None = None,
         whole: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> TextAudit:
         """Say whether a text was computed as its task says; for parameters and errors see `audit_text`."""
         check_flag(whole, "whole")
+        check_function(on_progress, "on_progress")
         band, uncalibrated, ready = prepared(task, answer, proof, seed, count, bands, against, kinds)
         if ready is not None:
             return ready
@@ -128,13 +130,20 @@ class TextAuditor:
             raise PipelineError("this auditor is closed; make a new one")
         start, without_margins = time.perf_counter(), incomparable(task)
         with deterministic(), quiet("transformers"):
-            looked = _Look(loaded, task, proof, band, whole)
+            length = sum(map(len, proof.token_ids))
+            passes = 1 if against is None else 2
+
+            def heard(tokens: int) -> None:
+                if on_progress is not None:
+                    on_progress(tokens, passes * length)
+
+            looked = _Look(loaded, task, proof, band, heard, whole)
             finding, reason = looked.all()
             other = None
             if finding is AuditFinding.NOISE and against is not None and without_margins is None:
                 # Its pictures are the task's, of which it is known where they lie.
                 second = against.replace(pictures=task.pictures)
-                other = looked.margins - self._of(second, proof, band)
+                other = looked.margins - self._of(second, proof, band, lambda tokens: heard(length + tokens))
         limits = None if looked.top is None or uncalibrated else band.top_limits(len(looked.logs))
         if other is not None and other > band.against:
             finding, reason = AuditFinding.CHEAT, "the second hypothesis explains the text better than the task does"
@@ -150,13 +159,13 @@ class TextAuditor:
             tuple(looked.odd), tuple(looked.logs), kinds, dict(installed()),
         )  # fmt: skip
 
-    def _of(self, against: TextTask, proof: TextProof, band: TextBand) -> float:
+    def _of(self, against: TextTask, proof: TextProof, band: TextBand, heard: Callable[[int], None]) -> float:
         """The sum of the margins under a second hypothesis."""
         wanted = (against.model, against.dtype, against.quantize_bits)
         if wanted == (self.model, self.dtype, self.quantize_bits) and self._loaded is not None:
-            return _summed(self._loaded, against, proof, band)
+            return _summed(self._loaded, against, proof, band, heard)
         other = reference.load(against.model, against.dtype, self.device, against.quantize_bits)
-        return _summed(other, against, proof, band)
+        return _summed(other, against, proof, band, heard)
 
     def _check(self, task: TextTask) -> None:
         for name in ("model", "dtype", "quantize_bits"):
@@ -247,8 +256,10 @@ def _check_against(task: TextTask, against: TextTask) -> None:
             )
 
 
-def _summed(loaded: LoadedText, task: TextTask, proof: TextProof, band: TextBand) -> float:
-    looked = _Look(loaded, task, proof, band)
+def _summed(
+    loaded: LoadedText, task: TextTask, proof: TextProof, band: TextBand, heard: Callable[[int], None]
+) -> float:
+    looked = _Look(loaded, task, proof, band, heard)
     for _ in looked.each():
         pass
     return looked.margins
@@ -262,6 +273,7 @@ class _Look:
     task: TextTask
     proof: TextProof
     band: TextBand
+    heard: Callable[[int], None]
     whole: bool = False
     tokens: int = 0
     odd: list[tuple[int, float]] = field(default_factory=list)
@@ -327,6 +339,7 @@ class _Look:
                 if found > 0:
                     self.odd.append((self.tokens, found))
                 self.tokens += 1
+                self.heard(self.tokens)
                 self.margins += min(found, self.band.clip)
                 if found >= self.band.alone:
                     self.why = f"{told((sequence, step))} is further from the reference's choice than any honest one"
@@ -394,46 +407,18 @@ def audit_text(
     against: TextTask | None = None,
     whole: bool = False,
     device: "str | torch.device | None" = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> TextAudit:
     """Say whether a text was computed as its task says: one pass over input and claimed tokens, in float32.
 
-    The machine may be of another class than the node's. For many texts of one model use a `TextAuditor`.
-
-    Parameters
-    ----------
-    task
-        The task.
-    answer
-        The node's answer: its score, with the result digest where it is not of tokens alone.
-    proof
-        The tokens, and for a task that binds ``top`` the rows of the positions that the seed draws.
-    seed, count
-        For a task that binds ``top``: 1 to 256 bytes that nobody knew when the answer was bound, and how many positions
-        they draw (`audit_positions`).
-    kinds
-        The names of the node's kind of machine and of this one, for a band that is made from this audit.
-    bands
-        What counts as noise; those of this package by default (`shipped_bands`).
-    against
-        A second hypothesis: the same task with another model or other sampling parameters. It costs a second pass.
-    whole
-        Look at all tokens even where a limit is passed, so that a band can be made from the audit.
-    device
-        As for `Runner`.
-
-    Raises
-    ------
-    InvalidInputError
-        For what does not fit together (`TextProof.check`), positions that were not drawn, a seed where none is wanted
-        or none where one is, a second hypothesis of another input, and before a model is loaded where that can be known
-        without it: tokens that the model does not have.
-    ModelError, PipelineError, DeterminismError
-        As for `Runner`.
+    The machine may be of another class than the node's. Parameters and errors as of `crynux_validate.audit`. For many
+    texts of one model use a `TextAuditor`.
     """
     _, _, ready = prepared(task, answer, proof, seed, count, bands, against, kinds)
     if ready is not None:
         return ready
     with TextAuditor.for_task(task, device) as auditor:
         return auditor.audit(
-            task, answer, proof, seed=seed, count=count, kinds=kinds, bands=bands, against=against, whole=whole
-        )
+            task, answer, proof,
+            seed=seed, count=count, kinds=kinds, bands=bands, against=against, whole=whole, on_progress=on_progress,
+        )  # fmt: skip

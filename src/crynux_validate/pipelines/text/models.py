@@ -1,5 +1,6 @@
 """Loading a language model: the files that a task names, none of its own defaults, and a check that it decodes."""
 
+import copy
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,11 +27,12 @@ from crynux_validate.pipelines.models.loading import (
     reading,
 )
 from crynux_validate.pipelines.models.recipe import digest_of, dtypes_of, plain, versions
+from crynux_validate.pipelines.models.weights import check_counts, check_weights, held
 from crynux_validate.pipelines.text.end_tokens import EndTokens, end_tokens
 from crynux_validate.pipelines.text.passes import Calls, calls_of
 from crynux_validate.pipelines.text.quantized import quantize
 from crynux_validate.pipelines.text.seeing import FAMILIES, Eyes, check_sees, eyes
-from crynux_validate.pipelines.text.stored import stored_as, tensors, widen
+from crynux_validate.pipelines.text.stored import stored_as, tensors, weight_files, widen
 from crynux_validate.tasks import Dtype, ModelRef, QuantizeBits
 
 require("transformers")
@@ -100,7 +102,7 @@ def load(
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
         _check_no_adapter(model, where, source)
-        _check_kind(model, where, source)
+        known = _check_kind(model, where, source)
         config: Any = _read(model, "the configuration", where, AutoConfig, source)
         if pictures:
             check_sees(model, config)
@@ -115,15 +117,19 @@ def load(
             "config": config, "dtype": DTYPES[dtype], "use_safetensors": True, "output_loading_info": True,
             "attn_implementation": attention, "experts_implementation": "eager",
         }  # fmt: skip
+        family = _family(config)
+        files = _reading(model, "the model", where, lambda: weight_files(source, model.variant))
+        check_weights(
+            "the model", where, known, held("the model", where, files), family, lambda: _hollow(family, config)
+        )
         stored = None
         if small is None:
             auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
             loaded, info = _read(model, "the model", where, auto, source, variant=model.variant, **settings)
         else:
-            state = _reading(model, "the model", where, lambda: tensors(source, model.variant))
+            state = _reading(model, "the model", where, lambda: tensors(files))
             stored = widen(model, state, small, config, DTYPES[dtype])
             del config.quantization_config
-            family = _family(config)
             loaded, info = reading(
                 "the model", where, lambda: family.from_pretrained(None, state_dict=state, **settings)
             )
@@ -189,14 +195,18 @@ def _reading(model: ModelRef, part: str, where: str, load_it: Callable[[], Any])
         raise
 
 
-def _check_kind(model: ModelRef, where: str, source: Mapping[str, Any]) -> None:
-    """Refuse a model that transformers has no code for, before it is asked: its own errors speak of other causes."""
+def _check_kind(model: ModelRef, where: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of config.json, of a kind of model that transformers has code for.
+
+    They are looked at before transformers is asked for them: its own errors speak of other causes.
+    """
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
     settings, _ = _reading(model, "the configuration", where, lambda: PreTrainedConfig.get_config_dict(**source))
     kind = settings.get("model_type") if isinstance(settings, dict) else None
     if isinstance(kind, str) and kind in CONFIG_MAPPING:
-        return
+        check_counts("the model", where, settings)
+        return dict(settings)
     if isinstance(settings, dict) and settings.get("auto_map"):
         raise _needs_code(model, "config.json")
     if not isinstance(kind, str):
@@ -277,6 +287,12 @@ def _family(config: Any) -> Any:
 
     sees = config.model_type in FAMILIES
     return (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING if sees else MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
+
+
+def _hollow(family: Any, config: Any) -> Any:
+    """Build a model without memory for its weights."""
+    with torch.device("meta"):
+        return family(copy.deepcopy(config))
 
 
 def _meaningful(config: Any, tokenizer: Any) -> set[int]:

@@ -67,12 +67,12 @@ def _check_settings(model: ModelRef, method: str, settings: Mapping[str, Any]) -
             )
 
 
-def tensors(source: Mapping[str, Any], variant: str | None) -> dict[str, torch.Tensor]:
-    """Read all tensors of a checkpoint, from a folder or from a hub's cache, which is filled if it has to be."""
+def tensors(files: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Read all tensors of a checkpoint."""
     from safetensors.torch import load_file
 
     found: dict[str, torch.Tensor] = {}
-    for file in _files(source, variant):
+    for file in files:
         found |= load_file(file)
     return found
 
@@ -112,8 +112,12 @@ def widen(
     return {"format": method, "tensors": len(names), "weights": sum(state[name].numel() for name in names)}
 
 
-def _files(source: Mapping[str, Any], variant: str | None) -> list[Path]:
-    """Return the files of the weights, in a folder or in a hub's cache."""
+def weight_files(source: Mapping[str, Any], variant: str | None) -> list[Path]:
+    """Return the files of the weights, in a folder or in a hub's cache, which is filled if it has to be.
+
+    Where there is one file of all weights, an index beside it means nothing, as in transformers. None where there is
+    neither: transformers says so.
+    """
     from transformers.utils.hub import cached_file
 
     given = dict(source)
@@ -122,13 +126,16 @@ def _files(source: Mapping[str, Any], variant: str | None) -> list[Path]:
     def file(called: str, **settings: Any) -> Any:
         return cached_file(name, called, **given, **settings)
 
-    stem = "model" if variant is None else f"model.{variant}"
+    whole = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
+    found = file(whole, _raise_exceptions_for_missing_entries=False)
+    if found is not None:
+        return [Path(found)]
     index = file(
         f"model.safetensors.index{'' if variant is None else f'.{variant}'}.json",
         _raise_exceptions_for_missing_entries=False,
     )
     if index is None:
-        return [Path(file(f"{stem}.safetensors"))]
+        return []
     shards = sorted(set(map(str, read_object(Path(index)).get("weight_map", {}).values())))
     return [Path(file(shard)) for shard in shards]
 

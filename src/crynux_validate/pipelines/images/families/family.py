@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -16,12 +16,15 @@ from crynux_validate.errors import PipelineError
 from crynux_validate.pipelines.models.loading import DTYPES
 from crynux_validate.tasks import ImageTask
 
+SCALING: Final = ("latent_channels", "scaling_factor", "shift_factor")
+"""What another VAE of the class `AutoencoderKL` must have in common with that of the model."""
+
 
 class Family(ABC):
     """The adapter of a family: it has no state, and one instance serves all models.
 
-    Latents have the shape (1, channels, height, width) everywhere; `packed` and `unpacked` say what they are to the
-    pipeline. `pipeline` is an instance of the family's pipeline class.
+    Latents have the shape (1, channels, height, width) everywhere; `packed`, `unpacked` and `handed` say what
+    they are to the pipeline. `pipeline` is an instance of the family's pipeline class.
     """
 
     pipeline: ClassVar[str]
@@ -36,6 +39,9 @@ class Family(ABC):
     """The classes of the pipelines that draw with pictures, by the fields of the task that name these."""
     parts: ClassVar[Collection[str]]
     """The fields of a task for what is loaded beside the model."""
+    replaceable: ClassVar[Mapping[str, Collection[str]]]
+    """The components that a task may replace, with the settings in which another must be equal: what each is handed,
+    and what it gives."""
     takes_length: ClassVar[bool] = False
     """Whether ``max_sequence_length`` means something."""
     true_guidance: ClassVar[bool] = False
@@ -67,7 +73,7 @@ class Family(ABC):
         """Refuse what the family cannot do or would not heed; raises `PipelineError`."""
         if task.scheduler not in self.schedulers:
             raise PipelineError(
-                f"scheduler: {task.scheduler} is not for a {self.pipeline}; name {' or '.join(self.schedulers)}"
+                f"scheduler: {task.scheduler} is not for a {self.pipeline}; name one of: {', '.join(self.schedulers)}"
             )
         if task.prompt_syntax not in self.syntaxes:
             raise PipelineError(f"prompt_syntax: {task.prompt_syntax} is not for a {self.pipeline}; name plain")
@@ -117,6 +123,10 @@ class Family(ABC):
     def packed(self, latents: torch.Tensor) -> torch.Tensor:
         """Return latents as the pipeline takes them and its denoiser predicts them."""
         return latents
+
+    def handed(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return latents as the pipeline is called with them."""
+        return self.packed(latents)
 
     def unpacked(self, latents: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """Return what `packed` was given, of (channels, height, width) `shape`."""
@@ -170,8 +180,8 @@ class Family(ABC):
     def band(self, bands: AuditBands, task: ImageTask, kinds: tuple[str, str] | None) -> Band | None:
         """Return what honest machines may be apart; None where nothing was measured: other bits are INCOMPARABLE.
 
-        That is so of tasks that are given pictures.
+        That is so of tasks that are given pictures, and of those with a refiner.
         """
-        if task.pictures_named():
+        if task.pictures_named() or task.refiner is not None:
             return None
         return bands.for_image(task, kinds)

@@ -1,6 +1,7 @@
 """What families that predict a flow share (arXiv 2403.03206): a transformer, and Euler steps from noise at 1 to 0."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from crynux_validate.audits.bands import AuditBands
 from crynux_validate.audits.image_bands import Band
-from crynux_validate.pipelines.images.decoding import as_numpy, decoded
+from crynux_validate.pipelines.images.decoding import as_numpy, decoded, drawn
 from crynux_validate.pipelines.images.families.family import Family
 from crynux_validate.pipelines.images.prompts import check_length
 from crynux_validate.pipelines.images.scheduling import check_flow_settings
@@ -22,8 +23,11 @@ class Flow(Family):
 
     denoiser: ClassVar = "transformer"
     schedulers: ClassVar = FLOW_SCHEDULERS
-    parts: ClassVar = ("vae", "loras")
+    parts: ClassVar = ("vae", "transformer", "loras")
     takes_length: ClassVar = True
+    guidance: ClassVar = "two evaluations"
+    starts: ClassVar[bool] = False
+    """Whether tasks may start with a picture."""
     tokens: ClassVar[int]
     """How many a prompt may have where the task does not say."""
     longest: ClassVar[str]
@@ -47,7 +51,9 @@ class Flow(Family):
             if getattr(task, field) is not None:
                 written = self.written(pipeline, getattr(task, field))
                 count = len(tokenizer(written, truncation=False, padding=False).input_ids)
-                check_length(field, self.longest, count, self.sequence(task), tokenizer.num_special_tokens_to_add())
+                check_length(
+                    field, self.longest, count, self.room(pipeline, task), tokenizer.num_special_tokens_to_add()
+                )
 
     def written(self, pipeline: Any, prompt: str) -> str:  # noqa: ARG002 - others have a template
         """Return what is tokenized of a prompt."""
@@ -56,6 +62,10 @@ class Flow(Family):
     def sequence(self, task: ImageTask) -> int:
         """Return how many tokens a prompt is padded to."""
         return self.tokens if task.max_sequence_length is None else task.max_sequence_length
+
+    def room(self, pipeline: Any, task: ImageTask) -> int:  # noqa: ARG002 - others have a template
+        """Return how many tokens what is `written` may have."""
+        return self.sequence(task)
 
     def multiple(self, pipeline: Any) -> int:
         """Transformers take patches of 2 x 2 latents."""
@@ -70,9 +80,20 @@ class Flow(Family):
         """With the length of prompts."""
         return super().arguments(pipeline, task) | {"max_sequence_length": self.sequence(task)}
 
+    def start(self, pipeline: Any, scheduler: Any, task: ImageTask) -> None:
+        """Noise levels fall evenly before they are shifted by size."""
+        levels = np.linspace(1.0, 1 / task.steps, task.steps)
+        by_size = self.shift(pipeline, scheduler, task)
+        scheduler.set_timesteps(sigmas=levels, mu=by_size, device=pipeline.transformer.device)
+
     def guided(self, pipeline: Any, task: ImageTask) -> bool:  # noqa: ARG002 - others ask the model
         """As for Stable Diffusion."""
         return task.guidance_scale > 1
+
+    def direction(self, outputs: Sequence[Any]) -> torch.Tensor:
+        """The evaluation with the prompt comes first."""
+        given, without = outputs
+        return given - without  # type: ignore[no-any-return]  # outputs have no type
 
     def shift(self, pipeline: Any, scheduler: Any, task: ImageTask) -> float:
         """Return by how much more noise a larger picture begins with, where the scheduler shifts by size."""
@@ -82,6 +103,14 @@ class Flow(Family):
         set_to = scheduler.config
         counts = set_to.base_image_seq_len, set_to.max_image_seq_len
         found: float = calculate_shift(height // 2 * (width // 2), *counts, set_to.base_shift, set_to.max_shift)
+        return found
+
+    def encoded(self, pipeline: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> torch.Tensor:
+        """Shifted, and scaled."""
+        if not self.starts:
+            return super().encoded(pipeline, picture, noise)
+        vae = pipeline.vae
+        found: torch.Tensor = (drawn(vae, picture, noise) - vae.config.shift_factor) * vae.config.scaling_factor
         return found
 
     def pixels(self, pipeline: Any, latents: torch.Tensor) -> NDArray[np.float32]:

@@ -1,12 +1,12 @@
 """FLUX.1: CLIP and T5; the transformer is told the guidance scale, and takes latents as a row of patches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from crynux_validate.errors import PipelineError
+from crynux_validate.pipelines.images.families.family import SCALING
 from crynux_validate.pipelines.images.families.flow import Flow
 from crynux_validate.tasks import ImageTask
 
@@ -25,10 +25,14 @@ class Flux(Flow):
     }
     # diffusers 0.42 with transformers 5 loads those of FLUX.1's text encoder without effect.
     lora_components: ClassVar = ("transformer",)
+    replaceable: ClassVar = {
+        "vae": SCALING,
+        "transformer": ("in_channels", "out_channels", "patch_size", "joint_attention_dim", "pooled_projection_dim"),
+    }
+    starts: ClassVar = True
     tokens: ClassVar = 512
     longest: ClassVar = "tokenizer_2"
     true_guidance: ClassVar = True
-    guidance: ClassVar = "two evaluations"
 
     def check(self, pipeline: Any, task: ImageTask) -> None:
         """Refuse guidance and prompts that would not be heeded."""
@@ -67,17 +71,6 @@ class Flux(Flow):
         """With both guidances."""
         return super().arguments(pipeline, task) | {"true_cfg_scale": task.true_cfg_scale}
 
-    def start(self, pipeline: Any, scheduler: Any, task: ImageTask) -> None:
-        """Noise levels fall evenly before they are shifted by size."""
-        levels = np.linspace(1.0, 1 / task.steps, task.steps)
-        by_size = self.shift(pipeline, scheduler, task)
-        scheduler.set_timesteps(sigmas=levels, mu=by_size, device=pipeline.transformer.device)
-
     def guided(self, pipeline: Any, task: ImageTask) -> bool:  # noqa: ARG002
         """Being told a scale takes one evaluation."""
         return task.true_cfg_scale > 1
-
-    def direction(self, outputs: Sequence[Any]) -> torch.Tensor:
-        """The evaluation with the prompt comes first."""
-        given, without = outputs
-        return given - without  # type: ignore[no-any-return]  # outputs have no type

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from crynux_validate.errors import PipelineError
-from crynux_validate.pipelines.images.decoding import as_numpy, decoded
-from crynux_validate.pipelines.images.families.family import Family
+from crynux_validate.pipelines.images.decoding import as_numpy, decoded, drawn
+from crynux_validate.pipelines.images.families.family import SCALING, Family
 from crynux_validate.pipelines.images.prompts import check_windows
 from crynux_validate.pipelines.images.scheduling import check_settings
 from crynux_validate.pipelines.images.weighted import encodings
@@ -32,7 +32,14 @@ class StableDiffusion(Family):
     denoiser: ClassVar = "unet"
     lora_components: ClassVar[Collection[str]] = ("unet", "text_encoder")
     schedulers: ClassVar = NOISE_SCHEDULERS
-    parts: ClassVar = ("vae", "unet", "loras", "textual_inversions", "controlnet")
+    replaceable: ClassVar = {
+        "vae": SCALING,
+        "unet": (
+            "in_channels", "out_channels", "cross_attention_dim", "addition_embed_type", "addition_time_embed_dim",
+            "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim_type",
+        ),
+    }  # fmt: skip
+    parts: ClassVar[Collection[str]] = ("vae", "unet", "loras", "textual_inversions", "controlnet")
     others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionControlNetPipeline"}
     safety_checker: ClassVar = True
     syntaxes: ClassVar = SYNTAXES
@@ -91,13 +98,6 @@ class StableDiffusion(Family):
         image, unsafe = pipeline.run_safety_checker(image, image.device, latents.dtype)
         # Its verdict changes nothing but the range of values, which is diffusers' way.
         return as_numpy(pipeline, image, denormalize=unsafe is None or not unsafe[0])
-
-
-def drawn(vae: Any, picture: torch.Tensor, noise: AbstractContextManager[Any]) -> Any:
-    """Return what a VAE makes of a picture, in its dtype: drawn of the distribution that it gives."""
-    found = vae.encode(picture.to(device=vae.device, dtype=vae.dtype)).latent_dist
-    with noise:
-        return found.sample()
 
 
 def placeholder() -> Any:

@@ -1,7 +1,11 @@
 """Stable Diffusion 3 and 3.5: two CLIP encoders and T5; guidance and pooled texts as in Stable Diffusion XL."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
+
+from crynux_validate.pipelines.images.families.family import SCALING, Family
 from crynux_validate.pipelines.images.families.flow import Flow
 from crynux_validate.tasks import ImageTask
 
@@ -21,8 +25,18 @@ class StableDiffusion3(Flow):
         "tokenizer_3": ("transformers", "T5Tokenizer"),
     }
     lora_components: ClassVar = ("transformer", "text_encoder", "text_encoder_2")
+    replaceable: ClassVar = {
+        "vae": SCALING,
+        "transformer": ("in_channels", "out_channels", "patch_size", "joint_attention_dim", "pooled_projection_dim"),
+    }
+    guidance: ClassVar = Family.guidance
+    starts: ClassVar = True
     tokens: ClassVar = 256
     longest: ClassVar = "tokenizer_3"
+
+    def direction(self, outputs: Sequence[Any]) -> torch.Tensor:
+        """As for Stable Diffusion."""
+        return Family.direction(self, outputs)
 
     def start(self, pipeline: Any, scheduler: Any, task: ImageTask) -> None:
         """Its scheduler shifts by size only where its configuration says so."""

@@ -1,6 +1,6 @@
 """Stable Diffusion XL: two text encoders, and a UNet that is told sizes and the pooled text."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crynux_validate.pipelines.images.decoding import as_numpy, decoded
-from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion, drawn, placeholder
+from crynux_validate.pipelines.images.decoding import as_numpy, decoded, drawn
+from crynux_validate.pipelines.images.families.stable_diffusion import StableDiffusion, placeholder
 from crynux_validate.pipelines.images.scheduling import check_settings
 
 
@@ -22,7 +22,8 @@ class StableDiffusionXL(StableDiffusion):
         "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
         "tokenizer_2": ("transformers", "CLIPTokenizer"),
     }
-    others: ClassVar = {"controlnet": "StableDiffusionXLControlNetPipeline"}
+    others: ClassVar[Mapping[str, str]] = {"controlnet": "StableDiffusionXLControlNetPipeline"}
+    parts: ClassVar[Collection[str]] = (*StableDiffusion.parts, "refiner")
     safety_checker: ClassVar = False
     lora_components: ClassVar = ("unet", "text_encoder", "text_encoder_2")
 

@@ -4,18 +4,15 @@ Latents are float32 in every dtype.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
-from jinja2 import TemplateError
 
 from crynux_validate.errors import PipelineError
+from crynux_validate.pipelines.images.families.family import SCALING, Family
 from crynux_validate.pipelines.images.families.flow import Flow
-from crynux_validate.pipelines.models.loading import RUNNING, first_line
+from crynux_validate.pipelines.images.prompts import as_chat
 from crynux_validate.tasks import ImageTask
-
-_CHANCE: Final = ("strftime_now", "random", "lipsum")
-"""What a chat template can ask that is not the same everywhere: the day, and chance."""
 
 
 class ZImage(Flow):
@@ -29,7 +26,12 @@ class ZImage(Flow):
         "tokenizer": ("transformers", "Qwen2Tokenizer"),
     }
     lora_components: ClassVar = ("transformer",)
+    replaceable: ClassVar = {
+        "vae": SCALING,
+        "transformer": ("in_channels", "cap_feat_dim", "all_patch_size", "all_f_patch_size", "siglip_feat_dim"),
+    }
     takes_length: ClassVar = False
+    guidance: ClassVar = Family.guidance
     tokens: ClassVar = 512
     longest: ClassVar = "tokenizer"
 
@@ -45,20 +47,7 @@ class ZImage(Flow):
 
     def written(self, pipeline: Any, prompt: str) -> str:
         """As a message to the language model."""
-        template = pipeline.tokenizer.chat_template
-        if not isinstance(template, str):
-            raise PipelineError("the model's tokenizer has no chat template; get the whole model again")
-        for word in _CHANCE:
-            if word in template:
-                raise PipelineError(f"the model's chat template uses {word}, which differs between nodes; name another")
-        messages = [{"role": "user", "content": prompt}]
-        try:
-            found: str = pipeline.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=True
-            )
-        except (*RUNNING, TemplateError) as error:
-            raise PipelineError(f"the model's chat template cannot be filled in: {first_line(error)}") from error
-        return found
+        return as_chat(pipeline.tokenizer, prompt, thinking=True)
 
     def start(self, pipeline: Any, scheduler: Any, task: ImageTask) -> None:
         """Noise levels fall evenly before they are shifted."""
