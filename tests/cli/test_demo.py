@@ -42,7 +42,7 @@ class _Some(Processes):
     """A demo of three nodes, two of which compute alike."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
-        super().__init__(lambda _: None, lambda _: None)
+        super().__init__(lambda _: None)
         self.workers: list[fake_hardware.Worker] = []
         self._then = then
 

@@ -137,18 +137,19 @@ def test_weights_in_prompts_hold_for_both_models(both: Any, refined: ImageTask) 
 def test_each_field_counts_and_nothing_stays_behind(both: Any, refined: ImageTask) -> None:
     base = refined.refiner
     assert base is not None
+    changes: dict[str, dict[str, Any]] = {
+        "base": {},
+        "earlier": {"cutoff": 0.5},
+        "more steps": {"steps": 9},
+        "guidance": {"guidance_scale": 8},
+        "none": {"guidance_scale": 1},
+        "score": {"aesthetic_score": 9},
+        "negative": {"negative_aesthetic_score": 6},
+        "again": {"taken": both.run(refined).environment.recipe["refiner"]["taken"]},
+    }
     scores = {
         name: both.run(refined.replace(refiner=replace(base, **change))).score.result_digest
-        for name, change in {
-            "base": {},
-            "earlier": {"cutoff": 0.5},
-            "more steps": {"steps": 9},
-            "guidance": {"guidance_scale": 8},
-            "none": {"guidance_scale": 1},
-            "score": {"aesthetic_score": 9},
-            "negative": {"negative_aesthetic_score": 6},
-            "again": {"taken": both.run(refined).environment.recipe["refiner"]["taken"]},
-        }.items()
+        for name, change in changes.items()
     }
     assert scores["base"] == scores["again"]
     assert len(set(scores.values())) == len(scores) - 1

@@ -17,7 +17,8 @@ def number_of_steps(task: dict[str, Any]) -> int:
         return int(sum(task["refiner"]["taken"]))
     if task["start"] is not None:
         steps, part = task["steps"], task["steps"] * task["start"]["strength"]
-        return steps - math.floor(steps - part) if task["scheduler"].startswith("Flow") else math.floor(part)
+        taken = steps - math.floor(steps - part) if task["scheduler"].startswith("Flow") else math.floor(part)
+        return int(taken)
     if task["scheduler"] != "PNDMScheduler":
         return int(task["steps"])
     if task["scheduler_args"]["skip_prk_steps"]:
