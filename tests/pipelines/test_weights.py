@@ -117,7 +117,7 @@ ASKS = (
         ({"quantization_config": {"quant_method": "fp8"}, "intermediate_size": 1 << 24}, ASKS),
         ({"quantization_config": {"quant_method": "mxfp4"}, "intermediate_size": 1 << 24}, ASKS),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_a_language_model_that_asks_for_more(text: Path, change: dict[str, Any], message: str) -> None:
     with changed(text / "config.json", change):
@@ -174,7 +174,7 @@ def wide(settings: dict[str, Any]) -> dict[str, Any]:
         ("text_encoder", {"max_position_embeddings": 1 << 26}), ("text_encoder", {"vocab_size": 1 << 26}),
         ("safety_checker", vision),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )  # fmt: skip
 def test_a_network_of_a_pipeline_that_asks_for_more(sd: Path, part: str, change: Any) -> None:
     with changed(sd / part / "config.json", change):
