@@ -18,9 +18,13 @@ of the margins of a text, if tokens were independent."""
 _FURTHEST: Final = 2.0
 """No limit of a step is nearer than so many times the distance of the furthest honest one: tails are not normal."""
 
-BEYOND: Final = {"prediction": (3.0, 1.5), "smooth": (3.0, 1.5)} | dict.fromkeys(SIGNED, (_FURTHEST, 1.1))
+BEYOND: Final = {"prediction": (3.0, 1.5), "smooth": (3.0, 1.5)} | dict.fromkeys(SIGNED, (_FURTHEST, 1.5))
 """The same of a step of each statistic, and of means, which are cut. Lengths differ more between kinds and pictures
 than directions: of 18,500 held-out steps in bfloat16 one had 2.5 times the furthest length of the others."""
+
+_NEAR: Final = 1.1
+"""That of means of directions in bfloat16, where known cheats are near: of 47,800 held-out audits two honest ones were
+further."""
 
 _BEYOND_TEXTS: Final = 1.25
 """The same of texts."""
@@ -135,12 +139,13 @@ def spread(records: Iterable[ImageRecord], name: str, least: float, pictures: in
 
 def mean_spread(records: Iterable[ImageRecord], name: str) -> MeanSpread:
     """Return what means of several steps have: drawn from honest pictures, for each number of steps by itself."""
-    found = [(record.origin.thing, record.shared[name]) for record in records if len(record.shared[name])]
+    found = [(record.origin, record.shared[name]) for record in records if len(record.shared[name])]
     every = np.concatenate([group for _, group in found])
     centre, cut = float(every.mean()), _CUT * float(every.std())
     groups = [np.clip(group - centre, -cut, cut) for group in sorted((group for _, group in found), key=list)]
-    beyond = BEYOND[name][1]
-    reach, generator = student(RATE, len({thing for thing, _ in found})), np.random.default_rng(0)
+    near = name in SIGNED and found[0][0].dtype == "bfloat16"
+    beyond = _NEAR if near else BEYOND[name][1]
+    reach, generator = student(RATE, len({origin.thing for origin, _ in found})), np.random.default_rng(0)
     limits: list[tuple[int, float]] = []
     for count in _TOGETHER:
         means = [generator.permuted(np.tile(group, (_DRAWS, 1)), axis=1)[:, :count].mean(1)
