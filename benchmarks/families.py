@@ -1,6 +1,6 @@
 """Which families of language models can be decoded token by token, and how near: ``python -m benchmarks.families``.
 
-Builds every causal family of the installed transformers that can be made small, with random weights, and compares eight
+Builds every causal family of the installed transformers that can be made small, with random weights, and compares five
 decoded steps with one pass, as loading a model does. Prints a line for each: family, attention, the gap in each dtype,
 and the verdict. Families in arguments are measured alone. Takes about two minutes and 2 GiB.
 """
