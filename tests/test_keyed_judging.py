@@ -218,7 +218,7 @@ def test_policies() -> None:
             {"algorithm": "digest/1"},
             "'digest/1', which has none; expected a calibration of keyed/1",
         ),
-        ({"setting": None}, "a setting is None; expected its fields"),
+        ({"setting": None}, "the setting is None; expected the fields"),
         ({"setting": {}}, r"steps of a setting is None; expected \[least, most\]"),
         ({"setting": {**TOLERANCE.setting.to_dict(), "dtype": "float64"}}, "dtype: is 'float64'"),
         ({"limits": ()}, "expected 1 to 8 integers"),

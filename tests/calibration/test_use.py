@@ -102,16 +102,16 @@ def test_size_and_images_are_those_of_the_calibration() -> None:
     [
         ({"group_size": 5}, "made with group_size 3, not 5"),
         ({"images": 2}, "made with images 1, not 2"),
-        ({"threshold": None}, "threshold is None, which is text"),
+        ({"threshold": None}, "threshold is None, which means text tasks"),
         ({"source": "binomial"}, "source is 'binomial', and there is a calibration"),
         ({"cheats": ["half"]}, "'half' was not measured; this calibration has half-steps, other-seed, noise"),
         ({"cheats": "half-steps"}, "cheats is 'half-steps'; expected a list"),
-        ({"cheats": []}, "no cheat was named"),
-        ({"calibration": calibration({})}, "no cheat was named, or the calibration has none"),
+        ({"cheats": []}, "cheats is empty"),
+        ({"calibration": calibration({})}, "the calibration has no cheats"),
         ({"calibration": "file.json"}, "calibration is 'file.json'; expected a Calibration"),
         ({"threshold": 65}, "threshold is 65"),
         ({"threshold": 12, "slash_threshold": 8}, "slash_threshold is 8"),
-        ({"calibration": None, "cheats": ["noise"]}, "cheats were measured by a calibration: give one"),
+        ({"calibration": None, "cheats": ["noise"]}, "without a calibration; give the calibration that measured them"),
     ],
 )
 def test_bad_input(changes: dict[str, Any], problem: str) -> None:

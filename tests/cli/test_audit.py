@@ -25,6 +25,7 @@ def folder(image_model: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> P
     )
     (path / "task.json").write_text(task.to_json())
     assert main(["run", str(path / "task.json"), "--model", str(image_model.path), "--out", str(path / "out")]) == 0
+    assert main(["prove", str(path / "out"), *DRAW]) == 0
     return path
 
 
@@ -59,9 +60,9 @@ def test_what_does_not_fit_is_bad_input(
         (["--seed", "5eee", "--steps", "1"], "proof-0.bin", "the seed draws"),
         (["--seed", "5", "--steps", "3"], "proof-0.bin", "hexadecimal digits"),
         (["--seed", "5eed", "--steps", "0"], "proof-0.bin", "the number of steps is 0"),
-        (DRAW, "proof-short.bin", "bytes; bytes; expected"),
+        (DRAW, "proof-short.bin", "bytes; expected"),
         (DRAW, "missing.bin", "cannot be read"),
-        (DRAW, "answer.bin", "are no proof of a trace"),
+        (DRAW, "answer.bin", "are not a proof of a trace"),
     ]:
         assert audit(folder, image_model, *settings, proof=proof) == 2
         assert said in capsys.readouterr().err

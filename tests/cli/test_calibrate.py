@@ -114,7 +114,7 @@ def test_every_calibration_can_be_drawn(changes: dict[str, Any], tmp_path: Path)
         (("TABLE", "--confidence", "2"), "--confidence is 2"),
         (("TABLE", "--false-slash-rate", "0"), "--false-slash-rate is 0"),
         (("TABLE", "--false-reject-rate", "nan"), "--false-reject-rate is nan"),
-        (("TABLE", "--plot", "plot.jpg"), "plot.jpg expected a file name that ends with .png, .svg, .pdf"),
+        (("TABLE", "--plot", "plot.jpg"), "plot.jpg; expected a file name that ends with .png, .svg, .pdf"),
         (("TABLE", "--out", "nowhere/c.json"), "--out is 'nowhere/c.json'; there is no folder nowhere"),
         (("TABLE", "--plot", "nowhere/c.png"), "there is no folder nowhere"),
         (("TABLE", "--state", "."), "--state is '.', which is a folder"),

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 
-REFUSED = "StorageError: .* forked during a transaction"
+REFUSED = "StorageError: .* forked (while a transaction|during a transaction)"
 
 
 def in_child(act: Callable[[], object]) -> str:

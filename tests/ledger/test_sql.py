@@ -304,7 +304,7 @@ def test_the_name_of_the_beacon_is_checked_when_a_ledger_is_opened_again(backend
         edit(ledger, update(LEDGER).values(beacon=name))
         with pytest.raises(BrokenLogError, match="id, policy or beacon is not what the log says"):
             cv.SqlLedger(url).verify_records()
-        with pytest.raises(cv.errors.InvalidInputError, match=f"began with {name}, and keeps it"):
+        with pytest.raises(cv.errors.InvalidInputError, match=f"needs {name}, with which it began"):
             cv.SqlLedger(url, beacon=cv.ledger.LocalBeacon(b"secret"))
 
 

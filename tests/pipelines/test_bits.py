@@ -41,7 +41,7 @@ def test_an_image_does_not_depend_on_those_before_it(
     # The last image alone: the numbers of the images are shifted, nothing else.
     draw = images._draw
     monkeypatch.setattr(
-        images, "_draw", lambda pipe, call, sched, task, image, *rest: draw(pipe, call, sched, task, image + 2, *rest)
+        images, "_draw", lambda loaded, task, stages, image, *rest: draw(loaded, task, stages, image + 2, *rest)
     )
     assert pixels(runner.run(asked.replace(images=1))) == together[2:]
 

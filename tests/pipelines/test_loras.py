@@ -201,7 +201,7 @@ def spoil(tensors: dict[str, torch.Tensor], value: Any) -> None:
     ("change", "message"),
     [
         (lambda found: found.pop(sorted(found)[0]), r"has half of the matrices of text_encoder\.encoder"),
-        (lambda found: spoil(found, lambda old: old * torch.inf), "values that are no numbers"),
+        (lambda found: spoil(found, lambda old: old * torch.inf), "values that are NaN or infinite"),
         (lambda found: spoil(found, lambda old: old[:, :5].contiguous()), r"another model: 1 of its 64 layers .*needs"),
         (lambda found: found.update({"unet.nowhere.lora_A.weight": torch.ones(4, 4)}), "half of the matrices"),
         (lambda found: found.update({"unet.x.lora_magnitude_vector": torch.ones(4)}), "DoRA"),

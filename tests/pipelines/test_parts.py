@@ -204,7 +204,7 @@ def test_a_word_for_two_text_encoders(xl: ModelRef, task: ImageTask, tmp_path: P
         ({"<a>": torch.ones(32), "<b>": torch.ones(32)}, "holds '<a>', '<b>'; expected the vectors of one word alone"),
         ({"<a>": torch.ones(76, 32)}, "expected 1 to 75 vectors"),
         ({"<a>": torch.ones(2, 2, 32)}, "expected 1 to 75 vectors"),
-        ({"<a>": torch.full((32,), torch.nan)}, "values that are no numbers"),
+        ({"<a>": torch.full((32,), torch.nan)}, "values that are NaN or infinite"),
     ],
 )  # fmt: skip
 def test_vectors_that_do_not_fit(

@@ -218,16 +218,14 @@ def test_two_kinds_of_machines_agree(machines: Machines, refined: ImageTask) -> 
 
 
 def test_it_runs_in_a_cards_arithmetic(refined: ImageTask) -> None:
-    """Guidance, here of a random model, makes much of little."""
-    assert refined.refiner is not None
-    last = replace(refined.refiner, guidance_scale=1)
-    given = refined.replace(dtype="bfloat16", steps=2, guidance_scale=1, refiner=last)
+    """A random model makes much of little: in these arithmetics its pictures are apart without a refiner too."""
+    given = refined.replace(dtype="bfloat16", steps=2)
     plain: Any = run(given, "cpu")
     with tensor_cores("hopper"):
-        emulated: Any = run(given, "cpu")
+        emulated, again = (run(given, "cpu") for _ in range(2))
     assert emulated.environment.numerics != plain.environment.numerics
-    apart = np.abs(np.asarray(emulated.images[0], float) - np.asarray(plain.images[0], float))
-    assert 0 < apart.mean() < 4
+    assert emulated.score.result_digest == again.score.result_digest
+    assert emulated.score.result_digest != plain.score.result_digest
 
 
 @pytest.mark.parametrize(

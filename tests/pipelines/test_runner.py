@@ -209,7 +209,7 @@ def test_pixels_that_are_no_numbers_are_an_error(runner: Any, task: ImageTask, m
         return (decoded,)
 
     monkeypatch.setattr(runner._loaded.pipeline.vae, "decode", overflow)
-    with pytest.raises(PipelineError, match="values that are no numbers: an overflow, likely in float16"):
+    with pytest.raises(PipelineError, match="values that are NaN or infinite: an overflow, likely in float16"):
         runner.run(task)
 
 

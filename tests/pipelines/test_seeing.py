@@ -282,7 +282,7 @@ def test_pictures_that_cannot_be_used_are_refused_before_the_weights(model: Mode
     unknown = cv.task_from_json(asked(weights, picture()).to_json())
     for task, problem in (
         (asked(weights, PictureRef.of(b"abc")), r"pictures\.0: the picture .* cannot be used: .* is not a picture"),
-        (unknown, r"pictures\.0: where the picture .* name its file"),
+        (unknown, r"pictures\.0: the file of the picture .* is not known"),
     ):
         for load in (Runner.for_task, TextAuditor.for_task):
             with pytest.raises(PipelineError, match=problem):

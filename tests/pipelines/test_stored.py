@@ -211,7 +211,7 @@ PROJ = "model.layers.0.mlp.up_proj.weight"
     ("damage", "problem"),
     [
         (lambda at: change(at, lambda s: s.pop(f"{PROJ}_scale_inv")), "up_proj.weight' is stored in FP8 without"),
-        (lambda at: change(at, lambda s: s.pop(PROJ)), "up_proj.weight_scale_inv' as torch.float32, which belongs to"),
+        (lambda at: change(at, lambda s: s.pop(PROJ)), "up_proj.weight' of shape .* which is missing"),
         (
             lambda at: change(at, lambda s: s.update({f"{PROJ}_scale_inv": torch.ones(3, 8)})),
             r"up_proj.weight' cannot be widened: its scales have shape \(3, 8\); expected \(8, 8\), blocks of",
@@ -256,7 +256,7 @@ def settings_of(folder: Path, **changes: Any) -> None:
     ("damage", "problem"),
     [
         (lambda s, name: s.pop(f"{name}_scales"), "down_proj_blocks' has no"),
-        (lambda s, name: s.pop(f"{name}_blocks"), "down_proj_scales' as torch.uint8, which belongs to no mxfp4"),
+        (lambda s, name: s.pop(f"{name}_blocks"), "gate_up_proj' of shape .* which is missing"),
         (lambda s, name: s.update({f"{name}_scales": s[f"{name}_scales"][:, :3].contiguous()}), "scales have shape"),
         (lambda s, name: s[f"{name}_scales"].fill_(255), "a scale is 255, which is no number"),
         (lambda s, name: s.update({f"{name}_blocks": s[f"{name}_blocks"].int()}), "its blocks are torch.int32"),

@@ -398,7 +398,7 @@ def test_one_pass_gives_the_logits_of_decoding(auditor: TextAuditor, task: TextT
 def test_a_reference_that_overflows(auditor: TextAuditor, task: TextTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "_computed", lambda *given: np.full((given[2], 1536), np.nan, np.float32))
     asked, tokens = task.replace(binding="tokens"), [[1] * 50]
-    with pytest.raises(cv.errors.PipelineError, match="no numbers"):
+    with pytest.raises(cv.errors.PipelineError, match="NaN or infinite"):
         auditor.audit(asked, cv.TextScore.from_tokens(tokens), TextProof(asked.digest, tokens))  # type: ignore[arg-type]
 
 

@@ -124,13 +124,14 @@ def _refiner(value: Any, pinned: Mapping[str, Named]) -> Refiner:
         raise InvalidInputError(f"parts['refiner'] is {shorten(model)}; expected a ModelRef")
     variant, cutoff, steps = (value.get(name) for name in ("variant", "denoising_cutoff", "steps"))
     if variant is not None:
-        model = replace(model, variant=typed(variant, "variant", str))
+        typed(variant, "variant", str)
     if steps is not None and not 0 < typed(steps, "steps", int) <= _MOST_STEPS:
         raise InvalidTaskError("steps", f"is {steps}; expected 1 to {_MOST_STEPS}", "limits")
     part = 0.8 if cutoff is None else _fraction("denoising_cutoff", cutoff)
     names = {"cutoff": "denoising_cutoff", "model.variant": "variant"}
     try:
-        return Refiner(model, part, 20 if steps is None else steps)
+        named = model if variant is None else replace(model, variant=variant)
+        return Refiner(named, part, 20 if steps is None else steps)
     except InvalidTaskError as error:
         raise InvalidTaskError(names.get(error.field, error.field), error.problem, error.code) from error
 

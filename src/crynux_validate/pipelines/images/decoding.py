@@ -33,7 +33,7 @@ def decode(loaded: "LoadedModel", latents: torch.Tensor) -> Image.Image:
     Raises
     ------
     PipelineError
-        Where the picture holds values that are no numbers.
+        Where the picture holds values that are NaN or infinite.
     """
     return to_image(loaded.family.pixels(loaded.pipeline, latents))
 
@@ -42,7 +42,7 @@ def to_image(pixels: Any) -> Image.Image:
     """Round pixels between 0 and 1 to 8 bits."""
     if not np.isfinite(pixels).all():
         raise PipelineError(
-            "the image holds values that are no numbers: an overflow, likely in float16; use bfloat16 or float32"
+            "the image holds values that are NaN or infinite: an overflow, likely in float16; use bfloat16 or float32"
         )
     return Image.fromarray(np.rint(pixels * np.float32(255)).astype(np.uint8), "RGB")
 

@@ -310,7 +310,9 @@ def tensor_bytes(tensor: torch.Tensor, dtype: torch.dtype) -> bytes:
     if tensor.dtype != dtype:
         raise PipelineError(f"a latent has the dtype {tensor.dtype}; a trace of this task holds {dtype}")
     if not torch.isfinite(tensor).all():
-        raise PipelineError("a latent holds values that are no numbers; an overflow, likely in float16: use bfloat16")
+        raise PipelineError(
+            "a latent holds values that are NaN or infinite; an overflow, likely in float16: use bfloat16"
+        )
     bits = tensor.detach().cpu().contiguous().view(torch.int32 if dtype.itemsize == 4 else torch.int16).numpy()
     return bits.astype(f"<i{dtype.itemsize}").tobytes()
 

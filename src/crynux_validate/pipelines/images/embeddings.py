@@ -76,7 +76,7 @@ def _read(name: str, inversion: TextualInversion, skeletons: Mapping[str, nn.Mod
                 f"model's {part} {width}"
             )
         if not vectors.isfinite().all():
-            raise ModelError(f"{where} has vectors that hold values that are no numbers; get it again")
+            raise ModelError(f"{where} has vectors that hold values that are NaN or infinite; get it again")
     counts = {part: len(vectors) for part, vectors in found.items()}
     return ReadEmbedding(inversion.token, found, {**inversion.to_dict(), "sha256": file.sha256, "vectors": counts})
 

@@ -113,7 +113,7 @@ def _read(name: str, family: Family, lora: Lora, skeletons: Mapping[str, nn.Modu
     wrong = []
     for (component, layer), pair in sorted(pairs.items()):
         if not all(side.isfinite().all() for side in pair.values()):
-            raise ModelError(f"{where} has values that are no numbers in {component}.{layer}; get it again")
+            raise ModelError(f"{where} has values that are NaN or infinite in {component}.{layer}; get it again")
         if set(pair) != {"down", "up"}:
             raise ModelError(f"{where} has half of the matrices of {component}.{layer}; get it again")
         network = skeletons.get(component) if component in family.lora_components else None

@@ -274,7 +274,7 @@ def schedule_problem(scheduler: Any, steps: int) -> str | None:
         return None
     levels = scheduler.sigmas.double().cpu().numpy()
     if not np.isfinite(levels).all() or (np.diff(levels) > 0).any():
-        return "gives noise levels that rise or are no numbers"
+        return "gives noise levels that rise or are not finite"
     if np.abs(angles - np.arctan(levels[: len(times)])).max() > _MOST_OFF:
         return "gives timesteps that do not fit its noise levels"
     if type(scheduler).__name__ == "EulerAncestralDiscreteScheduler" and not _ancestral(scheduler.sigmas):

@@ -172,8 +172,8 @@ def check_finite(largest: float, step: int) -> None:
     """Refuse logits whose largest is no number: it is not, where any is NaN or infinite, or all are minus infinity."""
     if not math.isfinite(largest):
         raise PipelineError(
-            f"the logits of token {step} are no numbers: an overflow, likely in float16 or by a low temperature; use "
-            "bfloat16 or float32"
+            f"the logits of token {step} are NaN or infinite: an overflow, likely in float16 or by a low temperature;"
+            " use bfloat16 or float32"
         )
 
 
