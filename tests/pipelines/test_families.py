@@ -210,6 +210,7 @@ def test_other_machines_agree_and_other_bits_are_incomparable(
 
 
 @pytest.mark.parametrize("family", NAMES)
+@pytest.mark.long
 def test_in_the_arithmetic_of_a_card(family: str, models: Models, runners: Runners) -> None:
     short: dict[str, Any] = {"max_sequence_length": 16, "steps": 1}
     own: dict[str, dict[str, Any]] = {

@@ -206,6 +206,7 @@ def test_steps_of_both_can_be_audited(scheduler: str, dtype: Any, taken: tuple[i
     assert "tasks with a refiner" in str(told_other)
 
 
+@pytest.mark.long
 def test_two_kinds_of_machines_agree(machines: Machines, refined: ImageTask) -> None:
     here: Any = run(refined, "cpu")
     assert refined.refiner is not None
@@ -217,6 +218,7 @@ def test_two_kinds_of_machines_agree(machines: Machines, refined: ImageTask) -> 
     assert hamming(found["oldest"]["score"].hashes, here.score.hashes) <= 4
 
 
+@pytest.mark.long
 def test_it_runs_in_a_cards_arithmetic(refined: ImageTask) -> None:
     """A picture of a random model makes much of little: each step of both is as far as rounding brings it, no more."""
     given = traced(refined.replace(dtype="bfloat16"), 3, 2)
