@@ -488,6 +488,21 @@ def run_python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_process_is_left_as_it_began() -> None:
+    """torch begins with TF32 for cuDNN, which nobody set; torch.export reads that, and fails where it is half lost."""
+    code = """
+import torch
+from crynux_validate.pipelines.guard.determinism import deterministic
+began = torch._C._get_cudnn_allow_tf32()
+for _ in range(2):
+    with deterministic():
+        assert not torch._C._get_cudnn_allow_tf32()
+    print(torch._C._get_cudnn_allow_tf32() == began)
+"""
+    done = run_python(code)
+    assert done.stdout == "True\nTrue\n", done.stderr
+
+
 def test_diffusers_that_was_imported_with_another_backend_is_refused() -> None:
     """A plain import of torch, diffusers and transformers is fine: this process and the workers have done it."""
     code = """

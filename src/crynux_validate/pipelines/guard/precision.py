@@ -57,10 +57,14 @@ def float32_precision(core: Any) -> tuple[Callable[[], Precision], Callable[[Pre
                 write(backend, op, restore[f"{backend}.{op}"])
 
     def get() -> Precision:
-        state = {"generic.all": str(read("generic", "all"))}
+        effect = {place: str(read(*place)) for place in _PLACES}
+        state = {"generic.all": effect["generic", "all"]}
         for backend, op in _PLACES[1:]:
             parent = ("generic", "all") if op == "all" else (backend, "all")
-            state[f"{backend}.{op}"] = own((backend, op), parent)
+            found = own((backend, op), parent)
+            # A process begins with "tf32" for what it was never set for, and loses that when a parent is set.
+            lost = found == "none" and effect[backend, op] != effect[parent]
+            state[f"{backend}.{op}"] = effect[backend, op] if lost else found
         return state | old(state)
 
     def set_(state: Precision) -> None:
