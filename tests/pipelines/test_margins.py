@@ -88,7 +88,7 @@ TASKS = st.builds(
 
 
 @given(TASKS, st.lists(st.floats(-4, 4), min_size=2, max_size=4), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_the_margin_is_the_smallest_change_that_explains_the_choice(
     task: TextTask, logits: list[float], data: st.DataObject
 ) -> None:
@@ -112,6 +112,13 @@ FOUND: list[tuple[dict[str, Any], list[float], int]] = [
         [0.90078205, -0.9036064, 1.6229953, 0.6650899], 3,
     ),
 ]  # fmt: skip
+
+
+@pytest.mark.xfail(strict=True, reason="rivals that are equal are all kept by top-k: the margin is too large")
+def test_the_margin_of_equal_logits_is_the_smallest_change() -> None:
+    order = ["repetition_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p"]
+    task = TASK.replace(seed=234, warper_order=order, temperature=0.5, top_k=2, top_p=0.6)
+    check_smallest(task, [0.0, 0.0, 0.0], 2, [])
 
 
 @pytest.mark.parametrize(("fields", "logits", "token"), FOUND)

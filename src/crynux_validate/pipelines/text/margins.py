@@ -10,6 +10,8 @@ Top-k, top-p and min-p each keep the upper part of the scores. So it is enough t
 whatever their change. Where near keeps the claimed token, far cuts all of those, and the claimed token is above them,
 there is a table between the two that does both: on a continuous way from one to the other the kept part loses one token
 at a time, and those come first. e is then found by bisection; the cuts themselves are the library's own.
+
+Where logits of the reference are exactly equal, top-k keeps all of them or none, and the margin can be too large.
 """
 
 import math
